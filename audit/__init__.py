@@ -1,0 +1,1 @@
+"""What happened, provably. Knows bytes, not orders."""

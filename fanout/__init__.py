@@ -1,0 +1,1 @@
+"""One signal becomes many orders, each placed at most once."""

@@ -1,0 +1,97 @@
+"""Order, in FIX's words, and the names by which any process finds the same order again.
+
+An *order* is what one signal wants of one account in one leg (`order_id`). Each sending of it
+is an *attempt* with its own `cl_ord_id`; a second attempt exists only after the first is proven
+absent. Both names are derived, so a process that knows the signal knows them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from tenancy.values import AccountID, SignalID, StrategyID, TenantID
+
+Side = Literal["buy", "sell"]
+OrdType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
+TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
+
+
+class OrdState(str, Enum):
+    """Where an attempt stands. FIX 39 where FIX has the word."""
+
+    WAITING = "waiting"  # the second leg of a flip, until the first is filled: never sent
+    INTENT = "intent"  # durable; bytes may have left: doubt, after a crash
+    NEW = "new"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"  # the broker's no
+    DENIED = "denied"  # ours, after the plan: the leg before it failed, the account was halted
+    UNSENT = "unsent"  # provably never arrived, and its deadline passed
+    ABSENT = "absent"  # in doubt once, then proven absent at the broker
+    IN_DOUBT = "in_doubt"
+
+
+FINAL = frozenset(
+    {
+        OrdState.FILLED,
+        OrdState.CANCELED,
+        OrdState.EXPIRED,
+        OrdState.REJECTED,
+        OrdState.DENIED,
+        OrdState.UNSENT,
+        OrdState.ABSENT,
+    }
+)
+
+
+def order_id(signal: SignalID, account: AccountID, leg: int) -> str:
+    """24 characters of [a-z2-7]: 120 bits of SHA-256(signal, account, leg)."""
+    digest = hashlib.sha256(signal.bytes + account.bytes + leg.to_bytes(2, "big")).digest()
+    return base64.b32encode(digest[:15]).decode().lower()
+
+
+def cl_ord_id(order: str, attempt: int) -> str:
+    """FIX 11: the order's id and the attempt, from 1; at most 28 characters of [0-9a-z.]."""
+    if not 1 <= attempt <= 999:
+        raise ValueError(f"attempt must be 1 to 999, got {attempt}")
+    return f"{order}.{attempt}"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt, as its row in `orders` says it. Quantities in whole lots (contracts, shares…)."""
+
+    cl_ord_id: str
+    order_id: str
+    tenant_id: TenantID
+    signal_id: SignalID
+    strategy_id: StrategyID
+    account_id: AccountID
+    part: int
+    leg: int
+    attempt: int
+    place: int
+    broker: str
+    symbol: str
+    side: Side
+    order_qty: Decimal
+    ord_type: OrdType
+    price: Decimal | None
+    time_in_force: TimeInForce
+    reduce_only: bool
+    deadline: datetime
+    state: OrdState
+    epoch: int
+    traceparent: str
+    intent_at: datetime
+    broker_order_id: str | None = None
+    cum_qty: Decimal = Decimal(0)
+    avg_px: Decimal | None = None

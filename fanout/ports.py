@@ -1,0 +1,251 @@
+"""What execution needs from the world: a broker, stated by the side that needs it.
+
+The one question of every answer is *may the order exist?* `submit` never raises for what a
+broker or a network does: it returns an Outcome that answers the question, and what it cannot
+classify is InDoubt. An adapter never retries by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from fanout.order import Order, OrdState
+from tenancy.values import AccountID, TenantID
+
+
+class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as an adapter needs it. `credential` is opaque here: the signer's business."""
+
+    account_id: AccountID
+    tenant_id: TenantID
+    currency: str
+    stated_equity: Decimal | None
+    leverage: Decimal
+    settings: dict[str, Any]
+    api_key: str | None = None
+    credential: bytes | None = None  # sealed; useless outside the HSM
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """What one lot is. `multiplier`: units of the underlying in one lot (spec sizing.md, `m`)."""
+
+    symbol: str
+    multiplier: Decimal
+    lot_step: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    tick: Decimal
+    currency: str
+    last_price: Decimal | None
+    mark_price: Decimal | None
+    as_of: datetime
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the broker says of one order now (FIX ExecutionReport). Cumulative, never a difference."""
+
+    cl_ord_id: str
+    broker_order_id: str
+    ord_status: OrdState  # NEW, PARTIALLY_FILLED, FILLED, CANCELED, EXPIRED or REJECTED
+    cum_qty: Decimal  # lots, ≥ 0
+    avg_px: Decimal | None
+    text: str
+    transact_time: datetime
+    raw: bytes  # the broker's bytes, for the audit log; never holds a secret
+
+
+# ------------------------------------------------------------------ may the order exist?
+
+
+class Acked(msgspec.Struct, frozen=True, tag=True):
+    """Yes: the broker has it."""
+
+    report: Report
+
+
+RejectKind = Literal[
+    "funds", "risk", "price", "size", "instrument", "session_closed", "duplicate_id",
+    "post_only", "permission", "other",
+]  # fmt: skip
+
+
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """No, final, on the broker's word."""
+
+    code: str  # the broker's label
+    kind: RejectKind
+    text: str  # the broker's own words
+
+
+class Unsent(msgspec.Struct, frozen=True, tag=True):
+    """No: the request provably never left. May be sent again before its deadline."""
+
+    cause: str
+
+
+class RateLimited(msgspec.Struct, frozen=True, tag=True):
+    """No: 429 on submit. Wait, send again if the deadline allows."""
+
+    retry_after_s: float
+
+
+class AuthFailed(msgspec.Struct, frozen=True, tag=True):
+    """No: the account is stopped until a person or the clock is put right."""
+
+    kind: Literal["key", "sign", "ip", "clock", "locked", "token"]
+    text: str
+
+
+class Maintenance(msgspec.Struct, frozen=True, tag=True):
+    """No: the venue says that it is closed for maintenance."""
+
+    until: datetime | None
+    text: str
+
+
+class InDoubt(msgspec.Struct, frozen=True, tag=True):
+    """Perhaps. After `not_after` the broker will not take the request any more (server deadline)."""
+
+    cause: str
+    not_after: datetime | None
+    raw: bytes = b""
+
+
+Outcome = Acked | Rejected | Unsent | RateLimited | AuthFailed | Maintenance | InDoubt
+
+
+# ------------------------------------------------------------------ look-ups
+
+
+class Found(msgspec.Struct, frozen=True, tag=True):
+    report: Report
+
+
+class AbsentProven(msgspec.Struct, frozen=True, tag=True):
+    """The order does not exist and cannot come to exist any more."""
+
+    evidence: str
+
+
+class AbsentUnproven(msgspec.Struct, frozen=True, tag=True):
+    """The broker does not know it, or did not answer, which proves nothing: ask later."""
+
+    why: str
+
+
+Lookup = Found | AbsentProven | AbsentUnproven
+
+
+class CancelDone(msgspec.Struct, frozen=True, tag=True):
+    report: Report
+
+
+class CancelTooLate(msgspec.Struct, frozen=True, tag=True):
+    """Already final, or not there."""
+
+    text: str
+
+
+class CancelUnknown(msgspec.Struct, frozen=True, tag=True):
+    """No clear answer: ask with find()."""
+
+    cause: str
+
+
+CancelOutcome = CancelDone | CancelTooLate | CancelUnknown
+
+
+class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: str
+    qty: Decimal  # signed lots
+    avg_px: Decimal | None
+    unrealised_pnl: Decimal | None
+
+
+class Equity(msgspec.Struct, frozen=True, kw_only=True):
+    """In `currency`. `equity` includes unrealised profit."""
+
+    equity: Decimal
+    available: Decimal
+    currency: str
+    as_of: datetime
+
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker can do, for plans and for docs/brokers.md."""
+
+    ord_types: frozenset[str]
+    times_in_force: frozenset[str]
+    reduce_only: bool
+    server_deadline: bool
+    unique_client_ids: bool
+    equity: bool
+    orders_per_s: float  # per account; the adapter's lane budget
+
+
+class Broker(Protocol):
+    """What an adapter owes us. Every adapter passes tests/contract/test_broker.py."""
+
+    name: str
+    caps: Caps
+    request_timeout_s: float
+    """No request of submit() is under way longer than this; leases outlive it."""
+
+    async def open(self) -> None:
+        """Connect what is kept connected. Raises Unavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        """All tradable instruments by symbol, with reference prices. Raises Unavailable."""
+        ...
+
+    async def submit(self, account: BrokerAccount, order: Order) -> Outcome:
+        """Send the order once. Never raises for what broker or network do."""
+        ...
+
+    async def cancel(self, account: BrokerAccount, order: Order) -> CancelOutcome: ...
+
+    async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:
+        """Is it there? `sent_by`: the latest moment at which a request may have left.
+
+        AbsentProven only when the broker's rules make it a proof: waits out a server
+        deadline and asks twice itself where that is needed.
+        """
+        ...
+
+    async def open_orders(self, account: BrokerAccount) -> Sequence[Report]:
+        """Raises Unavailable."""
+        ...
+
+    async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
+        """Raises Unavailable."""
+        ...
+
+    async def equity(self, account: BrokerAccount) -> Equity | None:
+        """None where the broker has no such thing. Raises Unavailable."""
+        ...
+
+
+class RequestSigner(Protocol):
+    """What an adapter needs of the HSM: a signature over a request it describes, never a secret."""
+
+    async def sign_request(
+        self,
+        account: BrokerAccount,
+        *,
+        scheme: str,
+        method: str,
+        path: str,
+        query: str,
+        body: bytes,
+        timestamp: int,
+    ) -> str:
+        """The signature in the scheme's own text form. Raises Unavailable, or SigningRefused by policy."""
+        ...

@@ -1,0 +1,176 @@
+"""The signal language: one JSON object, strictly decoded. Spec: signal.md, field by field.
+
+Decoding is pure: bytes in, a Signal or one InvalidSignal out that names the field, the value and
+what would be right. Unknown fields are refused by name: typos lose money.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from fanout.order import OrdType, TimeInForce
+from tenancy.errors import Invalid
+from tenancy.values import positive
+
+Action = Literal["buy", "sell", "exit", "add", "cancel"]
+Sentiment = Literal["bullish", "long", "bearish", "short", "flat"]
+QuantityType = Literal[
+    "fixed_quantity", "dollar_amount", "risk_dollar_amount", "risk_percent",
+    "percent_of_equity", "percent_of_position",
+]  # fmt: skip
+
+MAX_BYTES = 64 * 1024
+
+
+class InvalidSignal(Invalid):
+    """The signal cannot be used; `field` is a JSON path such as `$.stopLoss.percent`."""
+
+    code = "invalid_signal"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class TakeProfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Exactly one of the three."""
+
+    limit_price: Decimal | None = None
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        _positive_fields(self, "limit_price", "percent", "amount")
+        _exactly_one(self, "limit_price", "percent", "amount")
+
+
+class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where the loss is stopped. What each type needs is checked here."""
+
+    type: Literal["stop", "stop_limit", "trailing_stop"] = "stop"
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    stop_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        _positive_fields(
+            self, "percent", "amount", "stop_price", "limit_price", "trail_amount", "trail_percent"
+        )
+        if self.type == "trailing_stop":
+            _exactly_one(self, "trail_amount", "trail_percent")
+        else:
+            _exactly_one(self, "percent", "amount", "stop_price")
+        if self.type == "stop_limit" and self.limit_price is None:
+            raise ValueError("stop_limit needs limitPrice")
+
+
+class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """What the sender wants, before any account is looked at."""
+
+    ticker: str
+    action: Action
+    sentiment: Sentiment | None = None
+    signal_price: Decimal | None = None
+    price: Decimal | None = None  # another name of signalPrice
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    quantity: Decimal | None = None
+    quantity_type: QuantityType = "fixed_quantity"
+    order_type: OrdType | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    extended_hours: bool | None = None
+    time: datetime | int | float | None = None
+    ignore_trading_windows: bool = False
+    cancel: bool | None = None
+    take_profit: TakeProfit | None = None
+    stop_loss: StopLoss | None = None
+    option_type: Literal["both", "call", "put"] | None = None
+    intrinsic_value: Literal["itm", "otm"] | None = None
+    expiration: str | None = None  # a date, or "+6 months"
+    strike_count: int | None = None
+    strikes_away: int | None = None
+    strike_price: Decimal | None = None
+    extras: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.ticker) <= 50 or not self.ticker.isprintable():
+            raise ValueError("ticker: 1 to 50 printable characters are needed")
+        _positive_fields(
+            self, "signal_price", "price", "limit_price", "stop_price", "quantity",
+            "trail_amount", "trail_percent", "strike_price",
+        )  # fmt: skip
+        if self.price is not None and self.signal_price not in (None, self.price):
+            raise ValueError("price and signalPrice are two names of one thing and differ")
+        if self.order_type == "trailing_stop":
+            _exactly_one(self, "trail_amount", "trail_percent")
+        if self.quantity_type in ("risk_dollar_amount", "risk_percent") and self.stop_loss is None:
+            raise ValueError(f"quantityType {self.quantity_type} needs a stopLoss")
+
+    @property
+    def reference_price(self) -> Decimal | None:
+        """The market price when the signal fired, if the sender said it."""
+        return self.signal_price if self.signal_price is not None else self.price
+
+
+_DECODER = msgspec.json.Decoder(Signal, strict=True)
+
+
+def decode(body: bytes) -> Signal:
+    """The signal that `body` says.
+
+    Raises InvalidSignal: not JSON, unknown or missing field, wrong type, out of range.
+    """
+    if len(body) > MAX_BYTES:
+        raise InvalidSignal("", f"the body has {len(body)} bytes; at most {MAX_BYTES} are read")
+    try:
+        return _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise _translated(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidSignal("", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidSignal("", "the body is nested too deeply") from None
+
+
+def _translated(error: msgspec.ValidationError) -> InvalidSignal:
+    message, _, path = str(error).partition(" - at `")
+    path = path.rstrip("`")
+    if not path.endswith("...") and message.startswith("Object contains unknown field"):
+        name = message.split("`")[1]
+        return InvalidSignal(
+            f"{path or '$'}.{name}",
+            "is not a field of the signal language; free data goes into extras",
+        )
+    if message.startswith("Object missing required field"):
+        name = message.split("`")[1]
+        return InvalidSignal(f"{path or '$'}.{name}", "is required")
+    return InvalidSignal(path or "$", message)
+
+
+def _positive_fields(struct: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        value = getattr(struct, name)
+        if value is not None:
+            positive(value, _camel(name))
+
+
+def _exactly_one(struct: msgspec.Struct, *names: str) -> None:
+    given = [name for name in names if getattr(struct, name) is not None]
+    if len(given) != 1:
+        wanted = ", ".join(_camel(name) for name in names)
+        found = ", ".join(_camel(name) for name in given) or "none"
+        raise ValueError(f"exactly one of {wanted} is needed; found {found}")
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)

@@ -1,0 +1,1 @@
+"""The management listener: one file per resource."""

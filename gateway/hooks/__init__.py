@@ -1,0 +1,1 @@
+"""The public listener: strategy webhooks, nothing else."""

@@ -1,0 +1,1 @@
+"""Keys that never leave their token. Knows PKCS#11; knows no orders."""

@@ -1,0 +1,1 @@
+"""Tenants in a hurry, exchanges in a mood."""

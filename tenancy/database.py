@@ -1,0 +1,110 @@
+"""Pools and transactions: one tenant at a time, or ids only.
+
+`tenant(scope)` opens a transaction in which row-level security shows exactly that tenant's
+rows: the setting is local to the transaction, so a connection carries nothing back to the pool.
+`shared()` opens one without a tenant, which sees only what the role's own policies give
+(ingress' inserts, the recorder's inbox, a worker's ids).
+
+An error while COMMIT is under way means *unknown*: it is raised as OutcomeUnknown, and the
+caller looks before it acts. Nothing here cancels or times out around COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from tenancy.errors import OutcomeUnknown, Unavailable
+from tenancy.scope import TenantScope
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+class Database:
+    """A pool of connections under one database role."""
+
+    def __init__(
+        self, conninfo: str, *, name: str, size: int, acquire_timeout_s: float = 5.0
+    ) -> None:
+        """`name` shows in pg_stat_activity. Nothing connects before open()."""
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            conninfo,
+            min_size=min(2, size),
+            max_size=size,
+            timeout=acquire_timeout_s,
+            open=False,
+            name=name,
+            kwargs={"autocommit": True, "application_name": name},
+        )
+
+    async def open(self, wait_s: float = 10.0) -> None:
+        """Connect. Raises Unavailable if PostgreSQL does not answer within `wait_s`."""
+        try:
+            await self._pool.open(wait=True, timeout=wait_s)
+        except PoolTimeout as error:
+            raise Unavailable(f"PostgreSQL did not answer within {wait_s:g} s") from error
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A bare autocommit connection: for single statements under the role's own policies."""
+        try:
+            async with self._pool.connection() as conn:
+                yield conn
+        except PoolTimeout as error:
+            raise Unavailable("no database connection came free in time") from error
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[Connection]:
+        """A transaction without a tenant: sees what the role's own policies give, no tenant's rows."""
+        async with self.connection() as conn:
+            try:
+                await conn.execute("BEGIN")
+                yield conn
+            except psycopg.OperationalError as error:
+                await _rollback(conn)
+                raise Unavailable(
+                    f"PostgreSQL: {error}; the transaction was rolled back"
+                ) from error
+            except BaseException:
+                await _rollback(conn)
+                raise
+            await commit(conn)
+
+    @asynccontextmanager
+    async def tenant(self, scope: TenantScope) -> AsyncIterator[Connection]:
+        """A transaction that sees and writes the rows of `scope` alone."""
+        async with self.shared() as conn:
+            await conn.execute(
+                "SELECT set_config('portcullis.tenant_id', %s, true)", (str(scope.tenant_id),)
+            )
+            yield conn
+
+    def stats(self) -> dict[str, Any]:
+        return self._pool.get_stats()
+
+
+async def commit(conn: Connection) -> None:
+    """COMMIT. Raises OutcomeUnknown where the answer is lost or is not a plain COMMIT."""
+    try:
+        cursor = await conn.execute("COMMIT")
+    except psycopg.errors.IntegrityError:
+        raise  # a deferred constraint: the server says that it rolled back
+    except psycopg.OperationalError as error:
+        raise OutcomeUnknown("the database connection broke while committing") from error
+    if cursor.statusmessage != "COMMIT":
+        raise Unavailable(f"the transaction was not committed: {cursor.statusmessage}")
+
+
+async def _rollback(conn: Connection) -> None:
+    try:
+        await conn.execute("ROLLBACK")
+    except psycopg.Error:
+        await conn.close()  # the pool replaces it; the server rolls back by itself

@@ -1,0 +1,1 @@
+"""The SQL of each object; one file per object."""
