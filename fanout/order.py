@@ -11,7 +11,7 @@ import base64
 import hashlib
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -23,7 +23,7 @@ OrdType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
 TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
 
 
-class OrdState(str, Enum):
+class OrdState(StrEnum):
     """Where an attempt stands. FIX 39 where FIX has the word."""
 
     WAITING = "waiting"  # the second leg of a flip, until the first is filled: never sent
