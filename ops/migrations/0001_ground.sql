@@ -153,8 +153,10 @@ CREATE TABLE plans (
     strategy_id uuid NOT NULL,
     version     bigint NOT NULL,                  -- of the strategy's settings
     seed        bigint NOT NULL,
+    rotation    bigint NOT NULL,                  -- how many plans this strategy had before: fanout/sequence.py
     plan        json NOT NULL,                    -- fanout.plan.Plan; json, not jsonb: the bytes stay as written
-    planned_at  timestamptz NOT NULL
+    planned_at  timestamptz NOT NULL,
+    UNIQUE (strategy_id, rotation)                -- two planners of one strategy cannot both commit
 );
 
 -- What of a plan has no intents yet, one row for each partition that has accounts in it; ids only.
@@ -197,10 +199,13 @@ CREATE TABLE orders (
     sent_at     timestamptz,
     acked_at    timestamptz,
     done_at     timestamptz,
+    cancel_requested_at timestamptz,              -- durable wish: whoever owns the lane cancels it
     traceparent text NOT NULL,
     UNIQUE (signal_id, account_id, leg, attempt)
 );
 CREATE INDEX orders_open ON orders (part) WHERE state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt');
+CREATE INDEX orders_of_strategy ON orders (strategy_id)
+    WHERE state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt');
 CREATE INDEX orders_of_account ON orders (account_id, intent_at DESC);
 
 CREATE TABLE execution_reports (
