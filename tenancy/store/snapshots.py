@@ -29,12 +29,12 @@ _ROWS = f"""
 SELECT u.subscription_id, u.enabled, u.priority, u.settings::text, {_ACCOUNT_COLUMNS}
 FROM subscriptions u JOIN accounts a USING (account_id)
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
-WHERE u.strategy_id = %s ORDER BY u.priority, u.subscription_id"""
+WHERE u.strategy_id = %s ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
 
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
-WHERE a.account_id = ANY(%s)"""
+WHERE a.account_id = ANY(%s)"""  # noqa: S608 - constants only
 
 
 async def read_version(conn: Connection, strategy: StrategyID) -> tuple[int, str]:

@@ -1,0 +1,65 @@
+"""What brokers said, as one plan uses it: instruments, balances, positions, what is under way. Pure.
+
+Together with the snapshot and the seed it decides the plan, so the parts that a plan used are
+kept in the plan itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from fanout.ports import Instrument
+from tenancy.values import AccountID
+
+
+class AccountNow(msgspec.Struct, frozen=True, kw_only=True):
+    """One account's book in one symbol, for one strategy, when the plan was made."""
+
+    equity: Decimal | None = None
+    position: Decimal = Decimal(0)  # signed lots, from fills
+    under_way: Decimal = Decimal(0)  # signed lots of orders that are expected to fill at once
+    in_doubt: bool = False
+
+    @property
+    def expected(self) -> Decimal:
+        """The position once what is under way has filled."""
+        return self.position + self.under_way
+
+
+class Instruments:
+    """One broker's instruments, found by the sender's ticker."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
+        self._by_folded: dict[str, list[Instrument]] = {}
+        for instrument in self._by_symbol.values():
+            self._by_folded.setdefault(_folded(instrument.symbol), []).append(instrument)
+
+    def find(self, ticker: str, symbol_map: Mapping[str, str]) -> Instrument | None:
+        """The instrument that `ticker` names: mapped, to the letter, or but for punctuation and case.
+
+        None where nothing or more than one thing fits: a guess would trade the wrong thing.
+        """
+        mapped = symbol_map.get(ticker, ticker)
+        exact = self._by_symbol.get(mapped)
+        if exact is not None:
+            return exact
+        candidates = self._by_folded.get(_folded(mapped), [])
+        return candidates[0] if len(candidates) == 1 else None
+
+    def __len__(self) -> int:
+        return len(self._by_symbol)
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan reads of the world outside."""
+
+    instruments: dict[str, Instruments]  # by broker
+    accounts: dict[AccountID, AccountNow]
+
+
+def _folded(symbol: str) -> str:
+    return "".join(character for character in symbol.upper() if character.isalnum())

@@ -1,0 +1,65 @@
+"""Why an account trades, or does not: one code each, with the sentence that people read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The outcome of planning for one account."""
+
+    ORDER = "order"
+    CANCEL_ONLY = "cancel_only"
+    TENANT_HALTED = "tenant_halted"
+    STRATEGY_HALTED = "strategy_halted"
+    ACCOUNT_HALTED = "account_halted"
+    REDUCE_ONLY = "reduce_only"
+    SUBSCRIPTION_DISABLED = "subscription_disabled"
+    NOT_CONNECTED = "not_connected"
+    TICKER_UNKNOWN = "ticker_unknown"
+    TICKER_NOT_ALLOWED = "ticker_not_allowed"
+    DIRECTION_NOT_ALLOWED = "direction_not_allowed"
+    SIGNAL_TOO_OLD = "signal_too_old"
+    IN_DOUBT = "in_doubt"
+    NO_POSITION = "no_position"
+    POSITION_EXISTS = "position_exists"
+    OPPOSITE_POSITION = "opposite_position"
+    NO_QUANTITY = "no_quantity"
+    NO_PRICE = "no_price"
+    NO_EQUITY = "no_equity"
+    NO_FX_RATE = "no_fx_rate"
+    BELOW_MINIMUM = "below_minimum"
+    ORDER_TYPE_UNSUPPORTED = "order_type_unsupported"
+    QUANTITY_TYPE_UNSUPPORTED = "quantity_type_unsupported"
+    ATTACHED_ORDERS_UNSUPPORTED = "attached_orders_unsupported"
+    OPTIONS_UNSUPPORTED = "options_unsupported"
+
+
+SENTENCES: dict[Reason, str] = {
+    Reason.ORDER: "An order was planned.",
+    Reason.CANCEL_ONLY: "Open orders of the ticker are cancelled; nothing new is sent.",
+    Reason.TENANT_HALTED: "The tenant is halted: nothing trades.",
+    Reason.STRATEGY_HALTED: "The strategy is halted: nothing trades.",
+    Reason.ACCOUNT_HALTED: "The account is halted: nothing trades on it.",
+    Reason.REDUCE_ONLY: "Tenant, strategy or account only reduces: no position is opened or added to.",
+    Reason.SUBSCRIPTION_DISABLED: "The subscription is switched off.",
+    Reason.NOT_CONNECTED: "The account has no live credential, or its broker's instruments are not known yet.",
+    Reason.TICKER_UNKNOWN: "The broker has no instrument, or more than one, that the ticker names.",
+    Reason.TICKER_NOT_ALLOWED: "The subscription does not allow this ticker.",
+    Reason.DIRECTION_NOT_ALLOWED: "The subscription does not allow positions on this side.",
+    Reason.SIGNAL_TOO_OLD: "The signal waited longer than a position may be opened after it.",
+    Reason.IN_DOUBT: "An earlier order of this ticker is in doubt: nothing is sent until the broker has said.",
+    Reason.NO_POSITION: "There is no position to close, or to add to.",
+    Reason.POSITION_EXISTS: "There is a position on this side, and the subscription does not add to positions.",
+    Reason.OPPOSITE_POSITION: "The position is on the other side.",
+    Reason.NO_QUANTITY: "The subscription multiplies the signal's quantity, and the signal has none.",
+    Reason.NO_PRICE: "No reference price: the broker gives none, and the signal has no signalPrice.",
+    Reason.NO_EQUITY: "The account's equity is not known, and none is stated.",
+    Reason.NO_FX_RATE: "The account's currency is not the instrument's, and there is no rate between them.",
+    Reason.BELOW_MINIMUM: "The size is below the instrument's minimum.",
+    Reason.ORDER_TYPE_UNSUPPORTED: "Only market and limit orders are placed so far; nothing was sent.",
+    Reason.QUANTITY_TYPE_UNSUPPORTED: "Sizing by distance to the stop is not built yet; nothing was sent.",
+    Reason.ATTACHED_ORDERS_UNSUPPORTED: "Take profit and stop loss are not built yet: an entry that asks for"
+    " protection is not sent without it.",
+    Reason.OPTIONS_UNSUPPORTED: "Option signals are not built yet; nothing was sent.",
+}
