@@ -67,29 +67,38 @@ class Gateway:
 
     async def answer(self, request: Request) -> Answer:
         """Raises Cut where the answer is that there is none."""
+        arrival = Arrival(self.arrivals, self.exchange.monotonic(), self.exchange.now())
+        self.arrivals += 1
+        headers = NO_HEADERS
         try:
-            answer = await self._answer(request)
+            endpoint, argument = route(request.method, request.path)
+            account = None if endpoint.public else self._who(request)
+            headers = self._count(endpoint, account, request)
+            answer = await self._served(request, endpoint, argument, account, headers, arrival)
         except TooMany as refusal:
             answer = self._refuse(refusal, refusal.headers)
         except Refusal as refusal:
-            answer = self._refuse(refusal, NO_HEADERS)
+            answer = self._refuse(refusal, headers)
         self.answers[answer.status] += 1
         return answer
 
-    async def _answer(self, request: Request) -> Answer:
-        exchange = self.exchange
-        arrival = Arrival(self.arrivals, exchange.monotonic(), exchange.now())
-        self.arrivals += 1
-        endpoint, argument = route(request.method, request.path)
-        account = None if endpoint.public else self._who(request)
-        headers = self._count(endpoint, account, request)
+    async def _served(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        argument: str,
+        account: Account | None,
+        headers: dict[str, str],
+        arrival: Arrival,
+    ) -> Answer:
+        """Steps 2 to 5."""
         rule = self.faults.choose(
             request.method, request.path, account.key if account else "", request.body
         )
         await self._before(endpoint, rule)
         self._in_time(request)
         call = Call(
-            exchange=exchange,
+            exchange=self.exchange,
             account=account,
             argument=argument,
             query=dict(parse_qsl(request.query)) if request.query else {},

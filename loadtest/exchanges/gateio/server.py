@@ -22,13 +22,13 @@ class Simulator:
         self.gateway = Gateway(self.exchange)
         self.control = Control(self.gateway)
         self._server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(self._server)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=0.5)
         self.url = ""
 
     async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen; returns the URL. Port 0 takes a free one."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=4096, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, host, port, backlog=4096)
         await site.start()
         address = self._runner.addresses[0]
         self.url = f"http://{address[0]}:{address[1]}"

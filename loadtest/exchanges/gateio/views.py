@@ -239,16 +239,15 @@ def account_detail(it: Account) -> Json:
     }
 
 
-def main_keys(it: Account) -> list[Json]:
-    return [
-        {
-            "state": 1,
-            "mode": 1,
-            "name": "simulated",
-            "user_id": it.uid,
-            "currency_pairs": [],
-            "ip_whitelist": list(it.ip_whitelist),
-            "perms": [{"name": name, "read_only": False} for name in it.permissions],
-            "key": {"mode": 1},
-        }
-    ]
+def main_keys(it: Account) -> Json:
+    """What the key may do; one object, as the official client reads it."""
+    return {
+        "state": 1,
+        "mode": 1,
+        "name": "simulated",
+        "user_id": it.uid,
+        "currency_pairs": [],
+        "ip_whitelist": list(it.ip_whitelist),
+        "perms": [{"name": name, "read_only": False} for name in it.permissions],
+        "key": {"mode": 1},
+    }
