@@ -5,8 +5,9 @@ No access log, no middleware, no Application: the simulator must not be what lim
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from aiohttp import web
-from aiohttp.http import HttpVersion11
 
 from loadtest.exchanges.gateio.control import PREFIX as CONTROL_PREFIX
 from loadtest.exchanges.gateio.control import Control
@@ -39,7 +40,6 @@ class Simulator:
         await self._runner.cleanup()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        assert http.version <= HttpVersion11
         path, _, query = http.raw_path.partition("?")
         request = Request(
             method=http.method,
@@ -50,19 +50,49 @@ class Simulator:
             peer=http.remote or "",
         )
         if path.startswith(CONTROL_PREFIX):
-            return _response(self.control.answer(request))
+            return _Ready(self.control.answer(request))
         try:
-            return _response(await self.gateway.answer(request))
+            return _Ready(await self.gateway.answer(request))
         except Cut:
             if http.transport is not None:
                 http.transport.abort()
             return web.Response(status=500)  # goes nowhere: the connection is gone
 
 
-def _response(answer: Answer) -> web.Response:
-    return web.Response(
-        status=answer.status,
-        body=answer.body,
-        headers=answer.headers,
-        content_type="application/json",
-    )
+class _Ready(web.StreamResponse):
+    """A whole answer, written as one piece.
+
+    aiohttp's own Response spends about 40 µs on headers, Date, Server and payload
+    machinery that this server has no use for; this one writes status line, headers and body.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self._answer = answer
+        self._lasting = True
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._lasting
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        self._lasting = request.keep_alive
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        request.transport.write(_bytes(self._answer, lasting=self._lasting))
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """All was written by prepare()."""
+
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
+
+
+def _bytes(answer: Answer, *, lasting: bool) -> bytes:
+    head = _STATUS_LINES[answer.status]
+    for name, value in answer.headers.items():
+        head += f"{name}: {value}\r\n"
+    if not lasting:
+        head += "Connection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(answer.body)}\r\n\r\n"
+    return head.encode("ascii") + answer.body
