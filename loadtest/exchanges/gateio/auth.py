@@ -43,7 +43,7 @@ def authenticate(
     """The account that signed this request. Raises Refusal."""
     values = []
     for name in ("Timestamp", "KEY", "SIGN"):
-        value = headers.get(name)
+        value = headers.get(name.lower())
         if not value:
             raise Refusal("MISSING_REQUIRED_HEADER", f"Missing required header: {name}")
         values.append(value)

@@ -31,7 +31,8 @@ from loadtest.exchanges.gateio.refusal import Refusal
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """An HTTP request as it arrived: `path` without the query, both as sent."""
+    """An HTTP request as it arrived. `path` without the query, both as sent; `headers` answers to
+    lower-case names."""
 
     method: str
     path: str
@@ -103,7 +104,7 @@ class Gateway:
             argument=argument,
             query=dict(parse_qsl(request.query)) if request.query else {},
             body=request.body,
-            decimals=request.headers.get("X-Gate-Size-Decimal") == "1",
+            decimals=request.headers.get("x-gate-size-decimal") == "1",
             arrival=arrival,
         )
         status, document = endpoint.handler(call)
@@ -151,7 +152,7 @@ class Gateway:
                 await asyncio.sleep(rule.seconds)
 
     def _in_time(self, request: Request) -> None:
-        deadline = request.headers.get("X-Gate-Exptime")
+        deadline = request.headers.get("x-gate-exptime")
         if deadline is None:
             return
         if not (deadline.isascii() and deadline.isdigit()):
