@@ -25,7 +25,7 @@ from loadtest.exchanges.gateio.endpoints import Call, Endpoint, route
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.faults import Faults, Rule
 from loadtest.exchanges.gateio.ledger import Account
-from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany
+from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany, rate_headers
 from loadtest.exchanges.gateio.orders import Arrival
 from loadtest.exchanges.gateio.refusal import Refusal
 
@@ -142,7 +142,8 @@ class Gateway:
             case "drop_before":
                 raise Cut
             case "429":
-                raise Refusal("TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
+                limit = self.limiter.limits.orders_per_s
+                raise TooMany(rate_headers(limit, 0, self.exchange.now() + rule.seconds))
             case "500_before":
                 raise Refusal("INTERNAL", "internal server error")
             case "hang_before":

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from loadtest.exchanges.ceiling import measure
 from loadtest.exchanges.gateio.control_client import ControlRefused
 from loadtest.exchanges.gateio.faults import Rule
 from loadtest.exchanges.gateio.gateway import Request
@@ -134,3 +135,8 @@ async def test_stopping_ends_hanging_requests_at_once(gateio):
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def test_the_ceiling_is_measured_with_every_order_accepted():
+    measured = await measure(orders=200, connections=8)
+    assert measured["statuses"] == {"201": 200}

@@ -116,6 +116,14 @@ async def test_order_delay_slows_orders_and_nothing_else(gateio, wire):
     await gateio.control.set_delay(0)
 
 
+async def test_a_429_by_fault_says_when_to_come_back(gateio, wire):
+    await gateio.control.set_faults(Rule(kind="429", seconds=5))
+    document = {"contract": "BTC_USDT", "size": 1, "price": "0", "tif": "ioc"}
+    status, _, headers = await wire.send("POST", ORDERS, document)
+    assert (status, headers["X-Gate-RateLimit-Requests-Remain"]) == (429, "0")
+    assert 4 < int(headers["X-Gate-RateLimit-Reset-Timestamp"]) - time.time() <= 6
+
+
 async def test_cleared_faults_do_nothing(gateio, wire):
     await gateio.control.set_faults(Rule(kind="429"))
     await gateio.control.clear_faults()
