@@ -3,7 +3,8 @@
 A rule names a kind and what it matches: method, path (a shell pattern, without query), key, text
 (a substring of the body). Of the matching requests it hits the `nth` alone, or each with
 `probability`, drawn from a generator seeded with `seed`; never more than `times`. The first rule
-that hits a request acts, and the rules after it do not see that request. Kinds, with what they do to an order:
+that hits a request acts, and the rules after it do not see that request. Kinds, with what they do
+to an order:
 
   kind          executed?     what the client sees
   drop_before   no            the connection is cut
