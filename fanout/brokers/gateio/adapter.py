@@ -269,9 +269,7 @@ class GateioBroker:
         for page in range(PAGES_MAX):
             request = wire.my_trades(self._settings.settle, order.symbol, page * wire.PAGE)
             answer = await self._client.ask(account, request)
-            if answer.status != 200:
-                raise Unreadable(f"my_trades: status {answer.status} {answers.label_of(answer)[0]}")
-            broker_order_id, count, oldest = answers.own_trade(answer.body, order)
+            broker_order_id, count, oldest = answers.own_trade(answer, order)
             if broker_order_id is not None:
                 return broker_order_id
             if count < wire.PAGE or oldest is None or oldest < since:

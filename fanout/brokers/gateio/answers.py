@@ -183,9 +183,13 @@ def looked_up(answer: Answer, order: Order) -> Report | Missing:
     if answer.status == 200:
         return report(answer.body, order)
     label, text = label_of(answer)
-    if answer.status == 404 and label == labels.GONE:
+    if (answer.status == 404 and label == labels.GONE) or _never_funded(answer, label):
         return Missing(text=text)
     raise Unreadable(f"status {answer.status} {label}".rstrip())
+
+
+def _never_funded(answer: Answer, label: str) -> bool:
+    return 400 <= answer.status < 500 and label == labels.NEVER_FUNDED
 
 
 def canceled(answer: Answer, order: Order) -> CancelOutcome:
@@ -258,12 +262,17 @@ def open_reports(body: bytes) -> list[Report]:
     ]
 
 
-def own_trade(body: bytes, order: Order) -> tuple[str | None, int, float | None]:
+def own_trade(answer: Answer, order: Order) -> tuple[str | None, int, float | None]:
     """Of one page of my_trades: Gate's id of our order if it traded, the count, the oldest time.
 
     Raises Unreadable.
     """
-    trades = _decode(body, list[_Trade])
+    if answer.status != 200:
+        label, _ = label_of(answer)
+        if _never_funded(answer, label):
+            return None, 0, None
+        raise Unreadable(f"my_trades: status {answer.status} {label}".rstrip())
+    trades = _decode(answer.body, list[_Trade])
     text = client_text(order.cl_ord_id)
     ours = [str(t.order_id) for t in trades if t.text == text]
     oldest = min((t.create_time for t in trades), default=None)

@@ -42,6 +42,7 @@ REJECTED: dict[str, RejectKind] = {
     "POSITION_IN_LIQUIDATION": "risk",
     "POSITION_IN_CLOSE": "risk",
     "POSITION_EMPTY": "risk",
+    "REDUCE_EXCEEDED": "risk",
     "INCREASE_POSITION": "risk",
     "TOO_MANY_ORDERS": "risk",
     "PRICE_TOO_DEVIATED": "price",
@@ -79,3 +80,4 @@ SERVER_FAULT = frozenset({"INTERNAL", "SERVER_ERROR", "TOO_BUSY"})
 GONE = "ORDER_NOT_FOUND"
 TOO_LATE = frozenset({GONE, "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"})
 NEVER_FUNDED = "USER_NOT_FOUND"
+"""There is no futures account, so there is no order and no position in it either."""

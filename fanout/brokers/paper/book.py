@@ -145,9 +145,11 @@ class PaperBook:
         return None
 
     def _bad_reduction(self, order: Order) -> Rejected | None:
-        if order.reduce_only and not self._reducible(order):
-            return _no("INCREASE_POSITION", "risk", "reduce-only, and there is nothing to reduce")
-        return None
+        if not order.reduce_only or self._reducible(order):
+            return None
+        if self._qty(order.symbol):
+            return _no("INCREASE_POSITION", "risk", "reduce-only would increase the position")
+        return _no("REDUCE_EXCEEDED", "risk", "empty position")
 
     def _too_dear(
         self,

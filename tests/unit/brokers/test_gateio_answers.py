@@ -259,5 +259,5 @@ def test_own_trades_name_our_order() -> None:
         {"create_time": 10.5, "order_id": "77", "text": f"t-{ORDER.cl_ord_id}"},
         {"create_time": 9.5, "order_id": 5, "text": "web"},
     ]
-    assert answers.own_trade(json.dumps(rows).encode(), ORDER) == ("77", 2, 9.5)
-    assert answers.own_trade(b"[]", ORDER) == (None, 0, None)
+    assert answers.own_trade(Answer(200, json.dumps(rows).encode()), ORDER) == ("77", 2, 9.5)
+    assert answers.own_trade(Answer(200, b"[]"), ORDER) == (None, 0, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from decimal import Decimal
 from types import SimpleNamespace
@@ -170,8 +169,3 @@ def test_the_longest_client_id_fits_gates_text_rule() -> None:
     text = wire.client_text(order.order_id + ".999")
     assert text.startswith("t-")
     assert len(text) - 2 <= 28
-
-
-def test_a_closed_event_loop_is_not_needed_to_sign() -> None:
-    """The codec is sans-I/O: no coroutine in it."""
-    assert not any(asyncio.iscoroutinefunction(value) for value in vars(wire).values())
