@@ -27,7 +27,7 @@ from tests.contract import venues
 from tests.contract.venues import Venue
 from tests.fakes.orders import an_order
 
-VENUES = {"paper": venues.paper}
+VENUES = {"gateio": venues.gateio, "paper": venues.paper}
 
 
 @pytest.fixture(params=sorted(VENUES))

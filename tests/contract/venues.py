@@ -8,11 +8,16 @@ from decimal import ROUND_FLOOR, Decimal
 
 import msgspec
 
+from fanout.brokers.gateio.adapter import GateioBroker
+from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperInstrument, PaperSettings
 from fanout.ports import Broker, BrokerAccount
+from loadtest.exchanges.gateio.control_client import ControlClient
+from loadtest.exchanges.gateio.server import Simulator
 from tenancy.clock import SystemClock
 from tests.fakes.orders import an_account
+from tests.fakes.signer import InProcessSigner
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -67,3 +72,60 @@ async def paper() -> AsyncIterator[Venue]:
         )
     finally:
         await broker.close()
+
+
+EXPTIME_S = 0.3
+REQUEST_TIMEOUT_S = 0.8
+
+
+class GateioVenue(Venue, frozen=True):
+    """Gate.io's adapter on the simulator, with a hand on the simulator's faults and audit."""
+
+    control: ControlClient
+
+
+def gateio_settings(url: str) -> GateioSettings:
+    """As in production, but impatient."""
+    return GateioSettings(
+        base_url=url,
+        sign_timeout_s=0.5,
+        connect_timeout_s=0.4,
+        request_timeout_s=REQUEST_TIMEOUT_S,
+        exptime_ms=int(EXPTIME_S * 1000),
+        clock_error_ms=50,
+        connections=16,
+        connections_warm=2,
+        orders_per_s=100,
+        orders_burst=50,
+        instruments_refresh_s=60.0,
+        instruments_max_age_s=60.0,
+    )
+
+
+@asynccontextmanager
+async def gateio() -> AsyncIterator[GateioVenue]:
+    simulator = Simulator()
+    url = await simulator.start()
+    account, poor = an_account(api_key="rich"), an_account(api_key="poor")
+    signer = InProcessSigner({account.account_id: b"s1", poor.account_id: b"s2"})
+    broker = GateioBroker(gateio_settings(url), signer, SystemClock())
+    async with ControlClient(url) as control:
+        await control.create_account("rich", "s1", balance=Decimal(10_000))
+        await control.create_account("poor", "s2", balance=Decimal("0.01"))
+
+        async def move(price: Decimal) -> None:
+            await control.set_price("BTC_USDT", price)
+
+        await broker.open()
+        try:
+            yield GateioVenue(
+                broker=broker,
+                account=account,
+                poor=poor,
+                symbol="BTC_USDT",
+                move=move,
+                control=control,
+            )
+        finally:
+            await broker.close()
+            await simulator.stop()

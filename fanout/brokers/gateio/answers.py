@@ -334,6 +334,20 @@ def instruments(body: bytes, settle: str, now: datetime) -> dict[str, Instrument
     }
 
 
+class _Time(msgspec.Struct):
+    server_time: int
+
+
+def server_time_ms(answer: Answer) -> int | None:
+    """Gate's clock, Unix ms; None where the answer holds none."""
+    if answer.status != 200:
+        return None
+    try:
+        return _decode(answer.body, _Time).server_time
+    except Unreadable:
+        return None
+
+
 # ------------------------------------------------------------------ rate headers
 
 

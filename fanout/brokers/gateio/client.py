@@ -23,14 +23,19 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from fanout.brokers.gateio import wire
+from fanout.brokers.gateio import answers, wire
 from fanout.brokers.gateio.answers import Answer
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.ports import BrokerAccount, RequestSigner
 from tenancy.clock import Clock
 from tenancy.errors import OutcomeUnknown, Unavailable
 
-PUBLIC: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
+PUBLIC: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    # Without it Gate cuts every size to whole contracts, so that 1.7 held looks like 1.
+    "X-Gate-Size-Decimal": "1",
+}
 
 
 class NotSent(Unavailable):
@@ -43,6 +48,12 @@ class NoAnswer(OutcomeUnknown):
     """The request may have arrived; no usable answer came back."""
 
     code = "no_answer"
+
+
+class ClockError(Unavailable):
+    """Our clock and Gate's differ by more than the settings allow."""
+
+    code = "clock_error"
 
 
 class GateioClient:
@@ -62,7 +73,7 @@ class GateioClient:
         return f"GateioClient({self._settings.base_url}, {state})"
 
     async def open(self) -> None:
-        """Open the pool and warm it. Raises NotSent or NoAnswer where Gate cannot be reached."""
+        """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer or ClockError."""
         if self._session is not None:
             return
         limit = self._settings.connections
@@ -88,13 +99,26 @@ class GateioClient:
 
     async def _warm(self) -> None:
         """All at once: each question finds no idle connection and opens its own."""
-        query = wire.Request(
-            "GET", f"{wire.PREFIX}/futures/{self._settings.settle}/contracts", "limit=1"
-        )
-        asked = [self.send(query, PUBLIC) for _ in range(self._settings.connections_warm)]
+        asked = [self._ask_time() for _ in range(max(1, self._settings.connections_warm))]
         for result in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+
+    async def _ask_time(self) -> None:
+        """Is Gate's clock within clock_error_ms of ours? Proofs of absence rest on it."""
+        before_ms = self._clock.now_ns() / 1e6
+        answer = await self.send(wire.server_time(), PUBLIC)
+        after_ms = self._clock.now_ns() / 1e6
+        theirs_ms = answers.server_time_ms(answer)
+        if theirs_ms is None:
+            return  # this host has no such endpoint, or counts the question as one too many
+        # Gate read its clock between the two; only what lies outside is certainly an error.
+        error_ms = max(before_ms - theirs_ms, theirs_ms - after_ms)
+        if error_ms > self._settings.clock_error_ms + 1:  # whole milliseconds on the wire
+            raise ClockError(
+                f"Gate.io's clock differs by at least {error_ms:.0f} ms, clock_error_ms allows"
+                f" {self._settings.clock_error_ms}: put this host's clock right"
+            )
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -122,8 +146,7 @@ class GateioClient:
             code = getattr(why, "code", type(why).__name__)
             raise NotSent(f"not signed: {code}: {why}") from why
         return {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
+            **PUBLIC,
             "Content-Type": "application/json",
             "KEY": account.api_key or "",
             "Timestamp": str(timestamp),

@@ -130,6 +130,11 @@ def account(settle: str) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/accounts")
 
 
+def server_time() -> Request:
+    """Public, small, and counted apart from trading."""
+    return Request("GET", f"{PREFIX}/spot/time")
+
+
 def contracts(settle: str) -> Request:
     """Public: needs no signature."""
     return Request("GET", f"{PREFIX}/futures/{settle}/contracts")

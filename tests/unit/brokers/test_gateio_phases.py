@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fanout.brokers.gateio.adapter import GateioBroker
+from fanout.brokers.gateio.client import ClockError
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.budget import Budgets
 from fanout.order import OrdState
@@ -72,6 +73,8 @@ async def at_gate(script: Script, **changed: Any) -> AsyncIterator[tuple[GateioB
     def with_contracts(seen: Seen) -> bytes | str:
         if seen.target.startswith("/api/v4/futures/usdt/contracts"):
             return reply(200, [])
+        if seen.target == "/api/v4/spot/time":
+            return reply(200, {"server_time": int(time.time() * 1000)})
         return script(seen)
 
     signer = InProcessSigner({}, default=b"secret")
@@ -177,6 +180,7 @@ async def test_a_connection_that_is_never_accepted_is_unsent() -> None:
                 InProcessSigner({}, default=b"secret"),
                 SystemClock(),
             )
+            broker._client._warm = _nothing  # type: ignore[method-assign]
             await broker._client.open()
             outcome = await broker.submit(ACCOUNT, ORDER)
             await broker.close()
@@ -237,6 +241,20 @@ async def test_warm_connections_are_open_before_the_first_order() -> None:
         assert opened >= 4
         await asyncio.gather(*(broker.submit(ACCOUNT, an_order(ACCOUNT)) for _ in range(4)))
         assert server.connections == opened
+
+
+@pytest.mark.parametrize("shift_ms", [-500, 500])
+async def test_with_a_wrong_clock_it_does_not_open(shift_ms: int) -> None:
+    """A proof of absence would be worth nothing."""
+
+    def script(seen: Seen) -> bytes:
+        return reply(200, {"server_time": int(time.time() * 1000) + shift_ms})
+
+    async with scripted(script) as server:
+        signer = InProcessSigner({}, default=b"secret")
+        broker = GateioBroker(settings(server.url), signer, SystemClock())
+        with pytest.raises(ClockError):
+            await broker.open()
 
 
 # ------------------------------------------------------------------ doubt
