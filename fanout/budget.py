@@ -3,7 +3,8 @@
 `Budget` is pure: time is an argument, on any clock that never runs backwards. It promises that
 no window of `window_s` seconds ever holds more than `limit` sends. A plain token bucket does not:
 a full bucket and then a window's refill make twice the limit. So the burst is taken out of the
-limit and the rest is the steady rate.
+limit and the rest is the steady rate: of any `limit` + 1 sends in a row, the last comes at least
+(limit - burst + 1) steady intervals after the first, which is more than the window.
 
 The broker's own count (`X-Gate-RateLimit-*` and its like) is a hint that can only slow us down:
 it is stale by the requests that are still under way, and another program may use the same key.
@@ -16,7 +17,6 @@ Were the limit hit all the same, the broker answers 429, which means *not placed
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
@@ -37,8 +37,6 @@ class Budget:
         self._interval_s = window_s / (limit - burst)
         self._slack_s = self._interval_s * (burst - 1)
         self._due = float("-inf")  # when the next send would be due at the steady rate
-        # The last `limit` sends: the promise is checked against them, so float rounding cannot break it.
-        self._sent: deque[float] = deque(maxlen=limit)
         self._remaining: int | None = None
         self._reset_at_s = float("-inf")
 
@@ -51,10 +49,7 @@ class Budget:
         Places are given in order and never given back; who decides not to send wastes one.
         """
         at = max(now, self._due - self._slack_s, self._earliest_by_hint(now))
-        if len(self._sent) == self._limit:
-            at = max(at, self._sent[0] + self._window_s)
         self._due = max(self._due, at) + self._interval_s
-        self._sent.append(at)
         return at - now
 
     def hint(self, remaining: int, reset_at_s: float) -> None:

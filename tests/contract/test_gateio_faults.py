@@ -105,6 +105,7 @@ async def test_a_request_that_is_still_on_its_way_is_never_proven_absent_too_ear
     sending = asyncio.create_task(venue.broker.submit(venue.account, order))
     await asyncio.sleep(0.02)
     sending.cancel()  # as a crash would: nobody reads the answer
+    await asyncio.gather(sending, return_exceptions=True)
     lookup = await venue.broker.find(venue.account, order, sent_by=datetime.now(UTC))
     rows = await executed(venue, order)
     assert len(rows) == 1

@@ -74,7 +74,7 @@ async def paper() -> AsyncIterator[Venue]:
         await broker.close()
 
 
-EXPTIME_S = 0.3
+EXPTIME_S = 0.5  # longer than find()'s two looks are apart, so that skipping the wait shows
 REQUEST_TIMEOUT_S = 0.8
 
 

@@ -109,6 +109,8 @@ async def test_an_order_is_sent_once_with_its_deadline_and_its_signature() -> No
     assert int(seen.headers["x-gate-exptime"]) <= time.time() * 1000 + 200
     assert abs(int(seen.headers["timestamp"]) - before) < 2
     assert "user-agent" not in seen.headers
+    # Without it Gate shows 1.7 contracts as 1.
+    assert seen.headers["x-gate-size-decimal"] == "1"
 
 
 @pytest.mark.parametrize(
