@@ -1,0 +1,103 @@
+"""A whole ingress in this process: real PostgreSQL, real Redis, no network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+
+from gateway.hooks.accept import Acceptor
+from gateway.hooks.listener import hooks_listener
+from gateway.hooks.records import Record
+from gateway.hooks.registry import Registry
+from gateway.hooks.settings import HookSettings, RateSettings
+from tenancy.clock import SystemClock
+from tenancy.database import Database
+from tests.fakes.hooks import BASE_URL, ReversingOpener, record_plainly
+
+GENEROUS = RateSettings(per_minute=1_000_000, per_hour=1_000_000, redis_timeout_s=1.0)
+
+
+class Ingress(msgspec.Struct):
+    """The running parts."""
+
+    app: Starlette
+    acceptor: Acceptor
+    registry: Registry
+    opener: ReversingOpener
+
+
+@asynccontextmanager
+async def ingress(
+    conninfo: str,
+    redis_socket: str,
+    settings: HookSettings | None = None,
+    *,
+    opener: ReversingOpener | None = None,
+    record: Record = record_plainly,
+) -> AsyncIterator[Ingress]:
+    redis = Redis(unix_socket_path=redis_socket)
+    database = Database(conninfo, name="ingress", size=2, acquire_timeout_s=1.0)
+    await database.open()
+    opener = opener or ReversingOpener()
+    async with hooks_listener(
+        conninfo=conninfo,
+        database=database,
+        redis=redis,
+        opener=opener,
+        record=record,
+        clock=SystemClock(),
+        settings=settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS),
+        poll_s=0.05,
+    ) as listener:
+        yield Ingress(listener.app, listener.acceptor, listener.registry, opener)
+    await database.close()
+    await redis.aclose()
+
+
+class Reply(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+async def post(
+    app: Any, path: str, headers: dict[str, str], body: bytes, *, method: str = "POST"
+) -> Reply:
+    """One request straight into the application."""
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "https",
+        "http_version": "1.1",
+        "server": ("localhost", 443),
+        "client": ("192.0.2.7", 4711),
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+    }
+    await app(scope, receive, send)
+    start = sent[0]
+    return Reply(
+        start["status"],
+        {k.decode(): v.decode() for k, v in start["headers"]},
+        b"".join(m.get("body", b"") for m in sent[1:]),
+    )
