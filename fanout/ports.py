@@ -206,8 +206,13 @@ class Broker(Protocol):
         """All tradable instruments by symbol, with reference prices. Raises Unavailable."""
         ...
 
-    async def submit(self, account: BrokerAccount, order: Order) -> Outcome:
-        """Send the order once. Never raises for what broker or network do."""
+    async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
+        """Send the order once. Never raises for what broker or network do.
+
+        `not_after`: when our lease ends. Where the broker knows a server deadline the request
+        carries the earlier of it and its own, so that a process that was stopped between the
+        look at the lease and the send cannot place an order that somebody else places again.
+        """
         ...
 
     async def cancel(self, account: BrokerAccount, order: Order) -> CancelOutcome: ...

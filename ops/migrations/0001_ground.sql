@@ -164,9 +164,11 @@ CREATE TABLE plan_parts (
     signal_id   uuid NOT NULL REFERENCES plans,
     part        smallint NOT NULL,
     tenant_id   uuid NOT NULL REFERENCES tenants,
+    strategy_id uuid NOT NULL,                    -- its next signal is planned when this one's orders are in the book
     planned_at  timestamptz NOT NULL,
     PRIMARY KEY (part, signal_id)
 );
+CREATE INDEX ON plan_parts (strategy_id);
 
 CREATE TABLE orders (
     cl_ord_id   text PRIMARY KEY,                 -- FIX 11: order_id, '.', attempt
@@ -219,7 +221,7 @@ CREATE TABLE execution_reports (
     last_px     numeric,
     cum_qty     numeric NOT NULL,
     at          timestamptz NOT NULL,
-    raw         json,
+    raw         text,                             -- the broker's bytes
     PRIMARY KEY (cl_ord_id, exec_id)
 );
 
@@ -411,17 +413,21 @@ CREATE POLICY finder_sees ON signals FOR SELECT TO portcullis_finder USING (true
 CREATE POLICY finder_sees ON orders FOR SELECT TO portcullis_finder USING (true);
 CREATE POLICY finder_sees ON service_keys FOR SELECT TO portcullis_finder USING (true);
 CREATE POLICY finder_sees ON accounts FOR SELECT TO portcullis_finder USING (true);
-GRANT SELECT (signal_id, tenant_id, part, state, received_at) ON signals TO portcullis_finder;
+GRANT SELECT (signal_id, tenant_id, strategy_id, part, state, received_at) ON signals TO portcullis_finder;
 GRANT SELECT (cl_ord_id, tenant_id, part, state) ON orders TO portcullis_finder;
 GRANT SELECT (account_id, tenant_id, part, broker, state) ON accounts TO portcullis_finder;
 GRANT SELECT ON service_keys TO portcullis_finder;
 GRANT EXECUTE ON FUNCTION portcullis_tenant() TO PUBLIC;
 
--- Signals without a plan, oldest first.
+-- Signals without a plan, oldest first, at most so many of each strategy: none starves another.
 CREATE FUNCTION find_accepted_signals(parts smallint[], most integer)
-    RETURNS TABLE (signal_id uuid, tenant_id uuid) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
-    AS $$ SELECT s.signal_id, s.tenant_id FROM signals s WHERE s.state = 'accepted' AND s.part = ANY(parts)
-          ORDER BY s.received_at LIMIT most $$;
+    RETURNS TABLE (signal_id uuid, tenant_id uuid, strategy_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    AS $$ SELECT f.signal_id, f.tenant_id, f.strategy_id FROM (
+              SELECT s.signal_id, s.tenant_id, s.strategy_id, s.received_at, row_number() OVER
+                     (PARTITION BY s.strategy_id ORDER BY s.received_at, s.signal_id) AS n
+              FROM signals s WHERE s.state = 'accepted' AND s.part = ANY(parts)) AS f
+          WHERE f.n <= most ORDER BY f.received_at, f.signal_id $$;
 -- Orders that are not final.
 CREATE FUNCTION find_open_orders(parts smallint[])
     RETURNS TABLE (cl_ord_id text, tenant_id uuid, state text) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public

@@ -1,0 +1,60 @@
+"""Accounts as brokers' adapters need them, read once and kept for a short while.
+
+A credential that was replaced is used from the next look on, at most `KEEP_S` later; a revoked
+one is refused by the broker, and by the signer once its policy says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fanout.ports import BrokerAccount
+from tenancy.account import Account
+from tenancy.clock import Clock
+from tenancy.database import Database
+from tenancy.scope import TenantScope
+from tenancy.store.snapshots import read_accounts
+from tenancy.values import AccountID
+
+KEEP_S = 1.0
+
+
+class Accounts:
+    """BrokerAccounts by id, fresh to within a second."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._kept: dict[AccountID, tuple[float, BrokerAccount]] = {}
+
+    def keep(self, accounts: Iterable[Account]) -> None:
+        """Remember accounts that were just read with a snapshot."""
+        now = self._clock.monotonic()
+        for account in accounts:
+            self._kept[account.account_id] = (now, as_broker_account(account))
+
+    async def get(
+        self, scope: TenantScope, ids: Iterable[AccountID]
+    ) -> dict[AccountID, BrokerAccount]:
+        """Those of this tenant among `ids`. Raises Unavailable."""
+        wanted = set(ids)
+        oldest = self._clock.monotonic() - KEEP_S
+        missing = [i for i in wanted if i not in self._kept or self._kept[i][0] < oldest]
+        if missing:
+            async with self._database.tenant(scope) as conn:
+                self.keep(await read_accounts(conn, missing))
+        kept = {i: self._kept[i][1] for i in wanted if i in self._kept}
+        return {i: account for i, account in kept.items() if account.tenant_id == scope.tenant_id}
+
+
+def as_broker_account(account: Account) -> BrokerAccount:
+    return BrokerAccount(
+        account_id=account.account_id,
+        tenant_id=account.tenant_id,
+        currency=account.currency,
+        stated_equity=account.stated_equity,
+        leverage=account.leverage,
+        settings=account.settings,
+        api_key=account.api_key,
+        credential=account.sealed,
+    )

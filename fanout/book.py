@@ -1,0 +1,322 @@
+"""Orders, reports and positions in PostgreSQL: every write of execution, one tenant a transaction.
+
+The caller opens the transaction (`Database.tenant`). Each function writes its audit records in
+the same one, so neither can exist without the other:
+
+- `intend`   order rows as intents (step 5 of the way of a signal). Crash after: doubt.
+- `learn`    what was learned: state, fills, positions, and what follows (step 7). Idempotent:
+             the same lesson twice changes nothing the second time, because each row is locked
+             and compared first. Crash before: the broker is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+from audit.inbox import Entry, append
+
+from fanout import evidence, metrics
+from fanout.lesson import Consequence, Lesson
+from fanout.lifecycle import OUR_WORD, Progress, advance
+from fanout.order import FINAL, Order, OrdState
+from tenancy.database import Connection
+from tenancy.scope import TenantScope
+from tenancy.values import AccountID
+
+log = structlog.get_logger()
+
+_COLUMNS = (
+    "cl_ord_id", "order_id", "tenant_id", "signal_id", "strategy_id", "account_id", "part", "leg",
+    "attempt", "place", "broker", "symbol", "side", "order_qty", "ord_type", "price",
+    "time_in_force", "reduce_only", "deadline", "state", "epoch", "traceparent", "intent_at",
+)  # fmt: skip
+_TYPES = (
+    "text", "text", "uuid", "uuid", "uuid", "uuid", "smallint", "smallint", "smallint", "integer",
+    "text", "text", "text", "numeric", "text", "numeric", "text", "boolean", "timestamptz", "text",
+    "bigint", "text", "timestamptz",
+)  # fmt: skip
+_READ = (*_COLUMNS, "broker_order_id", "cum_qty", "avg_px")
+
+_INSERT = (
+    f"INSERT INTO orders ({', '.join(_COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 - constants
+    + ", ".join(f"%s::{kind}[]" for kind in _TYPES)
+    + ") ON CONFLICT DO NOTHING RETURNING cl_ord_id"
+)
+_SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
+_WAITING = """ WHERE state = 'waiting'
+  AND (signal_id, account_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+ORDER BY cl_ord_id FOR UPDATE"""
+_WANT_CANCELLED = f"""
+UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
+  AND (account_id, symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
+  AND state IN ('new', 'partially_filled') AND cancel_requested_at IS NULL
+  AND NOT cl_ord_id = ANY(%s) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
+_UPDATE = """
+UPDATE orders o SET state = n.state, cum_qty = n.cum_qty, avg_px = n.avg_px,
+       broker_order_id = coalesce(n.broker_order_id, o.broker_order_id),
+       text = coalesce(nullif(n.text, ''), o.text),
+       sent_at = coalesce(o.sent_at, n.sent_at), acked_at = coalesce(o.acked_at, n.acked_at),
+       done_at = coalesce(o.done_at, n.done_at)
+FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::text[],
+            %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+     AS n(cl_ord_id, state, cum_qty, avg_px, broker_order_id, text, sent_at, acked_at, done_at)
+WHERE o.cl_ord_id = n.cl_ord_id"""
+_REPORTS = """
+INSERT INTO execution_reports (exec_id, cl_ord_id, tenant_id, account_id, exec_type, ord_status,
+                               last_qty, last_px, cum_qty, at, raw)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[], %s::text[], %s::text[],
+                     %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[])
+ON CONFLICT (cl_ord_id, exec_id) DO NOTHING"""
+# The average moves only where the position grows; through zero it begins again at the new price.
+_POSITIONS = """
+INSERT INTO positions AS p (account_id, strategy_id, symbol, tenant_id, qty, avg_px, updated_at)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::numeric[], %s::numeric[],
+                     %s::timestamptz[])
+ON CONFLICT (account_id, strategy_id, symbol) DO UPDATE SET
+    qty = p.qty + excluded.qty,
+    avg_px = CASE
+        WHEN p.qty + excluded.qty = 0 THEN NULL
+        WHEN p.qty = 0 OR sign(p.qty) = -sign(p.qty + excluded.qty) THEN excluded.avg_px
+        WHEN sign(p.qty) = sign(excluded.qty)
+            THEN (p.qty * p.avg_px + excluded.qty * excluded.avg_px) / (p.qty + excluded.qty)
+        ELSE p.avg_px END,
+    updated_at = excluded.updated_at"""
+
+
+async def intend(conn: Connection, scope: TenantScope, orders: Sequence[Order]) -> set[str]:
+    """Write the attempts that are not there yet, with their audit records; the cl_ord_ids written."""
+    if not orders:
+        return set()
+    columns = [[_cell(order, name) for order in orders] for name in _COLUMNS]
+    rows = await (await conn.execute(_INSERT, columns)).fetchall()
+    written = {row[0] for row in rows}
+    new = [order for order in orders if order.cl_ord_id in written]
+    await _record(
+        conn, scope, (evidence.intent(o, o.intent_at) for o in new if o.state == "intent")
+    )
+    return written
+
+
+async def want_cancelled(
+    conn: Connection, scope: TenantScope, wanted: Iterable[tuple[AccountID, str]], new: set[str],
+    *, strategy: Any, at: datetime,
+) -> list[Order]:  # fmt: skip
+    """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones; those marked."""
+    pairs = list(wanted)
+    if not pairs:
+        return []
+    rows = await (
+        await conn.execute(
+            _WANT_CANCELLED,
+            (at, strategy, [a for a, _ in pairs], [s for _, s in pairs], list(new)),
+        )
+    ).fetchall()
+    orders = [_order(row) for row in rows]
+    await _record(conn, scope, (evidence.cancel_wanted(order, at) for order in orders))
+    return orders
+
+
+async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:
+    """The attempts, in the order in which they were meant; and whether a cancel is wanted."""
+    rows = await (
+        await conn.execute(
+            _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+            + " WHERE cl_ord_id = ANY(%s) ORDER BY intent_at, place, leg, attempt",
+            (list(ids),),
+        )
+    ).fetchall()
+    return [(_order(row), row[-1]) for row in rows]
+
+
+async def learn(
+    conn: Connection, scope: TenantScope, lessons: Sequence[Lesson]
+) -> list[Consequence]:
+    """Write what was learned; one consequence for each lesson, in their order."""
+    ids = sorted({lesson.order.cl_ord_id for lesson in lessons})
+    # Locked in one order everywhere: two learners cannot wait for each other.
+    rows = await (
+        await conn.execute(
+            _SELECT + " WHERE cl_ord_id = ANY(%s) ORDER BY cl_ord_id FOR UPDATE", (ids,)
+        )
+    ).fetchall()
+    known = {order.cl_ord_id: order for order in map(_order, rows)}
+    news = _News()
+    consequences: list[Consequence] = []
+    successors: list[Order] = []
+    for lesson in lessons:
+        before = known[lesson.order.cl_ord_id]
+        after, progress = _apply(before, lesson)
+        if after is None:
+            consequences.append(Consequence(order=before))
+            continue
+        known[after.cl_ord_id] = after
+        news.add(lesson, before, after, progress)
+        if lesson.successor is not None:
+            successors.append(lesson.successor)
+        consequences.append(Consequence(order=after, sends=lesson.successor))
+    await news.write(conn)
+    await _record(conn, scope, news.entries)
+    written = await intend(conn, scope, successors)
+    consequences = [
+        c if c.sends is None or c.sends.cl_ord_id in written else Consequence(order=c.order)
+        for c in consequences
+    ]
+    return await _second_legs(conn, scope, consequences)
+
+
+def _apply(before: Order, lesson: Lesson) -> tuple[Order | None, Progress | None]:
+    """The order after the lesson, or None where it is no news."""
+    if lesson.report is None:
+        assert lesson.state is not None
+        if lesson.state not in OUR_WORD.get(before.state, frozenset()):
+            return None, None
+        return msgspec.structs.replace(before, state=lesson.state), None
+    progress = advance(before.state, before.cum_qty, before.avg_px, lesson.report)
+    if progress is None:
+        return None, None
+    if progress.surprising:
+        metrics.SURPRISES.inc()
+        log.error("report_of_a_finished_order", cl_ord_id=before.cl_ord_id, state=before.state)
+    after = msgspec.structs.replace(
+        before,
+        state=progress.state,
+        cum_qty=progress.cum_qty,
+        avg_px=progress.avg_px,
+        broker_order_id=lesson.report.broker_order_id,
+    )
+    return after, progress
+
+
+class _News:
+    """The columns of one batch of changes."""
+
+    def __init__(self) -> None:
+        self.updates: list[tuple[Any, ...]] = []
+        self.reports: list[tuple[Any, ...]] = []
+        self.entries: list[Entry] = []
+        self.fills: list[tuple[Any, ...]] = []  # in order: a position may be in it twice
+
+    def add(self, lesson: Lesson, before: Order, after: Order, progress: Progress | None) -> None:
+        done = lesson.learned_at if after.state in FINAL else None
+        text = f"{lesson.code}: {lesson.text}" if lesson.code else lesson.text
+        if lesson.report is not None:
+            text = lesson.report.text
+        self.updates.append((
+            after.cl_ord_id, after.state.value, after.cum_qty, after.avg_px, after.broker_order_id,
+            text, lesson.sent_at, lesson.acked_at, done,
+        ))  # fmt: skip
+        self.entries += evidence.learned(lesson, before.state, after.state, progress)
+        if lesson.report is None or progress is None:
+            return
+        kind = "trade" if progress.last_qty > 0 else after.state.value
+        report = lesson.report
+        raw = report.raw.decode("utf-8", "replace") if report.raw else None
+        self.reports.append((
+            f"{after.cl_ord_id}:{progress.cum_qty}:{after.state.value}", after.cl_ord_id,
+            after.tenant_id, after.account_id, kind, after.state.value, progress.last_qty,
+            progress.last_px, progress.cum_qty, report.transact_time, raw,
+        ))  # fmt: skip
+        if progress.last_qty > 0:
+            self._fill(after, progress, lesson.learned_at)
+
+    def _fill(self, order: Order, progress: Progress, at: datetime) -> None:
+        signed = progress.last_qty if order.side == "buy" else -progress.last_qty
+        self.fills.append((
+            order.account_id, order.strategy_id, order.symbol, order.tenant_id, signed,
+            progress.last_px, at,
+        ))  # fmt: skip
+
+    async def write(self, conn: Connection) -> None:
+        if self.updates:
+            await conn.execute(_UPDATE, _columns(self.updates))
+        if self.reports:
+            await conn.execute(_REPORTS, _columns(self.reports))
+        for batch in _without_repeats(self.fills):
+            await conn.execute(_POSITIONS, _columns(batch))
+
+
+def _without_repeats(fills: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    """The fills in as few batches as let no position stand twice in one, sorted against deadlock."""
+    batches: list[dict[tuple[Any, ...], tuple[Any, ...]]] = []
+    for fill in fills:
+        key = fill[:3]
+        for batch in batches:
+            if key not in batch:
+                batch[key] = fill
+                break
+        else:
+            batches.append({key: fill})
+    return [[batch[key] for key in sorted(batch)] for batch in batches]
+
+
+async def _second_legs(
+    conn: Connection, scope: TenantScope, consequences: list[Consequence]
+) -> list[Consequence]:
+    """Release or deny the second legs whose first leg has just ended."""
+    ended = {
+        (c.order.signal_id, c.order.account_id): c
+        for c in consequences
+        if c.order.leg == 0 and c.order.state in FINAL and c.sends is None
+    }
+    if not ended:
+        return consequences
+    rows = await (
+        await conn.execute(
+            _SELECT + _WAITING,
+            ([key[0] for key in ended], [key[1] for key in ended]),
+        )
+    ).fetchall()
+    following: dict[str, Consequence] = {}
+    for waiting in map(_order, rows):
+        first = ended[waiting.signal_id, waiting.account_id]
+        closed = first.order.cum_qty >= first.order.order_qty
+        state = OrdState.INTENT if closed else OrdState.DENIED
+        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, state)
+    return [following.get(c.order.cl_ord_id, c) for c in consequences]
+
+
+async def _release(
+    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, state: OrdState
+) -> Consequence:
+    after = msgspec.structs.replace(waiting, state=state)
+    text = "" if state is OrdState.INTENT else "the first leg did not close the position"
+    row = await (
+        await conn.execute(
+            "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = now(),"
+            " done_at = CASE WHEN %s = 'denied' THEN now() END WHERE cl_ord_id = %s"
+            " RETURNING intent_at",
+            (state.value, text, state.value, waiting.cl_ord_id),
+        )
+    ).fetchone()
+    assert row is not None
+    after = msgspec.structs.replace(after, intent_at=row[0])
+    if state is OrdState.INTENT:
+        await _record(conn, scope, [evidence.intent(after, row[0])])
+        return Consequence(order=first.order, sends=after)
+    await _record(conn, scope, [evidence.denied(after, row[0], text)])
+    return Consequence(order=first.order, denied=after)
+
+
+async def _record(conn: Connection, scope: TenantScope, entries: Iterable[Entry]) -> None:
+    records = [(scope.tenant_id, entry) for entry in entries]
+    if records:
+        await append(conn, records)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _cell(order: Order, name: str) -> Any:
+    value = getattr(order, name)
+    return value.value if name == "state" else value
+
+
+def _order(row: Sequence[Any]) -> Order:
+    values = dict(zip(_READ, row, strict=False))
+    values["state"] = OrdState(values["state"])
+    return Order(**values)

@@ -1,0 +1,283 @@
+"""Carry one order to its broker, at most once.
+
+1. The intent is durable before this begins (fanout/intend.py); the lease covers the request.
+2. Place the order: one request, one outcome.
+3. Record what was learned. Only then is the next order of the lane looked at.
+4. In doubt: the lane stands still here and asks, until the broker has said. Never sent blindly:
+   a new attempt, with a new ClOrdID, only after ABSENT_PROVEN and inside the deadline.
+
+A crash after step 1 leaves an intent without an outcome. That is doubt, whichever step it fell
+in: whoever takes the partition begins at step 4 (`resolve`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+import structlog
+from opentelemetry import trace
+
+from fanout import metrics
+from fanout.learner import Learner
+from fanout.leases import Leases
+from fanout.lesson import Consequence, Lesson
+from fanout.order import Order, OrdState, cl_ord_id
+from fanout.ports import (
+    AbsentProven,
+    Acked,
+    AuthFailed,
+    Broker,
+    BrokerAccount,
+    CancelDone,
+    Found,
+    InDoubt,
+    Maintenance,
+    Outcome,
+    RateLimited,
+    Rejected,
+    Report,
+    Unsent,
+)
+from fanout.trace import parent
+from tenancy.clock import Clock
+from tenancy.scope import TenantScope
+
+log = structlog.get_logger()
+tracer = trace.get_tracer(__name__)
+
+LEASE_MARGIN_S = 0.2
+"""How much longer than the longest request a lease must last for a send to begin."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait before trying or asking again, in seconds."""
+
+    unsent_first_s: float = 0.1
+    unsent_most_s: float = 2.0
+    doubt_first_s: float = 0.25
+    doubt_most_s: float = 5.0
+    attempts_max: int = 50
+
+
+class Carrier:
+    """Sends orders and settles doubt. Knows lanes' rules, but not their queues."""
+
+    def __init__(
+        self,
+        brokers: Mapping[str, Broker],
+        leases: Leases,
+        learner: Learner,
+        clock: Clock,
+        patience: Patience,
+    ) -> None:
+        self._brokers = brokers
+        self._leases = leases
+        self._learner = learner
+        self._clock = clock
+        self._patience = patience
+
+    async def send(
+        self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
+    ) -> Consequence:
+        """Place an intent of ours that has not been sent. Raises LeaseLost before any byte leaves."""
+        broker = self._brokers[order.broker]
+        wait = self._patience.unsent_first_s
+        while True:
+            not_after = self._leases.require(
+                order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
+            )
+            sent_at = self._clock.now()
+            outcome = await self._submit(broker, account, order, not_after)
+            pause = _pause(outcome, wait)
+            if pause is None:
+                break
+            if (
+                not order.reduce_only
+                and self._clock.now() + timedelta(seconds=pause) > order.deadline
+            ):
+                break
+            await asyncio.sleep(pause)
+            wait = min(wait * 2, self._patience.unsent_most_s)
+        return await self._record(scope, account, order, outcome, sent_at, epoch)
+
+    async def resolve(
+        self,
+        scope: TenantScope,
+        account: BrokerAccount,
+        order: Order,
+        *,
+        sent_by: datetime,
+        epoch: int,
+    ) -> Consequence:
+        """Ask the broker about an order that may or may not exist, until it is known.
+
+        Raises LeaseLost when the partition is not ours any more: its new owner asks then.
+        """
+        broker = self._brokers[order.broker]
+        wait = self._patience.doubt_first_s
+        asked = 0
+        with metrics.IN_DOUBT.track_inprogress():
+            while True:
+                self._leases.require(order.part, epoch)
+                answer = await broker.find(account, order, sent_by=sent_by)
+                asked += 1
+                if isinstance(answer, Found):
+                    return await self._learn(scope, order, report=answer.report)
+                if isinstance(answer, AbsentProven):
+                    return await self._absent(scope, order, answer, epoch)
+                log.warning(
+                    "order_in_doubt",
+                    cl_ord_id=order.cl_ord_id,
+                    broker=order.broker,
+                    asked=asked,
+                    why=answer.why,
+                )
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, self._patience.doubt_most_s)
+
+    async def cancel(self, scope: TenantScope, account: BrokerAccount, order: Order) -> None:
+        """Cancel an open order. Cancelling twice does no harm; what is unclear is seen by polling."""
+        outcome = await self._brokers[order.broker].cancel(account, order)
+        if isinstance(outcome, CancelDone):
+            await self._learn(scope, order, report=outcome.report)
+        else:
+            log.info("cancel_without_effect", cl_ord_id=order.cl_ord_id, outcome=repr(outcome))
+
+    async def look(
+        self, scope: TenantScope, account: BrokerAccount, order: Order
+    ) -> Consequence | None:
+        """Ask for news of an acknowledged order; None where there is no answer or no news."""
+        answer = await self._brokers[order.broker].find(account, order, sent_by=order.intent_at)
+        if isinstance(answer, Found):
+            return await self._learn(scope, order, report=answer.report)
+        if isinstance(answer, AbsentProven) and order.cum_qty == 0:
+            return await self._learn(
+                scope, order, state=OrdState.CANCELED, text="no longer at the broker, unfilled"
+            )
+        return None
+
+    async def _submit(
+        self, broker: Broker, account: BrokerAccount, order: Order, not_after: datetime
+    ) -> Outcome:
+        with (
+            tracer.start_as_current_span(
+                "order.submit",
+                context=parent(order.traceparent),
+                attributes={"cl_ord_id": order.cl_ord_id, "broker": order.broker},
+            ),
+            metrics.SUBMIT_SECONDS.labels(order.broker).time(),
+        ):
+            try:
+                outcome = await broker.submit(account, order, not_after=not_after)
+            except Exception as error:  # an adapter's mistake: what cannot be classified is doubt
+                log.exception("adapter_raised", broker=order.broker, cl_ord_id=order.cl_ord_id)
+                outcome = InDoubt(cause=f"{type(error).__name__} in the adapter", not_after=None)
+        metrics.ORDERS.labels(order.broker, type(outcome).__name__).inc()
+        return outcome
+
+    async def _record(
+        self,
+        scope: TenantScope,
+        account: BrokerAccount,
+        order: Order,
+        outcome: Outcome,
+        sent_at: datetime,
+        epoch: int,
+    ) -> Consequence:
+        now = self._clock.now()
+        if isinstance(outcome, Acked):
+            return await self._learn(
+                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now
+            )
+        if isinstance(outcome, InDoubt):
+            doubtful = await self._learn(
+                scope,
+                order,
+                state=OrdState.IN_DOUBT,
+                text=outcome.cause,
+                raw=outcome.raw,
+                sent_at=sent_at,
+            )
+            return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
+        code, text, state = _refusal(outcome)
+        return await self._learn(
+            scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now
+        )
+
+    async def _absent(
+        self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int
+    ) -> Consequence:
+        now = self._clock.now()
+        again = order.reduce_only or now < order.deadline
+        successor = None
+        if again and order.attempt < self._patience.attempts_max:
+            attempt = order.attempt + 1
+            successor = msgspec.structs.replace(
+                order,
+                attempt=attempt,
+                cl_ord_id=cl_ord_id(order.order_id, attempt),
+                state=OrdState.INTENT,
+                intent_at=now,
+                epoch=epoch,
+            )
+        return await self._learn(
+            scope, order, state=OrdState.ABSENT, text=proof.evidence, successor=successor
+        )
+
+    async def _learn(
+        self,
+        scope: TenantScope,
+        order: Order,
+        *,
+        report: Report | None = None,
+        state: OrdState | None = None,
+        code: str = "",
+        text: str = "",
+        raw: bytes = b"",
+        sent_at: datetime | None = None,
+        acked_at: datetime | None = None,
+        successor: Order | None = None,
+    ) -> Consequence:
+        return await self._learner.learn(
+            scope,
+            Lesson(
+                order=order,
+                learned_at=self._clock.now(),
+                report=report,
+                state=state,
+                code=code,
+                text=text,
+                raw=raw,
+                sent_at=sent_at,
+                acked_at=acked_at,
+                successor=successor,
+            ),
+        )
+
+
+def _pause(outcome: Outcome, wait_s: float) -> float | None:
+    """Seconds until the same attempt may be sent again, or None where its outcome stands."""
+    if isinstance(outcome, Unsent):
+        return wait_s
+    if isinstance(outcome, RateLimited):
+        return max(outcome.retry_after_s, 0.01)
+    if isinstance(outcome, Maintenance):
+        return 2.0
+    return None
+
+
+def _refusal(outcome: Outcome) -> tuple[str, str, OrdState]:
+    """Code, text and state of an outcome that says no."""
+    if isinstance(outcome, Rejected):
+        return outcome.code, outcome.text, OrdState.REJECTED
+    if isinstance(outcome, AuthFailed):
+        return f"auth_{outcome.kind}", outcome.text, OrdState.REJECTED
+    if isinstance(outcome, RateLimited):
+        return "rate_limited", "the broker's rate limit outlasted the deadline", OrdState.UNSENT
+    if isinstance(outcome, Maintenance):
+        return "maintenance", outcome.text, OrdState.UNSENT
+    assert isinstance(outcome, Unsent)
+    return "unsent", outcome.cause, OrdState.UNSENT

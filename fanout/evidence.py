@@ -1,0 +1,127 @@
+"""The audit records of planning and trading: which facts, in whose words. Pure.
+
+`oid` is the order (all attempts of one leg tell one story); `acct` is the account's id, which
+is a pseudonym: names live in the tenant's rows, not in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from audit.inbox import Entry
+from audit.record import Kind
+
+from fanout.lesson import Lesson
+from fanout.lifecycle import Progress
+from fanout.order import FINAL, Order, OrdState
+from fanout.plan import Plan
+from fanout.trace import trace_id
+from tenancy.scope import Actor
+from tenancy.values import SignalID, plain
+
+WORKER = Actor(kind="algo", id="fanout")
+
+
+def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
+    """The plan's digest and counts; the plan itself is one row, byte for byte as hashed here."""
+    return _entry(
+        Kind.SIGNAL_PLANNED,
+        plan.planned_at,
+        traceparent,
+        {
+            "signal_id": str(plan.signal_id),
+            "strategy_id": str(plan.strategy_id),
+            "settings_version": plan.version,
+            "seed": str(plan.seed),
+            "rotation": plan.rotation,
+            "plan_sha256": hashlib.sha256(encoded).hexdigest(),
+            "accounts": len(plan.entries),
+            "reasons": dict(Counter(entry.reason.value for entry in plan.entries)),
+        },
+    )
+
+
+def refused(signal: SignalID, why: Exception, at: datetime, traceparent: str) -> Entry:
+    """An accepted signal that this version cannot read."""
+    return _entry(Kind.SIGNAL_REFUSED, at, traceparent, {"signal_id": str(signal), "why": str(why)})
+
+
+def intent(order: Order, at: datetime) -> Entry:
+    """What will be sent, before the first byte."""
+    return _entry(Kind.ORDER_INTENT, at, order.traceparent, _terms(order), order)
+
+
+def cancel_wanted(order: Order, at: datetime) -> Entry:
+    return _entry(Kind.ORDER_CANCEL, at, order.traceparent, {"cl_ord_id": order.cl_ord_id}, order)
+
+
+def learned(
+    lesson: Lesson, before: OrdState, state: OrdState, progress: Progress | None
+) -> list[Entry]:
+    """The records of one lesson: the answer, the fill, the end; each only where it is news."""
+    order, at = lesson.order, lesson.learned_at
+    said: dict[str, Any] = {"cl_ord_id": order.cl_ord_id, "state": state.value}
+    if lesson.code or lesson.text:
+        said |= {"code": lesson.code, "text": lesson.text}
+    entries: list[Entry] = []
+
+    def add(kind: Kind, more: dict[str, Any]) -> None:
+        entries.append(_entry(kind, at, order.traceparent, said | more, order))
+
+    raw = lesson.report.raw if lesson.report is not None else lesson.raw
+    heard = {"broker": raw.decode("utf-8", "replace")} if raw else {}
+    if before is OrdState.IN_DOUBT and state is not OrdState.IN_DOUBT:
+        add(Kind.ORDER_RESOLVED, heard)
+    elif state is OrdState.IN_DOUBT:
+        add(Kind.ORDER_IN_DOUBT, heard)
+    elif before is OrdState.INTENT and lesson.report is not None:
+        add(Kind.ORDER_ACKNOWLEDGED, {"broker_order_id": lesson.report.broker_order_id, **heard})
+    elif state is OrdState.REJECTED:
+        add(Kind.ORDER_REJECTED, heard)
+    if progress is not None and progress.last_qty > 0:
+        price = plain(progress.last_px) if progress.last_px is not None else None
+        add(Kind.ORDER_FILL, {"last_qty": plain(progress.last_qty), "last_px": price})
+    if state in FINAL and before not in FINAL and lesson.successor is None:
+        cum = progress.cum_qty if progress is not None else order.cum_qty
+        add(Kind.ORDER_CLOSE, {"cum_qty": plain(cum)})
+    return entries
+
+
+def denied(order: Order, at: datetime, text: str) -> Entry:
+    said = {"cl_ord_id": order.cl_ord_id, "state": OrdState.DENIED.value, "text": text}
+    return _entry(Kind.ORDER_CLOSE, at, order.traceparent, said, order)
+
+
+def _terms(order: Order) -> dict[str, Any]:
+    return {
+        "cl_ord_id": order.cl_ord_id,
+        "signal_id": str(order.signal_id),
+        "broker": order.broker,
+        "symbol": order.symbol,
+        "side": order.side,
+        "order_qty": plain(order.order_qty),
+        "ord_type": order.ord_type,
+        "price": None if order.price is None else plain(order.price),
+        "time_in_force": order.time_in_force,
+        "reduce_only": order.reduce_only,
+        "place": order.place,
+        "leg": order.leg,
+        "attempt": order.attempt,
+    }
+
+
+def _entry(
+    kind: Kind, at: datetime, traceparent: str, payload: dict[str, Any], order: Order | None = None
+) -> Entry:
+    return Entry(
+        kind=kind,
+        ts_ns=int(at.timestamp() * 1_000_000) * 1000,
+        payload=payload,
+        oid=order.order_id if order else None,
+        acct=str(order.account_id) if order else None,
+        actor=WORKER,
+        cor=trace_id(traceparent),
+    )

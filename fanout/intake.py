@@ -1,0 +1,242 @@
+"""From accepted signals to plans (steps 3 and 4): each signal of a strategy after the one before.
+
+1. Find signals without a plan, in our partitions, oldest first: told by a wake-up or by the sweep.
+2. One strategy's signals in order; the next waits until the orders of the last are in the book,
+   for its position depends on them.
+3. Decode, read the snapshot and the market, decide (fanout/plan.py, pure).
+4. Commit the plan, the signal's new state, the parts to do and the audit record. *Crash before:
+   nobody traded, another worker plans. After: the parts are listed, another worker does them.*
+5. Intents for our own parts at once, a wake-up for the others'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+from audit.inbox import append
+from opentelemetry import trace
+
+from fanout import evidence, metrics
+from fanout.accounts import Accounts
+from fanout.intend import Intender
+from fanout.leases import LeaseLost, Leases
+from fanout.market_store import read_market
+from fanout.plan import Plan, Rules, make_plan
+from fanout.refresh import Instrumented
+from fanout.sequence import seed_of
+from fanout.signal import InvalidSignal, Signal, decode
+from fanout.trace import current, parent
+from tenancy.clock import Clock
+from tenancy.database import Connection, Database
+from tenancy.errors import PortcullisError
+from tenancy.scope import Actor, TenantScope
+from tenancy.snapshot import Snapshot
+from tenancy.store.snapshots import read_snapshot, read_version
+from tenancy.values import SignalID, StrategyID, TenantID, partition
+
+log = structlog.get_logger()
+tracer = trace.get_tracer(__name__)
+
+AT_ONCE = 64
+POLL_S = 0.01
+PLANNER = Actor(kind="algo", id="planner")
+
+_SIGNAL = """
+SELECT body, received_at, traceparent, state FROM signals WHERE signal_id = %s"""
+_LAST = """
+SELECT coalesce(max(rotation) + 1, 0),
+       (SELECT count(*) FROM plan_parts WHERE strategy_id = %(strategy)s)
+FROM plans WHERE strategy_id = %(strategy)s"""
+_KEEP = """
+INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s)"""
+_PLANNED = "UPDATE signals SET state = 'planned' WHERE signal_id = %s AND state = 'accepted'"
+_REFUSE = "UPDATE signals SET state = 'refused' WHERE signal_id = %s AND state = 'accepted'"
+_PARTS = """
+INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)
+SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
+
+
+class Intake:
+    """Plans this worker's signals."""
+
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        accounts: Accounts,
+        intender: Intender,
+        instruments: Instrumented,
+        clock: Clock,
+        rules: Rules,
+        wake_parts: Callable[[SignalID, Sequence[int]], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._accounts = accounts
+        self._intender = intender
+        self._instruments = instruments
+        self._clock = clock
+        self._rules = rules
+        self._wake_parts = wake_parts
+        self._snapshots: dict[StrategyID, Snapshot] = {}
+        self._running: dict[StrategyID, asyncio.Task[None]] = {}
+
+    async def look(self) -> int:
+        """Begin to plan what waits in our partitions; how many signals were found. Raises Unavailable."""
+        parts = self._leases.parts()
+        if not parts:
+            return 0
+        async with self._database.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "SELECT signal_id, tenant_id, strategy_id"
+                    " FROM find_accepted_signals(%s::smallint[], %s)",
+                    (parts, AT_ONCE),
+                )
+            ).fetchall()
+        by_strategy: dict[StrategyID, list[tuple[SignalID, TenantID]]] = {}
+        for signal, tenant, strategy in rows:
+            by_strategy.setdefault(strategy, []).append((signal, tenant))
+        for strategy, signals in by_strategy.items():
+            if strategy not in self._running:
+                self._running[strategy] = asyncio.create_task(self._strategy(strategy, signals))
+        return len(rows)
+
+    async def idle(self) -> None:
+        """Until no planning is under way."""
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    async def _strategy(
+        self, strategy: StrategyID, signals: Sequence[tuple[SignalID, TenantID]]
+    ) -> None:
+        """Plan these, in order. An error ends it here: the sweep begins again."""
+        try:
+            for signal, tenant in signals:
+                scope = TenantScope(tenant_id=tenant, actor=PLANNER)
+                # Other workers' parts end in PostgreSQL: there is nothing here to wait for.
+                while not await self.plan_one(scope, signal, strategy):  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_S)
+        except LeaseLost as error:
+            log.info("planning_left_to_the_next_owner", strategy=str(strategy), why=str(error))
+        except PortcullisError as error:
+            log.warning("planning_waits", strategy=str(strategy), error=str(error))
+        except Exception:
+            log.exception("planning_failed", strategy=str(strategy))
+        finally:
+            del self._running[strategy]
+
+    async def plan_one(self, scope: TenantScope, signal: SignalID, strategy: StrategyID) -> bool:
+        """Plan one signal and write our part of its intents; False while an earlier one holds it up.
+
+        Raises LeaseLost, Unavailable, OutcomeUnknown: nothing of this plan was sent by us then.
+        """
+        async with self._database.tenant(scope) as conn:
+            made = await self._commit_plan(conn, scope, signal, strategy)
+        if made is None:
+            return False
+        if isinstance(made, bool):
+            return True
+        plan, traceparent = made
+        metrics.PLANS.inc()
+        for entry in plan.entries:
+            metrics.PLANNED_ACCOUNTS.labels(entry.reason.value).inc()
+        mine = [part for part in plan.parts if self._leases.holds(part)]
+        others = [part for part in plan.parts if part not in mine]
+        if others:
+            await self._wake_parts(signal, others)
+        if mine:
+            await self._intender.intend(scope, signal, mine, plan, traceparent)
+        return True
+
+    async def _commit_plan(
+        self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID
+    ) -> tuple[Plan, str] | bool | None:
+        """The plan and its trace; True if it was planned already, None if it has to wait."""
+        row = await (await conn.execute(_SIGNAL, (signal,))).fetchone()
+        if row is None or row[3] != "accepted":
+            return True
+        body, received_at, traceparent, _ = row
+        last = await (await conn.execute(_LAST, {"strategy": strategy})).fetchone()
+        assert last is not None
+        rotation, parts_open = last
+        if parts_open:
+            return None
+        try:
+            asked = decode(body)
+        except InvalidSignal as error:  # kept by another version of us
+            await conn.execute(_REFUSE, (signal,))
+            await append(
+                conn,
+                [
+                    (
+                        scope.tenant_id,
+                        evidence.refused(signal, error, self._clock.now(), traceparent),
+                    )
+                ],
+            )
+            return True
+        with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
+            span.set_attribute("signal_id", str(signal))
+            traceparent = current(traceparent)
+            plan = await self._decide(conn, strategy, signal, asked, received_at, rotation)
+            await self._keep(conn, scope, plan, traceparent)
+        metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
+        return plan, traceparent
+
+    async def _decide(
+        self,
+        conn: Connection,
+        strategy: StrategyID,
+        signal: SignalID,
+        asked: Signal,
+        received_at: datetime,
+        rotation: int,
+    ) -> Plan:
+        snapshot = await self._snapshot(conn, strategy)
+        market = await read_market(conn, snapshot, asked, self._instruments.by_broker())
+        return make_plan(
+            asked,
+            snapshot,
+            market,
+            signal_id=signal,
+            received_at=received_at,
+            planned_at=self._clock.now(),
+            seed=seed_of(signal),
+            rotation=rotation,
+            rules=self._rules,
+        )
+
+    async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:
+        """The snapshot at its newest version: one row is read to see whether the kept one still holds."""
+        version, tenant_state = await read_version(conn, strategy)
+        kept = self._snapshots.get(strategy)
+        if kept is None or (kept.strategy.version, kept.tenant_state) != (version, tenant_state):
+            kept = await read_snapshot(conn, strategy)
+            self._snapshots[strategy] = kept
+        self._accounts.keep(row.account for row in kept.rows)
+        return kept
+
+    async def _keep(
+        self, conn: Connection, scope: TenantScope, plan: Plan, traceparent: str
+    ) -> None:
+        encoded = msgspec.json.encode(plan)
+        values: tuple[Any, ...] = (
+            plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
+            plan.rotation, encoded.decode(), plan.planned_at,
+        )  # fmt: skip
+        part = partition(plan.strategy_id)
+        await self._leases.fence(conn, {part: self._leases.epoch(part)})
+        await conn.execute(_KEEP, values)
+        await conn.execute(_PLANNED, (plan.signal_id,))
+        await conn.execute(
+            _PARTS,
+            (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
+        )
+        await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])

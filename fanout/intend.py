@@ -1,0 +1,186 @@
+"""From a plan to intents: the durable promise before the first byte (step 5).
+
+1. Read the plan's row, and take the entries of our partitions, in fan-out order.
+2. A chunk at a time, in one transaction: the leases held (fenced), the order rows, the wishes to
+   cancel, the audit records; with the last chunk the parts are struck off `plan_parts`.
+3. After each commit its orders go to their lanes.
+
+Crash before 2: the parts are still listed, the next owner does them. Between chunks: the rows
+that exist are intents (doubt), the others are written now; names are derived, so nobody writes
+an order twice. After 2, before 3: intents that no lane knows; the sweep adopts them as doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import structlog
+
+from fanout import book
+from fanout.accounts import Accounts
+from fanout.lanes import Job, Lanes
+from fanout.leases import Leases
+from fanout.order import Order, OrdState, cl_ord_id, order_id
+from fanout.plan import Leg, Plan, PlanEntry
+from fanout.ports import BrokerAccount
+from tenancy.clock import Clock
+from tenancy.database import Database
+from tenancy.errors import NotFound
+from tenancy.scope import TenantScope
+from tenancy.values import AccountID, SignalID
+
+log = structlog.get_logger()
+
+FIRST_CHUNK = 32
+CHUNK = 256
+"""Accounts in a transaction. The first is small: what is first on the wire need not wait for the rest."""
+
+_PLAN = """
+SELECT p.plan::text, s.traceparent FROM plans p JOIN signals s USING (signal_id)
+WHERE p.signal_id = %s"""
+_STRIKE = "DELETE FROM plan_parts WHERE signal_id = %s AND part = ANY(%s)"
+
+
+class Intender:
+    """Writes intents and hands them to the lanes."""
+
+    def __init__(
+        self, database: Database, leases: Leases, accounts: Accounts, lanes: Lanes, clock: Clock
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._accounts = accounts
+        self._lanes = lanes
+        self._clock = clock
+        self._busy: set[SignalID] = set()
+
+    async def intend(
+        self, scope: TenantScope, signal: SignalID, parts: Sequence[int], plan: Plan | None = None,
+        traceparent: str = "",
+    ) -> None:  # fmt: skip
+        """Do these parts of the signal's plan. Raises LeaseLost, Unavailable, OutcomeUnknown.
+
+        One at a time for each signal: planner and sweep may both come. Who comes second leaves;
+        what is then still listed, the next sweep does.
+        """
+        if signal in self._busy:
+            return
+        self._busy.add(signal)
+        try:
+            if plan is None:
+                plan, traceparent = await self._read(scope, signal)
+            epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
+            entries = [e for e in plan.entries if e.part in epochs and (e.legs or e.cancel_open)]
+            for chunk, last in _chunks(entries):
+                await self._write(scope, plan, traceparent, chunk, epochs, last=last)
+        finally:
+            self._busy.discard(signal)
+
+    async def _read(self, scope: TenantScope, signal: SignalID) -> tuple[Plan, str]:
+        async with self._database.tenant(scope) as conn:
+            row = await (await conn.execute(_PLAN, (signal,))).fetchone()
+        if row is None:
+            raise NotFound(f"no plan of signal {signal}")
+        return msgspec.json.decode(row[0], type=Plan), row[1]
+
+    async def _write(
+        self,
+        scope: TenantScope,
+        plan: Plan,
+        traceparent: str,
+        entries: Sequence[PlanEntry],
+        epochs: dict[int, int],
+        *,
+        last: bool,
+    ) -> None:
+        now = self._clock.now()
+        orders = [
+            _order(plan, entry, leg, traceparent, now, epochs[entry.part])
+            for entry in entries
+            for leg in entry.legs
+        ]
+        accounts = await self._accounts.get(scope, [entry.account_id for entry in entries])
+        # Known before they are durable: a sweep that runs meanwhile must not adopt them.
+        names = {order.cl_ord_id for order in orders}
+        self._lanes.known |= names
+        try:
+            async with self._database.tenant(scope) as conn:
+                await self._leases.fence(conn, epochs)
+                written = await book.intend(conn, scope, orders)
+                wishes = {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
+                cancels = await book.want_cancelled(
+                    conn, scope, wishes, names, strategy=plan.strategy_id, at=now
+                )
+                if last:
+                    await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
+        except BaseException:
+            self._lanes.known -= names  # if they were written after all, the sweep adopts them
+            raise
+        self._lanes.known -= names - written
+        for order in cancels:
+            self._lanes.put(_job("cancel", scope, accounts, order, epochs))
+        for order in orders:
+            if order.cl_ord_id in written and order.state is OrdState.INTENT:
+                self._lanes.put(_job("send", scope, accounts, order, epochs))
+
+
+def _job(
+    kind: Literal["send", "cancel"],
+    scope: TenantScope,
+    accounts: Mapping[AccountID, BrokerAccount],
+    order: Order,
+    epochs: Mapping[int, int],
+) -> Job:
+    return Job(
+        kind=kind,
+        scope=scope,
+        account=accounts[order.account_id],
+        order=order,
+        epoch=epochs[order.part],
+    )
+
+
+def _order(
+    plan: Plan, entry: PlanEntry, leg: Leg, traceparent: str, now: datetime, epoch: int
+) -> Order:
+    name = order_id(plan.signal_id, entry.account_id, leg.leg)
+    assert entry.symbol is not None
+    return Order(
+        cl_ord_id=cl_ord_id(name, 1),
+        order_id=name,
+        tenant_id=plan.tenant_id,
+        signal_id=plan.signal_id,
+        strategy_id=plan.strategy_id,
+        account_id=entry.account_id,
+        part=entry.part,
+        leg=leg.leg,
+        attempt=1,
+        place=entry.place,
+        broker=entry.broker,
+        symbol=entry.symbol,
+        side=leg.side,
+        order_qty=leg.order_qty,
+        ord_type=leg.ord_type,
+        price=leg.price,
+        time_in_force=leg.time_in_force,
+        reduce_only=leg.reduce_only,
+        deadline=plan.deadline,
+        state=OrdState.INTENT if leg.leg == 0 else OrdState.WAITING,
+        epoch=epoch,
+        traceparent=traceparent,
+        intent_at=now,
+    )
+
+
+def _chunks(entries: list[PlanEntry]) -> Iterable[tuple[list[PlanEntry], bool]]:
+    """The entries in chunks, and whether each is the last; one empty chunk where there are none."""
+    start, size = 0, FIRST_CHUNK
+    while True:
+        chunk = entries[start : start + size]
+        start, size = start + size, CHUNK
+        yield chunk, start >= len(entries)
+        if start >= len(entries):
+            return

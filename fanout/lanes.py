@@ -1,0 +1,141 @@
+"""Lanes: one queue per account, worked in order; across accounts all at once.
+
+A lane's job is one of: cancel an open order, send an intent of ours, resolve one that may have
+been sent. While a job is in doubt the lane stands still: nothing of that account is sent on top
+of an unknown. `known` holds every attempt that a lane or the follower has in hand, so that the
+sweep adopts only what nobody in this process works on.
+
+When a lease is lost the lane drops what it has: the partition's next owner finds the same rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import structlog
+
+from fanout import metrics
+from fanout.carry import Carrier
+from fanout.leases import LeaseLost
+from fanout.lesson import Consequence
+from fanout.order import FINAL, Order, OrdState
+from fanout.ports import BrokerAccount
+from tenancy.scope import TenantScope
+from tenancy.values import AccountID
+
+log = structlog.get_logger()
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do in a lane."""
+
+    kind: Literal["send", "resolve", "cancel"]
+    scope: TenantScope
+    account: BrokerAccount
+    order: Order
+    epoch: int  # of the lease under which the job was made: worth nothing under another
+    sent_by: datetime | None = None  # resolve: the latest moment a request may have left
+
+
+class Lanes:
+    """All lanes of this worker."""
+
+    def __init__(self, carrier: Carrier, follow: Callable[[Job], None]) -> None:
+        """`follow` is told of every order that rests at the broker after its job."""
+        self._carrier = carrier
+        self._follow = follow
+        self._queues: dict[AccountID, deque[Job]] = {}
+        self._tasks: dict[AccountID, asyncio.Task[None]] = {}
+        self.known: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Lanes(busy={len(self._tasks)}, known={len(self.known)})"
+
+    def put(self, job: Job) -> None:
+        """Queue the job behind what its account has already.
+
+        An attempt is never in a lane twice: whichever job came first settles it.
+        """
+        self.known.add(job.order.cl_ord_id)
+        account = job.account.account_id
+        queue = self._queues.setdefault(account, deque())
+        if job.kind != "cancel" and any(
+            queued.kind != "cancel" and queued.order.cl_ord_id == job.order.cl_ord_id
+            for queued in queue
+        ):
+            log.error("attempt_queued_twice", cl_ord_id=job.order.cl_ord_id, kind=job.kind)
+            return
+        queue.append(job)
+        if account not in self._tasks:
+            metrics.LANES_BUSY.inc()
+            self._tasks[account] = asyncio.create_task(self._work(account))
+
+    def busy_parts(self) -> set[int]:
+        """Partitions with a lane at work."""
+        return {job.order.part for queue in self._queues.values() for job in queue}
+
+    async def idle(self) -> None:
+        """Until no lane has work."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def _work(self, account: AccountID) -> None:
+        queue = self._queues[account]
+        try:
+            while queue:
+                await self._do(queue[0])
+                queue.popleft()
+        finally:
+            for job in queue:
+                self.known.discard(job.order.cl_ord_id)
+            del self._queues[account], self._tasks[account]
+            metrics.LANES_BUSY.dec()
+
+    async def _do(self, job: Job) -> None:
+        """One job and what follows from it. Errors end here: the sweep adopts what is left."""
+        following: Job | None = job
+        while following is not None:
+            current = following
+            try:
+                following = self._after(current, await self._carry(current))
+            except LeaseLost as error:
+                self.known.discard(current.order.cl_ord_id)
+                log.info("lane_lost", cl_ord_id=current.order.cl_ord_id, why=str(error))
+                return
+            except Exception:
+                self.known.discard(current.order.cl_ord_id)
+                log.exception(
+                    "lane_job_failed", cl_ord_id=current.order.cl_ord_id, kind=current.kind
+                )
+                return
+
+    async def _carry(self, job: Job) -> Consequence | None:
+        if job.kind == "cancel":
+            await self._carrier.cancel(job.scope, job.account, job.order)
+            return None
+        if job.kind == "send":
+            return await self._carrier.send(job.scope, job.account, job.order, epoch=job.epoch)
+        assert job.sent_by is not None
+        return await self._carrier.resolve(
+            job.scope, job.account, job.order, sent_by=job.sent_by, epoch=job.epoch
+        )
+
+    def _after(self, job: Job, consequence: Consequence | None) -> Job | None:
+        """The job that follows at once: the next attempt, or the second leg."""
+        if consequence is None:
+            return None
+        if consequence.order.state in FINAL:
+            self.known.discard(consequence.order.cl_ord_id)
+        elif consequence.order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
+            self._follow(msgspec.structs.replace(job, order=consequence.order))
+        if consequence.denied is not None:
+            self.known.discard(consequence.denied.cl_ord_id)
+        if consequence.sends is None:
+            return None
+        self.known.add(consequence.sends.cl_ord_id)
+        return msgspec.structs.replace(job, kind="send", order=consequence.sends, sent_by=None)

@@ -1,0 +1,158 @@
+"""Who may trade which partition: leases with an epoch, kept in PostgreSQL.
+
+One statement a beat renews what is ours and takes what nobody holds, up to our fair share.
+A lease counts from *before* the request that renewed it, by the monotonic clock, so that our
+own idea of it always ends before PostgreSQL's does. `covers()` is asked before every send, for
+as long as the send may take: two workers never own one lane, and a request under way never
+outlives the lease that allowed it. A worker that cannot reach PostgreSQL stops sending by itself.
+
+What a crash leaves: leases that run out. Whoever takes one finds every order of the partition
+that is not final, and treats an intent as doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import datetime, timedelta
+from math import ceil
+
+import msgspec
+import structlog
+
+from fanout import metrics
+from tenancy.clock import Clock
+from tenancy.database import Connection, Database
+from tenancy.errors import OutcomeUnknown, PortcullisError, Unavailable
+from tenancy.values import PARTITIONS
+
+log = structlog.get_logger()
+
+_BEAT = """
+INSERT INTO workers (worker_id, seen_at) VALUES (%(me)s, now())
+ON CONFLICT (worker_id) DO UPDATE SET seen_at = now()"""
+_FORGET = "DELETE FROM workers WHERE seen_at < now() - make_interval(secs => 60)"
+_LIVE = "SELECT count(*) FROM workers WHERE seen_at > now() - make_interval(secs => %(ttl)s)"
+_RENEW = """
+UPDATE leases SET expires_at = now() + make_interval(secs => %(ttl)s)
+WHERE holder = %(me)s AND expires_at > now() RETURNING part, epoch"""
+_TAKE = """
+UPDATE leases SET holder = %(me)s, epoch = epoch + 1,
+                  expires_at = now() + make_interval(secs => %(ttl)s)
+WHERE part IN (SELECT part FROM leases WHERE expires_at <= now()
+               ORDER BY part LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+RETURNING part, epoch"""
+_RELEASE = "UPDATE leases SET expires_at = now() WHERE holder = %s AND part = ANY(%s)"
+_FENCE = """
+SELECT count(*) FROM (SELECT l.part FROM leases l
+    JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
+    WHERE l.holder = %s AND l.expires_at > now() FOR SHARE OF l) AS held"""
+
+
+class LeaseLost(PortcullisError):
+    """The partition belongs to another worker, or will before we could be done. Nothing was sent."""
+
+    code = "lease_lost"
+
+
+class Lease(msgspec.Struct, frozen=True):
+    epoch: int
+    until: float  # monotonic seconds
+
+
+class Leases:
+    """This worker's partitions."""
+
+    def __init__(self, database: Database, clock: Clock, worker_id: str, *, ttl_s: float) -> None:
+        self._database = database
+        self._clock = clock
+        self.worker_id = worker_id
+        self._ttl_s = ttl_s
+        self._held: dict[int, Lease] = {}
+        self._leaving: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"Leases({self.worker_id}, parts={self.parts()})"
+
+    def parts(self) -> list[int]:
+        """The partitions that are ours now and stay ours."""
+        now = self._clock.monotonic()
+        return sorted(
+            part
+            for part, lease in self._held.items()
+            if lease.until > now and part not in self._leaving
+        )
+
+    def holds(self, part: int) -> bool:
+        """Is the partition ours now?"""
+        lease = self._held.get(part)
+        return lease is not None and lease.until > self._clock.monotonic()
+
+    def epoch(self, part: int) -> int:
+        """Under which epoch the partition is ours. Raises LeaseLost."""
+        if not self.holds(part):
+            raise LeaseLost(f"partition {part} is not ours")
+        return self._held[part].epoch
+
+    def require(self, part: int, epoch: int, for_s: float = 0.0) -> datetime:
+        """The moment, UTC, until which the partition is ours under this very epoch.
+
+        Raises LeaseLost where that is less than `for_s` seconds away, or where the lease was lost
+        and taken again: somebody else may have settled the orders of the old epoch meanwhile.
+        """
+        lease = self._held.get(part)
+        remaining = lease.until - self._clock.monotonic() if lease is not None else 0.0
+        if lease is None or lease.epoch != epoch or remaining <= for_s:
+            raise LeaseLost(f"partition {part} is not ours under epoch {epoch} for {for_s:g} s")
+        return self._clock.now() + timedelta(seconds=remaining)
+
+    async def fence(self, conn: Connection, epochs: dict[int, int]) -> None:
+        """Hold these leases (part: epoch) for the length of the caller's transaction.
+
+        Raises LeaseLost.
+        """
+        values = (list(epochs), list(epochs.values()), self.worker_id)
+        row = await (await conn.execute(_FENCE, values)).fetchone()
+        if row is None or row[0] != len(epochs):
+            raise LeaseLost(f"partitions {sorted(epochs)} are not all ours any more")
+
+    async def beat(self) -> set[int]:
+        """Renew, and take our share of what is free; the partitions newly taken. Raises Unavailable."""
+        started = self._clock.monotonic()
+        values = {"me": self.worker_id, "ttl": self._ttl_s}
+        taken: list[tuple[int, int]] = []
+        async with self._database.shared() as conn:
+            await conn.execute(_BEAT, values)
+            await conn.execute(_FORGET)
+            live = await (await conn.execute(_LIVE, values)).fetchone()
+            renewed = await (await conn.execute(_RENEW, values)).fetchall()
+            share = ceil(PARTITIONS / max(1, live[0] if live else 1))
+            most = share - len(renewed)
+            if most > 0:
+                taken = await (await conn.execute(_TAKE, {**values, "most": most})).fetchall()
+        until = started + self._ttl_s
+        self._held = {part: Lease(epoch, until) for part, epoch in [*renewed, *taken]}
+        self._leaving = set(sorted(self._held)[share:])
+        metrics.PARTITIONS_HELD.set(len(self._held))
+        return {part for part, _ in taken}
+
+    def leaving(self) -> set[int]:
+        """Partitions beyond our share: no new work; give them back when their lanes are idle."""
+        return set(self._leaving)
+
+    async def release(self, parts: list[int]) -> None:
+        """Give partitions back; for us they end before the statement begins. Raises Unavailable."""
+        for part in parts:
+            self._held.pop(part, None)
+        async with self._database.shared() as conn:
+            await conn.execute(_RELEASE, (self.worker_id, parts))
+
+    async def keep(self, stop: asyncio.Event, *, every_s: float) -> None:
+        """Beat until told to stop. A beat that fails is tried again; leases run out by themselves."""
+        while not stop.is_set():
+            try:
+                await self.beat()
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("lease_beat_failed", error=str(error), held=len(self.parts()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), every_s)

@@ -1,0 +1,37 @@
+"""What was learned of one attempt, and what follows from it: the vocabulary between lanes and book."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from fanout.order import Order, OrdState
+from fanout.ports import Report
+
+
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact about one attempt. Either the broker's report, or our own word with `state`.
+
+    `successor` is the next attempt, to be made an intent in the same transaction: only with
+    ABSENT, and only inside the order's deadline.
+    """
+
+    order: Order
+    learned_at: datetime
+    report: Report | None = None
+    state: OrdState | None = None
+    code: str = ""
+    text: str = ""
+    raw: bytes = b""
+    sent_at: datetime | None = None
+    acked_at: datetime | None = None
+    successor: Order | None = None
+
+
+class Consequence(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the attempt stands after the commit, and what may be sent next."""
+
+    order: Order
+    sends: Order | None = None  # the successor, or the second leg of a flip, now an intent
+    denied: Order | None = None  # the second leg, when the first did not close the position

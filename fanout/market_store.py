@@ -1,0 +1,83 @@
+"""SQL of the market part of a plan: equity, positions and what is under way, for one ticker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+
+import structlog
+
+from fanout.market import AccountNow, Instruments, Market
+from fanout.signal import Signal
+from tenancy.database import Connection
+from tenancy.snapshot import Snapshot
+from tenancy.values import AccountID
+
+log = structlog.get_logger()
+
+_POSITIONS = "SELECT account_id, symbol, qty FROM positions WHERE strategy_id = %s AND qty <> 0"
+_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%s)"
+# A market order fills at once or not at all: until it has, it counts as if it had. Orders that
+# rest are not counted, and doubt stops the account.
+_UNDER_WAY = """
+SELECT account_id, symbol, state = 'in_doubt',
+       CASE WHEN ord_type <> 'market' THEN 0
+            WHEN side = 'buy' THEN order_qty - cum_qty ELSE cum_qty - order_qty END
+FROM orders WHERE strategy_id = %s
+  AND state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"""
+
+
+async def read_market(
+    conn: Connection, snapshot: Snapshot, signal: Signal, instruments: dict[str, Instruments]
+) -> Market:
+    """What the plan of this signal reads, as the caller's transaction sees it."""
+    strategy = snapshot.strategy.strategy_id
+    symbols = _symbols(snapshot, signal.ticker, instruments)
+    positions: dict[AccountID, Decimal] = {}
+    for account, symbol, qty in await (await conn.execute(_POSITIONS, (strategy,))).fetchall():
+        if symbols.get(account) == symbol:
+            positions[account] = qty
+    under_way: dict[AccountID, Decimal] = defaultdict(Decimal)
+    in_doubt: set[AccountID] = set()
+    for account, symbol, doubtful, qty in await (
+        await conn.execute(_UNDER_WAY, (strategy,))
+    ).fetchall():
+        if symbols.get(account) != symbol:
+            continue
+        under_way[account] += qty
+        if doubtful:
+            in_doubt.add(account)
+    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
+    equities: dict[AccountID, Decimal] = {}
+    for account, equity, currency in await (
+        await conn.execute(_BALANCES, (list(currencies),))
+    ).fetchall():
+        if currencies[account] == currency:
+            equities[account] = equity
+        else:
+            log.warning("balance_in_another_currency", account=str(account), currency=currency)
+    return Market(
+        instruments=instruments,
+        accounts={
+            account: AccountNow(
+                equity=equities.get(account),
+                position=positions.get(account, Decimal(0)),
+                under_way=under_way.get(account, Decimal(0)),
+                in_doubt=account in in_doubt,
+            )
+            for account in symbols
+        },
+    )
+
+
+def _symbols(
+    snapshot: Snapshot, ticker: str, instruments: dict[str, Instruments]
+) -> dict[AccountID, str]:
+    """What the ticker is called at each account's broker; accounts without an instrument are left out."""
+    symbols: dict[AccountID, str] = {}
+    for row in snapshot.rows:
+        known = instruments.get(row.account.broker)
+        found = known.find(ticker, row.settings.symbol_map) if known is not None else None
+        if found is not None:
+            symbols[row.account.account_id] = found.symbol
+    return symbols

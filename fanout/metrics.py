@@ -1,0 +1,43 @@
+"""What Prometheus hears of the fan-out. Base units, bounded labels."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+)  # fmt: skip
+
+PARTITIONS_HELD = Gauge("portcullis_partitions_held", "Partitions that this worker holds")
+PLANS = Counter("portcullis_plans_total", "Plans committed")
+PLAN_SECONDS = Histogram(
+    "portcullis_plan_seconds",
+    "From a signal's receipt to its plan's commit",
+    buckets=LATENCY_BUCKETS,
+)
+PLANNED_ACCOUNTS = Counter(
+    "portcullis_planned_accounts_total", "Accounts decided, by reason", ["reason"]
+)
+ORDERS = Counter("portcullis_orders_total", "Attempts by broker and outcome", ["broker", "outcome"])
+SUBMIT_SECONDS = Histogram(
+    "portcullis_submit_seconds", "From a request's first byte to its outcome", ["broker"],
+    buckets=LATENCY_BUCKETS,
+)  # fmt: skip
+FIRST_ORDER_SECONDS = Histogram(
+    "portcullis_first_order_seconds", "From a plan to its first order on the wire",
+    buckets=LATENCY_BUCKETS,
+)  # fmt: skip
+IN_DOUBT = Gauge("portcullis_orders_in_doubt", "Orders in doubt in this worker's lanes")
+LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
+SURPRISES = Counter(
+    "portcullis_surprising_reports_total", "Reports of orders that the book had ruled out"
+)
+LEARN_BATCH = Histogram(
+    "portcullis_learn_batch_size",
+    "Outcomes per transaction",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+SWEEPS = Counter(
+    "portcullis_sweeps_total", "Sweeps that found work a wake-up had not brought", ["kind"]
+)
+BROKER_UP = Gauge("portcullis_broker_up", "Whether the broker answered last time", ["broker"])

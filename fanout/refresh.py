@@ -1,0 +1,146 @@
+"""Keep fresh what plans read of the brokers: instruments with prices, and accounts' equity.
+
+A broker that does not answer leaves the last picture standing for `stale_s`; after that its
+instruments are dropped, so that plans refuse (`not_connected`) instead of sizing by old prices.
+Equity in `balances` carries its time; the console shows how old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+import structlog
+
+from fanout import metrics
+from fanout.accounts import Accounts
+from fanout.leases import Leases
+from fanout.market import Instruments
+from fanout.ports import Broker, BrokerAccount, Equity
+from tenancy.clock import Clock
+from tenancy.database import Database
+from tenancy.errors import PortcullisError, Unavailable
+from tenancy.scope import Actor, TenantScope
+from tenancy.values import AccountID
+
+log = structlog.get_logger()
+
+AT_ONCE = 8
+_KEEP = """
+INSERT INTO balances (account_id, tenant_id, equity, available, currency, as_of)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (account_id) DO UPDATE SET equity = excluded.equity, available = excluded.available,
+    currency = excluded.currency, as_of = excluded.as_of"""
+
+
+class Instrumented:
+    """Every broker's instruments, while they are fresh enough to trade by."""
+
+    def __init__(self, brokers: Mapping[str, Broker], clock: Clock, *, stale_s: float) -> None:
+        self._brokers = brokers
+        self._clock = clock
+        self._stale_s = stale_s
+        self._kept: dict[str, tuple[float, Instruments]] = {}
+
+    def by_broker(self) -> dict[str, Instruments]:
+        oldest = self._clock.monotonic() - self._stale_s
+        return {name: known for name, (at, known) in self._kept.items() if at >= oldest}
+
+    def missing(self) -> list[str]:
+        """Brokers whose instruments are not known, or too old."""
+        return sorted(set(self._brokers) - set(self.by_broker()))
+
+    async def refresh(self) -> None:
+        """Ask every broker once."""
+        await asyncio.gather(*(self._one(name) for name in self._brokers))
+
+    async def _one(self, name: str) -> None:
+        started = self._clock.monotonic()
+        try:
+            instruments = await self._brokers[name].instruments()
+        except Unavailable as error:
+            metrics.BROKER_UP.labels(name).set(0)
+            log.warning("instruments_not_refreshed", broker=name, error=str(error))
+            return
+        metrics.BROKER_UP.labels(name).set(1)
+        self._kept[name] = (started, Instruments(instruments.values()))
+
+    async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
+        while not stop.is_set():
+            await self.refresh()
+            wait = every_s if not self.missing() else min(every_s, 0.5)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait)
+
+
+class Balances:
+    """The equity of this worker's accounts."""
+
+    def __init__(
+        self, database: Database, brokers: Mapping[str, Broker], accounts: Accounts, leases: Leases
+    ) -> None:
+        self._database = database
+        self._brokers = brokers
+        self._accounts = accounts
+        self._leases = leases
+
+    async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
+        while not stop.is_set():
+            parts = self._leases.parts()
+            try:
+                await self.refresh(parts)
+            except PortcullisError as error:
+                log.warning("balances_not_refreshed", error=str(error))
+            # The first round waits for the first lease, not for a whole period.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), every_s if parts else 0.1)
+
+    async def refresh(self, parts: list[int]) -> None:
+        """Ask once for each account of these partitions. Raises Unavailable."""
+        if not parts:
+            return
+        async with self._database.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "SELECT account_id, tenant_id, broker FROM find_accounts(%s::smallint[])",
+                    (parts,),
+                )
+            ).fetchall()
+        gate = asyncio.Semaphore(AT_ONCE)
+        by_tenant: dict[TenantScope, list[tuple[str, AccountID]]] = {}
+        for account, tenant, broker in rows:
+            scope = TenantScope(tenant_id=tenant, actor=Actor(kind="algo", id="refresher"))
+            if broker in self._brokers:
+                by_tenant.setdefault(scope, []).append((broker, account))
+        for scope, wanted in by_tenant.items():
+            known = await self._accounts.get(scope, [account for _, account in wanted])
+            await asyncio.gather(
+                *(
+                    self._one(scope, self._brokers[broker], known[account], gate)
+                    for broker, account in wanted
+                    if account in known
+                )
+            )
+
+    async def _one(
+        self, scope: TenantScope, broker: Broker, account: BrokerAccount, gate: asyncio.Semaphore
+    ) -> None:
+        async with gate:
+            try:
+                equity = await broker.equity(account)
+            except Unavailable as error:
+                log.warning("equity_unknown", account=str(account.account_id), error=str(error))
+                return
+            if equity is not None:
+                await self._keep(scope, account, equity)
+
+    async def _keep(self, scope: TenantScope, account: BrokerAccount, equity: Equity) -> None:
+        async with self._database.tenant(scope) as conn:
+            await conn.execute(
+                _KEEP,
+                (
+                    account.account_id, account.tenant_id, equity.equity, equity.available,
+                    equity.currency, equity.as_of,
+                ),
+            )  # fmt: skip

@@ -1,0 +1,271 @@
+"""A worker: plans signals and carries orders, for the partitions it holds.
+
+Told by wake-ups (Redis), made sure by a sweep (PostgreSQL): the sweep alone is enough. Start-up
+and repair are one path: whatever the sweep finds that no lane has in hand is adopted. An intent
+or a doubt is asked about at the broker first; an acknowledged order is followed; a second leg
+waits for its first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from fanout import metrics, wake
+from fanout.accounts import Accounts
+from fanout.book import read_orders
+from fanout.carry import LEASE_MARGIN_S, Carrier, Patience
+from fanout.follow import Follower
+from fanout.intake import Intake
+from fanout.intend import Intender
+from fanout.lanes import Job, Lanes
+from fanout.learner import Learner
+from fanout.leases import LeaseLost, Leases
+from fanout.order import Order, OrdState
+from fanout.plan import Rules
+from fanout.ports import Broker, BrokerAccount
+from fanout.refresh import Balances, Instrumented
+from tenancy.clock import Clock
+from tenancy.database import Database
+from tenancy.errors import ConfigurationError, PortcullisError
+from tenancy.scope import Actor, TenantScope
+from tenancy.values import AccountID, SignalID, TenantID
+
+log = structlog.get_logger()
+
+ADOPTER = Actor(kind="algo", id="adopter")
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds unless the name says otherwise. What protects has no default."""
+
+    lease_ttl_s: float
+    open_window_s: float
+    signal_age_max_s: float
+    lease_beat_s: float = 1.0
+    sweep_s: float = 0.5
+    follow_s: float = 1.0
+    instruments_s: float = 2.0
+    instruments_stale_s: float = 30.0
+    balances_s: float = 15.0
+
+    def check(self, brokers: Mapping[str, Broker]) -> None:
+        """Raises ConfigurationError where a lease could end before the request it allowed."""
+        for broker in brokers.values():
+            least = broker.request_timeout_s + LEASE_MARGIN_S + 2 * self.lease_beat_s
+            if self.lease_ttl_s < least:
+                raise ConfigurationError(
+                    f"worker.lease_ttl_s is {self.lease_ttl_s:g}: with {broker.name}'s"
+                    f" request_timeout_s of {broker.request_timeout_s:g} it must be at least {least:g}"
+                )
+
+
+class Worker:
+    """Everything one worker process does, between start and stop."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        redis: Redis,
+        brokers: Mapping[str, Broker],
+        clock: Clock,
+        worker_id: str,
+        settings: WorkerSettings,
+        patience: Patience | None = None,
+    ) -> None:
+        settings.check(brokers)
+        self._database = database
+        self._redis = redis
+        self._brokers = brokers
+        self._clock = clock
+        self._settings = settings
+        self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s)
+        self._accounts = Accounts(database, clock)
+        carrier = Carrier(brokers, self.leases, Learner(database), clock, patience or Patience())
+        self.lanes = Lanes(carrier, lambda job: self._follower.add(job))
+        self._follower = Follower(carrier, self.leases, self.lanes.put, self.lanes.known)
+        self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
+        self._balances = Balances(database, brokers, self._accounts, self.leases)
+        self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
+        self.intake = Intake(
+            database,
+            self.leases,
+            self._accounts,
+            self._intender,
+            self.instruments,
+            clock,
+            Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
+            self._wake_parts,
+        )
+        self._woken = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"Worker({self.leases!r}, {self.lanes!r})"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Then: no new work, lanes finish what they have, partitions are given back."""
+        for broker in self._brokers.values():
+            await broker.open()
+        await self.instruments.refresh()
+        s = self._settings
+        tasks = [
+            asyncio.create_task(coroutine, name=name)
+            for name, coroutine in (
+                ("leases", self.leases.keep(stop, every_s=s.lease_beat_s)),
+                ("instruments", self.instruments.run(stop, every_s=s.instruments_s)),
+                ("balances", self._balances.run(stop, every_s=s.balances_s)),
+                ("follower", self._follower.run(stop, every_s=s.follow_s)),
+                ("sweep", self._sweep(stop)),
+                ("wake", self._listen(stop)),
+            )
+        ]
+        try:
+            await self._until(stop, tasks)
+        finally:
+            stop.set()
+            for task in tasks:
+                if task.get_name() == "wake":
+                    task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._leave()
+
+    async def _until(self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Until told to stop, or until a task that must not end has ended: then raise its error."""
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done:
+            if task is not stopping:
+                task.result()
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.lease_ttl_s):
+                await self.intake.idle()
+                await self.lanes.idle()
+        with contextlib.suppress(PortcullisError):
+            await self.leases.release(self.leases.parts())
+        for broker in self._brokers.values():
+            await broker.close()
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        """Wake-ups from Redis. Away: the sweep goes on alone."""
+        last: bytes | str = "$"
+        while not stop.is_set():
+            try:
+                entries: Any = await self._redis.xread({wake.STREAM: last}, block=1000)
+                if entries:
+                    last = entries[0][1][-1][0]
+                    self._woken.set()
+            except (RedisError, OSError) as error:
+                last = "$"
+                log.warning("wake_ups_away", error=str(error))
+                await asyncio.sleep(self._settings.sweep_s)
+
+    async def _wake_parts(self, signal: SignalID, parts: Sequence[int]) -> None:
+        try:
+            await wake.publish(
+                self._redis, [wake.Wake(kind="plan", id=signal, part=part) for part in parts]
+            )
+        except (RedisError, OSError) as error:
+            log.warning("wake_up_not_sent", error=str(error))
+
+    async def _sweep(self, stop: asyncio.Event) -> None:
+        """Look for work when woken, and every `sweep_s` seconds whether woken or not."""
+        next_adoption = 0.0
+        while not stop.is_set():
+            try:
+                found = await self.intake.look()
+                found += await self._do_parts()
+                if found and not self._woken.is_set():
+                    metrics.SWEEPS.labels("signals").inc(found)
+                if self._clock.monotonic() >= next_adoption:
+                    await self._adopt()
+                    await self._give_back()
+                    next_adoption = self._clock.monotonic() + self._settings.sweep_s
+            except LeaseLost as error:
+                log.info("sweep_lost_a_lease", why=str(error))
+            except PortcullisError as error:
+                log.warning("sweep_failed", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._settings.sweep_s)
+            self._woken.clear()
+
+    async def _do_parts(self) -> int:
+        """Intents for the parts of plans in our partitions that nobody has written yet."""
+        parts = self.leases.parts()
+        async with self._database.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "SELECT signal_id, tenant_id, array_agg(part ORDER BY part) FROM plan_parts"
+                    " WHERE part = ANY(%s) GROUP BY signal_id, tenant_id, planned_at"
+                    " ORDER BY planned_at",
+                    (parts,),
+                )
+            ).fetchall()
+        for signal, tenant, signal_parts in rows:
+            scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
+            await self._intender.intend(scope, signal, signal_parts)
+        return len(rows)
+
+    async def _adopt(self) -> None:
+        """Take in hand every open order of our partitions that no lane and no follower knows."""
+        async with self._database.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "SELECT cl_ord_id, tenant_id FROM find_open_orders(%s::smallint[])",
+                    (self.leases.parts(),),
+                )
+            ).fetchall()
+        by_tenant: dict[TenantID, list[str]] = {}
+        for name, tenant in rows:
+            if name not in self.lanes.known:
+                by_tenant.setdefault(tenant, []).append(name)
+        for tenant, names in by_tenant.items():
+            scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
+            async with self._database.tenant(scope) as conn:
+                orders = await read_orders(conn, names)
+            accounts = await self._accounts.get(scope, {o.account_id for o, _ in orders})
+            for order, cancel in orders:
+                # Read again: a lane may have taken it while we were reading.
+                if order.cl_ord_id not in self.lanes.known and self.leases.holds(order.part):
+                    self._take(scope, order, accounts, cancel=cancel)
+
+    def _take(
+        self,
+        scope: TenantScope,
+        order: Order,
+        accounts: Mapping[AccountID, BrokerAccount],
+        *,
+        cancel: bool,
+    ) -> None:
+        job = Job(
+            kind="resolve",
+            scope=scope,
+            account=accounts[order.account_id],
+            order=order,
+            epoch=self.leases.epoch(order.part),
+            sent_by=self._clock.now(),
+        )
+        if order.state in (OrdState.INTENT, OrdState.IN_DOUBT):
+            log.warning("order_adopted", cl_ord_id=order.cl_ord_id, state=order.state.value)
+            self.lanes.put(job)
+        elif order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
+            self._follower.add(job)
+            if cancel:
+                self.lanes.put(msgspec.structs.replace(job, kind="cancel"))
+        # WAITING: its first leg, adopted beside it, releases or denies it.
+
+    async def _give_back(self) -> None:
+        """Release partitions beyond our share once their lanes are idle."""
+        idle = self.leases.leaving() - self.lanes.busy_parts()
+        if idle:
+            await self.leases.release(sorted(idle))

@@ -1,0 +1,74 @@
+"""SQL of accounts and their credentials: what a broker calls the key, and the sealed secret."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from tenancy.database import Connection
+from tenancy.errors import Invalid
+from tenancy.ids import new_id
+from tenancy.scope import TenantScope
+from tenancy.strategy import TradingState
+from tenancy.values import AccountID, partition
+
+_INSERT = """
+INSERT INTO accounts (account_id, tenant_id, name, broker, currency, stated_equity, leverage,
+                      settings, part)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)"""
+
+
+async def create_account(
+    conn: Connection,
+    scope: TenantScope,
+    name: str,
+    *,
+    broker: str,
+    currency: str,
+    stated_equity: Decimal | None = None,
+    leverage: Decimal = Decimal(1),
+    settings: dict[str, Any] | None = None,
+) -> AccountID:
+    """A new account, without a credential. Raises Invalid: name in use, or a value out of range."""
+    account = AccountID(new_id())
+    try:
+        await conn.execute(
+            _INSERT,
+            (
+                account, scope.tenant_id, name, broker, currency, stated_equity, leverage,
+                json.dumps(settings or {}), partition(account),
+            ),
+        )  # fmt: skip
+    except psycopg.errors.UniqueViolation:
+        raise Invalid(f"account name {name!r} is in use in this tenant") from None
+    except psycopg.errors.CheckViolation as error:
+        raise Invalid(f"account {name!r}: {error.diag.constraint_name} does not hold") from None
+    return account
+
+
+async def put_credential(
+    conn: Connection,
+    scope: TenantScope,
+    account: AccountID,
+    *,
+    broker: str,
+    api_key: str,
+    sealed: bytes,
+) -> None:
+    """The account's live credential from now on; the one before is revoked, and kept."""
+    await conn.execute(
+        "UPDATE credentials SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL",
+        (account,),
+    )
+    await conn.execute(
+        "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (new_id(), scope.tenant_id, account, broker, api_key, sealed),
+    )
+
+
+async def set_state(conn: Connection, account: AccountID, state: TradingState) -> None:
+    await conn.execute("UPDATE accounts SET state = %s WHERE account_id = %s", (state, account))

@@ -1,0 +1,25 @@
+"""SQL of a tenant's audit log: which origin and which key. The log itself belongs to audit/."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from tenancy.database import Connection
+from tenancy.scope import TenantScope
+
+
+async def create_audit_log(
+    conn: Connection,
+    scope: TenantScope,
+    log_id: UUID,
+    *,
+    origin: str,
+    key_label: str,
+    public_key: bytes,
+) -> None:
+    """The tenant's one log. `public_key`: Ed25519, 32 bytes."""
+    await conn.execute(
+        "INSERT INTO audit_logs (log_id, tenant_id, origin, key_label, public_key)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        (log_id, scope.tenant_id, origin, key_label, public_key),
+    )

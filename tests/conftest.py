@@ -1,0 +1,3 @@
+"""Which fixture modules every test may use."""
+
+pytest_plugins = ["tests.fixtures.postgres"]

@@ -1,0 +1,3 @@
+from tests.fixtures.gateio_simulator import gateio, gateio_process
+
+__all__ = ["gateio", "gateio_process"]
