@@ -1,0 +1,393 @@
+"""Keep signals durably, many in one commit, and answer only after it.
+
+One writer task, one connection. It commits at once when idle and collects only while a commit
+is in flight, so there is no timer. One batch:
+
+1. BEGIN; insert every signal that is new (unique on hook and message id; a repeat inside the
+   batch is a repeat). *Crash: nothing is kept, nobody was answered, the sender retries.*
+2. Where a message id was there already: read who came first and with which body.
+3. Audit notes of the new ones, and of refusals that wait. *Crash: as 1.*
+4. COMMIT. *Crash or a lost answer: nobody knows, everybody who waits is told
+   `outcome_unknown`; the sender's retry finds either its own signal or nothing.*
+5. Answer. *Crash before: kept and not told; the retry gets the first answer.*
+6. Hand the wake-ups over, waiting for nobody. *Lost: the workers' sweep.*
+
+PostgreSQL away: what waits is answered `unavailable`, nothing was kept, and the writer
+reconnects with growing pauses. Too much waiting: `overloaded`, at once. A batch that
+PostgreSQL refuses for one row's sake is done again row by row, so that only that row fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+
+from fanout.wake import Wake
+from gateway import metrics
+from gateway.hooks.records import Note, Record
+from gateway.hooks.settings import KeepSettings
+from tenancy.database import Connection, commit
+from tenancy.errors import OutcomeUnknown, PortcullisError, Retry, Unavailable
+from tenancy.values import SignalID, StrategyID, TenantID
+
+log = structlog.get_logger()
+
+
+class MessageConflict(PortcullisError):
+    """The message id was used before, with another body. `first` is the signal that stands."""
+
+    code = "message_conflict"
+
+    def __init__(self, first: SignalID) -> None:
+        super().__init__(
+            f"this webhook-id was used before with another body; signal {first} stands"
+        )
+        self.first = first
+
+
+class Overloaded(PortcullisError):
+    """Too many signals wait for a commit; nothing was done."""
+
+    code = "overloaded"
+    retry = Retry.SAFELY
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked signal, as its row will say it."""
+
+    signal_id: SignalID
+    tenant_id: TenantID
+    strategy_id: StrategyID
+    hook_id: str
+    message_id: str
+    part: int
+    body: bytes
+    body_sha256: bytes
+    traceparent: str
+    received_at: datetime
+    note: Note
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """It is durable. A repeat names the first one's signal and trace."""
+
+    signal_id: SignalID
+    traceparent: str
+    repeated: bool
+
+
+class _Waiting:
+    """One request in the queue."""
+
+    __slots__ = ("future", "incoming", "since")
+
+    def __init__(self, incoming: Incoming, future: asyncio.Future[Kept]) -> None:
+        self.incoming = incoming
+        self.future = future
+        self.since = time.perf_counter()
+
+    def answer(self, kept: Kept) -> None:
+        if not self.future.done():
+            metrics.KEEP_SECONDS.observe(time.perf_counter() - self.since)
+            self.future.set_result(kept)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+_INSERT = """
+    INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, body,
+                         body_sha256, traceparent, received_at)
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::smallint[],
+                         %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[])
+    ON CONFLICT (hook_id, message_id) DO NOTHING
+    RETURNING signal_id
+"""
+_FIRSTS = """
+    SELECT s.hook_id, s.message_id, s.signal_id, s.body_sha256, s.traceparent
+    FROM unnest(%b::text[], %b::text[]) AS asked (hook_id, message_id)
+    JOIN signals s USING (hook_id, message_id)
+"""
+
+
+class Acceptor:
+    """The one writer of this process. `start()` before the first `keep()`, `stop()` at the end."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        record: Record,
+        wake: Callable[[Sequence[Wake]], None],
+        settings: KeepSettings,
+    ) -> None:
+        """`record` writes notes in the batch's transaction; `wake` must not block or raise."""
+        self._conninfo = conninfo
+        self._record = record
+        self._wake = wake
+        self._settings = settings
+        self._queue: deque[_Waiting] = deque()
+        self._refusals: deque[Note] = deque()
+        self._something = asyncio.Event()
+        self._conn: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        state = "connected" if self._conn is not None else "away"
+        return f"<Acceptor {state}, {len(self._queue)} waiting>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last thing that PostgreSQL did for us worked; for readyz."""
+        return self._conn is not None and not self._conn.closed
+
+    async def start(self) -> None:
+        """Begin. Does not wait for PostgreSQL: until it answers, keep() raises Unavailable."""
+        self._task = asyncio.create_task(self._run(), name="acceptor")
+
+    async def stop(self) -> None:
+        """Finish what waits, then close. A keep() after it raises Unavailable."""
+        self._stopping = True
+        self._something.set()
+        if self._task is not None:
+            await self._task
+        if self._conn is not None:
+            await self._conn.close()
+            self._conn = None
+
+    async def keep(self, incoming: Incoming) -> Kept:
+        """Wait until the signal is durable.
+
+        Raises MessageConflict; Overloaded or Unavailable where nothing was kept; OutcomeUnknown
+        where nobody knows (a broken COMMIT, or no answer within `answer_timeout_s`).
+        """
+        if self._stopping or self._task is None or self._task.done():
+            raise Unavailable("this process is stopping; nothing was kept")
+        if len(self._queue) >= self._settings.queue_max:
+            raise Overloaded("too many signals wait for the database; nothing was kept")
+        waiting = _Waiting(incoming, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._something.set()
+        try:
+            async with asyncio.timeout(self._settings.answer_timeout_s):
+                return await waiting.future
+        except TimeoutError:
+            raise OutcomeUnknown("the database did not answer in time") from None
+
+    def note_refusal(self, note: Note) -> bool:
+        """Record a refusal with the next batch. False where too many wait: it is only counted."""
+        if self._stopping or len(self._refusals) >= self._settings.refusals_max:
+            return False
+        self._refusals.append(note)
+        self._something.set()
+        return True
+
+    async def _run(self) -> None:
+        backoff_s = 0.0
+        while not (self._stopping and not self._queue and not self._refusals):
+            if self._conn is None or self._conn.closed:
+                if backoff_s and await self._paused(backoff_s):
+                    return
+                try:
+                    await self._connect()
+                except (psycopg.Error, OSError) as error:
+                    backoff_s = self._longer(backoff_s)
+                    log.warning("keep_connect_failed", error=str(error), pause_s=backoff_s)
+                    self._fail_all(Unavailable("the database does not answer; nothing was kept"))
+                    if self._stopping:
+                        return
+                    continue
+            if not self._queue and not self._refusals:
+                self._something.clear()
+                await self._something.wait()
+                continue
+            backoff_s = 0.0 if await self._take_batch() else self._longer(backoff_s)
+
+    def _longer(self, backoff_s: float) -> float:
+        return min(self._settings.backoff_most_s, backoff_s * 2 or self._settings.backoff_first_s)
+
+    async def _paused(self, pause_s: float) -> bool:
+        """Sleep, answering whoever comes meanwhile. True where it is time to end."""
+        until = time.monotonic() + pause_s
+        while (left := until - time.monotonic()) > 0:
+            self._fail_all(Unavailable("the database does not answer; nothing was kept"))
+            if self._stopping:
+                return True
+            self._something.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._something.wait()
+            except TimeoutError:
+                break
+        return False
+
+    def _fail_all(self, error: Unavailable) -> None:
+        """Nothing that waits was ever sent to PostgreSQL. Refusals stay: they wait for a better time."""
+        while self._queue:
+            self._queue.popleft().fail(error)
+        if self._stopping:
+            self._refusals.clear()
+
+    async def _connect(self) -> None:
+        if self._conn is not None:
+            await self._conn.close()
+            self._conn = None
+        conn: Connection = await psycopg.AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            prepare_threshold=1,
+            connect_timeout=5,
+            application_name="portcullis-accept",
+        )
+        self._conn = conn
+        log.info("keep_connected")
+
+    async def _take_batch(self) -> bool:
+        """One batch, start to end. False where the connection did not survive it."""
+        assert self._conn is not None
+        conn = self._conn
+        size = min(self._settings.batch_max, len(self._queue))
+        batch = [self._queue.popleft() for _ in range(size)]
+        refusals = [self._refusals.popleft() for _ in range(len(self._refusals))]
+        metrics.QUEUE_DEPTH.set(len(self._queue))
+        metrics.BATCH_SIGNALS.observe(size)
+        if not await self._begun(conn):
+            # It died while idle and nothing was sent: connect again and do the same batch.
+            self._queue.extendleft(reversed(batch))
+            self._refusals.extendleft(reversed(refusals))
+            return True
+        batch.sort(key=_unique_key)
+        return await self._attempt(conn, batch, refusals)
+
+    async def _attempt(self, conn: Connection, batch: list[_Waiting], refusals: list[Note]) -> bool:
+        try:
+            await self._write(conn, batch, refusals)
+        except OutcomeUnknown as error:
+            self._failed(batch, refusals, error)
+            await conn.close()
+            return False
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            unkept = Unavailable("the database connection broke; nothing was kept")
+            unkept.__cause__ = error
+            self._failed(batch, refusals, unkept)
+            await conn.close()
+            return False
+        except Exception as error:
+            return await self._one_by_one(conn, batch, refusals, error)
+        return True
+
+    async def _one_by_one(
+        self, conn: Connection, batch: list[_Waiting], refusals: list[Note], error: Exception
+    ) -> bool:
+        """PostgreSQL refused the batch: take it back, and find the row that it means."""
+        try:
+            await conn.execute("ROLLBACK")
+        except psycopg.Error:
+            await conn.close()
+        if len(batch) + len(refusals) <= 1:
+            self._failed(batch, refusals, error)
+            return not conn.closed
+        log.warning("keep_batch_refused", error=str(error), signals=len(batch))
+        singles: list[tuple[list[_Waiting], list[Note]]] = [([one], []) for one in batch]
+        singles += [([], [note]) for note in refusals]
+        for at, (one, note) in enumerate(singles):
+            if not await self._begun(conn) or not await self._attempt(conn, one, note):
+                for rest, _ in singles[at:]:
+                    for waiting in rest:
+                        waiting.fail(Unavailable("the database connection broke; nothing was kept"))
+                return False
+        return True
+
+    async def _begun(self, conn: Connection) -> bool:
+        try:
+            await conn.execute("BEGIN")
+        except psycopg.OperationalError:
+            await conn.close()
+        return not conn.closed
+
+    def _failed(self, batch: list[_Waiting], refusals: list[Note], error: Exception) -> None:
+        kind = error.code if isinstance(error, PortcullisError) else "refused"
+        metrics.KEEP_FAILURES.labels(kind).inc()
+        metrics.REFUSALS_UNRECORDED.inc(len(refusals))
+        log.error("keep_failed", kind=kind, signals=len(batch), error=str(error.__cause__ or error))
+        for waiting in batch:
+            waiting.fail(error)
+
+    async def _write(self, conn: Connection, batch: list[_Waiting], refusals: list[Note]) -> None:
+        """Steps 1 to 6; the transaction is open."""
+        new: set[UUID] = set()
+        firsts: dict[tuple[str, str], tuple[UUID, bytes, str]] = {}
+        if batch:
+            new = await _insert(conn, [waiting.incoming for waiting in batch])
+        known = [w.incoming for w in batch if w.incoming.signal_id not in new]
+        if known:
+            firsts = await _first_ones(conn, known)
+        notes = [w.incoming.note for w in batch if w.incoming.signal_id in new] + refusals
+        if notes:
+            await self._record(conn, notes)
+        await commit(conn)
+        wakes = []
+        for waiting in batch:
+            incoming = waiting.incoming
+            if incoming.signal_id in new:
+                waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False))
+                wakes.append(Wake("signal", incoming.signal_id, incoming.part))
+            else:
+                _answer_repeat(waiting, firsts.get((incoming.hook_id, incoming.message_id)))
+        if wakes:
+            self._wake(wakes)
+
+
+def _unique_key(waiting: _Waiting) -> tuple[str, str]:
+    """One order for everybody: two processes with the same messages then cannot deadlock."""
+    return waiting.incoming.hook_id, waiting.incoming.message_id
+
+
+async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
+    cursor = await conn.execute(
+        _INSERT,
+        (
+            [row.signal_id for row in rows],
+            [row.tenant_id for row in rows],
+            [row.strategy_id for row in rows],
+            [row.hook_id for row in rows],
+            [row.message_id for row in rows],
+            [row.part for row in rows],
+            [row.body for row in rows],
+            [row.body_sha256 for row in rows],
+            [row.traceparent for row in rows],
+            [row.received_at for row in rows],
+        ),
+        binary=True,
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def _first_ones(
+    conn: Connection, rows: Sequence[Incoming]
+) -> dict[tuple[str, str], tuple[UUID, bytes, str]]:
+    cursor = await conn.execute(
+        _FIRSTS, ([r.hook_id for r in rows], [r.message_id for r in rows]), binary=True
+    )
+    return {(r[0], r[1]): (r[2], bytes(r[3]), r[4]) for r in await cursor.fetchall()}
+
+
+def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None) -> None:
+    if first is None:
+        waiting.fail(Unavailable("the first message of this id could not be read"))
+        return
+    signal_id, body_sha256, traceparent = first
+    if body_sha256 == waiting.incoming.body_sha256:
+        waiting.answer(Kept(SignalID(signal_id), traceparent, True))
+    else:
+        waiting.fail(MessageConflict(SignalID(signal_id)))

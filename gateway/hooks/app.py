@@ -1,0 +1,322 @@
+"""The public listener: `POST /v1/hooks/{hook_id}`, and nothing else.
+
+One request, in this order: body (bounded) → authenticate → rate → content type and schema →
+keep → 202. The order is what an attacker may learn and cost: nobody without a secret reaches
+the rate counter, the decoder or the database.
+
+- An unknown hook, a disabled one and a bad signature get the same answer after the same work.
+- 202 is sent after the commit and never waits for Redis.
+- A repeat of id and body gets the first one's answer, byte for byte.
+- Halted tenants' and strategies' signals are kept too: the plan denies them, with a reason;
+  refusing here would lose the evidence.
+- Refusals of known hooks go to the audit log, so many per second and hook; the next one that is
+  recorded says how many were not (`suppressed`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fanout.signal import InvalidSignal, decode
+from gateway import metrics
+from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
+from gateway.hooks.accept import Acceptor, Incoming, Kept, MessageConflict
+from gateway.hooks.body import SenderLeft, read_body
+from gateway.hooks.rate import Rates
+from gateway.hooks.records import Note
+from gateway.hooks.refusals import Refusals
+from gateway.hooks.registry import Hook, Registry
+from gateway.hooks.settings import HookSettings
+from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, traceparent
+from gateway.hooks.verify import Refusal, Verified, verify
+from gateway.problems import internal, problem, problem_of
+from tenancy.clock import Clock
+from tenancy.errors import PortcullisError
+from tenancy.ids import new_id
+from tenancy.scope import Actor
+from tenancy.values import SignalID
+
+log = structlog.get_logger()
+
+_CHALLENGE = ((b"www-authenticate", b'StandardWebhooks realm="hooks"'),)
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class _Seen(msgspec.Struct):
+    """What is known of a request so far; refusals tell it to the log."""
+
+    path: str
+    client: str
+    trace_id: str
+    traceparent: str
+    hook: Hook | None = None
+    message_id: str | None = None
+    body_sha256: bytes = b""
+    signal_id: str | None = None
+
+
+class HookEndpoint:
+    """The hot route, as a bare ASGI application."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        rates: Rates,
+        acceptor: Acceptor,
+        *,
+        clock: Clock,
+        settings: HookSettings,
+    ) -> None:
+        self._registry = registry
+        self._rates = rates
+        self._acceptor = acceptor
+        self._clock = clock
+        self._settings = settings
+        self._refusals = Refusals(
+            acceptor.note_refusal, clock, per_s=settings.refusal_records_per_s
+        )
+        self._links = settings.management_base_url.rstrip("/") + "/v1/signals/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        span, context = start_hook_span(parent_of(scope["headers"]))
+        seen = _seen(scope, context)
+        try:
+            answer = await self._answer(scope, receive, seen)
+        except SenderLeft:
+            metrics.HOOK_REQUESTS.labels("sender_left").inc()
+            span.end()
+            return
+        except PortcullisError as error:
+            answer = problem_of(error, instance=seen.path, trace_id=seen.trace_id)
+            if isinstance(error, MessageConflict):
+                seen.signal_id = str(error.first)
+        except Exception:
+            log.exception("hook_failed", trace_id=seen.trace_id)
+            answer = internal(instance=seen.path, trace_id=seen.trace_id)
+        await send_answer(_with_trace_id(answer, seen.trace_id), send)
+        self._tell(answer, seen, span, started)
+
+    async def _answer(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer:
+        headers = scope["headers"]
+        body = await read_body(
+            headers,
+            receive,
+            most_bytes=self._settings.max_body_bytes,
+            timeout_s=self._settings.body_timeout_s,
+        )
+        seen.hook = await self._registry.find(scope["path_params"]["hook_id"])
+        verified = self._authenticate(headers, body, seen)
+        if isinstance(verified, Answer):
+            return verified
+        seen.message_id = verified.message_id
+        seen.body_sha256 = hashlib.sha256(body).digest()
+        assert seen.hook is not None
+        allowance = await self._rates.take(seen.hook.hook_id)
+        if not allowance.allowed:
+            return self._problem(
+                "rate_limited", self._rate_text(), seen, retry_after_s=allowance.retry_after_s
+            )
+        refused = self._unfit(headers, body, seen)
+        if refused is not None:
+            return refused
+        return self._accepted(await self._keep(seen.hook, verified, body, seen), seen)
+
+    def _authenticate(self, headers: Headers, body: bytes, seen: _Seen) -> Verified | Answer:
+        """Verified only for a hook that exists; all others do the same work for nothing."""
+        now = self._clock.now()
+        hook = seen.hook
+        if hook is not None and hook.sender != "standard_webhooks":
+            return self._problem(
+                "sender_unsupported", f"sender mode {hook.sender} is not served", seen
+            )
+        verdict = verify(
+            headers,
+            body,
+            hook.live(now) if hook is not None else (),
+            now=now.timestamp(),
+            tolerance_s=self._settings.tolerance_s,
+        )
+        if isinstance(verdict, Verified):
+            return verdict
+        return self._unauthenticated(verdict, seen)
+
+    def _unauthenticated(self, refusal: Refusal, seen: _Seen) -> Answer:
+        hook = seen.hook
+        if refusal.code == "bad_signature" and hook is not None and hook.waits_for_signer:
+            return self._problem(
+                "unavailable", "a secret of this hook is not open yet", seen, retry_after_s=2
+            )
+        answer = self._problem(refusal.code, refusal.detail, seen)
+        return msgspec.structs.replace(answer, headers=answer.headers + _CHALLENGE)
+
+    def _unfit(self, headers: Headers, body: bytes, seen: _Seen) -> Answer | None:
+        if not is_json(headers):
+            return self._problem(
+                "unsupported_media_type", "Content-Type: application/json is needed, once", seen
+            )
+        try:
+            decode(body)
+        except InvalidSignal as error:
+            return self._problem(error.code, str(error), seen, field=error.field or None)
+        return None
+
+    async def _keep(self, hook: Hook, verified: Verified, body: bytes, seen: _Seen) -> Kept:
+        now_ns = self._clock.now_ns()
+        signal_id = SignalID(new_id())
+        note = Note(
+            tenant_id=hook.tenant_id,
+            kind="signal.accepted",
+            at_ns=now_ns,
+            actor=Actor("algo", f"hook:{hook.hook_id}"),
+            trace_id=seen.trace_id,
+            payload={
+                "signal": str(signal_id),
+                "strategy": str(hook.strategy_id),
+                "message": verified.message_id,
+                "sent_at": verified.timestamp,
+                "body_sha256": seen.body_sha256.hex(),
+                "body": body.decode(),
+                "client": seen.client,
+            },
+        )
+        return await self._acceptor.keep(
+            Incoming(
+                signal_id=signal_id,
+                tenant_id=hook.tenant_id,
+                strategy_id=hook.strategy_id,
+                hook_id=hook.hook_id,
+                message_id=verified.message_id,
+                part=hook.part,
+                body=body,
+                body_sha256=seen.body_sha256,
+                traceparent=seen.traceparent,
+                received_at=self._clock.now(),
+                note=note,
+            )
+        )
+
+    def _accepted(self, kept: Kept, seen: _Seen) -> Answer:
+        seen.signal_id = str(kept.signal_id)
+        seen.trace_id = trace_id_of(kept.traceparent)
+        body = b'{"signalId":"%b","status":"accepted","links":{"self":"%b"}}' % (
+            seen.signal_id.encode(),
+            (self._links + seen.signal_id).encode(),
+        )
+        return Answer(202, "repeated" if kept.repeated else "accepted", body, JSON)
+
+    def _problem(
+        self,
+        code: str,
+        detail: str,
+        seen: _Seen,
+        *,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> Answer:
+        return problem(
+            code,
+            detail,
+            instance=seen.path,
+            field=field,
+            trace_id=seen.trace_id,
+            retry_after_s=retry_after_s,
+        )
+
+    def _rate_text(self) -> str:
+        rate = self._settings.rate
+        return f"this hook takes {rate.per_minute} signals per minute and {rate.per_hour} per hour"
+
+    def _tell(self, answer: Answer, seen: _Seen, span: Span, started: float) -> None:
+        """After the answer: numbers, one log line, the audit record of a refusal."""
+        metrics.HOOK_REQUESTS.labels(answer.code).inc()
+        span.set_attribute("http.response.status_code", answer.status)
+        if answer.status == 202:
+            metrics.ACCEPT_SECONDS.observe(time.perf_counter() - started)
+            log.info(answer.code, signal_id=seen.signal_id, trace_id=seen.trace_id)
+        else:
+            span.set_status(Status(StatusCode.ERROR, answer.code))
+            self._refused(answer, seen)
+        span.end()
+
+    def _refused(self, answer: Answer, seen: _Seen) -> None:
+        hook = seen.hook
+        if hook is None or answer.status >= 500:
+            return
+        facts = {
+            "code": answer.code,
+            "strategy": str(hook.strategy_id),
+            "message": seen.message_id,
+            "body_sha256": seen.body_sha256.hex() or None,
+            "client": seen.client,
+            "first": seen.signal_id,
+        }
+        self._refusals.tell(hook, seen.trace_id, {k: v for k, v in facts.items() if v is not None})
+
+
+def is_json(headers: Headers) -> bool:
+    """application/json, once, with no charset but UTF-8 (RFC 8259 section 8.1)."""
+    values = [value for name, value in headers if name == b"content-type"]
+    if len(values) != 1:
+        return False
+    kind, _, parameters = values[0].decode("latin-1").lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    return kind.strip() == "application/json" and charset in ("", "charset=utf-8")
+
+
+def _seen(scope: Scope, context: SpanContext) -> _Seen:
+    client = scope.get("client")
+    text = traceparent(context)
+    return _Seen(scope["path"], client[0] if client else "", trace_id_of(text), text)
+
+
+def _with_trace_id(answer: Answer, trace_id: str) -> Answer:
+    header = (b"portcullis-trace-id", trace_id.encode())
+    return msgspec.structs.replace(answer, headers=(*answer.headers, header))
+
+
+def hooks_app(endpoint: HookEndpoint) -> Starlette:
+    """The whole public listener."""
+    app = Starlette(
+        routes=[Route("/v1/hooks/{hook_id}", endpoint, methods=["POST"])],
+        exception_handlers={HTTPException: http_problem, Exception: unexpected},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def http_problem(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (404, 405) as problem documents."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "bad_request")
+    answer = problem(code, "there is nothing at this address" if code == "not_found" else error.detail,
+                     instance=request.url.path)  # fmt: skip
+    return as_response(answer, error.headers)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """What nobody foresaw. Starlette raises it again afterwards, for the server's log."""
+    return as_response(internal(instance=request.url.path, trace_id=None))
+
+
+def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Response:
+    """An Answer where Starlette wants a Response."""
+    response = Response(
+        answer.body, answer.status, media_type=answer.content_type.decode(), headers=headers
+    )
+    for name, value in answer.headers:
+        response.headers[name.decode()] = value.decode()
+    return response

@@ -1,0 +1,259 @@
+"""Which hooks exist, whose they are, and who may sign: kept in memory, compared every second.
+
+1. Every `poll_s` ask PostgreSQL for a digest of the hooks' and secrets' rows; where it moved,
+   read the rows. So a revoked secret is out of force ≤ 1 s later, an expired one at its time.
+2. A secret that is new is opened once by the signer and then kept in memory only. Until it is
+   open its hook answers `unavailable`, never "bad signature": the sender would give up.
+3. A hook that nobody knows is looked up once; the answer "no" is remembered for a while, in
+   bounded number, and look-ups are bounded per second; beyond that the next comparison finds it.
+
+PostgreSQL away: what is loaded verifies (keeping fails by itself). Signer away: what is open
+goes on; what is new waits. What is sealed is the text `whsec_<base64>`, in ASCII.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+
+from gateway import metrics
+from gateway.hooks.verify import Scheme, Secret, read_secret
+from tenancy.database import Database
+from tenancy.errors import Unavailable
+from tenancy.values import StrategyID, TenantID
+
+log = structlog.get_logger()
+
+
+class SecretOpener(Protocol):
+    """What the registry needs of the signer (hsm.client.SignerClient has it)."""
+
+    async def open_secret(self, sealed: bytes, *, tenant_id: TenantID, subject: str) -> bytes:
+        """The plain secret. `subject`: the secret's id. Raises Unavailable, or refuses for good."""
+        ...
+
+
+class LiveSecret(msgspec.Struct, frozen=True):
+    """A secret and until when it counts. `secret` None: the signer has not opened it yet."""
+
+    secret_id: UUID
+    secret: Secret | None
+    expires_at: datetime | None
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """One enabled hook."""
+
+    hook_id: str
+    tenant_id: TenantID
+    strategy_id: StrategyID
+    part: int
+    sender: str
+    secrets: tuple[LiveSecret, ...]
+
+    def live(self, now: datetime) -> tuple[Secret, ...]:
+        """The secrets that count at this moment."""
+        return tuple(
+            s.secret
+            for s in self.secrets
+            if s.secret is not None and (s.expires_at is None or now < s.expires_at)
+        )
+
+    @property
+    def waits_for_signer(self) -> bool:
+        """Some secret is not open yet, so "no signature fits" proves nothing."""
+        return any(s.secret is None for s in self.secrets)
+
+
+class _SecretRow(msgspec.Struct, frozen=True):
+    secret_id: UUID
+    tenant_id: TenantID
+    scheme: Scheme
+    public_key: bytes | None
+    expires_at: datetime | None
+
+
+_DIGEST = """
+    SELECT (SELECT (count(*), sum(hashtextextended(h::text, 0))) FROM hooks h)::text,
+           (SELECT (count(*), sum(hashtextextended(
+                       (secret_id, hook_id, expires_at, revoked_at)::text, 0))) FROM hook_secrets)::text
+"""
+_HOOKS = """
+    SELECT h.hook_id, h.tenant_id, h.strategy_id, s.part, h.sender,
+           k.secret_id, k.scheme, k.public_key, k.expires_at
+    FROM hooks h JOIN strategies s USING (strategy_id)
+    LEFT JOIN hook_secrets k ON k.hook_id = h.hook_id AND k.revoked_at IS NULL
+                            AND (k.expires_at IS NULL OR k.expires_at > now())
+    WHERE h.enabled AND (%b::text IS NULL OR h.hook_id = %b::text)
+    ORDER BY h.hook_id, k.created_at
+"""
+_SEALED = "SELECT sealed FROM hook_secrets WHERE secret_id = %b"
+
+
+class Registry:
+    """The hooks of all tenants, for one ingress process."""
+
+    def __init__(
+        self,
+        database: Database,
+        opener: SecretOpener,
+        *,
+        poll_s: float = 1.0,
+        unknown_max: int = 10_000,
+        unknown_s: float = 5.0,
+        lookups_per_s: int = 20,
+        lookup_timeout_s: float = 1.0,
+    ) -> None:
+        self._database = database
+        self._opener = opener
+        self._poll_s = poll_s
+        self._unknown_max, self._unknown_s = unknown_max, unknown_s
+        self._lookups_per_s, self._lookup_timeout_s = lookups_per_s, lookup_timeout_s
+        self._hooks: dict[str, Hook] = {}
+        self._open: dict[UUID, Secret] = {}
+        self._digest: Any = None
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._lookup_second, self._lookups = 0, 0
+        self._task: asyncio.Task[None] | None = None
+        self._loading = asyncio.Lock()
+        self.checked_at: float | None = None
+        """When the rows were last compared, monotonic; None: never. For readyz."""
+
+    def __repr__(self) -> str:
+        return f"<Registry {len(self._hooks)} hooks, {len(self._open)} secrets open>"
+
+    async def start(self) -> None:
+        """Load once (raises Unavailable without PostgreSQL), then keep up in the background."""
+        try:
+            await self.refresh()
+        except psycopg.OperationalError as error:
+            raise Unavailable("the hooks cannot be read: PostgreSQL does not answer") from error
+        self._task = asyncio.create_task(self._follow(), name="hook-registry")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def find(self, hook_id: str) -> Hook | None:
+        """The hook, or None for one that does not exist or is not enabled.
+
+        Raises Unavailable where the one look-up of a new name did not get an answer in time.
+        """
+        hook = self._hooks.get(hook_id)
+        if hook is not None or not self._worth_asking(hook_id, time.monotonic()):
+            return hook
+        try:
+            async with asyncio.timeout(self._lookup_timeout_s), self._loading:
+                await self._load(hook_id)
+        except (Unavailable, psycopg.Error, OSError, TimeoutError) as error:
+            log.warning("hook_lookup_failed", error=repr(error))
+            self._unknown.pop(hook_id, None)
+            raise Unavailable("the hook could not be looked up") from error
+        return self._hooks.get(hook_id)
+
+    def _worth_asking(self, hook_id: str, now: float) -> bool:
+        """Once per `unknown_s`, and so many times a second over all."""
+        asked_at = self._unknown.get(hook_id)
+        if asked_at is not None and now - asked_at < self._unknown_s:
+            return False
+        if int(now) != self._lookup_second:
+            self._lookup_second, self._lookups = int(now), 0
+        if self._lookups >= self._lookups_per_s:
+            return False
+        self._lookups += 1
+        self._unknown[hook_id] = now
+        self._unknown.move_to_end(hook_id)
+        while len(self._unknown) > self._unknown_max:
+            self._unknown.popitem(last=False)
+        return True
+
+    async def refresh(self) -> None:
+        """Compare, and read what moved; try again to open what is not open."""
+        async with self._loading:
+            async with self._database.connection() as conn:
+                digest = await (await conn.execute(_DIGEST)).fetchone()
+            waiting = any(hook.waits_for_signer for hook in self._hooks.values())
+            if digest != self._digest or waiting:
+                await self._load(None)
+                self._digest = digest
+        self.checked_at = time.monotonic()
+        metrics.HOOKS_AGE.set_to_current_time()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                await self.refresh()
+            except (Unavailable, psycopg.Error, OSError) as error:
+                log.warning("hook_refresh_failed", error=str(error))
+
+    async def _load(self, only: str | None) -> None:
+        async with self._database.connection() as conn:
+            rows = await (await conn.execute(_HOOKS, (only, only))).fetchall()
+            for secret in (s for row in rows if (s := _secret_row(row)) is not None):
+                if secret.secret_id not in self._open:
+                    await self._open_one(conn, secret)
+        hooks = self._hooks_of(rows)
+        if only is not None:
+            self._hooks.update(hooks)
+        else:
+            self._hooks = hooks
+            live = {s.secret_id for hook in hooks.values() for s in hook.secrets}
+            self._open = {k: v for k, v in self._open.items() if k in live}
+        metrics.HOOKS_LOADED.set(len(self._hooks))
+        metrics.HOOKS_UNOPENED.set(sum(h.waits_for_signer for h in self._hooks.values()))
+
+    async def _open_one(self, conn: Any, row: _SecretRow) -> None:
+        """A secret that cannot be opened stays closed, and its hook waits: no other is touched."""
+        if row.scheme == "v1a":
+            self._open[row.secret_id] = Secret("v1a", row.public_key or b"")
+            return
+        sealed = await (await conn.execute(_SEALED, (row.secret_id,))).fetchone()
+        if sealed is None:
+            return
+        try:
+            plain = await self._opener.open_secret(
+                bytes(sealed[0]), tenant_id=row.tenant_id, subject=str(row.secret_id)
+            )
+            self._open[row.secret_id] = Secret("v1", read_secret(plain))
+        except Exception as error:
+            # Whatever it was, the text of a library's error is not trusted with a secret nearby.
+            log.warning(
+                "hook_secret_closed", secret_id=str(row.secret_id), error=type(error).__name__
+            )
+
+    def _hooks_of(self, rows: list[Any]) -> dict[str, Hook]:
+        secrets: dict[str, list[LiveSecret]] = {}
+        facts: dict[str, Any] = {}
+        for row in rows:
+            facts[row[0]] = row
+            secret = _secret_row(row)
+            if secret is not None:
+                opened = self._open.get(secret.secret_id)
+                secrets.setdefault(row[0], []).append(
+                    LiveSecret(secret.secret_id, opened, secret.expires_at)
+                )
+        return {
+            hook_id: Hook(
+                hook_id=hook_id, tenant_id=row[1], strategy_id=row[2], part=row[3], sender=row[4],
+                secrets=tuple(secrets.get(hook_id, ())),
+            )
+            for hook_id, row in facts.items()
+        }  # fmt: skip
+
+
+def _secret_row(row: Any) -> _SecretRow | None:
+    if row[5] is None:
+        return None
+    expires_at = row[8].astimezone(UTC) if row[8] is not None else None
+    public_key = bytes(row[7]) if row[7] is not None else None
+    return _SecretRow(row[5], row[1], row[6], public_key, expires_at)

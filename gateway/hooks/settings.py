@@ -1,0 +1,47 @@
+"""What an operator may set about the public listener. Every limit has its unit in its name."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Per hook. `redis_timeout_s`: a slower Redis counts as away, and this process counts alone."""
+
+    per_minute: int = 60
+    per_hour: int = 500
+    redis_timeout_s: float = 0.05
+    redis_pause_s: float = 1.0
+
+
+class KeepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Group commit. `answer_timeout_s`: who waits longer is told `outcome_unknown`."""
+
+    batch_max: int = 256
+    queue_max: int = 2048
+    refusals_max: int = 256
+    answer_timeout_s: float = 5.0
+    backoff_first_s: float = 0.05
+    backoff_most_s: float = 2.0
+
+
+class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Wake-ups. Beyond `queue_max` they are dropped: the sweep finds the signals."""
+
+    queue_max: int = 4096
+    batch_max: int = 256
+    timeout_s: float = 0.25
+    pause_s: float = 1.0
+
+
+class HookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The listener. `management_base_url`: where a person follows a signal, without a final slash."""
+
+    management_base_url: str
+    max_body_bytes: int = 64 * 1024
+    body_timeout_s: float = 10.0
+    tolerance_s: int = 300
+    refusal_records_per_s: float = 1.0
+    rate: RateSettings = RateSettings()
+    keep: KeepSettings = KeepSettings()
+    wake: WakeSettings = WakeSettings()

@@ -1,0 +1,166 @@
+"""From error code to HTTP status and problem body (RFC 9457): one table for both listeners.
+
+Every error leaves through `problem()`. An exception that nobody expected becomes `internal`
+with a trace id and nothing else: what broke is in the log, under that id.
+`python -m gateway.problems` prints docs/codes.md; a test keeps that file current.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.answers import Answer, Headers
+from tenancy.errors import PortcullisError
+
+MEDIA_TYPE = b"application/problem+json"
+TYPE_PREFIX = "urn:portcullis:problem:"
+
+
+class Kind(NamedTuple):
+    """One row: what the code means and what the caller does about it."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+_RESIGN = "Sign as Standard Webhooks says, with a live secret of this hook, and send again."
+_AGAIN = "Send the same message again, same webhook-id and body, after Retry-After seconds."
+
+PROBLEMS: dict[str, Kind] = {
+    "missing_header": Kind(401, "A signature header is missing", _RESIGN),
+    "malformed_header": Kind(401, "A signature header cannot be read", _RESIGN),
+    "bad_timestamp": Kind(
+        401, "The timestamp is not a number of seconds", "Send webhook-timestamp as Unix seconds."
+    ),
+    "stale_timestamp": Kind(
+        401,
+        "The timestamp is outside the time window",
+        "Set the sender's clock; sign each attempt anew.",
+    ),
+    "bad_signature": Kind(
+        401, "No signature fits", "Check the hook's address and its secret; sign the raw body."
+    ),
+    "bad_key": Kind(
+        401,
+        "No valid service key",
+        "Send Authorization: Bearer pck_… with a key that is not revoked.",
+    ),
+    "sender_unsupported": Kind(
+        403,
+        "This hook's sender mode is not served yet",
+        "Set the hook to standard_webhooks; TradingView's own mode comes later.",
+    ),
+    "invalid_signal": Kind(
+        422,
+        "The body is not a signal",
+        "Correct the field that `field` names; the signal language is in the handbook.",
+    ),
+    "invalid": Kind(422, "The input cannot be used", "Correct what `detail` names."),
+    "bad_request": Kind(400, "The request cannot be read", "Correct what `detail` names."),
+    "not_found": Kind(404, "No such object", "Check the address and the id."),
+    "method_not_allowed": Kind(405, "The method does not fit the address", "See the Allow header."),
+    "request_timeout": Kind(408, "The body did not arrive in time", "Send the whole body at once."),
+    "message_conflict": Kind(
+        409,
+        "The message id was used with another body",
+        "Use a new webhook-id for a new message; the first one stands.",
+    ),
+    "too_large": Kind(
+        413, "The body is too large", "Send at most the number of bytes in `detail`."
+    ),
+    "unsupported_media_type": Kind(
+        415, "The content type is not JSON", "Send Content-Type: application/json."
+    ),
+    "rate_limited": Kind(429, "The hook's rate limit is reached", _AGAIN),
+    "internal": Kind(
+        500, "Something failed here", "Give the trace id to the operator; the log has the rest."
+    ),
+    "unavailable": Kind(503, "A part that is needed does not answer; nothing was done", _AGAIN),
+    "overloaded": Kind(503, "Too much is waiting already; nothing was done", _AGAIN),
+    "outcome_unknown": Kind(
+        503, "The message may or may not have been kept", _AGAIN + " A repeat causes nothing twice."
+    ),
+}
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """RFC 9457, with our extension members `code`, `field` and `traceId`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    field: str | None = None
+    trace_id: str | None = None
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    instance: str,
+    field: str | None = None,
+    trace_id: str | None = None,
+    retry_after_s: int | None = None,
+    headers: Headers = (),
+) -> Answer:
+    """The answer for `code`. A code that the table does not know is a KeyError: add the row."""
+    kind = PROBLEMS[code]
+    body = Body(
+        TYPE_PREFIX + code, kind.title, kind.status, detail, code, instance, field, trace_id
+    )
+    if retry_after_s is not None:
+        headers = (*headers, (b"retry-after", str(max(1, retry_after_s)).encode()))
+    return Answer(kind.status, code, msgspec.json.encode(body), MEDIA_TYPE, headers)
+
+
+def problem_of(error: PortcullisError, *, instance: str, trace_id: str | None = None) -> Answer:
+    """The answer for an error of ours; one without a row is `internal`, with nothing told."""
+    if error.code not in PROBLEMS or error.code == "internal":
+        return internal(instance=instance, trace_id=trace_id)
+    retry = 1 if PROBLEMS[error.code].status == 503 else None
+    field = getattr(error, "field", None) or None
+    return problem(
+        error.code,
+        str(error),
+        instance=instance,
+        field=field,
+        trace_id=trace_id,
+        retry_after_s=retry,
+    )
+
+
+def internal(*, instance: str, trace_id: str | None) -> Answer:
+    """An exception that nobody expected: its text stays inside."""
+    return problem(
+        "internal",
+        "An error that nobody expected. Its cause is in the log under the trace id.",
+        instance=instance,
+        trace_id=trace_id,
+    )
+
+
+def codes_page() -> str:
+    """docs/codes.md, whole."""
+    lines = [
+        "# Problem codes",
+        "",
+        "Every refusal is an RFC 9457 problem document (`application/problem+json`) with a stable `code`.",
+        "This page is written by `python -m gateway.problems`; a test keeps it current.",
+        "",
+        "| code | status | meaning | what to do |",
+        "| --- | --- | --- | --- |",
+    ]
+    for code, kind in sorted(PROBLEMS.items()):
+        lines.append(f"| `{code}` | {kind.status} | {kind.title} | {kind.remedy} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(codes_page())

@@ -1,0 +1,103 @@
+"""A whole ingress in this process: real PostgreSQL, real Redis, no network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+
+from gateway.hooks.accept import Acceptor
+from gateway.hooks.app import HookEndpoint, hooks_app
+from gateway.hooks.rate import Rates
+from gateway.hooks.registry import Registry
+from gateway.hooks.settings import HookSettings, RateSettings
+from gateway.hooks.waker import Waker
+from tenancy.clock import SystemClock
+from tenancy.database import Database
+from tests.fakes.hooks import BASE_URL, ReversingOpener, record_plainly
+
+GENEROUS = RateSettings(per_minute=1_000_000, per_hour=1_000_000, redis_timeout_s=1.0)
+
+
+class Ingress(msgspec.Struct):
+    """The running parts."""
+
+    app: Starlette
+    acceptor: Acceptor
+    registry: Registry
+    opener: ReversingOpener
+
+
+@asynccontextmanager
+async def ingress(
+    conninfo: str, redis_socket: str, settings: HookSettings | None = None
+) -> AsyncIterator[Ingress]:
+    settings = settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS)
+    redis = Redis(unix_socket_path=redis_socket)
+    database = Database(conninfo, name="ingress", size=2)
+    await database.open()
+    opener = ReversingOpener()
+    registry = Registry(database, opener, poll_s=0.05)
+    waker = Waker(redis, settings.wake)
+    acceptor = Acceptor(conninfo, record=record_plainly, wake=waker.wake, settings=settings.keep)
+    await registry.start()
+    await waker.start()
+    await acceptor.start()
+    rates = Rates(redis, settings.rate)
+    endpoint = HookEndpoint(registry, rates, acceptor, clock=SystemClock(), settings=settings)
+    try:
+        yield Ingress(hooks_app(endpoint), acceptor, registry, opener)
+    finally:
+        await acceptor.stop()
+        await waker.stop()
+        await registry.stop()
+        await database.close()
+        await redis.aclose()
+
+
+class Reply(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+async def post(
+    app: Any, path: str, headers: dict[str, str], body: bytes, *, method: str = "POST"
+) -> Reply:
+    """One request straight into the application."""
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "https",
+        "http_version": "1.1",
+        "server": ("localhost", 443),
+        "client": ("192.0.2.7", 4711),
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+    }
+    await app(scope, receive, send)
+    start = sent[0]
+    return Reply(
+        start["status"],
+        {k.decode(): v.decode() for k, v in start["headers"]},
+        b"".join(m.get("body", b"") for m in sent[1:]),
+    )
