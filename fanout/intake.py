@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from audit.inbox import append
 from opentelemetry import trace
 
+from audit.inbox import append
 from fanout import evidence, metrics
 from fanout.accounts import Accounts
 from fanout.intend import Intender

@@ -1,6 +1,6 @@
 """Make everything a developer's machine needs, once: `portcullis init`. A start creates nothing.
 
-1. Directories, dev certificates, SoftHSM's store and the daemons' files.
+1. Directories, dev certificates, SoftHSM's store, the daemons' files, both tokens.
 2. The PostgreSQL cluster, its roles and database.
 3. The schema, by the migrator.
 4. `portcullis.toml`, last: where it exists, 1 to 3 are complete.
@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from hsm import ceremony
+from hsm.settings import TokenSettings
 from ops import migrate
 from ops.paths import Places, make_private
 from ops.settings import Settings, decode_settings
@@ -134,7 +136,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
 
 
 def _create_hsm(places: Places, settings: Settings) -> None:
-    """The store and the daemons' own files. Keys are the ceremony's business."""
+    """The store, the daemons' own files, both tokens and the enrolment key."""
     (places.var / "hsm").mkdir(exist_ok=True, mode=0o700)
     softhsm.create_store(places.var / "hsm")
     hsm = settings.hsm
@@ -150,6 +152,24 @@ def _create_hsm(places: Places, settings: Settings) -> None:
             "socket": sock,
         }
         write_private(Path(config), dumps(daemon).encode())
+
+    if not any((places.var / "hsm" / "tokens").iterdir()):
+        ceremony.init_tokens(token_settings(settings))
+
+
+def token_settings(settings: Settings) -> TokenSettings:
+    """The ceremony's words for `[hsm]`."""
+    hsm = settings.hsm
+    return TokenSettings(
+        module=hsm.module,
+        softhsm_conf=hsm.softhsm_conf,
+        enrol_label=hsm.enrol_label,
+        sign_label=hsm.sign_label,
+        enrol_pin_file=hsm.enrol_pin_file,
+        enrol_so_pin_file=hsm.enrol_so_pin_file,
+        sign_pin_file=hsm.sign_pin_file,
+        sign_so_pin_file=hsm.sign_so_pin_file,
+    )
 
 
 def _create_database(places: Places, settings: Settings) -> None:
