@@ -1,3 +1,3 @@
 """Which fixture modules every test may use."""
 
-pytest_plugins = ["tests.fixtures.postgres"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.audit"]
