@@ -4,5 +4,6 @@ pytest_plugins = [
     "tests.fixtures.gateio_simulator",
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
+    "tests.fixtures.softhsm",
     "tests.fixtures.tls",
 ]
