@@ -13,10 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from hsm import ceremony, protocol
 from hsm.client import EnrollerClient, SignerClient
@@ -28,7 +25,6 @@ from hsm.errors import (
     SealBroken,
     SignerUnavailable,
     SigningRefused,
-    TokenRefused,
 )
 from hsm.policy import Request, text_to_sign
 from tenancy.errors import Unavailable
@@ -186,25 +182,6 @@ async def test_what_cannot_be_enrolled_says_why(vault):
             await enroller.seal_key(*ids, encrypt_secret(pem, b"framed"))
         with pytest.raises(KeyMissing, match="no keys"):
             await enroller.seal_key(uuid4(), uuid4(), "gateio", encrypt_key(pem, b"s"))
-
-
-async def test_an_odd_key_is_refused_and_the_signer_lives_on(vault):
-    """A client that pads wrongly hurts itself only: nobody else's signatures stop."""
-    odd, good = Tenant(vault), Tenant(vault)
-    sealed = await good.enrol()
-    sha1 = hashes.SHA1()
-    oaep = padding.OAEP(padding.MGF1(sha1), sha1, None)
-    async with vault.enroller() as enroller, vault.signer() as signer:
-        key = load_pem_public_key(await enroller.public_key_pem())
-        row = await enroller.seal_key(
-            odd.tenant_id, odd.account_id, "gateio", key.encrypt(bytes(61), oaep)
-        )
-        pid = (await signer.status())["pid"]
-        with pytest.raises((TokenRefused, SealBroken)):
-            await signer.sign_request(row, **odd.request())
-        request = good.request()
-        assert await signer.sign_request(sealed, **request) == good.expected(request)
-        assert (await signer.status())["pid"] == pid
 
 
 async def test_neither_daemon_does_the_others_work(vault):
