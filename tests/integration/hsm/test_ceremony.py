@@ -15,7 +15,7 @@ from tests.integration.hsm.conftest import enrol_token, signing_token
 
 
 def test_pins_are_private_files_and_tokens_are_never_made_twice(softhsm):
-    softhsm.init()
+    ceremony.init_tokens(softhsm.settings)
     for path in softhsm.directory.glob("*.pin"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     pins = {path: path.read_text() for path in softhsm.directory.glob("*.pin")}
@@ -27,7 +27,7 @@ def test_pins_are_private_files_and_tokens_are_never_made_twice(softhsm):
 
 def test_a_pin_file_that_is_there_is_used(softhsm):
     softhsm.settings.sign_pin_file.write_text("chosen by an officer\n")
-    softhsm.init()
+    ceremony.init_tokens(softhsm.settings)
     assert softhsm.settings.sign_pin_file.read_text() == "chosen by an officer\n"
     with signing_token(softhsm) as anchor:
         assert anchor.label == softhsm.settings.sign_label

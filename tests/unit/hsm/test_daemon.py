@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
 from pkcs11.exceptions import KeySizeRange
 
 from hsm import protocol
-from hsm.client import SignerClient
+from hsm.client import SignerClient, error_of
 from hsm.daemon import EXIT_TOKEN_LOST, Daemon, Job, listen, serve_batch
 from hsm.errors import MalformedRequest, SignerUnavailable, TokenLost
 from hsm.settings import DaemonSettings, read_daemon_settings
@@ -35,6 +36,8 @@ class Scripted:
     def serve(self, request):
         if request.label == "odd":
             raise KeySizeRange
+        if request.label == "hangs":
+            time.sleep(1.0)
         if request.label == "dying":
             self.alive = False
         return request.label.encode()
@@ -103,6 +106,15 @@ async def test_a_request_that_the_token_refuses_does_not_end_it(tmp_path):
         assert await client.public_key("x") == b"x"
 
 
+async def test_a_hung_call_ends_the_process(tmp_path, monkeypatch):
+    """No thread can be stopped from outside; a clean process can be started."""
+    ended = []
+    monkeypatch.setattr("hsm.daemon.os._exit", ended.append)
+    async with Daemonised(tmp_path, hang_s=0.2) as d, SignerClient(d.settings.socket) as client:
+        await client.public_key("hangs")
+    assert set(ended) == {EXIT_TOKEN_LOST}
+
+
 def test_no_answer_of_a_batch_leaves_when_the_canary_is_silent_after_it():
     """Signatures made before the loss was seen may be another tenant's."""
     requests = [protocol.PublicKey(n, label) for n, label in enumerate(("x", "y", "dying", "z"))]
@@ -158,8 +170,6 @@ async def test_a_malformed_answer_ends_the_connection_not_the_client(tmp_path):
 
 
 def test_the_error_of_a_code_is_the_error_that_was_raised():
-    from hsm.client import error_of
-
     error = error_of(protocol.Refused(1, "malformed_request", "why"))
     assert isinstance(error, MalformedRequest)
     assert str(error) == "why"
