@@ -133,6 +133,8 @@ def _priced(
     if isinstance(sized, Reason):
         return sized
     factors, divisor, words = sized
+    if exit_only and not factors:
+        move = msgspec.structs.replace(move, close="whole")
     cancels = row.settings.cancel_open_orders_on_signal if signal.cancel is None else signal.cancel
     return Draft(
         row=row,

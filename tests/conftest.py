@@ -1,3 +1,8 @@
 """Which fixture modules every test may use."""
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.tls"]
+pytest_plugins = [
+    "tests.fixtures.gateio_simulator",
+    "tests.fixtures.postgres",
+    "tests.fixtures.redis",
+    "tests.fixtures.tls",
+]

@@ -79,7 +79,13 @@ def plan_and_trade(database: Database, hook: SeededHook, signal_id: UUID) -> tup
     """Two accounts: one order with a fill, one without a position to close."""
     traded, idle = new_id(), new_id()
     entries: list[dict[str, Any]] = [
-        {"account_id": str(traded), "place": 0, "broker": "paper", "reason": "ok", "legs": [{"leg": 0}]},
+        {
+            "account_id": str(traded),
+            "place": 0,
+            "broker": "paper",
+            "reason": "ok",
+            "legs": [{"leg": 0}],
+        },
         {"account_id": str(idle), "place": 1, "broker": "paper", "reason": "no_position"},
     ]
     now = datetime.now(UTC)
@@ -93,7 +99,13 @@ def plan_and_trade(database: Database, hook: SeededHook, signal_id: UUID) -> tup
         conn.execute(
             "INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)"
             " VALUES (%s, %s, %s, 1, 7, 0, %s, %s)",
-            (signal_id, hook.tenant_id, hook.strategy_id, msgspec.json.encode({"entries": entries}).decode(), now),
+            (
+                signal_id,
+                hook.tenant_id,
+                hook.strategy_id,
+                msgspec.json.encode({"entries": entries}).decode(),
+                now,
+            ),
         )
         conn.execute(
             "INSERT INTO orders (cl_ord_id, order_id, tenant_id, signal_id, strategy_id, account_id, part, leg,"
@@ -174,7 +186,9 @@ async def get_query(admin: Admin, path: str, query: str) -> Any:
     async def with_query(scope: Any, receive: Any, send: Any) -> None:
         await admin.app({**scope, "query_string": query.encode()}, receive, send)
 
-    reply = await post(with_query, path, {"authorization": f"Bearer {admin.key}"}, b"", method="GET")
+    reply = await post(
+        with_query, path, {"authorization": f"Bearer {admin.key}"}, b"", method="GET"
+    )
     return reply.json()
 
 

@@ -143,7 +143,9 @@ async def test_an_undeclared_oversize_is_refused_at_the_limit(server: Server) ->
 async def test_a_chunked_signal_is_as_good_as_any(server: Server) -> None:
     headers = {**signed(server.hook.secret, BODY), "transfer-encoding": "chunked"}
     chunks = b"".join(b"1\r\n" + BODY[n : n + 1] + b"\r\n" for n in range(len(BODY)))
-    reply = await server.raw(request(server.hook.path, headers, b"", length=False), chunks + b"0\r\n\r\n")
+    reply = await server.raw(
+        request(server.hook.path, headers, b"", length=False), chunks + b"0\r\n\r\n"
+    )
     assert reply.status == 202
 
 
@@ -155,7 +157,11 @@ async def test_a_body_that_never_ends_is_given_up(server: Server) -> None:
 
 async def test_length_and_chunks_together_are_refused(server: Server) -> None:
     """Request smuggling (RFC 9112 section 6.1): what two parsers read differently is not read."""
-    headers = {**signed(server.hook.secret, BODY), "transfer-encoding": "chunked", "content-length": "4"}
+    headers = {
+        **signed(server.hook.secret, BODY),
+        "transfer-encoding": "chunked",
+        "content-length": "4",
+    }
     data = request(server.hook.path, headers, b"0\r\n\r\n", length=False)
     reply = await server.raw(data)
     assert reply.status in (400, 401)
@@ -250,7 +256,9 @@ async def test_fifty_signatures_are_refused_at_once(server: Server) -> None:
     assert (reply.status, problem_code(reply)) == (401, "malformed_header")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/hooks/", "/v1/hooks/a/b", "/v1/hooks/../admin", "/healthz"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/hooks/", "/v1/hooks/a/b", "/v1/hooks/../admin", "/healthz"]
+)
 async def test_there_is_nothing_else_on_this_listener(server: Server, path: str) -> None:
     reply = await server.raw(request(path, {}, BODY))
     assert (reply.status, reply.headers["content-type"]) == (404, "application/problem+json")

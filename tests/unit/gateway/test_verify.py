@@ -52,7 +52,9 @@ def test_the_published_example_is_verified() -> None:
     key = read_secret(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
     pairs = headers(
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1614265330,
     )
     verdict = verify(pairs, body, (Secret("v1", key),), now=1614265330)
     assert isinstance(verdict, Verified)
@@ -164,7 +166,8 @@ def test_every_candidate_meets_every_secret_whatever_fits_first(
 
 
 def test_a_secret_never_shows_in_a_repr_or_an_error() -> None:
-    assert KEY.hex() not in repr(OURS[0]) and str(KEY) not in repr(OURS[0])
+    assert KEY.hex() not in repr(OURS[0])
+    assert str(KEY) not in repr(OURS[0])
     with pytest.raises(ValueError) as caught:
         read_secret(b"whsec_AAAA")
     assert "AAAA" not in str(caught.value)

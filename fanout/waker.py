@@ -11,15 +11,24 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from fanout import metrics
 from fanout.wake import Wake, publish
-from gateway import metrics
-from gateway.hooks.settings import WakeSettings
 
 log = structlog.get_logger()
+
+
+class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds, and numbers of wake-ups."""
+
+    timeout_s: float = 0.25
+    pause_s: float = 1.0
+    queue_max: int = 10_000
+    batch_max: int = 256
 
 
 class Waker:

@@ -1,0 +1,122 @@
+"""What a key may sign. Pure; a table that refuses whatever it does not name.
+
+The signer is an oracle to whoever reaches its socket: this table, its rate and its audit are the
+fence. A stolen worker can place and cancel orders as the gateway does; it cannot withdraw,
+transfer, make keys, or reach a path that nobody thought of.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from hashlib import sha512
+from typing import NamedTuple
+
+from hsm.errors import SigningRefused
+
+CLOCK_TOLERANCE_S = 60
+OPENABLE_PURPOSES = frozenset({"hook"})
+"""Purposes of secrets that the signer gives back. Broker secrets for SDKs are not among them."""
+
+_NAME = r"[0-9A-Za-z_-][0-9A-Za-z_.-]*"  # no dot in front: "." and ".." are no names
+_SETTLE = r"/api/v4/futures/(?:usdt|btc|usd)"
+
+_GATEIO = [
+    # Futures: orders.
+    ("GET POST DELETE", rf"{_SETTLE}/orders"),
+    ("GET PUT DELETE", rf"{_SETTLE}/orders/{_NAME}"),
+    ("POST", rf"{_SETTLE}/(?:batch_orders|batch_cancel_orders|batch_amend_orders)"),
+    ("POST", rf"{_SETTLE}/countdown_cancel_all"),
+    ("GET POST DELETE", rf"{_SETTLE}/price_orders"),
+    ("GET DELETE", rf"{_SETTLE}/price_orders/{_NAME}"),
+    # Futures: reading.
+    ("GET", rf"{_SETTLE}/(?:accounts|account_book|positions|my_trades|my_trades_timerange)"),
+    ("GET", rf"{_SETTLE}/(?:orders_timerange|position_close|liquidates|fee)"),
+    ("GET", rf"{_SETTLE}/(?:positions|dual_comp/positions)/{_NAME}"),
+    ("GET", rf"{_SETTLE}/(?:contracts|tickers|order_book)(?:/{_NAME})?"),
+    # Spot: orders.
+    ("GET POST DELETE", r"/api/v4/spot/orders"),
+    ("GET PATCH DELETE", rf"/api/v4/spot/orders/{_NAME}"),
+    ("POST", r"/api/v4/spot/(?:batch_orders|cancel_batch_orders|amend_batch_orders)"),
+    ("POST", r"/api/v4/spot/countdown_cancel_all"),
+    ("GET POST DELETE", r"/api/v4/spot/price_orders"),
+    ("GET DELETE", rf"/api/v4/spot/price_orders/{_NAME}"),
+    # Spot: reading.
+    ("GET", r"/api/v4/spot/(?:accounts|account_book|open_orders|my_trades|fee)"),
+    # The account and what its key may do.
+    ("GET", r"/api/v4/account/detail"),
+]
+
+_ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {
+    "gateio": [(frozenset(methods.split()), re.compile(path)) for methods, path in _GATEIO],
+}
+
+_SCHEME_OF = {"gateio": "gateio"}
+"""Which scheme a key of each purpose (broker) may be used with."""
+
+_QUERY = re.compile(r"[\x21-\x7e]*")
+
+
+class Request(NamedTuple):
+    """A broker request as the adapter will send it. `path` with its prefix, `query` un-escaped."""
+
+    scheme: str
+    method: str
+    path: str
+    query: str
+    body: bytes
+    timestamp: int  # Unix seconds
+
+
+def check_request(request: Request, now: float) -> None:
+    """Raise SigningRefused unless the table names the request and its time is ours ± 60 s."""
+    table = _ALLOWED.get(request.scheme)
+    if table is None:
+        raise SigningRefused(f"no signing scheme {request.scheme!r}")
+    if not any(
+        request.method in methods and path.fullmatch(request.path) for methods, path in table
+    ):
+        raise SigningRefused(f"{request.method} {request.path!r} is not a request we sign")
+    if not _QUERY.fullmatch(request.query):
+        raise SigningRefused("the query holds a character that is not printable ASCII")
+    if abs(request.timestamp - now) > CLOCK_TOLERANCE_S:
+        raise SigningRefused(
+            f"the request's time is {request.timestamp - now:+.0f} s off the signer's clock"
+        )
+
+
+def check_purpose(purpose: str, scheme: str) -> None:
+    """Raise SigningRefused unless keys of `purpose` are for `scheme`."""
+    if _SCHEME_OF.get(purpose) != scheme:
+        raise SigningRefused(f"a key for {purpose!r} does not sign {scheme!r} requests")
+
+
+def check_opening(purpose: str) -> None:
+    """Raise SigningRefused unless secrets of `purpose` may be given back."""
+    if purpose not in OPENABLE_PURPOSES:
+        raise SigningRefused(f"a secret for {purpose!r} is not opened")
+
+
+def text_to_sign(request: Request) -> bytes:
+    """Gate API v4: METHOD, path, query, hex SHA-512 of the body, seconds; one line each."""
+    digest = sha512(request.body).hexdigest()
+    return (
+        f"{request.method}\n{request.path}\n{request.query}\n{digest}\n{request.timestamp}"
+    ).encode("ascii")
+
+
+def checkpoint_origin(text: bytes) -> str:
+    """The origin of a C2SP tlog-checkpoint body. Raises SigningRefused for any other text.
+
+    Three lines and nothing else: origin, decimal size, base64 of a 32-byte root.
+    """
+    try:
+        origin, size, root, rest = text.decode("utf-8").split("\n")
+        raw = base64.b64decode(root, validate=True)
+    except ValueError:
+        raise SigningRefused("not a checkpoint: three lines are needed") from None
+    plain = origin and origin.isprintable() and not re.search(r"[\s+]", origin)
+    whole = len(raw) == 32 and base64.b64encode(raw).decode() == root and rest == ""
+    if not (plain and whole and re.fullmatch(r"0|[1-9][0-9]{0,18}", size, re.ASCII)):
+        raise SigningRefused("not a checkpoint: origin, decimal size and root are needed")
+    return origin

@@ -1,0 +1,192 @@
+"""One session of the sign token, for one thread: keys by handle, bounded, behind a canary.
+
+Handles start again after a library is re-initialised or a token re-inserted: tenant A's stale
+handle then signs with tenant B's key. Therefore every session key is used through `Keys`, which
+
+1. knows a first session key of its own, the canary, whose value is public;
+2. lets no answer out before the canary, used *after* the work, has sung rightly;
+3. otherwise gives up for good (TokenLost): the process ends, and the next one starts from
+   nothing. No handle outlives the epoch in which it was made.
+
+Each thread has its own `Keys`, and a sealed row always goes to the same thread, so nothing here
+is locked and nothing is evicted under another thread's hands.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from uuid import UUID
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.exceptions import (
+    EncryptedDataInvalid,
+    EncryptedDataLenRange,
+    GeneralError,
+    PKCS11Error,
+    SignatureInvalid,
+    SignatureLenRange,
+    WrappedKeyInvalid,
+    WrappedKeyLenRange,
+)
+
+from hsm.envelope import Sealed, SealedKey, SealedSecret, unpack
+from hsm.errors import KeyMissing, SealBroken, TokenLost
+from hsm.templates import (
+    KWP,
+    LOG_PREFIX,
+    OPENED_SECRET,
+    SIGNING_KEY,
+    Role,
+    Template,
+    key_label,
+)
+from hsm.token import Anchor
+
+_CANARY_VALUE = b"portcullis canary: not a secret".ljust(64, b".")
+_CANARY_TEXT = b"still the same keys"
+_CANARY_SONG = hmac.digest(_CANARY_VALUE, _CANARY_TEXT, "sha512")
+
+_BAD_BLOB = (
+    WrappedKeyInvalid, WrappedKeyLenRange, EncryptedDataInvalid, EncryptedDataLenRange,
+    GeneralError,
+)  # fmt: skip
+_BAD_MAC = (SignatureInvalid, SignatureLenRange)
+
+
+class SessionKey:
+    """An unwrapped key in its session, and whose it is."""
+
+    __slots__ = ("_key", "sealed")
+
+    def __init__(self, key: pkcs11.SecretKey, sealed: SealedKey) -> None:
+        self._key = key
+        self.sealed = sealed
+
+    def __repr__(self) -> str:
+        return f"<SessionKey of {self.sealed.subject}>"
+
+    def hmac_sha512(self, text: bytes) -> bytes:
+        signature: bytes = self._key.sign(text, mechanism=Mechanism.SHA512_HMAC)  # type: ignore[attr-defined]
+        return signature
+
+    def destroy(self) -> None:
+        self._key.destroy()
+
+
+class Keys:
+    """The sign token as one thread uses it."""
+
+    def __init__(self, anchor: Anchor, *, keys_max: int) -> None:
+        self._session = anchor.open_session()
+        self._canary = self._session.create_object({**SIGNING_KEY, Attribute.VALUE: _CANARY_VALUE})
+        self._keys_max = keys_max
+        self._live: OrderedDict[bytes, SessionKey] = OrderedDict()
+        self._token_keys: dict[str, pkcs11.Key] = {}
+        self._origins: dict[str, str] = {}
+        self.hits = self.misses = 0
+        self.check_canary()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def check_canary(self) -> None:
+        """Raise TokenLost unless our handles still mean our keys."""
+        try:
+            song = self._canary.sign(_CANARY_TEXT, mechanism=Mechanism.SHA512_HMAC)  # type: ignore[attr-defined]
+        except PKCS11Error as error:
+            raise TokenLost(f"the canary is silent: {type(error).__name__}") from None
+        if song != _CANARY_SONG:
+            raise TokenLost("the canary sang with another key: handles have changed")
+
+    def cached(self, name: bytes) -> SessionKey | None:
+        key = self._live.get(name)
+        if key is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._live.move_to_end(name)
+        return key
+
+    def load(self, name: bytes, data: bytes) -> SessionKey:
+        """Verify the row's MAC, unwrap its key, keep it. Raises SealBroken, KeyMissing, TokenLost."""
+        sealed = unpack(data)
+        if not isinstance(sealed, SealedKey):
+            raise SealBroken("the sealed row is not a signing key")
+        key = SessionKey(self._unwrap(sealed, "kek", SIGNING_KEY), sealed)
+        self._live[name] = key
+        while len(self._live) > self._keys_max:
+            _, oldest = self._live.popitem(last=False)
+            oldest.destroy()
+        return key
+
+    def open_secret(self, data: bytes) -> tuple[SealedSecret, bytes]:
+        """The row, verified, and its framed plain text. Raises as load()."""
+        sealed = unpack(data)
+        if not isinstance(sealed, SealedSecret):
+            raise SealBroken("the sealed row is a signing key: it never comes out")
+        key = self._unwrap(sealed, "open", OPENED_SECRET)
+        try:
+            return sealed, bytes(key[Attribute.VALUE])
+        finally:
+            key.destroy()
+
+    def log_sign(self, label: str, text: bytes) -> bytes:
+        """Ed25519 over `text`, 64 bytes. Raises KeyMissing."""
+        key = self._token_key(LOG_PREFIX + label, ObjectClass.PRIVATE_KEY)
+        signature: bytes = key.sign(text, mechanism=Mechanism.EDDSA)  # type: ignore[attr-defined]
+        return signature
+
+    def log_origin(self, label: str) -> str:
+        """The origin that the log key was made for. Raises KeyMissing."""
+        if label not in self._origins:
+            key = self._token_key(LOG_PREFIX + label, ObjectClass.PRIVATE_KEY)
+            self._origins[label] = bytes(key[Attribute.ID]).decode()
+        return self._origins[label]
+
+    def log_public_key(self, label: str) -> bytes:
+        """32 bytes. Raises KeyMissing."""
+        key = self._token_key(LOG_PREFIX + label, ObjectClass.PUBLIC_KEY)
+        return bytes(key[Attribute.EC_POINT])[-32:]  # behind its DER header 04 20
+
+    def _unwrap(self, sealed: Sealed, role: Role, template: Template) -> pkcs11.SecretKey:
+        self._verify_row(sealed)
+        wrapper = self._tenant_key(role, sealed.tenant_id, sealed.kek_version)
+        try:
+            return wrapper.unwrap_key(  # type: ignore[attr-defined]
+                ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, sealed.wrapped,
+                mechanism=KWP, capabilities=0, template=template,
+            )  # fmt: skip
+        except _BAD_BLOB as error:
+            # SoftHSM says GeneralError for a bad blob and for a dead token: the canary knows.
+            self.check_canary()
+            raise SealBroken(f"the key does not unwrap: {type(error).__name__}") from None
+
+    def _verify_row(self, sealed: Sealed) -> None:
+        mac = self._tenant_key("mac", sealed.tenant_id, sealed.kek_version)
+        try:
+            whole = mac.verify(  # type: ignore[attr-defined]
+                sealed.under_mac(), sealed.mac, mechanism=Mechanism.SHA256_HMAC
+            )
+        except _BAD_MAC:
+            whole = False
+        if not whole:
+            raise SealBroken("the row's MAC is wrong: it was altered, or is another tenant's")
+
+    def _tenant_key(self, role: Role, tenant_id: UUID, version: int) -> pkcs11.Key:
+        return self._token_key(key_label(role, tenant_id, version), ObjectClass.SECRET_KEY)
+
+    def _token_key(self, label: str, kind: ObjectClass) -> pkcs11.Key:
+        """Searching is linear in the token, so a found key is kept; a missing one is sought anew."""
+        name = f"{kind.name}:{label}"
+        key = self._token_keys.get(name)
+        if key is None:
+            wanted = {
+                Attribute.CLASS: kind, Attribute.LABEL: label, Attribute.TOKEN: True,
+            }  # fmt: skip
+            found = list(self._session.get_objects(wanted))
+            if len(found) != 1:
+                raise KeyMissing(f"{len(found)} keys {label!r} in the sign token, one is needed")
+            key = self._token_keys[name] = found[0]  # type: ignore[assignment]
+        return key  # type: ignore[return-value]

@@ -1,0 +1,69 @@
+"""What the daemons and the ceremony are told, as TOML files in frozen structs.
+
+A PIN is always the name of a file: systemd's credentials, or one of mode 0600.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tenancy.errors import ConfigurationError
+
+
+class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One daemon, signer or enroller: `python -m hsm.signer --config FILE`."""
+
+    module: Path
+    token_label: str
+    pin_file: Path
+    socket: Path
+    softhsm_conf: Path | None = None
+    worker_threads: int = 1
+    keys_max: int = 10_000
+    """Session keys held at once over all threads; about 9 kB each in SoftHSM."""
+    queue_max: int = 4096
+    """Requests that wait for the token; beyond, the answer is `signer_busy`."""
+    peer_uids: list[int] = []
+    """Who may connect besides the daemon's own user."""
+    socket_mode: int = 0o600
+    hang_s: float = 10.0
+    """A call into the token that takes longer ends the process: its supervisor starts another."""
+
+
+class TokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Both tokens, as the ceremony needs them. The four PIN files are made if absent."""
+
+    module: Path
+    enrol_pin_file: Path
+    enrol_so_pin_file: Path
+    sign_pin_file: Path
+    sign_so_pin_file: Path
+    softhsm_conf: Path | None = None
+    enrol_label: str = "portcullis-enrol"
+    sign_label: str = "portcullis-sign"
+
+
+def _decode(kind: type, value: Any) -> Any:
+    """msgspec knows no paths; they are strings in TOML."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def read_daemon_settings(path: Path) -> DaemonSettings:
+    """Raises ConfigurationError: says which key, and what would be right."""
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=DaemonSettings, dec_hook=_decode)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if not 1 <= settings.worker_threads <= 64 or settings.keys_max < settings.worker_threads:
+        raise ConfigurationError(f"{path}: worker_threads is 1 to 64, keys_max at least that")
+    if len(os.fsencode(settings.socket)) > 107:
+        raise ConfigurationError(f"{path}: a Unix socket's path has at most 107 bytes")
+    return settings

@@ -1,0 +1,154 @@
+"""The exact attributes of every key, by role: what it may do, and that nobody can widen it.
+
+No default of the binding is used: a default AES key may also decrypt, and AES-ECB would then
+open what KWP has sealed. Three rules hold for every object here:
+
+- each usage flag is stated, and exactly the needed one is true;
+- CKA_MODIFIABLE is false and stands **last**: SoftHSM 2.6.1 applies a template in its order and
+  refuses what follows it as read-only;
+- a key that unwraps carries CKA_UNWRAP_TEMPLATE, so that even a caller with the PIN gets nothing
+  out but what the template says, and CKA_ALLOWED_MECHANISMS, so that no other mechanism can be
+  used to open the blob in pieces.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Literal
+from uuid import UUID
+
+from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.attributes import AttributeMapper
+
+from hsm.module import Attribute as RawAttribute
+
+Template = dict[Attribute, Any]
+Role = Literal["kek", "open", "mac"]
+
+A = Attribute
+KWP = Mechanism.AES_KEY_WRAP_PAD
+"""SoftHSM gives KWP (NIST SP 800-38F) the number 0x210A; the standard's is 0x210B."""
+OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
+"""SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance."""
+ED25519 = bytes.fromhex("06032b6570")  # the OID 1.3.101.112, DER
+RSA_BITS = 4096
+TRANSPORT_BITS = 3072
+
+USES = (A.ENCRYPT, A.DECRYPT, A.SIGN, A.VERIFY, A.WRAP, A.UNWRAP, A.DERIVE)
+
+
+def only(*uses: Attribute) -> Template:
+    """Every usage flag, true for `uses` alone."""
+    return {use: use in uses for use in USES}
+
+
+HIDDEN: Template = {A.PRIVATE: True, A.SENSITIVE: True, A.EXTRACTABLE: False}
+FIXED: Template = {A.MODIFIABLE: False}
+
+_SESSION_SECRET: Template = {
+    A.CLASS: ObjectClass.SECRET_KEY,
+    A.KEY_TYPE: KeyType.GENERIC_SECRET,
+    A.TOKEN: False,
+    A.PRIVATE: True,
+}
+
+SIGNING_KEY: Template = {
+    **_SESSION_SECRET, A.SENSITIVE: True, A.EXTRACTABLE: False, **only(A.SIGN),
+}  # fmt: skip
+"""What unwrapping with a tenant's KEK gives: it signs, and never comes out."""
+
+OPENED_SECRET: Template = {
+    **_SESSION_SECRET, A.SENSITIVE: False, A.EXTRACTABLE: True, **only(),
+}  # fmt: skip
+"""What unwrapping with a tenant's open KEK gives: readable, and good for nothing else."""
+
+ENROLLED_SECRET: Template = {
+    **_SESSION_SECRET, A.SENSITIVE: True, A.EXTRACTABLE: True, **only(),
+}  # fmt: skip
+"""What the enrol RSA key gives: may be wrapped again, cannot be read."""
+
+_UNWRAPPERS: dict[Role, Template] = {
+    "kek": {
+        **HIDDEN, **only(A.UNWRAP),
+        A.UNWRAP_TEMPLATE: SIGNING_KEY, A.ALLOWED_MECHANISMS: [KWP], **FIXED,
+    },
+    "open": {
+        **HIDDEN, **only(A.UNWRAP),
+        A.UNWRAP_TEMPLATE: OPENED_SECRET, A.ALLOWED_MECHANISMS: [KWP], **FIXED,
+    },
+    "mac": {**HIDDEN, **only(A.VERIFY), A.ALLOWED_MECHANISMS: [Mechanism.SHA256_HMAC], **FIXED},
+}  # fmt: skip
+
+SIGN_SIDE = _UNWRAPPERS
+"""The sign token's half: opens and verifies, cannot seal."""
+
+ENROL_SIDE: dict[Role, Template] = {
+    "kek": {**HIDDEN, **only(A.WRAP), **FIXED},
+    "open": {**HIDDEN, **only(A.WRAP), **FIXED},
+    "mac": {**HIDDEN, **only(A.SIGN), **FIXED},
+}
+"""The enrol token's half: seals, cannot open."""
+
+KEY_TYPES: dict[Role, KeyType] = {
+    "kek": KeyType.AES, "open": KeyType.AES, "mac": KeyType.GENERIC_SECRET,
+}  # fmt: skip
+
+ENROL_PRIVATE: Template = {
+    **HIDDEN, A.DECRYPT: False, A.SIGN: False, A.UNWRAP: True, A.DERIVE: False,
+    A.UNWRAP_TEMPLATE: ENROLLED_SECRET, A.ALLOWED_MECHANISMS: [Mechanism.RSA_PKCS_OAEP], **FIXED,
+}  # fmt: skip
+ENROL_PUBLIC: Template = {A.ENCRYPT: False, A.VERIFY: False, A.WRAP: False, **FIXED}
+
+LOG_PRIVATE: Template = {
+    **HIDDEN, A.DECRYPT: False, A.SIGN: True, A.UNWRAP: False, A.DERIVE: False, **FIXED,
+}  # fmt: skip
+LOG_PUBLIC: Template = {
+    A.EC_PARAMS: ED25519, A.ENCRYPT: False, A.VERIFY: True, A.WRAP: False, **FIXED,
+}  # fmt: skip
+
+ENROL_LABEL = "enrol"
+LOG_PREFIX = "log/"
+
+
+def key_label(role: Role, tenant_id: UUID, version: int) -> str:
+    """The label of a tenant's key; its CKA_ID is the tenant's 16 bytes."""
+    return f"{role}/{tenant_id}/v{version}"
+
+
+class TemplateMapper(AttributeMapper):
+    """The binding's packing, and the two array attributes that it lacks.
+
+    A nested template is an array of pointers: what they point to lives as long as this mapper,
+    which is as long as its session. Daemons never pack one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alive: list[Any] = []
+        self.register_handler(A.UNWRAP_TEMPLATE, self._pack_template, _unreadable)
+        self.register_handler(A.ALLOWED_MECHANISMS, _pack_mechanisms, _unpack_mechanisms)
+
+    def _pack_template(self, template: Template) -> bytes:
+        array = (RawAttribute * len(template))()
+        for index, (attribute, value) in enumerate(template.items()):
+            packed = self.pack_attribute(attribute, value)
+            buffer = ctypes.create_string_buffer(packed, len(packed))
+            self._alive.append(buffer)
+            array[index] = RawAttribute(attribute, ctypes.addressof(buffer), len(packed))
+        return bytes(array)
+
+
+def _unreadable(_: bytes) -> Any:
+    raise NotImplementedError("a nested template is read by Module.nested()")
+
+
+def _pack_mechanisms(mechanisms: list[Mechanism]) -> bytes:
+    return b"".join(bytes(ctypes.c_ulong(one)) for one in mechanisms)
+
+
+def _unpack_mechanisms(value: bytes) -> list[Mechanism]:
+    size = ctypes.sizeof(ctypes.c_ulong)
+    return [
+        Mechanism(int.from_bytes(value[at : at + size], "little"))
+        for at in range(0, len(value), size)
+    ]

@@ -1,0 +1,74 @@
+"""One token, logged in once: the anchor session and the sessions that share its login.
+
+Closing the session that logged in logs the whole token out and kills every private session key,
+so the anchor is opened first and lives as long as the process. The others carry no PIN. A PIN is
+read from a file (systemd's credentials), used once, and never tried again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pkcs11
+from pkcs11.exceptions import (
+    PinIncorrect,
+    PinInvalid,
+    PinLenRange,
+    PinLocked,
+    PKCS11Error,
+    UserPinNotInitialized,
+)
+
+from hsm.errors import PinRefused, TokenLost
+from hsm.module import Module
+from hsm.templates import TemplateMapper
+from tenancy.errors import ConfigurationError
+
+_REFUSALS = (PinIncorrect, PinInvalid, PinLenRange, PinLocked, UserPinNotInitialized)
+
+
+def read_pin(path: Path) -> str:
+    """The PIN in the file's first line. Raises ConfigurationError if it is absent or empty."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the PIN file {path}: {error.strerror}") from None
+    if not lines or not lines[0]:
+        raise ConfigurationError(f"the PIN file {path} is empty")
+    return lines[0]
+
+
+class Anchor:
+    """A token that is logged in, by its label."""
+
+    def __init__(self, module: Module, label: str, pin: str) -> None:
+        """Log in, once. Raises PinRefused; KeyMissing where there is no such token."""
+        self.module = module
+        self.label = label
+        self._token = module.slot_of(label)
+        if self._token.flags & pkcs11.TokenFlag.USER_PIN_LOCKED:
+            raise PinRefused(f"the PIN of token {label!r} is locked: its security officer unlocks")
+        try:
+            self.session = self._token.open(
+                rw=True, user_pin=pin, attribute_mapper=TemplateMapper()
+            )
+        except _REFUSALS as error:
+            raise PinRefused(
+                f"token {label!r} refused the PIN ({type(error).__name__}); it is not tried again"
+            ) from None
+        except PKCS11Error as error:
+            raise TokenLost(f"token {label!r}: login failed: {type(error).__name__}") from None
+
+    def __repr__(self) -> str:
+        return f"<Anchor {self.label}>"
+
+    def open_session(self) -> pkcs11.Session:
+        """One more session under the same login, for one thread."""
+        try:
+            return self._token.open(rw=True, attribute_mapper=TemplateMapper())
+        except PKCS11Error as error:
+            raise TokenLost(f"token {self.label!r}: {type(error).__name__}") from None
+
+    def close(self) -> None:
+        """Log out: every private session key of this process dies."""
+        self.session.close()

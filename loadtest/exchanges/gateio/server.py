@@ -1,0 +1,79 @@
+"""The simulator on a port: the venue and its control API behind HTTP.
+
+Plain requests are read by `connection`, the others by aiohttp; both come to the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from loadtest.exchanges.gateio.connection import Connection
+from loadtest.exchanges.gateio.control import PREFIX as CONTROL_PREFIX
+from loadtest.exchanges.gateio.control import Control
+from loadtest.exchanges.gateio.exchange import Exchange
+from loadtest.exchanges.gateio.gateway import Answer, Cut, Gateway, Request
+
+STOP_TIMEOUT_S = 0.5
+
+
+class Simulator:
+    """A venue listening on a port of its own."""
+
+    def __init__(self, exchange: Exchange | None = None) -> None:
+        self.exchange = exchange or Exchange()
+        self.gateway = Gateway(self.exchange)
+        self.control = Control(self.gateway)
+        self.url = ""
+        self._connections: set[Connection] = set()
+
+    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> str:
+        """Listen; returns the URL. Port 0 takes a free one."""
+        aiohttp_server = web.Server(self._through_aiohttp, access_log=None)
+        self._aiohttp_server = aiohttp_server
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._serve, aiohttp_server, self._connections),
+            host,
+            port,
+            backlog=4096,
+        )
+        address = self._listener.sockets[0].getsockname()
+        self.url = f"http://{address[0]}:{address[1]}"
+        return self.url
+
+    async def stop(self) -> None:
+        """Close the listener and all connections; what is under way is dropped."""
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+        await self._aiohttp_server.shutdown(STOP_TIMEOUT_S)
+        await self._listener.wait_closed()
+
+    async def _serve(self, request: Request) -> Answer:
+        if request.path.startswith(CONTROL_PREFIX):
+            return self.control.answer(request)
+        return await self.gateway.answer(request)
+
+    async def _through_aiohttp(self, http: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = http.raw_path.partition("?")
+        request = Request(
+            method=http.method,
+            path=path,
+            query=query,
+            headers=http.headers,
+            body=await http.read(),
+            peer=http.remote or "",
+        )
+        try:
+            answer = await self._serve(request)
+        except Cut:
+            if http.transport is not None:
+                http.transport.abort()
+            return web.Response(status=500)  # goes nowhere: the connection is gone
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers=answer.headers,
+            content_type="application/json",
+        )
