@@ -1,6 +1,7 @@
-"""Which fixture modules every test may use."""
+"""Which fixture modules every test may use, and the wall around them all."""
 
 pytest_plugins = [
+    "tests.fixtures.audit",
     "tests.fixtures.gateio_simulator",
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
