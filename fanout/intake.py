@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,7 +74,7 @@ class Intake:
         instruments: Instrumented,
         clock: Clock,
         rules: Rules,
-        wake_parts: Callable[[SignalID, Sequence[int]], Awaitable[None]],
+        wake_parts: Callable[[SignalID, Sequence[int]], None],
     ) -> None:
         self._database = database
         self._leases = leases
@@ -150,7 +150,7 @@ class Intake:
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:
-            await self._wake_parts(signal, others)
+            self._wake_parts(signal, others)
         if mine:
             await self._intender.intend(scope, signal, mine, plan, traceparent)
         return True

@@ -41,3 +41,5 @@ SWEEPS = Counter(
     "portcullis_sweeps_total", "Sweeps that found work a wake-up had not brought", ["kind"]
 )
 BROKER_UP = Gauge("portcullis_broker_up", "Whether the broker answered last time", ["broker"])
+WAKE_FAILURES = Counter("portcullis_wake_failures_total", "Wake-ups that Redis did not take")
+WAKE_DROPPED = Counter("portcullis_wake_dropped_total", "Wake-ups left to the sweep")

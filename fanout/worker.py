@@ -32,6 +32,7 @@ from fanout.order import Order, OrdState
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.refresh import Balances, Instrumented
+from fanout.waker import Waker, WakeSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError, PortcullisError
@@ -105,6 +106,7 @@ class Worker:
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
             self._wake_parts,
         )
+        self._waker = Waker(redis, WakeSettings())
         self._woken = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -115,6 +117,7 @@ class Worker:
         for broker in self._brokers.values():
             await broker.open()
         await self.instruments.refresh()
+        await self._waker.start()
         s = self._settings
         tasks = [
             asyncio.create_task(coroutine, name=name)
@@ -136,6 +139,7 @@ class Worker:
                     task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._leave()
+            await self._waker.stop()
 
     async def _until(self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Until told to stop, or until a task that must not end has ended: then raise its error."""
@@ -170,13 +174,8 @@ class Worker:
                 log.warning("wake_ups_away", error=str(error))
                 await asyncio.sleep(self._settings.sweep_s)
 
-    async def _wake_parts(self, signal: SignalID, parts: Sequence[int]) -> None:
-        try:
-            await wake.publish(
-                self._redis, [wake.Wake(kind="plan", id=signal, part=part) for part in parts]
-            )
-        except (RedisError, OSError) as error:
-            log.warning("wake_up_not_sent", error=str(error))
+    def _wake_parts(self, signal: SignalID, parts: Sequence[int]) -> None:
+        self._waker.wake([wake.Wake(kind="plan", id=signal, part=part) for part in parts])
 
     async def _sweep(self, stop: asyncio.Event) -> None:
         """Look for work when woken, and every `sweep_s` seconds whether woken or not."""

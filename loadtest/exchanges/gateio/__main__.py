@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -51,6 +52,8 @@ def main() -> int:
         "--state-file", type=Path, help="write every executed order there, as JSON, at the end"
     )
     arguments = parser.parse_args()
+    # Every order is kept for ever: scanning them again and again would be most of the work.
+    gc.set_threshold(100_000, 50, 100)
     uvloop.run(_run(arguments.port, arguments.state_file))
     return 0
 

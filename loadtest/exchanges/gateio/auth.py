@@ -43,7 +43,7 @@ def authenticate(
     """The account that signed this request. Raises Refusal."""
     values = []
     for name in ("Timestamp", "KEY", "SIGN"):
-        value = headers.get(name)
+        value = headers.get(name.lower())
         if not value:
             raise Refusal("MISSING_REQUIRED_HEADER", f"Missing required header: {name}")
         values.append(value)
@@ -59,6 +59,8 @@ def authenticate(
         raise Refusal("INVALID_SIGNATURE", "Signature mismatch")
     if account.ip_whitelist and peer not in account.ip_whitelist:
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
+    if "/futures/" in path and "futures" not in account.permissions:
+        raise Refusal("FORBIDDEN", "the key has no futures permission")
     return account
 
 

@@ -3,11 +3,12 @@
 A rule names a kind and what it matches: method, path (a shell pattern, without query), key, text
 (a substring of the body). Of the matching requests it hits the `nth` alone, or each with
 `probability`, drawn from a generator seeded with `seed`; never more than `times`. The first rule
-that hits a request is the one that acts. Kinds, with what they do to an order:
+that hits a request acts, and the rules after it do not see that request. Kinds, with what they do
+to an order:
 
   kind          executed?     what the client sees
   drop_before   no            the connection is cut
-  429           no            429 TOO_MANY_REQUESTS
+  429           no            429 TOO_MANY_REQUESTS, to come back in `seconds`
   500_before    no            500 INTERNAL
   hang_before   no            nothing for `seconds`, then the connection is cut
   delay_before  after seconds the answer (or a refusal, where X-Gate-Exptime has passed)

@@ -25,13 +25,14 @@ from loadtest.exchanges.gateio.endpoints import Call, Endpoint, route
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.faults import Faults, Rule
 from loadtest.exchanges.gateio.ledger import Account
-from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany
+from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany, rate_headers
 from loadtest.exchanges.gateio.orders import Arrival
 from loadtest.exchanges.gateio.refusal import Refusal
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """An HTTP request as it arrived: `path` without the query, both as sent."""
+    """An HTTP request as it arrived. `path` without the query, both as sent; `headers` answers to
+    lower-case names."""
 
     method: str
     path: str
@@ -103,7 +104,7 @@ class Gateway:
             argument=argument,
             query=dict(parse_qsl(request.query)) if request.query else {},
             body=request.body,
-            decimals=request.headers.get("X-Gate-Size-Decimal") == "1",
+            decimals=request.headers.get("x-gate-size-decimal") == "1",
             arrival=arrival,
         )
         status, document = endpoint.handler(call)
@@ -141,7 +142,8 @@ class Gateway:
             case "drop_before":
                 raise Cut
             case "429":
-                raise Refusal("TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
+                limit = self.limiter.limits.orders_per_s
+                raise TooMany(rate_headers(limit, 0, self.exchange.now() + rule.seconds))
             case "500_before":
                 raise Refusal("INTERNAL", "internal server error")
             case "hang_before":
@@ -151,7 +153,7 @@ class Gateway:
                 await asyncio.sleep(rule.seconds)
 
     def _in_time(self, request: Request) -> None:
-        deadline = request.headers.get("X-Gate-Exptime")
+        deadline = request.headers.get("x-gate-exptime")
         if deadline is None:
             return
         if not (deadline.isascii() and deadline.isdigit()):

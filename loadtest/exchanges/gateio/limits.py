@@ -38,9 +38,9 @@ class Limiter:
         if window is None or now >= window.ends:
             window = self._windows[who, endpoint] = _Window(now + span_s, 0)
         if window.used + weight > limit:
-            raise TooMany(_headers(limit, limit - window.used, window.ends))
+            raise TooMany(rate_headers(limit, limit - window.used, window.ends))
         window.used += weight
-        return _headers(limit, limit - window.used, now)
+        return rate_headers(limit, limit - window.used, now)
 
     def _limit(self, endpoint: str) -> tuple[int, float]:
         if endpoint == "orders":
@@ -58,7 +58,8 @@ class TooMany(Refusal):
         self.headers = headers
 
 
-def _headers(limit: int, remain: int, reset: float) -> dict[str, str]:
+def rate_headers(limit: int, remain: int, reset: float) -> dict[str, str]:
+    """Gate's three headers; `reset` in Unix seconds, rounded up."""
     return {
         "X-Gate-RateLimit-Requests-Remain": str(remain),
         "X-Gate-RateLimit-Limit": str(limit),

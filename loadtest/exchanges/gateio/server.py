@@ -1,17 +1,21 @@
-"""HTTP for the gateway and the control API on one port: aiohttp's low-level server, no router.
+"""The simulator on a port: the venue and its control API behind HTTP.
 
-No access log, no middleware, no Application: the simulator must not be what limits a load test.
+Plain requests are read by `connection`, the others by aiohttp; both come to the same answer.
 """
 
 from __future__ import annotations
 
-from aiohttp import web
-from aiohttp.http import HttpVersion11
+import asyncio
 
+from aiohttp import web
+
+from loadtest.exchanges.gateio.connection import Connection
 from loadtest.exchanges.gateio.control import PREFIX as CONTROL_PREFIX
 from loadtest.exchanges.gateio.control import Control
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.gateway import Answer, Cut, Gateway, Request
+
+STOP_TIMEOUT_S = 0.5
 
 
 class Simulator:
@@ -21,48 +25,55 @@ class Simulator:
         self.exchange = exchange or Exchange()
         self.gateway = Gateway(self.exchange)
         self.control = Control(self.gateway)
-        self._server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=0.5)
         self.url = ""
+        self._connections: set[Connection] = set()
 
     async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen; returns the URL. Port 0 takes a free one."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=4096)
-        await site.start()
-        address = self._runner.addresses[0]
+        aiohttp_server = web.Server(self._through_aiohttp, access_log=None)
+        self._aiohttp_server = aiohttp_server
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._serve, aiohttp_server, self._connections),
+            host,
+            port,
+            backlog=4096,
+        )
+        address = self._listener.sockets[0].getsockname()
         self.url = f"http://{address[0]}:{address[1]}"
         return self.url
 
     async def stop(self) -> None:
-        """Close the listener and all connections."""
-        await self._runner.cleanup()
+        """Close the listener and all connections; what is under way is dropped."""
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+        await self._aiohttp_server.shutdown(STOP_TIMEOUT_S)
+        await self._listener.wait_closed()
 
-    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        assert http.version <= HttpVersion11
+    async def _serve(self, request: Request) -> Answer:
+        if request.path.startswith(CONTROL_PREFIX):
+            return self.control.answer(request)
+        return await self.gateway.answer(request)
+
+    async def _through_aiohttp(self, http: web.BaseRequest) -> web.StreamResponse:
         path, _, query = http.raw_path.partition("?")
         request = Request(
             method=http.method,
             path=path,
             query=query,
             headers=http.headers,
-            body=await http.read() if http.body_exists else b"",
+            body=await http.read(),
             peer=http.remote or "",
         )
-        if path.startswith(CONTROL_PREFIX):
-            return _response(self.control.answer(request))
         try:
-            return _response(await self.gateway.answer(request))
+            answer = await self._serve(request)
         except Cut:
             if http.transport is not None:
                 http.transport.abort()
             return web.Response(status=500)  # goes nowhere: the connection is gone
-
-
-def _response(answer: Answer) -> web.Response:
-    return web.Response(
-        status=answer.status,
-        body=answer.body,
-        headers=answer.headers,
-        content_type="application/json",
-    )
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers=answer.headers,
+            content_type="application/json",
+        )

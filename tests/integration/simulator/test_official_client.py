@@ -128,14 +128,14 @@ async def test_it_trades_on_the_process_as_well_and_sigterm_ends_it_cleanly(tmp_
     import orjson
 
     from loadtest.exchanges.gateio.control_client import ControlClient
-    from loadtest.exchanges.launch import launch
+    from loadtest.exchanges.launch import launched
 
     state = tmp_path / "state.json"
-    process = await launch(state_file=state)
-    async with ControlClient(process.url) as control:
-        await control.create_account("k", "s")
-    client = official(process.url + "/api/v4", "k", "s")
-    await asyncio.to_thread(client.create_futures_order, "usdt", market(1, "t-process"))
-    client.api_client.rest_client.pool_manager.clear()
-    assert await process.stop() == 0
+    async with launched(state_file=state) as process:
+        async with ControlClient(process.url) as control:
+            await control.create_account("k", "s")
+        client = official(process.url + "/api/v4", "k", "s")
+        await asyncio.to_thread(client.create_futures_order, "usdt", market(1, "t-process"))
+        client.api_client.rest_client.pool_manager.clear()
+        assert await process.stop() == 0
     assert [o["text"] for o in orjson.loads(state.read_bytes())["orders"]] == ["t-process"]

@@ -1,0 +1,248 @@
+"""`./appliance demo`: the whole product on real input, in under ninety seconds.
+
+1. A private installation under var/demo, an exchange simulator, both on loopback.
+2. A tenant, a strategy, forty accounts at two brokers, each sized in its own way.
+3. Signed webhooks over HTTPS; the first is shown account by account.
+4. SIGKILL for a worker in the middle of a fan-out of all accounts; then the count at the exchange.
+5. The audit log, verified from its files alone, and one order's proof.
+
+Everything it starts it ends, whatever happens; with --keep it stays and says how to use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from ops.demo.evidence import prove_one, verify
+from ops.demo.numbers import Result, result
+from ops.demo.pages import Pages
+from ops.initialise import PAPER_INSTRUMENTS, Choices
+from ops.onboard import onboarding
+from ops.trial.cast import Cast, assemble
+from ops.trial.exchange import Exchange, broker_settings, exchange
+from ops.trial.installation import Installation, fresh, running
+from ops.trial.outcome import Story, settled, story
+from ops.trial.sender import Sender, Sent, sender
+from tenancy.database import Database
+from tenancy.errors import PortcullisError, Unavailable
+
+ACCOUNTS = 40
+ROUNDS = 10
+SETTLE_S = 30.0
+CONTRACT_DEPTH = (("BTC_USDT", "60000"), ("ETH_USDT", "3000"))
+
+
+class Demo:
+    """One run, from an installation that is up."""
+
+    def __init__(
+        self, pages: Pages, here: Installation, market: Exchange, cast: Cast, database: Database
+    ) -> None:
+        self._pages = pages
+        self._here = here
+        self._market = market
+        self._cast = cast
+        self._database = database
+        self.sent: list[Sent] = []
+        self.timed: list[Sent] = []
+
+    async def play(self, strategy: Sender) -> Result:
+        await self._first_signal(strategy)
+        await self._rounds(strategy)
+        await self._kill(strategy)
+        return await self._count()
+
+    async def _send(
+        self, strategy: Sender, message_id: str | None = None, **fields: object
+    ) -> Sent:
+        sent = await strategy.send(message_id, **fields)
+        if sent.status != 202 or sent.signal_id is None:
+            raise Unavailable(f"the hook answered {sent.status}: {sent.answer}")
+        self.sent.append(sent)
+        return sent
+
+    async def _settled(self, *sent: Sent) -> None:
+        ids = [one.signal_id for one in sent if one.signal_id]
+        await settled(self._database, self._cast.scope, ids, within_s=SETTLE_S)
+
+    async def _story(self, sent: Sent) -> Story:
+        assert sent.signal_id is not None
+        return await story(self._database, self._cast.scope, sent.signal_id)
+
+    async def _first_signal(self, strategy: Sender) -> None:
+        self._pages.step("One signed webhook: buy 10 BTC_USDT")
+        fields = {"ticker": "BTC_USDT", "action": "buy", "quantity": 10, "signalPrice": 60000}
+        sent = await self._send(strategy, **fields)
+        await self._settled(sent)
+        self._pages.decisions(self._cast, sent, await self._story(sent))
+        again = await self._send(strategy, sent.message_id, **fields)
+        same = "the same answer" if again.answer == sent.answer else "ANOTHER ANSWER"
+        self._pages.say(f"sent once more under the same id: {same}, and nothing new happened")
+        self.timed.append(sent)
+
+    async def _rounds(self, strategy: Sender) -> None:
+        self._pages.step(f"{2 * ROUNDS} more signals, undisturbed, for the clock")
+        for _ in range(ROUNDS):
+            for fields in (
+                {"ticker": "BTC_USDT", "action": "exit"},
+                {"ticker": "BTC_USDT", "action": "buy", "quantity": 10, "signalPrice": 60000},
+            ):
+                sent = await self._send(strategy, **fields)
+                await self._settled(sent)
+                self.timed.append(sent)
+
+    async def _kill(self, strategy: Sender) -> None:
+        self._pages.step("SIGKILL for a worker in the middle of a fan-out of all accounts")
+        await self._market.delay(200)
+        before = await self._market.count()
+        sent = await self._send(
+            strategy, ticker="ETH_USDT", action="sell", quantity=10, signalPrice=3000
+        )
+        wanted = sum(1 for m in self._cast.members if m.broker == "gateio")
+        while await self._market.count() == before and await self._planned(sent) is None:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        name = self._here.names("worker")[0]
+        pid = self._here.kill(name)
+        at_kill = await self._market.count() - before
+        self._pages.say(f"{name} (pid {pid}) is dead; its supervisor starts another")
+        await self._market.delay(0)
+        await self._settled(sent)
+        told = await self._story(sent)
+        wanted = sum(len(e.legs) for e in told.plan.entries if e.broker == "gateio")
+        after = await self._market.count() - before
+        self._pages.killed(at_kill, after, wanted, told)
+
+    async def _planned(self, sent: Sent) -> Story | None:
+        try:
+            return await self._story(sent)
+        except Unavailable:
+            return None
+
+    async def _count(self) -> Result:
+        self._pages.step("The audit log, from its files alone")
+        verdict = await verify(self._here.settings, self._cast.scope, self._database, self._pages)
+        stories = {s.signal_id: await self._story(s) for s in self.sent if s.signal_id}
+        last = stories[self.sent[-1].signal_id or ""]
+        await prove_one(self._here.settings, self._cast.scope, self._database, last, self._pages)
+        return result(
+            accounts=len(self._cast.members),
+            sent=self.sent,
+            timed=self.timed,
+            stories=stories,
+            executed=await self._market.executed(),
+            verdict=verdict,
+        )
+
+
+async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
+    """The demo. Raises PortcullisError where a step does not do what it shows."""
+    pages, begun = Pages(quiet=quiet), time.monotonic()
+    pages.step("A private installation: PostgreSQL, Redis, SoftHSM, and the product's processes")
+    var.parent.mkdir(parents=True, exist_ok=True)
+    async with exchange(var.parent / "demo-exchange.log") as market:
+        for contract, mark in CONTRACT_DEPTH:
+            await market.depth(contract, mark, "1000000")
+        choices = Choices(
+            ingress_port=0,
+            admin_port=0,
+            rate_per_minute=600,
+            rate_per_hour=6000,
+            brokers={
+                "gateio": broker_settings(market.url),
+                "paper": {"instruments": PAPER_INSTRUMENTS},
+            },
+        )
+        where = await asyncio.to_thread(fresh, var, choices)
+        async with running(where) as here:
+            pages.say(
+                f"up after {time.monotonic() - begun:.1f} s: {', '.join(here.state.processes)}"
+            )
+            outcome = await _with_cast(pages, here, market, keep=keep)
+            pages.summary(outcome, time.monotonic() - begun)
+            if keep:
+                await _stay(pages, here)
+    return outcome
+
+
+async def _with_cast(pages: Pages, here: Installation, market: Exchange, *, keep: bool) -> Result:
+    pages.step(f"A tenant, a strategy, {ACCOUNTS} accounts at two brokers; every API secret sealed")
+    async with onboarding(here.settings) as onboard:
+        cast = await assemble(onboard, market, name="Acme Asset Management", accounts=ACCOUNTS)
+        service_key = await onboard.service_key(cast.scope, "demo") if keep else ""
+    database = Database(here.settings.database.admin, name="portcullis-demo", size=2)
+    await database.open()
+    try:
+        url, authority = here.state.urls["ingress"], here.places.var / "tls" / "ca.pem"
+        async with sender(url, authority, cast.hook) as strategy:
+            outcome = await Demo(pages, here, market, cast, database).play(strategy)
+            if keep:
+                _how_to(pages, here, strategy, authority, service_key, cast)
+    finally:
+        await database.close()
+    return outcome
+
+
+def _how_to(
+    pages: Pages, here: Installation, strategy: Sender, authority: Path, key: str, cast: Cast
+) -> None:
+    """URLs and a ready curl line; the hook's secret is of this demo alone."""
+    pages.step("It stays up; Ctrl-C ends it")
+    for name, url in here.state.urls.items():
+        pages.say(f"{name}: {url}")
+    pages.say(f"certificate authority: {authority}")
+    pages.say(f"service key of the management API: {key}")
+    script = (
+        'body=\'{"ticker":"BTC_USDT","action":"exit"}\'; id=msg_$(date +%s%N); at=$(date +%s);'
+        f" key=$(printf %s '{cast.hook.secret.removeprefix('whsec_')}' | base64 -d | od -An -tx1 -v"
+        " | tr -d ' \\n');"
+        ' sig=$(printf %s "$id.$at.$body" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key'
+        " -binary | base64);"
+        f" curl --cacert {authority} {strategy.url} -H 'content-type: application/json'"
+        ' -H "webhook-id: $id" -H "webhook-timestamp: $at" -H "webhook-signature: v1,$sig" -d "$body"'
+    )
+    pages.say("a signal of your own:")
+    pages.console.print(script, soft_wrap=True)
+
+
+async def _stay(pages: Pages, here: Installation) -> None:
+    try:
+        while here.state.ready:
+            await asyncio.sleep(1.0)
+    except asyncio.CancelledError:
+        pages.say("ending")
+        raise
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./appliance demo", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--keep", action="store_true", help="stay up, and print URLs and a curl line"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object at the end, no more"
+    )
+    parser.add_argument("--var", type=Path, default=Path("var/demo"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    try:
+        outcome = asyncio.run(run(arguments.var, keep=arguments.keep, quiet=arguments.json))
+    except KeyboardInterrupt:
+        return 130
+    except PortcullisError as error:
+        print(f"the demo failed: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    if arguments.json:
+        print(json.dumps(msgspec.to_builtins(outcome)))  # noqa: T201
+    honest = outcome.lost == 0 and outcome.duplicates == 0 and outcome.audit == "verified"
+    return 0 if honest else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

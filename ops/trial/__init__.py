@@ -1,0 +1,1 @@
+"""A whole installation for a while: what demo, bench and chaos stand on."""

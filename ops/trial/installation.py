@@ -1,0 +1,81 @@
+"""Make an installation in a directory of its own, start it, and end it whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ops import control
+from ops.initialise import Choices, initialise
+from ops.paths import Places, places
+from ops.settings import Settings, read_settings
+from ops.state import State, is_alive
+from tenancy.errors import Unavailable
+
+
+class Installation:
+    """A running product, and which of its processes is which."""
+
+    def __init__(self, where: Places, settings: Settings) -> None:
+        self.places = where
+        self.settings = settings
+
+    @property
+    def state(self) -> State:
+        """What runs now. Raises Unavailable where nothing does."""
+        state = control.state_of(self.settings)
+        if state is None:
+            raise Unavailable(f"nothing runs under {self.places.var}")
+        return state
+
+    def names(self, kind: str) -> list[str]:
+        """The processes of one kind: `worker` → worker-0, worker-1."""
+        return [name for name in self.state.processes if name.split("-")[0] == kind]
+
+    def kill(self, name: str) -> int:
+        """SIGKILL exactly this process; the supervisor starts it again. Returns the pid."""
+        process = self.state.processes[name]
+        if not is_alive(process):
+            raise Unavailable(f"{name} is not running just now")
+        os.kill(process.pid, signal.SIGKILL)
+        return process.pid
+
+
+def fresh(var: Path, choices: Choices) -> Places:
+    """Make a new installation under `var`; one that is there is ended and removed first."""
+    where = places(var)
+    remove(where)
+    initialise(where, choices, datetime.now(UTC))
+    return where
+
+
+def remove(where: Places) -> None:
+    """End what runs there and take the directories away."""
+    if where.settings.exists():
+        control.down(read_settings(where.settings))
+    shutil.rmtree(where.var, ignore_errors=True)
+    shutil.rmtree(where.runtime, ignore_errors=True)
+
+
+@asynccontextmanager
+async def running(where: Places, *, keep: bool = False) -> AsyncIterator[Installation]:
+    """Start it and wait until all of it is ready; end it afterwards unless `keep`.
+
+    Raises Unavailable, naming what is not ready.
+    """
+    settings = read_settings(where.settings)
+    try:
+        await asyncio.to_thread(control.up, where.settings)
+        yield Installation(where, settings)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            await asyncio.to_thread(control.down, settings)

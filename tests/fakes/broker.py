@@ -1,0 +1,153 @@
+"""A broker in memory that keeps the port's promises, and misbehaves by order.
+
+`executed` is the exchange's own truth: what arrived, in order. Tests compare it with the book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from fanout.order import Order, OrdState
+from fanout.ports import (
+    AbsentProven,
+    AbsentUnproven,
+    Acked,
+    BrokerAccount,
+    BrokerPosition,
+    CancelDone,
+    CancelOutcome,
+    CancelTooLate,
+    Caps,
+    Equity,
+    Found,
+    InDoubt,
+    Instrument,
+    Lookup,
+    Outcome,
+    Rejected,
+    Report,
+    Unsent,
+)
+from tests.builders import instrument
+
+PRICE = Decimal(50_000)
+
+
+class FakeBroker:
+    """Market orders fill whole at once; limit orders rest."""
+
+    name = "gateio"
+    caps = Caps(
+        ord_types=frozenset({"market", "limit"}),
+        times_in_force=frozenset({"gtc", "ioc"}),
+        reduce_only=True,
+        server_deadline=True,
+        unique_client_ids=False,
+        equity=True,
+        orders_per_s=1000.0,
+    )
+    request_timeout_s = 0.5
+
+    def __init__(self) -> None:
+        self.executed: list[Order] = []
+        self.reports: dict[str, Report] = {}
+        self.faults: deque[str] = deque()
+        """For the next submissions: ok, lost_before, lost_after, reject, unsent, raise, hang."""
+        self.finds: deque[str] = deque()
+        """For the next look-ups: ok, unproven."""
+        self.submitting = 0
+        self.most_at_once: dict[object, int] = {}
+        self.delay_s = 0.0
+        self.on_submit: Callable[[Order], None] = lambda order: None
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        known = instrument()
+        return {known.symbol: known}
+
+    async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
+        assert not_after > datetime.now(UTC)
+        self.on_submit(order)
+        key = account.account_id
+        self.most_at_once[key] = self.most_at_once.get(key, 0) + 1
+        assert self.most_at_once[key] == 1, "two orders of one account under way at once"
+        try:
+            await asyncio.sleep(self.delay_s)
+            return await self._answer(order)
+        finally:
+            self.most_at_once[key] -= 1
+
+    async def _answer(self, order: Order) -> Outcome:
+        fault = self.faults.popleft() if self.faults else "ok"
+        if fault == "unsent":
+            return Unsent(cause="connection refused")
+        if fault == "reject":
+            return Rejected(code="INSUFFICIENT_AVAILABLE", kind="funds", text="not enough")
+        if fault == "lost_before":
+            return InDoubt(cause="reset before execution", not_after=None)
+        self._execute(order)
+        if fault == "raise":
+            raise RuntimeError("the adapter has a bug")
+        if fault == "lost_after":
+            return InDoubt(cause="answer lost", not_after=None)
+        if fault == "hang":
+            await asyncio.Event().wait()
+        return Acked(report=self.reports[order.cl_ord_id])
+
+    def _execute(self, order: Order) -> None:
+        self.executed.append(order)
+        filled = order.ord_type == "market"
+        self.reports[order.cl_ord_id] = Report(
+            cl_ord_id=order.cl_ord_id,
+            broker_order_id=f"b{len(self.executed)}",
+            ord_status=OrdState.FILLED if filled else OrdState.NEW,
+            cum_qty=order.order_qty if filled else Decimal(0),
+            avg_px=PRICE if filled else None,
+            text="",
+            transact_time=datetime.now(UTC),
+            raw=b'{"fake": true}',
+        )
+
+    async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:
+        if (self.finds.popleft() if self.finds else "ok") == "unproven":
+            return AbsentUnproven(why="no answer")
+        report = self.reports.get(order.cl_ord_id)
+        return Found(report=report) if report else AbsentProven(evidence="asked twice")
+
+    async def cancel(self, account: BrokerAccount, order: Order) -> CancelOutcome:
+        report = self.reports.get(order.cl_ord_id)
+        if report is None or report.ord_status is not OrdState.NEW:
+            return CancelTooLate(text="ORDER_NOT_FOUND")
+        canceled = Report(
+            cl_ord_id=report.cl_ord_id,
+            broker_order_id=report.broker_order_id,
+            ord_status=OrdState.CANCELED,
+            cum_qty=Decimal(0),
+            avg_px=None,
+            text="cancelled",
+            transact_time=datetime.now(UTC),
+            raw=b"{}",
+        )
+        self.reports[order.cl_ord_id] = canceled
+        return CancelDone(report=canceled)
+
+    async def open_orders(self, account: BrokerAccount) -> Sequence[Report]:
+        return [r for r in self.reports.values() if r.ord_status is OrdState.NEW]
+
+    async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
+        return []
+
+    async def equity(self, account: BrokerAccount) -> Equity | None:
+        return Equity(
+            equity=Decimal(20_000),
+            available=Decimal(20_000),
+            currency="USDT",
+            as_of=datetime.now(UTC),
+        )
