@@ -115,6 +115,9 @@ def problem(
     body = Body(
         TYPE_PREFIX + code, kind.title, kind.status, detail, code, instance, field, trace_id
     )
+    if kind.status == 401:  # RFC 9110 section 11.6.1: it says which authentication is wanted
+        scheme = b"Bearer" if code == "bad_key" else b"StandardWebhooks"
+        headers = (*headers, (b"www-authenticate", scheme + b' realm="portcullis"'))
     if retry_after_s is not None:
         headers = (*headers, (b"retry-after", str(max(1, retry_after_s)).encode()))
     return Answer(kind.status, code, msgspec.json.encode(body), MEDIA_TYPE, headers)

@@ -17,16 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 import structlog
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from fanout.signal import InvalidSignal, decode
@@ -41,6 +38,7 @@ from gateway.hooks.registry import Hook, Registry
 from gateway.hooks.settings import HookSettings
 from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, traceparent
 from gateway.hooks.verify import Refusal, Verified, verify
+from gateway.listener import http_problem, unexpected
 from gateway.problems import internal, problem, problem_of
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
@@ -50,7 +48,6 @@ from tenancy.values import SignalID
 
 log = structlog.get_logger()
 
-_CHALLENGE = ((b"www-authenticate", b'StandardWebhooks realm="hooks"'),)
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -159,8 +156,7 @@ class HookEndpoint:
             return self._problem(
                 "unavailable", "a secret of this hook is not open yet", seen, retry_after_s=2
             )
-        answer = self._problem(refusal.code, refusal.detail, seen)
-        return msgspec.structs.replace(answer, headers=answer.headers + _CHALLENGE)
+        return self._problem(refusal.code, refusal.detail, seen)
 
     def _unfit(self, headers: Headers, body: bytes, seen: _Seen) -> Answer | None:
         if not is_json(headers):
@@ -183,9 +179,9 @@ class HookEndpoint:
             actor=Actor("algo", f"hook:{hook.hook_id}"),
             trace_id=seen.trace_id,
             payload={
-                "signal": str(signal_id),
-                "strategy": str(hook.strategy_id),
-                "message": verified.message_id,
+                "signal_id": str(signal_id),
+                "strategy_id": str(hook.strategy_id),
+                "message_id": verified.message_id,
                 "sent_at": verified.timestamp,
                 "body_sha256": seen.body_sha256.hex(),
                 "body": body.decode(),
@@ -257,11 +253,11 @@ class HookEndpoint:
             return
         facts = {
             "code": answer.code,
-            "strategy": str(hook.strategy_id),
-            "message": seen.message_id,
+            "strategy_id": str(hook.strategy_id),
+            "message_id": seen.message_id,
             "body_sha256": seen.body_sha256.hex() or None,
             "client": seen.client,
-            "first": seen.signal_id,
+            "signal_id": seen.signal_id,
         }
         self._refusals.tell(hook, seen.trace_id, {k: v for k, v in facts.items() if v is not None})
 
@@ -295,28 +291,3 @@ def hooks_app(endpoint: HookEndpoint) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
-
-
-async def http_problem(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals (404, 405) as problem documents."""
-    assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    code = codes.get(error.status_code, "bad_request")
-    answer = problem(code, "there is nothing at this address" if code == "not_found" else error.detail,
-                     instance=request.url.path)  # fmt: skip
-    return as_response(answer, error.headers)
-
-
-async def unexpected(request: Request, error: Exception) -> Response:
-    """What nobody foresaw. Starlette raises it again afterwards, for the server's log."""
-    return as_response(internal(instance=request.url.path, trace_id=None))
-
-
-def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Response:
-    """An Answer where Starlette wants a Response."""
-    response = Response(
-        answer.body, answer.status, media_type=answer.content_type.decode(), headers=headers
-    )
-    for name, value in answer.headers:
-        response.headers[name.decode()] = value.decode()
-    return response

@@ -40,15 +40,13 @@ for i = 0, 1 do
   if was == at - 1 then last = cur; cur = 0 elseif was ~= at then last = 0; cur = 0 end
   local into = t / window - at
   local room = math.floor(limit - cur - last * (1 - into) + 1e-9)
-  if room < asked then
-    local free = (1 - into) * window
-    if last > 0 and cur < limit then free = math.min(free, window / last) end
-    wait = math.max(wait, free)
-  end
-  allowed = math.max(0, math.min(allowed, room)); new[i] = {at, cur, last}
+  local free = (1 - into) * window
+  if last > 0 and cur < limit then free = math.min(free, window / last) end
+  allowed = math.max(0, math.min(allowed, room)); new[i] = {at, cur, last, room, free}
 end
 for i = 0, 1 do
   redis.call('HSET', KEYS[1], i .. 'at', new[i][1], i .. 'now', new[i][2] + allowed, i .. 'last', new[i][3])
+  if new[i][4] <= allowed then wait = math.max(wait, new[i][5]) end
 end
 redis.call('EXPIRE', KEYS[1], 2 * tonumber(ARGV[4]))
 return {allowed, math.ceil(wait * 1000)}

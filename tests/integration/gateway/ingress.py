@@ -11,11 +11,10 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 
 from gateway.hooks.accept import Acceptor
-from gateway.hooks.app import HookEndpoint, hooks_app
-from gateway.hooks.rate import Rates
+from gateway.hooks.listener import hooks_listener
+from gateway.hooks.records import Record
 from gateway.hooks.registry import Registry
 from gateway.hooks.settings import HookSettings, RateSettings
-from gateway.hooks.waker import Waker
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tests.fakes.hooks import BASE_URL, ReversingOpener, record_plainly
@@ -34,29 +33,30 @@ class Ingress(msgspec.Struct):
 
 @asynccontextmanager
 async def ingress(
-    conninfo: str, redis_socket: str, settings: HookSettings | None = None
+    conninfo: str,
+    redis_socket: str,
+    settings: HookSettings | None = None,
+    *,
+    opener: ReversingOpener | None = None,
+    record: Record = record_plainly,
 ) -> AsyncIterator[Ingress]:
-    settings = settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS)
     redis = Redis(unix_socket_path=redis_socket)
-    database = Database(conninfo, name="ingress", size=2)
+    database = Database(conninfo, name="ingress", size=2, acquire_timeout_s=1.0)
     await database.open()
-    opener = ReversingOpener()
-    registry = Registry(database, opener, poll_s=0.05)
-    waker = Waker(redis, settings.wake)
-    acceptor = Acceptor(conninfo, record=record_plainly, wake=waker.wake, settings=settings.keep)
-    await registry.start()
-    await waker.start()
-    await acceptor.start()
-    rates = Rates(redis, settings.rate)
-    endpoint = HookEndpoint(registry, rates, acceptor, clock=SystemClock(), settings=settings)
-    try:
-        yield Ingress(hooks_app(endpoint), acceptor, registry, opener)
-    finally:
-        await acceptor.stop()
-        await waker.stop()
-        await registry.stop()
-        await database.close()
-        await redis.aclose()
+    opener = opener or ReversingOpener()
+    async with hooks_listener(
+        conninfo=conninfo,
+        database=database,
+        redis=redis,
+        opener=opener,
+        record=record,
+        clock=SystemClock(),
+        settings=settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS),
+        poll_s=0.05,
+    ) as listener:
+        yield Ingress(listener.app, listener.acceptor, listener.registry, opener)
+    await database.close()
+    await redis.aclose()
 
 
 class Reply(msgspec.Struct):

@@ -1,0 +1,64 @@
+"""What both listeners share: Hypercorn's settings, and Starlette's refusals as problem documents.
+
+Hypercorn as measured (spec performance.md): no access log (a third of the throughput; we log
+each request ourselves), no server header, connections kept for many requests, a cap on header
+bytes, and no more than a few seconds for a client that says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypercorn.config import Config
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import Answer
+from gateway.problems import internal, problem
+
+
+def hypercorn_config(
+    bind: str, *, certfile: str | None = None, keyfile: str | None = None
+) -> Config:
+    """`bind`: host:port, unix:path or fd://n. With certificate and key it speaks TLS ≥ 1.2."""
+    config = Config()
+    config.bind = [bind]
+    config.certfile, config.keyfile = certfile, keyfile
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.backlog = 1024
+    config.keep_alive_max_requests = 1_000_000
+    config.keep_alive_timeout = 60
+    config.read_timeout = 60
+    config.ssl_handshake_timeout = 10
+    config.h11_max_incomplete_size = 16 * 1024
+    config.h2_max_header_list_size = 16 * 1024
+    config.graceful_timeout = 5
+    return config
+
+
+async def http_problem(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (404, 405) as problem documents."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "bad_request")
+    detail = "there is nothing at this address" if code == "not_found" else error.detail
+    return as_response(problem(code, detail, instance=request.url.path), error.headers)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """What nobody foresaw. Starlette raises it again afterwards, for the server's log."""
+    return as_response(internal(instance=request.url.path, trace_id=None))
+
+
+def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Response:
+    """An Answer where Starlette wants a Response."""
+    response = Response(answer.body, answer.status, headers=headers)
+    response.headers["content-type"] = answer.content_type.decode()
+    response.headers["cache-control"] = "no-store"
+    for name, value in answer.headers:
+        response.headers[name.decode()] = value.decode()
+    return response
