@@ -13,12 +13,13 @@ from tenancy.errors import Unavailable
 async def test_ready_only_where_every_check_passes_and_each_is_named(tmp_path: Path) -> None:
     well = True
 
-    async def postgres() -> None:
+    async def postgres() -> str:
         if not well:
             raise Unavailable("PostgreSQL does not answer")
+        return "answers"
 
-    async def redis() -> None:
-        """Always there."""
+    async def redis() -> str:
+        return "always there"
 
     sock = tmp_path / "health"
     health = Health(sock, {"postgres": postgres, "redis": redis})
@@ -43,7 +44,7 @@ async def test_ready_only_where_every_check_passes_and_each_is_named(tmp_path: P
 async def test_an_error_nobody_named_shows_its_kind_and_not_its_words(tmp_path: Path) -> None:
     """A stranger's message may hold a connection string."""
 
-    async def broken() -> None:
+    async def broken() -> str:
         raise RuntimeError("password=hunter2")
 
     health = Health(tmp_path / "health", {"broken": broken})
