@@ -26,12 +26,6 @@ QUEUE_DEPTH = Gauge("portcullis_keep_queue_depth", "Signals that wait for a comm
 KEEP_FAILURES = Counter(
     "portcullis_keep_failures_total", "Commits that failed, by what is then known", ["kind"]
 )
-WAKE_FAILURES = Counter(
-    "portcullis_wake_failures_total", "Wake-ups that Redis did not take; the sweep finds them"
-)
-WAKE_DROPPED = Counter(
-    "portcullis_wake_dropped_total", "Wake-ups not even tried: Redis is away or slow"
-)
 RATE_LOCAL = Counter(
     "portcullis_rate_local_total", "Rate decisions made in this process because Redis was away"
 )

@@ -7,31 +7,27 @@ opposite order; inside it the process is running, and what it yields are its rea
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 from redis.asyncio import Redis
 
-from audit import inbox
-from audit.record import Kind
-from gateway.hooks.accept import Acceptor
-from gateway.hooks.app import HookEndpoint, hooks_app
-from gateway.hooks.rate import Rates
-from gateway.hooks.records import Note
-from gateway.hooks.registry import Registry
+from audit.recorder import Recorder
+from fanout.worker import Worker
+from fanout.worker import WorkerSettings as FanoutSettings
+from gateway.admin.app import admin_app
+from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
-from gateway.hooks.waker import Waker
-from hsm.client import SignerClient
+from hsm.client import EnrollerClient, SignerClient
+from ops.brokers import make_brokers
 from ops.health import Check
 from ops.serve import serve
 from ops.settings import Settings
 from tenancy.clock import SystemClock
-from tenancy.database import Connection, Database
-from tenancy.errors import ConfigurationError, Unavailable
-
-REGISTRY_STALE_S = 10.0
+from tenancy.database import Database
+from tenancy.errors import ConfigurationError
+from tenancy.ids import new_id
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +38,8 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     stop: asyncio.Event
 
 
-Running = AbstractAsyncContextManager[tuple[Mapping[str, Check], asyncio.Task[None]]]
+Parts = tuple[Mapping[str, Check], asyncio.Task[None]]
+"""Readiness checks, and the work, which ends when the seat's `stop` is set."""
 
 
 @asynccontextmanager
@@ -66,26 +63,6 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
         await client.aclose()
 
 
-async def record_notes(conn: Connection, notes: Sequence[Note]) -> None:
-    """The public listener's notes into the audit inbox, in the caller's transaction."""
-    await inbox.append(
-        conn,
-        [
-            (
-                note.tenant_id,
-                inbox.Entry(
-                    kind=Kind(note.kind),
-                    ts_ns=note.at_ns,
-                    payload=note.payload,
-                    actor=note.actor,
-                    cor=note.trace_id,
-                ),
-            )
-            for note in notes
-        ],
-    )
-
-
 def hook_settings(settings: Settings) -> HookSettings:
     """The gateway's words for the operator's `[ingress]`."""
     ingress = settings.ingress
@@ -98,47 +75,117 @@ def hook_settings(settings: Settings) -> HookSettings:
 
 
 @asynccontextmanager
-async def ingress(
-    settings: Settings, seat: Seat
-) -> AsyncIterator[tuple[Mapping[str, Check], asyncio.Task[None]]]:
+async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The public listener. Ready: PostgreSQL keeps what we accept, and the hooks are fresh."""
-    hooks, name = hook_settings(settings), f"ingress-{seat.index}"
     conninfo = settings.database.ingress
     async with (
-        opened(conninfo, name, 2) as database,
+        opened(conninfo, f"ingress-{seat.index}", 2) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+        hooks_listener(
+            conninfo=conninfo,
+            database=database,
+            redis=redis,
+            opener=signer,
+            clock=SystemClock(),
+            settings=hook_settings(settings),
+        ) as listener,
+    ):
+        serving = serve(listener.app, fd=_fd(seat), tls=settings.ingress.tls, stop=seat.stop)
+        yield listener.checks(), asyncio.create_task(serving)
+
+
+@asynccontextmanager
+async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The management listener. Ready: what its answers need answers."""
+    async with (
+        opened(
+            settings.database.admin, f"admin-{seat.index}", settings.database.pool_size
+        ) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+        EnrollerClient(settings.hsm.enroller_socket) as enroller,
+    ):
+        checks = {
+            "postgres": answers(database),
+            "redis": said(redis.ping),
+            "signer": said(signer.status),
+            "enroller": said(enroller.status),
+        }
+        app = admin_app(database, checks=checks)
+        serving = serve(app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop)
+        yield {"postgres": checks["postgres"]}, asyncio.create_task(serving)
+
+
+@asynccontextmanager
+async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """Plans and orders. Ready: PostgreSQL and the signer answer; Redis may be away.
+
+    Each run has a name of its own: a lease of the run before is not ours, it runs out, and its
+    intents are doubt.
+    """
+    clock = SystemClock()
+    async with (
+        opened(
+            settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
+        ) as database,
         redis_client(settings) as redis,
         SignerClient(settings.hsm.signer_socket) as signer,
     ):
-        registry = Registry(database, signer)
-        waker = Waker(redis, hooks.wake)
-        acceptor = Acceptor(conninfo, record=record_notes, wake=waker.wake, settings=hooks.keep)
-        await registry.start()
-        await waker.start()
-        await acceptor.start()
-        endpoint = HookEndpoint(
-            registry, Rates(redis, hooks.rate), acceptor, clock=SystemClock(), settings=hooks
+        work = Worker(
+            database=database,
+            redis=redis,
+            brokers=make_brokers(settings.brokers, signer=signer, database=database, clock=clock),
+            clock=clock,
+            worker_id=f"worker-{seat.index}-{new_id()}",
+            settings=fanout_settings(settings),
         )
-        listening = serve(
-            hooks_app(endpoint), fd=_fd(seat), tls=settings.ingress.tls, stop=seat.stop
-        )
-        try:
-            yield _ingress_checks(acceptor, registry), asyncio.create_task(listening)
-        finally:
-            await acceptor.stop()
-            await waker.stop()
-            await registry.stop()
+        checks = {"postgres": answers(database), "signer": said(signer.status)}
+        yield checks, asyncio.create_task(work.run(seat.stop))
 
 
-def _ingress_checks(acceptor: Acceptor, registry: Registry) -> Mapping[str, Check]:
-    async def postgres() -> None:
-        if not acceptor.connected:
-            raise Unavailable("PostgreSQL does not take signals")
+@asynccontextmanager
+async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The audit log's one writer. Ready: PostgreSQL and the signer answer."""
+    async with (
+        opened(settings.database.recorder, "recorder", 4) as database,
+        SignerClient(settings.hsm.signer_socket) as signer,
+    ):
+        work = Recorder(database, signer, settings.recorder.store, SystemClock())
+        checks = {"postgres": answers(database), "signer": said(signer.status)}
+        yield checks, asyncio.create_task(work.run(seat.stop))
 
-    async def hooks() -> None:
-        if registry.checked_at is None or time.monotonic() - registry.checked_at > REGISTRY_STALE_S:
-            raise Unavailable(f"the hooks were not compared for {REGISTRY_STALE_S:g} s")
 
-    return {"postgres": postgres, "hooks": hooks}
+def fanout_settings(settings: Settings) -> FanoutSettings:
+    """fanout's words for the operator's `[worker]`."""
+    worker = settings.worker
+    return FanoutSettings(
+        lease_ttl_s=worker.lease_ttl_s,
+        open_window_s=worker.open_window_s,
+        signal_age_max_s=worker.signal_age_max_s,
+        sweep_s=worker.sweep_s,
+    )
+
+
+def answers(database: Database) -> Check:
+    """Does PostgreSQL answer under this role?"""
+
+    async def ask() -> str:
+        async with database.connection() as conn:
+            await conn.execute("SELECT 1")
+        return "answers"
+
+    return ask
+
+
+def said(ask: Callable[[], Awaitable[object]]) -> Check:
+    """Does this part answer at all?"""
+
+    async def asked() -> str:
+        await ask()
+        return "answers"
+
+    return asked
 
 
 def _fd(seat: Seat) -> int:
@@ -147,5 +194,10 @@ def _fd(seat: Seat) -> int:
     return seat.fd
 
 
-PROCESSES: Mapping[str, Callable[[Settings, Seat], Running]] = {"ingress": ingress}
+PROCESSES: Mapping[str, Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]] = {
+    "admin": admin,
+    "ingress": ingress,
+    "recorder": recorder,
+    "worker": worker,
+}
 """What `python -m ops.run NAME` can be."""

@@ -21,8 +21,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tenancy.errors import PortcullisError
 
-Check = Callable[[], Awaitable[None]]
-"""Returns where the part answers; raises where it does not."""
+Check = Callable[[], Awaitable[str]]
+"""Returns a detail where the part answers; raises where it does not. (gateway/admin/health.py's Ask.)"""
 
 CHECK_TIMEOUT_S = 2.0
 SHUTDOWN_TIMEOUT_S = 1.0

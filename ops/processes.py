@@ -4,6 +4,8 @@
 starts it and waits (ops/control.py). It opens the listening sockets of ingress and admin once and
 hands them to the children, so that a restarted or an additional ingress misses no connection.
 
+Stage 0 is started first, then the rest at once; they are stopped from the last stage to the first.
+
 | stage | processes |
 | --- | --- |
 | 0 | PostgreSQL, Redis, where `[stack]` says that they are ours |

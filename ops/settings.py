@@ -112,12 +112,17 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`lease_ttl_s` outlives the longest broker request; `chunk` orders share one intent transaction."""
+    """Seconds as in fanout.worker.WorkerSettings, whose other figures are no operator's business.
+
+    `lease_ttl_s` outlives the longest broker request. `open_window_s`: no attempt to open a
+    position begins later after its plan. `signal_age_max_s`: an older signal is refused.
+    """
 
     processes: Count
     lease_ttl_s: Seconds
     sweep_s: Seconds
-    chunk: Count
+    open_window_s: Seconds
+    signal_age_max_s: Seconds
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

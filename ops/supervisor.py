@@ -4,9 +4,9 @@ A child that ends unasked is started again after a pause that doubles from 0.1 s
 back once the child has lived for ten seconds. Children are executed, never forked (a forked child
 would inherit a login to the HSM), and the kernel ends them if the supervisor dies however it dies.
 
-Start: stage by stage; the next stage begins when the former is ready, or after STAGE_LIMIT_S, since
-every process of ours must bear that another is away. Stop: the reverse; who ignores the signal for
-`stop_timeout_s` is killed.
+Start: the first stage, and when it is ready, or after STAGE_LIMIT_S, everything else at once, since
+every process of ours must bear that another is away. Stop: stage by stage, the last first; who
+ignores the signal for `stop_timeout_s` is killed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def _nothing() -> None:
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """One process: how it is started, how one knows that it is ready, how it is asked to end."""
+    """One process: how it is started, how one knows that it is ready, how it is asked to end.
+
+    The lowest `stage` is started before all others; stages are stopped from the highest down.
+    """
 
     name: str
     stage: int
@@ -146,10 +149,13 @@ class Supervisor:
                 await asyncio.gather(*(child.stop() for child in group))
 
     async def _start(self, all_ready: Callable[[], None]) -> None:
-        for group in self._stages():
-            for child in group:
+        first = self._stages()[0]
+        for child in first:
+            child.start()
+        await self._wait_ready(first, STAGE_LIMIT_S)
+        for child in self.children:
+            if child not in first:
                 child.start()
-            await self._wait_ready(group, STAGE_LIMIT_S)
         await self._wait_ready(self.children, None)
         all_ready()
 

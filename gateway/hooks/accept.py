@@ -30,6 +30,7 @@ import msgspec
 import psycopg
 import structlog
 
+from audit.inbox import append
 from fanout.wake import Wake
 from gateway import metrics
 from gateway.hooks.records import Note, Record
@@ -126,9 +127,9 @@ class Acceptor:
         self,
         conninfo: str,
         *,
-        record: Record,
         wake: Callable[[Sequence[Wake]], None],
         settings: KeepSettings,
+        record: Record = append,
     ) -> None:
         """`record` writes notes in the batch's transaction; `wake` must not block or raise."""
         self._conninfo = conninfo

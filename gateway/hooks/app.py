@@ -32,7 +32,7 @@ from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
 from gateway.hooks.accept import Acceptor, Incoming, Kept, MessageConflict
 from gateway.hooks.body import SenderLeft, read_body
 from gateway.hooks.rate import Rates
-from gateway.hooks.records import Note
+from gateway.hooks.records import accepted
 from gateway.hooks.refusals import Refusals
 from gateway.hooks.registry import Hook, Registry
 from gateway.hooks.settings import HookSettings
@@ -43,7 +43,6 @@ from gateway.problems import internal, problem, problem_of
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
-from tenancy.scope import Actor
 from tenancy.values import SignalID
 
 log = structlog.get_logger()
@@ -170,23 +169,17 @@ class HookEndpoint:
         return None
 
     async def _keep(self, hook: Hook, verified: Verified, body: bytes, seen: _Seen) -> Kept:
-        now_ns = self._clock.now_ns()
         signal_id = SignalID(new_id())
-        note = Note(
-            tenant_id=hook.tenant_id,
-            kind="signal.accepted",
-            at_ns=now_ns,
-            actor=Actor("algo", f"hook:{hook.hook_id}"),
+        note = accepted(
+            hook,
+            signal_id=signal_id,
+            message_id=verified.message_id,
+            sent_at=verified.timestamp,
+            body=body,
+            body_sha256=seen.body_sha256,
+            client=seen.client,
             trace_id=seen.trace_id,
-            payload={
-                "signal_id": str(signal_id),
-                "strategy_id": str(hook.strategy_id),
-                "message_id": verified.message_id,
-                "sent_at": verified.timestamp,
-                "body_sha256": seen.body_sha256.hex(),
-                "body": body.decode(),
-                "client": seen.client,
-            },
+            at_ns=self._clock.now_ns(),
         )
         return await self._acceptor.keep(
             Incoming(
@@ -253,7 +246,6 @@ class HookEndpoint:
             return
         facts = {
             "code": answer.code,
-            "strategy_id": str(hook.strategy_id),
             "message_id": seen.message_id,
             "body_sha256": seen.body_sha256.hex() or None,
             "client": seen.client,

@@ -17,13 +17,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 
+from fanout.waker import Waker
 from gateway.hooks.accept import Acceptor
 from gateway.hooks.app import HookEndpoint, hooks_app
 from gateway.hooks.rate import Rates
-from gateway.hooks.records import Record
 from gateway.hooks.registry import Registry, SecretOpener
 from gateway.hooks.settings import HookSettings
-from gateway.hooks.waker import Waker
 from tenancy.clock import Clock
 from tenancy.database import Database
 
@@ -61,7 +60,6 @@ async def hooks_listener(
     database: Database,
     redis: Redis,
     opener: SecretOpener,
-    record: Record,
     clock: Clock,
     settings: HookSettings,
     poll_s: float = 1.0,
@@ -69,7 +67,7 @@ async def hooks_listener(
     """`conninfo` and the open `database` connect as portcullis_ingress. Raises Unavailable."""
     registry = Registry(database, opener, poll_s=poll_s)
     waker = Waker(redis, settings.wake)
-    acceptor = Acceptor(conninfo, record=record, wake=waker.wake, settings=settings.keep)
+    acceptor = Acceptor(conninfo, wake=waker.wake, settings=settings.keep)
     endpoint = HookEndpoint(
         registry, Rates(redis, settings.rate), acceptor, clock=clock, settings=settings
     )

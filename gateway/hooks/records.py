@@ -1,33 +1,58 @@
-"""What the public listener tells the audit log, and the port through which it does.
+"""The audit records of the public listener: which facts, in whose words. Pure.
 
-A note goes into the log's inbox in the transaction of the change that it describes: neither
-exists without the other.
+They go into the log's inbox in the transaction of what they describe (audit/inbox.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from audit.inbox import Entry
+from audit.record import Kind
+from gateway.hooks.registry import Hook
 from tenancy.database import Connection
 from tenancy.scope import Actor
-from tenancy.values import TenantID
+from tenancy.values import SignalID, TenantID
 
-NoteKind = Literal["signal.accepted", "signal.refused"]
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened. `at_ns`: Unix nanoseconds; `payload` holds no secret and no float."""
-
-    tenant_id: TenantID
-    kind: NoteKind
-    at_ns: int
-    actor: Actor
-    trace_id: str
-    payload: dict[str, Any]
-
-
+Note = tuple[TenantID, Entry]
 Record = Callable[[Connection, Sequence[Note]], Awaitable[None]]
-"""Put the notes into the inbox inside the caller's transaction. Raises: the caller rolls back."""
+"""audit.inbox.append: the notes go in with the caller's transaction, or it raises."""
+
+
+def accepted(
+    hook: Hook,
+    *,
+    signal_id: SignalID,
+    message_id: str,
+    sent_at: int,
+    body: bytes,
+    body_sha256: bytes,
+    client: str,
+    trace_id: str,
+    at_ns: int,
+) -> Note:
+    """The whole instruction, who sent it and from where. `sent_at`: the sender's Unix seconds."""
+    payload = {
+        "signal_id": str(signal_id),
+        "strategy_id": str(hook.strategy_id),
+        "message_id": message_id,
+        "sent_at": sent_at,
+        "body": body.decode(),
+        "body_sha256": body_sha256.hex(),
+        "client": client,
+    }
+    return _note(hook, Kind.SIGNAL_ACCEPTED, at_ns, trace_id, payload)
+
+
+def refused(
+    hook: Hook, *, facts: dict[str, Any], suppressed: int, trace_id: str, at_ns: int
+) -> Note:
+    """Why not, and how many refusals of this hook before it have no record of their own."""
+    payload = {"strategy_id": str(hook.strategy_id), **facts, "suppressed": suppressed}
+    return _note(hook, Kind.SIGNAL_REFUSED, at_ns, trace_id, payload)
+
+
+def _note(hook: Hook, kind: Kind, at_ns: int, trace_id: str, payload: dict[str, Any]) -> Note:
+    actor = Actor("algo", f"hook:{hook.hook_id}")
+    return hook.tenant_id, Entry(kind=kind, ts_ns=at_ns, payload=payload, actor=actor, cor=trace_id)

@@ -12,10 +12,9 @@ from typing import Any
 import structlog
 
 from gateway import metrics
-from gateway.hooks.records import Note
+from gateway.hooks.records import Note, refused
 from gateway.hooks.registry import Hook
 from tenancy.clock import Clock
-from tenancy.scope import Actor
 
 log = structlog.get_logger()
 
@@ -37,14 +36,12 @@ class Refusals:
         if last is not None and now - last < self._gap_s:
             self._count(hook)
             return
-        suppressed = self._suppressed.get(hook.hook_id, 0)
-        note = Note(
-            tenant_id=hook.tenant_id,
-            kind="signal.refused",
-            at_ns=self._clock.now_ns(),
-            actor=Actor("algo", f"hook:{hook.hook_id}"),
+        note = refused(
+            hook,
+            facts=facts,
+            suppressed=self._suppressed.get(hook.hook_id, 0),
             trace_id=trace_id,
-            payload={**facts, "suppressed": suppressed},
+            at_ns=self._clock.now_ns(),
         )
         if not self._note(note):
             self._count(hook)

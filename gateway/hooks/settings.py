@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fanout.waker import WakeSettings
+
 
 class RateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per hook. `redis_timeout_s`: a slower Redis counts as away, and this process counts alone."""
@@ -23,15 +25,6 @@ class KeepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer_timeout_s: float = 5.0
     backoff_first_s: float = 0.05
     backoff_most_s: float = 2.0
-
-
-class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Wake-ups. Beyond `queue_max` they are dropped: the sweep finds the signals."""
-
-    queue_max: int = 4096
-    batch_max: int = 256
-    timeout_s: float = 0.25
-    pause_s: float = 1.0
 
 
 class HookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

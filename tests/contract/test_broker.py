@@ -22,10 +22,11 @@ from fanout.ports import (
     Found,
     Rejected,
     Report,
+    Unsent,
 )
 from tests.contract import venues
 from tests.contract.venues import Venue
-from tests.fakes.orders import an_order
+from tests.fakes.orders import an_order, submitted
 
 VENUES = {"gateio": venues.gateio, "paper": venues.paper}
 
@@ -48,7 +49,7 @@ async def resting(venue: Venue, **changed: Any) -> Order:
 
 
 async def placed(venue: Venue, order: Order, account: BrokerAccount | None = None) -> Report:
-    outcome = await venue.broker.submit(account or venue.account, order)
+    outcome = await submitted(venue.broker, account or venue.account, order)
     assert isinstance(outcome, Acked), outcome
     assert outcome.report.cl_ord_id == order.cl_ord_id
     assert outcome.report.broker_order_id
@@ -63,7 +64,7 @@ async def found(venue: Venue, order: Order) -> Report:
 
 
 async def refused(venue: Venue, order: Order, account: BrokerAccount | None = None) -> Rejected:
-    outcome = await venue.broker.submit(account or venue.account, order)
+    outcome = await submitted(venue.broker, account or venue.account, order)
     assert isinstance(outcome, Rejected), outcome
     assert outcome.code
     assert outcome.text
@@ -110,7 +111,7 @@ async def test_b04_an_order_that_must_fill_at_once_and_cannot_leaves_nothing(
     venue: Venue, tif: str
 ) -> None:
     order = await resting(venue, time_in_force=tif)
-    outcome = await venue.broker.submit(venue.account, order)
+    outcome = await submitted(venue.broker, venue.account, order)
     if isinstance(outcome, Acked):
         assert (outcome.report.ord_status, outcome.report.cum_qty) == (OrdState.CANCELED, 0)
     else:
@@ -122,7 +123,7 @@ async def test_b05_a_second_sending_of_an_id_is_refused_or_is_a_second_order(ven
     """Where ids are not unique the broker protects nobody: only our own rule does, once each."""
     order = market(venue)
     await placed(venue, order)
-    again = await venue.broker.submit(venue.account, order)
+    again = await submitted(venue.broker, venue.account, order)
     if venue.broker.caps.unique_client_ids:
         assert isinstance(again, Rejected)
         assert again.kind == "duplicate_id"
@@ -319,9 +320,18 @@ async def test_b24_caps_and_the_longest_request_are_stated(venue: Venue) -> None
     assert 0 < venue.broker.request_timeout_s < 60
 
 
-async def test_b25_an_order_type_that_caps_do_not_name_never_leaves(venue: Venue) -> None:
+async def test_b25_an_order_type_that_caps_do_not_name_is_refused_for_good(venue: Venue) -> None:
+    """Unsent would be tried again until its deadline, a close for ever."""
     unsupported = {"stop", "stop_limit", "trailing_stop"} - venue.broker.caps.ord_types
     for ord_type in sorted(unsupported):
-        outcome = await venue.broker.submit(venue.account, market(venue, ord_type=ord_type))
-        assert type(outcome).__name__ == "Unsent"
+        refusal = await refused(venue, market(venue, ord_type=ord_type))
+        assert refusal.code == "unsupported_order"
+    assert await held(venue) == 0
+
+
+async def test_b26_an_order_is_not_sent_after_its_lease(venue: Venue) -> None:
+    """A process that slept must not place what another one may place again."""
+    order = market(venue)
+    outcome = await venue.broker.submit(venue.account, order, not_after=_now())
+    assert isinstance(outcome, Unsent)
     assert await held(venue) == 0

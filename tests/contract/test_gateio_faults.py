@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +29,7 @@ from fanout.ports import (
 from loadtest.exchanges.gateio.control_client import AuditedOrder
 from loadtest.exchanges.gateio.faults import Rule
 from tests.contract.venues import EXPTIME_S, REQUEST_TIMEOUT_S, GateioVenue, gateio
-from tests.fakes.orders import an_order
+from tests.fakes.orders import an_order, submitted
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_after_each_fault_the_outcome_is_honest_and_find_tells_the_truth(
 ) -> None:
     await venue.control.set_faults(Rule(kind=kind, seconds=seconds, times=1))
     order = an_intent(venue)
-    outcome = await venue.broker.submit(venue.account, order)
+    outcome = await submitted(venue.broker, venue.account, order)
     sent_by = datetime.now(UTC)
     assert isinstance(outcome, expected), outcome
 
@@ -102,7 +102,7 @@ async def test_a_request_that_is_still_on_its_way_is_never_proven_absent_too_ear
     late = EXPTIME_S * 0.9
     await venue.control.set_faults(Rule(kind="delay_before", seconds=late, times=1))
     order = an_intent(venue)
-    sending = asyncio.create_task(venue.broker.submit(venue.account, order))
+    sending = asyncio.create_task(submitted(venue.broker, venue.account, order))
     await asyncio.sleep(0.02)
     sending.cancel()  # as a crash would: nobody reads the answer
     await asyncio.gather(sending, return_exceptions=True)
@@ -113,16 +113,28 @@ async def test_a_request_that_is_still_on_its_way_is_never_proven_absent_too_ear
     assert lookup.report.broker_order_id == str(rows[0].order_id)
 
 
+async def test_a_lease_that_ends_while_the_request_travels_ends_the_order(
+    venue: GateioVenue,
+) -> None:
+    """X-Gate-Exptime is the earlier of Gate's deadline and our lease."""
+    await venue.control.set_faults(Rule(kind="delay_before", seconds=EXPTIME_S / 2, times=1))
+    order = an_intent(venue)
+    lease_ends = datetime.now(UTC) + timedelta(seconds=EXPTIME_S / 4)
+    outcome = await venue.broker.submit(venue.account, order, not_after=lease_ends)
+    assert isinstance(outcome, Unsent)
+    assert not await executed(venue, order)
+
+
 async def test_the_next_attempt_after_a_proof_makes_exactly_one_order(venue: GateioVenue) -> None:
     await venue.control.set_faults(Rule(kind="drop_before", times=1))
     first = an_intent(venue)
-    assert isinstance(await venue.broker.submit(venue.account, first), InDoubt)
+    assert isinstance(await submitted(venue.broker, venue.account, first), InDoubt)
     lookup = await venue.broker.find(venue.account, first, sent_by=datetime.now(UTC))
     assert isinstance(lookup, AbsentProven)
     second = an_intent(
         venue, order_id=first.order_id, cl_ord_id=cl_ord_id(first.order_id, 2), attempt=2
     )
-    assert isinstance(await venue.broker.submit(venue.account, second), Acked)
+    assert isinstance(await submitted(venue.broker, venue.account, second), Acked)
     audit = await venue.control.audit()
     assert [row.text for row in audit.orders] == [f"t-{second.cl_ord_id}"]
     assert not audit.duplicates
@@ -152,7 +164,7 @@ async def test_a_cancel_without_a_clear_answer_is_resolved_by_find(
     venue: GateioVenue, kind: Any, expected: type
 ) -> None:
     order = an_intent(venue, ord_type="limit", price=await venue.price_at("0.8"))
-    assert isinstance(await venue.broker.submit(venue.account, order), Acked)
+    assert isinstance(await submitted(venue.broker, venue.account, order), Acked)
     path = "/api/v4/futures/usdt/orders/*"
     await venue.control.set_faults(
         Rule(kind=kind, method="DELETE", path=path, seconds=SILENT_S, times=1)
@@ -169,7 +181,7 @@ async def test_a_wrong_key_stops_the_account(venue: GateioVenue) -> None:
     stranger = an_order(venue.poor)
     signer = forged._client._signer  # type: ignore[attr-defined]
     signer.secrets[venue.poor.account_id] = b"wrong"
-    outcome = await venue.broker.submit(venue.poor, stranger)
+    outcome = await submitted(venue.broker, venue.poor, stranger)
     assert isinstance(outcome, AuthFailed)
     assert outcome.kind == "sign"
 
@@ -190,7 +202,7 @@ async def test_a_storm_of_faults_loses_and_doubles_nothing(venue: GateioVenue) -
 
     async def one() -> tuple[Order, bool]:
         order = an_intent(venue, order_qty=Decimal(1))
-        outcome = await venue.broker.submit(venue.account, order)
+        outcome = await submitted(venue.broker, venue.account, order)
         if isinstance(outcome, Acked):
             return order, True
         if isinstance(outcome, RateLimited | Unsent):

@@ -1,26 +1,19 @@
 """A tenant with a strategy and a hook in a real database, and the parts of an ingress around it.
 
-Only the signer and the audit inbox are stand-ins: the opener "opens" by reversing bytes, the
-recorder writes plain rows to audit_inbox, so that the transaction is the real one.
+Only the signer is a stand-in: the opener "opens" by reversing bytes.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import psycopg
 from standardwebhooks import Webhook
 
-from gateway.hooks.records import Note
-from tenancy.database import Connection
 from tenancy.errors import Unavailable
 from tenancy.ids import new_hook_id, new_id
 from tenancy.values import TenantID, partition
@@ -104,20 +97,3 @@ def signed(
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
     }
-
-
-async def record_plainly(conn: Connection, notes: Sequence[Note]) -> None:
-    """The audit inbox without encryption."""
-    async with conn.cursor() as cursor:
-        await cursor.executemany(
-            "INSERT INTO audit_inbox (tenant_id, kind, ts, act, cor, cls, pc, payload)"
-            " VALUES (%s, %s, %s, %s, %s, 'trade', %s, %s)",
-            [_row(note) for note in notes],
-        )
-
-
-def _row(note: Note) -> tuple[Any, ...]:
-    payload = json.dumps(note.payload).encode()
-    act = json.dumps(msgspec.to_builtins(note.actor))
-    pc = hashlib.sha256(payload).digest()
-    return (note.tenant_id, note.kind, note.at_ns, act, note.trace_id, pc, payload)

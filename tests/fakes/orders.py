@@ -1,4 +1,4 @@
-"""An order and an account for tests of execution; say only what the test is about."""
+"""Orders of a given account for tests of brokers, and the way dispatch sends them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,31 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from fanout.order import Order, OrdState, cl_ord_id, order_id
-from fanout.ports import BrokerAccount
-from tenancy.ids import new_id
-from tenancy.values import AccountID, SignalID, StrategyID, TenantID
+from fanout.order import Order
+from fanout.ports import Broker, BrokerAccount, Outcome
+from tests.builders import broker_account, order
+
+LEASE_S = 30.0
 
 
 def an_account(**changed: Any) -> BrokerAccount:
-    facts: dict[str, Any] = {
-        "account_id": AccountID(new_id()),
-        "tenant_id": TenantID(new_id()),
-        "currency": "USDT",
-        "stated_equity": Decimal(10_000),
-        "leverage": Decimal(10),
-        "settings": {},
-        "api_key": "key",
-        "credential": b"sealed",
-    }
-    return BrokerAccount(**(facts | changed))
+    """With leverage and a credential."""
+    facts: dict[str, Any] = {"leverage": Decimal(10), "api_key": "key", "credential": b"sealed"}
+    return broker_account(**(facts | changed))
 
 
 def an_order(account: BrokerAccount, **changed: Any) -> Order:
-    """A market order to buy one BTC_USDT contract, of a signal of its own."""
-    signal, now = SignalID(new_id()), datetime.now(UTC)
-    name = order_id(signal, account.account_id, 0)
+    """A market order to buy one BTC_USDT contract now, of a signal of its own."""
     facts: dict[str, Any] = {
-        "cl_ord_id": cl_ord_id(name, 1),
-        "order_id": name,
-        "tenant_id": account.tenant_id,
-        "signal_id": signal,
-        "strategy_id": StrategyID(new_id()),
         "account_id": account.account_id,
-        "part": 0,
-        "leg": 0,
-        "attempt": 1,
-        "place": 0,
-        "broker": "gateio",
-        "symbol": "BTC_USDT",
-        "side": "buy",
+        "tenant_id": account.tenant_id,
         "order_qty": Decimal(1),
-        "ord_type": "market",
-        "price": None,
-        "time_in_force": "gtc",
-        "reduce_only": False,
-        "deadline": now + timedelta(seconds=30),
-        "state": OrdState.INTENT,
-        "epoch": 1,
-        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "intent_at": now,
+        "intent_at": datetime.now(UTC),
     }
-    return Order(**(facts | changed))
+    return order(**(facts | changed))
+
+
+async def submitted(broker: Broker, account: BrokerAccount, order: Order) -> Outcome:
+    """Submit under a lease that lasts."""
+    lease_ends = datetime.now(UTC) + timedelta(seconds=LEASE_S)
+    return await broker.submit(account, order, not_after=lease_ends)

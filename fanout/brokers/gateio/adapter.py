@@ -31,9 +31,10 @@ from decimal import Decimal
 
 import structlog
 
-from fanout.brokers.gateio import answers, labels, wire
-from fanout.brokers.gateio.answers import Missing, Unreadable
+from fanout.brokers.gateio import answers, labels, state, wire
+from fanout.brokers.gateio.answers import Missing
 from fanout.brokers.gateio.client import PUBLIC, GateioClient, NoAnswer, NotSent
+from fanout.brokers.gateio.reading import Answer, Unreadable, label_of, rate_hint
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.budget import Budgets
 from fanout.order import Order, OrdState
@@ -134,35 +135,42 @@ class GateioBroker:
 
     # -------------------------------------------------------------- orders
 
-    async def submit(self, account: BrokerAccount, order: Order) -> Outcome:
-        """One POST, never a second. X-Gate-Exptime runs from after the signature."""
+    async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
+        """One POST, never a second. X-Gate-Exptime runs from after the signature.
+
+        It is cut to `not_after`: a process that slept through its lease is refused by Gate.
+        """
         if account.api_key is None or account.credential is None:
             return AuthFailed(kind="key", text=f"account {account.account_id} has no credential")
         try:
             request = wire.place(self._settings.settle, order)
             headers = await self._client.sign(account, request)
         except wire.Unsupported as why:
-            return Unsent(cause=f"unsupported_order: {why}")
+            # Not Gate's word but its rules': final, where Unsent would be tried again and again.
+            return Rejected(code=why.code, kind="other", text=f"not sent: {why}")
         except NotSent as why:
             return Unsent(cause=str(why))
-        not_after = self._clock.now() + self._exptime
-        headers["X-Gate-Exptime"] = str(int(not_after.timestamp() * 1000))
+        now = self._clock.now()
+        if now >= not_after:
+            return Unsent(cause="the lease ended before the order was signed")
+        deadline = min(now + self._exptime, not_after)
+        headers["X-Gate-Exptime"] = str(int(deadline.timestamp() * 1000))
         try:
             answer = await self._client.send(request, headers)
         except NotSent as why:
             return Unsent(cause=str(why))
         except Exception as why:
             # NoAnswer, or something nobody foresaw: bytes may have left either way.
-            return InDoubt(cause=f"{why}", not_after=not_after)
-        return self._judged(account, order, answer, not_after)
+            return InDoubt(cause=f"{why}", not_after=deadline)
+        return self._judged(account, order, answer, deadline)
 
     def _judged(
-        self, account: BrokerAccount, order: Order, answer: answers.Answer, not_after: datetime
+        self, account: BrokerAccount, order: Order, answer: Answer, deadline: datetime
     ) -> Outcome:
         now = self._clock.now()
         self._pass_hint(account, answer, now)
         outcome = answers.outcome(
-            answer, order, not_after=not_after, now=now, clock_error_s=self._clock_error_s
+            answer, order, not_after=deadline, now=now, clock_error_s=self._clock_error_s
         )
         if isinstance(outcome, RateLimited) and self._budgets is not None:
             self._budgets.hint(account.account_id, remaining=0, reset_in_s=outcome.retry_after_s)
@@ -172,10 +180,10 @@ class GateioBroker:
             )
         return outcome
 
-    def _pass_hint(self, account: BrokerAccount, answer: answers.Answer, now: datetime) -> None:
+    def _pass_hint(self, account: BrokerAccount, answer: Answer, now: datetime) -> None:
         if self._budgets is None:
             return
-        hint = answers.rate_hint(answer, now)
+        hint = rate_hint(answer, now)
         if hint is not None:
             self._budgets.hint(account.account_id, remaining=hint[0], reset_in_s=hint[1])
 
@@ -296,7 +304,7 @@ class GateioBroker:
             account, wire.list_positions(self._settings.settle), if_unfunded=b"[]"
         )
         try:
-            return answers.positions(body)
+            return state.positions(body)
         except Unreadable as why:
             raise Unavailable(f"Gate.io positions: {why}") from why
 
@@ -307,7 +315,7 @@ class GateioBroker:
             currency = self._settings.settle.upper()
             return Equity(equity=Decimal(0), available=Decimal(0), currency=currency, as_of=now)
         try:
-            return answers.equity(body, now)
+            return state.equity(body, now)
         except Unreadable as why:
             raise Unavailable(f"Gate.io account: {why}") from why
 
@@ -320,7 +328,7 @@ class GateioBroker:
             raise Unavailable(f"Gate.io did not answer: {why}") from why
         if answer.status == 200:
             return answer.body
-        label, text = answers.label_of(answer)
+        label, text = label_of(answer)
         if label == labels.NEVER_FUNDED and if_unfunded is not None:
             return if_unfunded
         raise Unavailable(f"Gate.io refused {request.path}: status {answer.status} {label} {text}")
@@ -345,7 +353,7 @@ class GateioBroker:
             answer = await self._client.send(wire.contracts(self._settings.settle), PUBLIC)
             if answer.status != 200:
                 raise Unavailable(f"Gate.io contracts: status {answer.status}")
-            self._table = answers.instruments(answer.body, self._settings.settle, asked_at)
+            self._table = state.instruments(answer.body, self._settings.settle, asked_at)
         except (NoAnswer, Unreadable) as why:
             raise Unavailable(f"Gate.io contracts: {why}") from why
         self._table_at_s = asked_at_s

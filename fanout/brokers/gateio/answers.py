@@ -1,5 +1,4 @@
-"""Gate.io futures on the wire, inward: what an answer means. No I/O, no clock, never an exception
-that is not Unreadable.
+"""What Gate.io says of an order: may it exist? No I/O, no clock; raises only Unreadable.
 
 Every answer to a new order is sorted by *may the order exist?* (spec brokers.md):
 
@@ -18,36 +17,37 @@ never answered. Source: https://www.gate.com/docs/developers/apiv4, error handli
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar
 
 import msgspec
 
 from fanout.brokers.gateio import labels
+from fanout.brokers.gateio.reading import (
+    Answer,
+    Unreadable,
+    decode,
+    finite,
+    label_of,
+    moment,
+    retry_after_s,
+)
 from fanout.brokers.gateio.wire import client_text
 from fanout.order import Order, OrdState
 from fanout.ports import (
     Acked,
     AuthFailed,
-    BrokerPosition,
     CancelDone,
     CancelOutcome,
     CancelTooLate,
     CancelUnknown,
-    Equity,
     InDoubt,
-    Instrument,
     Outcome,
     RateLimited,
     Rejected,
     Report,
     Unsent,
 )
-from tenancy.errors import Invalid
-from tenancy.values import exact
 
 # finish_as of an order that ended before it was filled. "filled" is its own case.
 CANCELED_AS = frozenset(
@@ -62,20 +62,6 @@ CANCELED_AS = frozenset(
         "stp",
     }
 )
-
-
-class Unreadable(Invalid):
-    """An answer that cannot be taken at its word: unknown enum value, wrong order, missing field."""
-
-    code = "unreadable_answer"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One HTTP answer. `headers` is looked up case-insensitively where it came off the wire."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = {}
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -104,51 +90,7 @@ class _Trade(msgspec.Struct):
     text: str = ""
 
 
-class _Position(msgspec.Struct):
-    contract: str
-    size: Decimal
-    mode: str = "single"
-    entry_price: Decimal | None = None
-    unrealised_pnl: Decimal | None = None
-
-
-class _Account(msgspec.Struct):
-    total: Decimal
-    unrealised_pnl: Decimal
-    available: Decimal
-    currency: str
-
-
-class _Contract(msgspec.Struct):
-    name: str
-    quanto_multiplier: Decimal
-    order_price_round: Decimal
-    order_size_min: Decimal
-    order_size_max: Decimal
-    last_price: Decimal | None = None
-    mark_price: Decimal | None = None
-    in_delisting: bool = False
-    status: str = "trading"
-
-
-class _Error(msgspec.Struct):
-    label: str
-    message: str | None = None
-    detail: str | None = None
-
-
-T = TypeVar("T")
 _order_decoder = msgspec.json.Decoder(_OrderAnswer)
-_error_decoder = msgspec.json.Decoder(_Error)
-
-
-def label_of(answer: Answer) -> tuple[str, str]:
-    """Gate's label and its own words; ("", "") where the body holds none."""
-    try:
-        error = _error_decoder.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return "", ""
-    return error.label, error.message or error.detail or error.label
 
 
 def outcome(
@@ -218,18 +160,18 @@ def report(body: bytes, order: Order) -> Report:
         raise Unreadable(f"not an order: {why}") from None
     if answer.text != client_text(order.cl_ord_id) or answer.contract != order.symbol:
         raise Unreadable(f"the answer is about {answer.text!r} in {answer.contract!r}")
-    size = _finite(answer.size, "size")
+    size = finite(answer.size, "size")
     if (size > 0) != (order.side == "buy") or abs(size) > order.order_qty:
         raise Unreadable(f"{order.side} {order.order_qty} came back as size {size}")
     return _report(answer, order.cl_ord_id, body)
 
 
 def _report(answer: _OrderAnswer, cl_ord_id: str, raw: bytes) -> Report:
-    size, left = abs(_finite(answer.size, "size")), abs(_finite(answer.left, "left"))
+    size, left = abs(finite(answer.size, "size")), abs(finite(answer.left, "left"))
     if left > size:
         raise Unreadable(f"left {left} of size {size}")
     cum_qty = size - left
-    price = _finite(answer.fill_price or Decimal(0), "fill_price")
+    price = finite(answer.fill_price or Decimal(0), "fill_price")
     return Report(
         cl_ord_id=cl_ord_id,
         broker_order_id=str(answer.id),
@@ -237,7 +179,7 @@ def _report(answer: _OrderAnswer, cl_ord_id: str, raw: bytes) -> Report:
         cum_qty=cum_qty,
         avg_px=price if cum_qty and price else None,
         text=answer.finish_as or "",
-        transact_time=_time(answer.finish_time or answer.update_time or answer.create_time),
+        transact_time=moment(answer.finish_time or answer.update_time or answer.create_time),
         raw=raw,
     )
 
@@ -257,8 +199,8 @@ def open_reports(body: bytes) -> list[Report]:
     # Each order's own bytes are its report's raw, so the list is cut before it is read.
     return [
         _report(answer, answer.text.removeprefix("t-"), bytes(raw))
-        for raw in _decode(body, list[msgspec.Raw])
-        for answer in (_decode(bytes(raw), _OrderAnswer),)
+        for raw in decode(body, list[msgspec.Raw])
+        for answer in (decode(bytes(raw), _OrderAnswer),)
     ]
 
 
@@ -272,136 +214,8 @@ def own_trade(answer: Answer, order: Order) -> tuple[str | None, int, float | No
         if _never_funded(answer, label):
             return None, 0, None
         raise Unreadable(f"my_trades: status {answer.status} {label}".rstrip())
-    trades = _decode(answer.body, list[_Trade])
+    trades = decode(answer.body, list[_Trade])
     text = client_text(order.cl_ord_id)
     ours = [str(t.order_id) for t in trades if t.text == text]
     oldest = min((t.create_time for t in trades), default=None)
     return (ours[0] if ours else None), len(trades), oldest
-
-
-def positions(body: bytes) -> list[BrokerPosition]:
-    """One-way positions. Raises Unreadable for an account in hedge mode: not supported yet."""
-    found = []
-    for position in _decode(body, list[_Position]):
-        if not position.size:
-            continue
-        if position.mode != "single":
-            raise Unreadable(f"{position.contract} is in {position.mode} mode: use one-way mode")
-        found.append(
-            BrokerPosition(
-                symbol=position.contract,
-                qty=_finite(position.size, "size"),
-                avg_px=_optional(position.entry_price, "entry_price"),
-                unrealised_pnl=_optional(position.unrealised_pnl, "unrealised_pnl"),
-            )
-        )
-    return found
-
-
-def equity(body: bytes, now: datetime) -> Equity:
-    """Classic accounts: `total` is the wallet, so unrealised profit is added. Raises Unreadable."""
-    seen = _decode(body, _Account)
-    return Equity(
-        equity=_finite(seen.total, "total") + _finite(seen.unrealised_pnl, "unrealised_pnl"),
-        available=_finite(seen.available, "available"),
-        currency=seen.currency.upper(),
-        as_of=now,
-    )
-
-
-def instruments(body: bytes, settle: str, now: datetime) -> dict[str, Instrument]:
-    """The contracts that can be traded now. Inverse contracts (multiplier 0) are left out.
-
-    Raises Unreadable: a table that is half read is no table.
-    """
-    return {
-        c.name: Instrument(
-            symbol=c.name,
-            multiplier=_finite(c.quanto_multiplier, "quanto_multiplier"),
-            lot_step=Decimal(1),
-            min_qty=Decimal(max(1, math.ceil(_finite(c.order_size_min, "order_size_min")))),
-            max_qty=Decimal(math.floor(_finite(c.order_size_max, "order_size_max"))),
-            tick=_finite(c.order_price_round, "order_price_round"),
-            currency=settle.upper(),
-            last_price=_optional(c.last_price, "last_price"),
-            mark_price=_optional(c.mark_price, "mark_price"),
-            as_of=now,
-        )
-        for c in _decode(body, list[_Contract])
-        if c.status == "trading"
-        and not c.in_delisting
-        and _finite(c.quanto_multiplier, "quanto_multiplier") > 0
-    }
-
-
-class _Time(msgspec.Struct):
-    server_time: int
-
-
-def server_time_ms(answer: Answer) -> int | None:
-    """Gate's clock, Unix ms; None where the answer holds none."""
-    if answer.status != 200:
-        return None
-    try:
-        return _decode(answer.body, _Time).server_time
-    except Unreadable:
-        return None
-
-
-# ------------------------------------------------------------------ rate headers
-
-
-def rate_hint(answer: Answer, now: datetime) -> tuple[int, float] | None:
-    """(remaining, seconds until the count starts anew) by X-Gate-RateLimit-*, or None."""
-    remaining = answer.headers.get("X-Gate-RateLimit-Requests-Remain")
-    reset = answer.headers.get("X-Gate-RateLimit-Reset-Timestamp")
-    if remaining is None or reset is None:
-        return None
-    try:
-        return int(remaining), max(0.0, float(reset) - now.timestamp())
-    except ValueError:
-        return None
-
-
-def retry_after_s(answer: Answer, now: datetime) -> float:
-    """How long a 429 asks us to wait: Retry-After, else the reset header, else one second."""
-    try:
-        return max(0.0, float(answer.headers["Retry-After"]))
-    except (KeyError, ValueError):
-        pass
-    hint = rate_hint(answer, now)
-    # The reset is in whole seconds of Gate's clock: a wait of 0 would come back at once.
-    return 1.0 if hint is None else max(0.05, hint[1])
-
-
-# ------------------------------------------------------------------ values
-
-
-def _decode(body: bytes, shape: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as why:
-        raise Unreadable(f"unexpected answer: {why}") from None
-
-
-def _finite(value: Decimal, name: str) -> Decimal:
-    """msgspec takes "NaN" for a Decimal: money goes through the one door."""
-    try:
-        return exact(value, name)
-    except ValueError as why:
-        raise Unreadable(str(why)) from None
-
-
-def _optional(value: Decimal | None, name: str) -> Decimal | None:
-    """Gate writes an unknown price as 0 or leaves it out."""
-    if value is None:
-        return None
-    number = _finite(value, name)
-    return None if name.endswith("price") and number <= 0 else number
-
-
-def _time(seconds: float | None) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds or 0.0, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise Unreadable(f"time {seconds!r}") from None

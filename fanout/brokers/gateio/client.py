@@ -23,8 +23,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from fanout.brokers.gateio import answers, wire
-from fanout.brokers.gateio.answers import Answer
+from fanout.brokers.gateio import state, wire
+from fanout.brokers.gateio.reading import Answer
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.ports import BrokerAccount, RequestSigner
 from tenancy.clock import Clock
@@ -69,8 +69,8 @@ class GateioClient:
         self._url = lru_cache(maxsize=256)(lambda target: URL(base + target, encoded=True))
 
     def __repr__(self) -> str:
-        state = "closed" if self._session is None else "open"
-        return f"GateioClient({self._settings.base_url}, {state})"
+        word = "closed" if self._session is None else "open"
+        return f"GateioClient({self._settings.base_url}, {word})"
 
     async def open(self) -> None:
         """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer or ClockError."""
@@ -109,7 +109,7 @@ class GateioClient:
         before_ms = self._clock.now_ns() / 1e6
         answer = await self.send(wire.server_time(), PUBLIC)
         after_ms = self._clock.now_ns() / 1e6
-        theirs_ms = answers.server_time_ms(answer)
+        theirs_ms = state.server_time_ms(answer)
         if theirs_ms is None:
             return  # this host has no such endpoint, or counts the question as one too many
         # Gate read its clock between the two; only what lies outside is certainly an error.

@@ -3,8 +3,9 @@
 The book lives in this process. What a restart, or a move of the account's lane to another
 worker, means:
 
-- Positions are remembered: on the first touch of an account they are read back through
-  `remembered` (our own database, which is the only world that paper has).
+- Positions are remembered: on the first touch of an account, and again with the first order of a
+  newer lease epoch, they are read back through `remembered` (our own database, which is the only
+  world that paper has).
 - An order whose intent is durable but whose report was not recorded vanishes with the book, and
   that is right: no position came of it. find() answers AbsentProven, and the lane may send the
   next attempt. No other process can hold it: the account's lane is leased by one at a time.
@@ -91,6 +92,7 @@ class PaperBroker:
         now = clock.now()
         self._own = {one.symbol: one.instrument(now) for one in settings.instruments}
         self._books: dict[AccountID, PaperBook] = {}
+        self._epochs: dict[AccountID, int] = {}
         self._first_touch: dict[AccountID, asyncio.Lock] = {}
 
     def __repr__(self) -> str:
@@ -116,19 +118,15 @@ class PaperBroker:
         at = positive(price, "price")
         self._own[symbol] = msgspec.structs.replace(self._own[symbol], last_price=at, mark_price=at)
 
-    def forget(self, account_id: AccountID) -> None:
-        """Drop the account's book, so that the next touch reads what is remembered.
-
-        To be called whenever the account's lane is taken over: another process may have traded it.
-        """
-        self._books.pop(account_id, None)
-
-    async def submit(self, account: BrokerAccount, order: Order) -> Outcome:
+    async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         try:
             async with asyncio.timeout(self.request_timeout_s):
+                self._forget_before(account, order.epoch)
                 book, table = await self._today(account)
         except (PortcullisError, TimeoutError) as why:
             return Unsent(cause=f"paper: {why or 'no prices in time'}")
+        if self._clock.now() >= not_after:
+            return Unsent(cause="paper: the lease ended before the order was placed")
         try:
             return book.place(
                 order,
@@ -199,6 +197,13 @@ class PaperBroker:
         book = await self._book(account)
         book.meet(table, self._clock.now())
         return book, table
+
+    def _forget_before(self, account: BrokerAccount, epoch: int) -> None:
+        """A newer epoch of the lease: another process may have traded, so the book is read anew."""
+        key = account.account_id
+        if epoch > self._epochs.get(key, epoch):
+            self._books.pop(key, None)
+        self._epochs[key] = max(epoch, self._epochs.get(key, epoch))
 
     async def _book(self, account: BrokerAccount) -> PaperBook:
         """The account's book, with what it held before this process. Raises what `remembered` raises."""

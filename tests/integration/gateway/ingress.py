@@ -12,12 +12,11 @@ from starlette.applications import Starlette
 
 from gateway.hooks.accept import Acceptor
 from gateway.hooks.listener import hooks_listener
-from gateway.hooks.records import Record
 from gateway.hooks.registry import Registry
 from gateway.hooks.settings import HookSettings, RateSettings
 from tenancy.clock import SystemClock
 from tenancy.database import Database
-from tests.fakes.hooks import BASE_URL, ReversingOpener, record_plainly
+from tests.fakes.hooks import BASE_URL, ReversingOpener
 
 GENEROUS = RateSettings(per_minute=1_000_000, per_hour=1_000_000, redis_timeout_s=1.0)
 
@@ -38,7 +37,6 @@ async def ingress(
     settings: HookSettings | None = None,
     *,
     opener: ReversingOpener | None = None,
-    record: Record = record_plainly,
 ) -> AsyncIterator[Ingress]:
     redis = Redis(unix_socket_path=redis_socket)
     database = Database(conninfo, name="ingress", size=2, acquire_timeout_s=1.0)
@@ -49,7 +47,6 @@ async def ingress(
         database=database,
         redis=redis,
         opener=opener,
-        record=record,
         clock=SystemClock(),
         settings=settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS),
         poll_s=0.05,

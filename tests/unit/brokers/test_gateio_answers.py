@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.brokers.gateio import answers, labels
-from fanout.brokers.gateio.answers import Answer, Missing, Unreadable
+from fanout.brokers.gateio import answers, labels, state
+from fanout.brokers.gateio.answers import Missing
+from fanout.brokers.gateio.reading import Answer, Unreadable
 from fanout.order import OrdState
 from fanout.ports import (
     Acked,
@@ -63,7 +64,7 @@ def outcome(status: int, content: bytes, *, now: datetime = NOW, **headers: str)
 
 
 @pytest.mark.parametrize(
-    ("changed", "state", "cum_qty"),
+    ("changed", "status", "cum_qty"),
     [
         ({}, OrdState.FILLED, 10),
         ({"size": "10", "left": "0"}, OrdState.FILLED, 10),
@@ -78,11 +79,11 @@ def outcome(status: int, content: bytes, *, now: datetime = NOW, **headers: str)
     ],
 )
 def test_what_gate_says_of_an_order_in_fix_words(
-    changed: dict, state: OrdState, cum_qty: int
+    changed: dict, status: OrdState, cum_qty: int
 ) -> None:
     seen = outcome(201, body(**changed))
     assert isinstance(seen, Acked)
-    assert (seen.report.ord_status, seen.report.cum_qty) == (state, cum_qty)
+    assert (seen.report.ord_status, seen.report.cum_qty) == (status, cum_qty)
     assert seen.report.avg_px == (Decimal("60000.5") if cum_qty else None)
     assert seen.report.raw == body(**changed)
 
@@ -211,15 +212,15 @@ def test_equity_adds_unrealised_profit_to_the_wallet() -> None:
     content = json.dumps(
         {"total": "1000.5", "unrealised_pnl": "-0.5", "available": "900", "currency": "usdt"}
     ).encode()
-    seen = answers.equity(content, NOW)
+    seen = state.equity(content, NOW)
     assert (seen.equity, seen.available, seen.currency) == (Decimal(1000), Decimal(900), "USDT")
 
 
 def test_positions_of_a_hedged_account_are_refused_not_netted() -> None:
     one = {"contract": "BTC_USDT", "size": "-3", "mode": "single", "entry_price": "5"}
-    assert answers.positions(json.dumps([one]).encode())[0].qty == -3
+    assert state.positions(json.dumps([one]).encode())[0].qty == -3
     with pytest.raises(Unreadable):
-        answers.positions(json.dumps([one | {"mode": "dual_short"}]).encode())
+        state.positions(json.dumps([one | {"mode": "dual_short"}]).encode())
 
 
 def test_instruments_leave_out_what_cannot_be_traded() -> None:
@@ -238,12 +239,12 @@ def test_instruments_leave_out_what_cannot_be_traded() -> None:
         one | {"name": "B", "status": "prelaunch"},
         one | {"name": "C", "quanto_multiplier": "0"},
     ]
-    table = answers.instruments(json.dumps(rows).encode(), "usdt", NOW)
+    table = state.instruments(json.dumps(rows).encode(), "usdt", NOW)
     assert list(table) == ["BTC_USDT"]
     btc = table["BTC_USDT"]
     assert (btc.multiplier, btc.last_price, btc.mark_price) == (Decimal("0.0001"), 60000, None)
     with pytest.raises(Unreadable):
-        answers.instruments(json.dumps([one | {"last_price": "NaN"}]).encode(), "usdt", NOW)
+        state.instruments(json.dumps([one | {"last_price": "NaN"}]).encode(), "usdt", NOW)
 
 
 def test_a_foreign_open_order_keeps_its_text_as_its_name() -> None:

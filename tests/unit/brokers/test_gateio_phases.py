@@ -27,11 +27,12 @@ from fanout.ports import (
     Found,
     InDoubt,
     RateLimited,
+    Rejected,
     Unsent,
 )
 from tenancy.clock import SystemClock
 from tenancy.errors import Unavailable
-from tests.fakes.orders import an_account, an_order
+from tests.fakes.orders import an_account, an_order, submitted
 from tests.fakes.scripted_http import CUT, HANG, Script, ScriptedServer, Seen, reply, scripted
 from tests.fakes.signer import InProcessSigner, SigningRefused
 
@@ -99,7 +100,7 @@ def orders(server: ScriptedServer) -> list[Seen]:
 async def test_an_order_is_sent_once_with_its_deadline_and_its_signature() -> None:
     before = time.time()
     async with at_gate(lambda seen: ACK) as (broker, server):
-        outcome = await broker.submit(ACCOUNT, ORDER)
+        outcome = await submitted(broker, ACCOUNT, ORDER)
     assert isinstance(outcome, Acked)
     assert outcome.report.ord_status is OrdState.FILLED
     (seen,) = orders(server)
@@ -119,7 +120,7 @@ async def test_an_order_is_sent_once_with_its_deadline_and_its_signature() -> No
 async def test_lost_answer_is_in_doubt_and_is_not_sent_again(action: bytes | str) -> None:
     """The broker took the order and fell silent: ask it later, never send again."""
     async with at_gate(lambda seen: action) as (broker, server):
-        outcome = await broker.submit(ACCOUNT, ORDER)
+        outcome = await submitted(broker, ACCOUNT, ORDER)
         await asyncio.sleep(0.05)
         assert isinstance(outcome, InDoubt)
         assert outcome.not_after is not None
@@ -130,8 +131,8 @@ async def test_a_kept_connection_cut_under_a_post_is_not_sent_again() -> None:
     """aiohttp would repeat a GET here; a POST it must not."""
     answers = iter([ACK, CUT, CUT])
     async with at_gate(lambda seen: next(answers)) as (broker, server):
-        assert isinstance(await broker.submit(ACCOUNT, ORDER), Acked)
-        assert isinstance(await broker.submit(ACCOUNT, ORDER), InDoubt)
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), Acked)
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), InDoubt)
         assert len(orders(server)) == 2
 
 
@@ -139,17 +140,17 @@ async def test_a_redirect_is_not_followed() -> None:
     """Key and signature would travel to another host."""
     moved = reply(307, b"", Location="http://127.0.0.1:1/elsewhere")
     async with at_gate(lambda seen: moved) as (broker, server):
-        assert isinstance(await broker.submit(ACCOUNT, ORDER), InDoubt)
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), InDoubt)
         assert len(server.seen) == 1
 
 
 async def test_a_refused_connection_is_unsent() -> None:
     async with at_gate(lambda seen: CUT) as (broker, server):
-        assert isinstance(await broker.submit(ACCOUNT, ORDER), InDoubt)
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), InDoubt)
     closed = GateioBroker(settings(server.url), server.signer, SystemClock())
     with pytest.raises(Unavailable):
         await closed.open()
-    assert isinstance(await closed.submit(ACCOUNT, ORDER), Unsent)
+    assert isinstance(await submitted(closed, ACCOUNT, ORDER), Unsent)
 
 
 async def test_no_name_no_tls_and_no_free_connection_are_unsent() -> None:
@@ -159,9 +160,9 @@ async def test_no_name_no_tls_and_no_free_connection_are_unsent() -> None:
             other = GateioBroker(settings(url, connections_warm=0), server.signer, SystemClock())
             other._client._warm = _nothing  # type: ignore[method-assign]
             await other._client.open()
-            assert isinstance(await other.submit(ACCOUNT, ORDER), Unsent)
+            assert isinstance(await submitted(other, ACCOUNT, ORDER), Unsent)
             await other.close()
-        first, second = await asyncio.gather(*(broker.submit(ACCOUNT, ORDER) for _ in range(2)))
+        first, second = await asyncio.gather(*(submitted(broker, ACCOUNT, ORDER) for _ in range(2)))
         assert {type(first), type(second)} == {InDoubt, Unsent}
         assert len(orders(server)) == 1
 
@@ -184,7 +185,7 @@ async def test_a_connection_that_is_never_accepted_is_unsent() -> None:
             )
             broker._client._warm = _nothing  # type: ignore[method-assign]
             await broker._client.open()
-            outcome = await broker.submit(ACCOUNT, ORDER)
+            outcome = await submitted(broker, ACCOUNT, ORDER)
             await broker.close()
     assert isinstance(outcome, Unsent)
     assert "Timeout" in outcome.cause
@@ -196,7 +197,7 @@ async def test_a_connection_that_is_never_accepted_is_unsent() -> None:
 async def test_without_a_signature_nothing_leaves(failure: Exception) -> None:
     async with at_gate(lambda seen: ACK) as (broker, server):
         server.signer.failure = failure
-        outcome = await broker.submit(ACCOUNT, ORDER)
+        outcome = await submitted(broker, ACCOUNT, ORDER)
         assert isinstance(outcome, Unsent)
         assert not server.seen
 
@@ -210,7 +211,7 @@ async def test_a_signer_that_hangs_makes_the_order_unsent_in_time() -> None:
 
         server.signer.sign_request = hang
         started = time.monotonic()
-        assert isinstance(await broker.submit(ACCOUNT, ORDER), Unsent)
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), Unsent)
         assert time.monotonic() - started < broker.request_timeout_s
         assert not server.seen
 
@@ -218,21 +219,21 @@ async def test_a_signer_that_hangs_makes_the_order_unsent_in_time() -> None:
 async def test_an_account_without_credential_is_stopped_not_retried() -> None:
     async with at_gate(lambda seen: ACK) as (broker, server):
         for missing in ({"api_key": None}, {"credential": None}):
-            assert isinstance(await broker.submit(an_account(**missing), ORDER), AuthFailed)
+            assert isinstance(await submitted(broker, an_account(**missing), ORDER), AuthFailed)
         assert not server.seen
 
 
-async def test_an_order_that_gate_does_not_have_is_unsent() -> None:
+async def test_an_order_that_gate_does_not_have_is_refused_and_never_leaves() -> None:
     async with at_gate(lambda seen: ACK) as (broker, server):
         stop = an_order(ACCOUNT, ord_type="stop")
-        assert isinstance(await broker.submit(ACCOUNT, stop), Unsent)
+        assert isinstance(await submitted(broker, ACCOUNT, stop), Rejected)
         assert not server.seen
 
 
 async def test_a_429_slows_the_accounts_budget_down() -> None:
     limited = reply(429, {"label": "TOO_MANY_REQUESTS"}, Retry_After="3")
     async with at_gate(lambda seen: limited) as (broker, server):
-        assert await broker.submit(ACCOUNT, ORDER) == RateLimited(retry_after_s=3.0)
+        assert await submitted(broker, ACCOUNT, ORDER) == RateLimited(retry_after_s=3.0)
         wait_s = server.budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
     assert 2.5 < wait_s <= 3.0
 
@@ -241,7 +242,7 @@ async def test_warm_connections_are_open_before_the_first_order() -> None:
     async with at_gate(lambda seen: ACK, connections_warm=4) as (broker, server):
         opened = server.connections
         assert opened >= 4
-        await asyncio.gather(*(broker.submit(ACCOUNT, an_order(ACCOUNT)) for _ in range(4)))
+        await asyncio.gather(*(submitted(broker, ACCOUNT, an_order(ACCOUNT)) for _ in range(4)))
         assert server.connections == opened
 
 

@@ -29,7 +29,7 @@ from fanout.ports import (
 from tenancy.clock import SystemClock
 from tenancy.errors import Unavailable
 from tests.contract.venues import BTC
-from tests.fakes.orders import an_account, an_order
+from tests.fakes.orders import an_account, an_order, submitted
 
 ACCOUNT = an_account()
 
@@ -48,7 +48,7 @@ def lots(qty: str | int, **changed: Any) -> Order:
 
 @pytest.mark.parametrize(("side", "price"), [("buy", "60060"), ("sell", "59940")])
 async def test_slippage_is_always_against_the_customer(side: str, price: str) -> None:
-    outcome = await paper(slippage_bps="10").submit(ACCOUNT, lots(10, side=side))
+    outcome = await submitted(paper(slippage_bps="10"), ACCOUNT, lots(10, side=side))
     assert isinstance(outcome, Acked)
     assert outcome.report.avg_px == Decimal(price)
 
@@ -61,11 +61,23 @@ async def test_positions_are_remembered_over_a_restart() -> None:
     broker = paper([before])
     (row,) = await broker.positions(ACCOUNT)
     assert (row.qty, row.unrealised_pnl) == (10, Decimal(10))
-    outcome = await broker.submit(ACCOUNT, lots(10, side="sell", reduce_only=True))
+    outcome = await submitted(broker, ACCOUNT, lots(10, side="sell", reduce_only=True))
     assert isinstance(outcome, Acked)
     assert list(await broker.positions(ACCOUNT)) == []
-    broker.forget(ACCOUNT.account_id)
-    assert (await broker.positions(ACCOUNT))[0].qty == 10
+
+
+async def test_under_a_newer_lease_the_book_is_read_anew() -> None:
+    """Another worker may have traded the account in between."""
+    rows: list[BrokerPosition] = []
+    broker = paper(rows)
+    assert isinstance(await submitted(broker, ACCOUNT, lots(10, epoch=3)), Acked)
+    rows.append(
+        BrokerPosition(symbol="BTC_USDT", qty=Decimal(50), avg_px=None, unrealised_pnl=None)
+    )
+    assert isinstance(await submitted(broker, ACCOUNT, lots(2, epoch=3)), Acked)
+    assert (await broker.positions(ACCOUNT))[0].qty == 12
+    assert isinstance(await submitted(broker, ACCOUNT, lots(2, epoch=5)), Acked)
+    assert (await broker.positions(ACCOUNT))[0].qty == 52
 
 
 async def test_after_a_restart_an_order_never_acknowledged_is_absent_and_another_is_canceled() -> (
@@ -85,7 +97,7 @@ async def test_without_its_memory_paper_neither_trades_nor_answers() -> None:
         raise Unavailable("database away")
 
     broker = PaperBroker(PaperSettings(instruments=[BTC]), SystemClock(), remembered=gone)
-    assert isinstance(await broker.submit(ACCOUNT, lots(10)), Unsent)
+    assert isinstance(await submitted(broker, ACCOUNT, lots(10)), Unsent)
     lookup = await broker.find(ACCOUNT, lots(10), sent_by=datetime.now(UTC))
     assert isinstance(lookup, AbsentUnproven)
     assert isinstance(await broker.cancel(ACCOUNT, lots(10)), CancelUnknown)
@@ -98,14 +110,14 @@ async def test_without_prices_nothing_is_filled() -> None:
         raise Unavailable("no prices")
 
     broker = PaperBroker(PaperSettings(), SystemClock(), source=source)
-    assert isinstance(await broker.submit(ACCOUNT, lots(10)), Unsent)
+    assert isinstance(await submitted(broker, ACCOUNT, lots(10)), Unsent)
 
 
 async def test_another_brokers_table_can_be_imitated() -> None:
     theirs = paper()
     broker = PaperBroker(PaperSettings(), SystemClock(), source=theirs.instruments)
     order = lots(10, ord_type="limit", price=Decimal(50_000))
-    assert isinstance(await broker.submit(ACCOUNT, order), Acked)
+    assert isinstance(await submitted(broker, ACCOUNT, order), Acked)
     theirs.move("BTC_USDT", Decimal(49_000))
     assert list(await broker.open_orders(ACCOUNT)) == []
     assert (await broker.positions(ACCOUNT))[0].avg_px == Decimal(50_000)
@@ -115,10 +127,10 @@ async def test_no_stated_equity_opens_nothing_but_closes() -> None:
     held = BrokerPosition(symbol="BTC_USDT", qty=Decimal(10), avg_px=None, unrealised_pnl=None)
     broker = paper([held])
     unstated = an_account(stated_equity=None)
-    refusal = await broker.submit(unstated, lots(10))
+    refusal = await submitted(broker, unstated, lots(10))
     assert isinstance(refusal, Rejected)
     assert refusal.kind == "funds"
-    closing = await broker.submit(unstated, lots(10, side="sell", reduce_only=True))
+    closing = await submitted(broker, unstated, lots(10, side="sell", reduce_only=True))
     assert isinstance(closing, Acked)
     assert await broker.equity(unstated) is None
 
@@ -127,7 +139,7 @@ async def test_resting_orders_count_against_the_funds() -> None:
     """Otherwise ten limit orders could each use the same money."""
     broker = paper()
     rest: dict[str, Any] = {"ord_type": "limit", "price": Decimal(50_000)}
-    outcomes = [await broker.submit(ACCOUNT, lots(9_000, **rest)) for _ in range(3)]
+    outcomes = [await submitted(broker, ACCOUNT, lots(9_000, **rest)) for _ in range(3)]
     assert [type(one) for one in outcomes] == [Acked, Acked, Rejected]
 
 

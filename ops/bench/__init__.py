@@ -1,0 +1,1 @@
+"""The floors and the figures."""
