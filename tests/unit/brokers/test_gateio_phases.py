@@ -153,7 +153,17 @@ async def test_a_refused_connection_is_unsent() -> None:
     assert isinstance(await submitted(closed, ACCOUNT, ORDER), Unsent)
 
 
-async def test_no_name_no_tls_and_no_free_connection_are_unsent() -> None:
+async def test_no_name_no_tls_and_no_free_connection_are_unsent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.getaddrinfo
+
+    def no_such_name(host: str, *rest: Any, **named: Any) -> Any:
+        if host == "gate.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
     async with at_gate(lambda seen: HANG, connections=1) as (broker, server):
         tls = server.url.replace("http://", "https://")
         for url in (tls, "https://gate.invalid"):
