@@ -320,11 +320,12 @@ async def test_b24_caps_and_the_longest_request_are_stated(venue: Venue) -> None
     assert 0 < venue.broker.request_timeout_s < 60
 
 
-async def test_b25_an_order_type_that_caps_do_not_name_never_leaves(venue: Venue) -> None:
+async def test_b25_an_order_type_that_caps_do_not_name_is_refused_for_good(venue: Venue) -> None:
+    """Unsent would be tried again until its deadline, a close for ever."""
     unsupported = {"stop", "stop_limit", "trailing_stop"} - venue.broker.caps.ord_types
     for ord_type in sorted(unsupported):
-        outcome = await submitted(venue.broker, venue.account, market(venue, ord_type=ord_type))
-        assert isinstance(outcome, Unsent)
+        refusal = await refused(venue, market(venue, ord_type=ord_type))
+        assert refusal.code == "unsupported_order"
     assert await held(venue) == 0
 
 

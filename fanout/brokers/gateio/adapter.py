@@ -146,7 +146,8 @@ class GateioBroker:
             request = wire.place(self._settings.settle, order)
             headers = await self._client.sign(account, request)
         except wire.Unsupported as why:
-            return Unsent(cause=f"unsupported_order: {why}")
+            # Not Gate's word but its rules': final, where Unsent would be tried again and again.
+            return Rejected(code=why.code, kind="other", text=f"not sent: {why}")
         except NotSent as why:
             return Unsent(cause=str(why))
         now = self._clock.now()

@@ -10,7 +10,7 @@ What Gate has for each time in force (it has no sessions and no auctions):
     market     ioc   ioc   ioc   –     –
     limit      gtc   gtc   ioc   fok   –
 
-A dash, and every ord_type not named, is Unsupported: never sent as something near it. A `day`
+A dash, and every ord_type not named, is Unsupported: refused here, never sent as something near it. A `day`
 limit order rests until it is cancelled: Gate's day has no end.
 
 What the answers mean is answers.py. Source: https://www.gate.com/docs/developers/apiv4, futures.

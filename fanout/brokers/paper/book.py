@@ -29,7 +29,6 @@ from fanout.ports import (
     Rejected,
     RejectKind,
     Report,
-    Unsent,
 )
 
 BPS = Decimal(10_000)
@@ -78,7 +77,7 @@ class PaperBook:
         if instrument is None:
             return _no("CONTRACT_NOT_FOUND", "instrument", f"no contract {order.symbol}")
         if order.ord_type not in ORD_TYPES or order.time_in_force not in TIMES_IN_FORCE:
-            return Unsent(cause=f"unsupported_order: {order.ord_type} {order.time_in_force}")
+            return _no("unsupported_order", "other", f"{order.ord_type} {order.time_in_force}")
         price = instrument.last_price
         if price is None:
             return _no("NO_PRICE", "price", f"{order.symbol} has no reference price")

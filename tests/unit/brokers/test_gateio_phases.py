@@ -27,6 +27,7 @@ from fanout.ports import (
     Found,
     InDoubt,
     RateLimited,
+    Rejected,
     Unsent,
 )
 from tenancy.clock import SystemClock
@@ -222,10 +223,10 @@ async def test_an_account_without_credential_is_stopped_not_retried() -> None:
         assert not server.seen
 
 
-async def test_an_order_that_gate_does_not_have_is_unsent() -> None:
+async def test_an_order_that_gate_does_not_have_is_refused_and_never_leaves() -> None:
     async with at_gate(lambda seen: ACK) as (broker, server):
         stop = an_order(ACCOUNT, ord_type="stop")
-        assert isinstance(await submitted(broker, ACCOUNT, stop), Unsent)
+        assert isinstance(await submitted(broker, ACCOUNT, stop), Rejected)
         assert not server.seen
 
 
