@@ -15,7 +15,6 @@ from ops.trial.outcome import Attempt, Story
 from ops.trial.sender import Sent
 from tenancy.values import plain
 
-
 WIDTH = 180
 """Where nobody says how wide the page is."""
 
@@ -24,7 +23,9 @@ class Pages:
     """Prints to `console`, or to nowhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self.console = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+        self.console = Console(
+            quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else WIDTH
+        )
 
     def step(self, text: str) -> None:
         self.console.print(f"\n[bold]▸ {text}[/bold]")

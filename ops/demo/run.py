@@ -38,6 +38,7 @@ ACCOUNTS = 40
 ROUNDS = 10
 SETTLE_S = 30.0
 HOOK_S = 5.0
+OUT_AT_KILL = 5
 CONTRACT_DEPTH = (("BTC_USDT", "60000"), ("ETH_USDT", "3000"))
 
 
@@ -110,30 +111,29 @@ class Demo:
                 self.timed.append(sent)
 
     async def _kill(self, strategy: Sender) -> None:
-        self._pages.step("SIGKILL for a worker in the middle of a fan-out of all accounts")
-        await self._market.delay(200)
+        self._pages.step("SIGKILL for every worker in the middle of a fan-out of all accounts")
         before = await self._market.count()
         order = {"ticker": "ETH_USDT", "action": "sell", "quantity": 10, "signalPrice": 3000}
         sent = await self._send(strategy, order)
-        await self._until_half_way(sent, before)
-        name = self._here.names("worker")[0]
-        pid = self._here.kill(name)
+        await self._until_some_are_out(before)
+        for name in self._here.names("worker"):
+            pid = self._here.kill(name)
+            self._pages.say(f"{name} (pid {pid}) is dead; the supervisor starts another")
         at_kill = await self._market.count() - before
-        self._pages.say(f"{name} (pid {pid}) is dead; its supervisor starts another")
-        await self._market.delay(0)
+        self._pages.say("their leases run out, others take them over and ask the exchange first …")
         await self._settled(sent)
         told = await self._story(sent)
         wanted = sum(len(e.legs) for e in told.plan.entries if e.broker == "gateio")
         after = await self._market.count() - before
         self._pages.killed(at_kill, after, wanted, told)
 
-    async def _until_half_way(self, sent: Sent, before: int) -> None:
-        """Until some orders have been executed and others are on their way."""
+    async def _until_some_are_out(self, before: int) -> None:
+        """Until some orders have been executed; the others are intents, or on their way."""
         deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline:
-            if await self._market.count() > before:
+            if await self._market.count() >= before + OUT_AT_KILL:
                 return
-            await asyncio.sleep(0.002)  # the exchange tells nobody: asking is all there is
+            await asyncio.sleep(0.001)  # the exchange tells nobody: asking is all there is
         raise Unavailable("the fan-out did not begin")
 
     async def _count(self) -> Result:
