@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 import structlog
-from audit.inbox import Entry, append
 
+from audit.inbox import Entry, append
 from fanout import evidence, metrics
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance

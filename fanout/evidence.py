@@ -13,7 +13,6 @@ from typing import Any
 
 from audit.inbox import Entry
 from audit.record import Kind
-
 from fanout.lesson import Lesson
 from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order, OrdState

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,14 +155,18 @@ def make_pin(path: Path) -> str:
     return pin
 
 
+_one_at_a_time = threading.Lock()
+
+
 @contextmanager
 def _library(settings: TokenSettings) -> Iterator[Module]:
     """The library for one ceremony; every handle and login ends with it."""
-    module = Module.load(settings.module, settings.softhsm_conf)
-    try:
-        yield module
-    finally:
-        module.finalize()
+    with _one_at_a_time:
+        module = Module.load(settings.module, settings.softhsm_conf)
+        try:
+            yield module
+        finally:
+            module.finalize()
 
 
 @contextmanager

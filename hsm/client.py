@@ -1,8 +1,8 @@
 """The clients of signer and enroller: one connection, many requests in flight.
 
 Requests made in one turn of the loop leave in one write. When the connection breaks, what was in
-flight is asked once more on a new one, within its time-out: signing the same thing twice gives
-the same signature, so nothing can go wrong by it. After that, SignerUnavailable.
+flight is asked again on a new one, twice at most and within its time-out: signing the same thing
+twice gives the same signature, so nothing can go wrong by it. After that, SignerUnavailable.
 
 A sealed row is sent once per connection; afterwards its 16-byte name is enough, until the daemon
 says that it does not hold the key any more.
@@ -25,6 +25,9 @@ from hsm.errors import BY_CODE, MalformedRequest, SignerUnavailable, UnknownKey
 from tenancy.errors import PortcullisError
 
 CONNECT_BACKOFF_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+AGAIN_AFTER_S = (0.0, 0.02, 0.1)
+"""Before each try. A dying daemon's connections end before its listening socket does: whoever comes
+back at once meets the dead one again."""
 SWEEP_S = 0.1
 
 
@@ -157,7 +160,7 @@ class _Client:
     ) -> protocol.Answer:
         started = time.perf_counter()
         try:
-            answer = await self._ask_twice(make)
+            answer = await self._ask_again(make)
         except SignerUnavailable:
             metrics.failed(kind, SignerUnavailable.code)
             raise
@@ -167,11 +170,13 @@ class _Client:
             raise error_of(answer)
         return answer
 
-    async def _ask_twice(
+    async def _ask_again(
         self, make: Callable[[int, _Connection], protocol.Request]
     ) -> protocol.Answer:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
-        for _ in range(2):
+        for pause in AGAIN_AFTER_S:
+            if pause:
+                await asyncio.sleep(pause)
             connection = self._connection
             if connection is None or not connection.alive:
                 connection = await self._connect(deadline)
@@ -181,7 +186,7 @@ class _Client:
                 continue
             except TimeoutError:
                 raise SignerUnavailable(f"no answer within {self._timeout_s:g} s") from None
-        raise SignerUnavailable("the connection to the daemon broke twice")
+        raise SignerUnavailable(f"the connection broke {len(AGAIN_AFTER_S)} times")
 
     async def _connect(self, deadline: float) -> _Connection:
         """The connection, made anew if need be, until `deadline`. Raises SignerUnavailable."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import os
 import resource
@@ -36,7 +37,7 @@ import uvloop
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import protocol
-from hsm.errors import MalformedRequest, SignerBusy, TokenLost
+from hsm.errors import MalformedRequest, SignerBusy, TokenLost, TokenRefused
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import ConfigurationError, PortcullisError
 
@@ -94,6 +95,7 @@ class Daemon:
         self._waiting = 0
         self._closing = False
         self._done = asyncio.Event()
+        self._alone = asyncio.Event()
         self._started = time.time()
         self._counts = {"answered": 0, "refused": 0, "busy": 0, "batches": 0}
         self._latencies: deque[float] = deque(maxlen=2048)
@@ -114,14 +116,21 @@ class Daemon:
         await self._done.wait()
         server.close()
         watch.cancel()
-        for connection in list(self._connections):
-            connection.close()
-        await asyncio.sleep(0)  # let the transports flush what fits
+        await self._hang_up()
         for thread in self._crew:
             thread.stop()
         self.settings.socket.unlink(missing_ok=True)
         log.info("hsm_daemon_stopped", daemon=self.desk.name, status=self.exit_status)
         return self.exit_status
+
+    async def _hang_up(self) -> None:
+        """Close every connection once its last answers are written; a deaf client gets a second."""
+        for connection in list(self._connections):
+            connection.close()
+        if self._connections:
+            self._alone = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._alone.wait(), 1.0)
 
     def stop(self) -> None:
         """Take nothing new; end when what waits is answered."""
@@ -203,6 +212,8 @@ class Daemon:
 
     def left(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        if not self._connections:
+            self._alone.set()
 
     async def _watch(self) -> None:
         """End the process where a call into the token hangs: no thread can be stopped from outside."""
@@ -286,7 +297,7 @@ def serve_batch(
     try:
         for connection, request, _ in jobs:
             try:
-                answer = protocol.frame(protocol.Done(request.id, worker.serve(request)))
+                answer = protocol.frame(protocol.Done(request.id, serve_one(worker, request)))
             except TokenLost:
                 raise
             except PortcullisError as error:
@@ -294,11 +305,25 @@ def serve_batch(
                 answer = refusal(request.id, error)
             answers.append((connection, answer))
         worker.settle()
-    except (TokenLost, PKCS11Error) as error:
-        why = str(error) if isinstance(error, TokenLost) else f"token: {type(error).__name__}"
-        gone = TokenLost(why)
-        return [(job.connection, refusal(job.request.id, gone)) for job in jobs], len(jobs), why
+    except TokenLost as lost:
+        return (
+            [(job.connection, refusal(job.request.id, lost)) for job in jobs],
+            len(jobs),
+            str(lost),
+        )
     return answers, refused, None
+
+
+def serve_one(worker: Worker, request: protocol.Request) -> bytes:
+    """As Worker.serve(); what PKCS#11 refuses is the request's fault if the canary still sings.
+
+    Otherwise one odd sealed row would end the daemon for everybody, again and again.
+    """
+    try:
+        return worker.serve(request)
+    except PKCS11Error as error:
+        worker.settle()
+        raise TokenRefused(f"the token refused: {type(error).__name__}") from None
 
 
 def refusal(request_id: int, error: PortcullisError) -> bytes:

@@ -51,6 +51,12 @@ class TokenLost(Unavailable):
     code = "token_lost"
 
 
+class TokenRefused(PortcullisError):
+    """The token lives and would not do it: the sealed key is of a kind that it cannot use."""
+
+    code = "token_refused"
+
+
 class PinRefused(PortcullisError):
     """The token refused the PIN. It is never tried again by itself: real tokens lock."""
 
@@ -73,7 +79,7 @@ BY_CODE: dict[str, type[PortcullisError]] = {
     error.code: error
     for error in (
         SigningRefused, SealBroken, KeyMissing, MalformedRequest, SignerUnavailable,
-        SignerBusy, TokenLost, PinRefused, CeremonyRefused, UnknownKey,
+        SignerBusy, TokenLost, TokenRefused, PinRefused, CeremonyRefused, UnknownKey,
     )
 }  # fmt: skip
 """How an answer's code becomes an exception again on the client's side."""

@@ -3,7 +3,7 @@
 Handles start again after a library is re-initialised or a token re-inserted: tenant A's stale
 handle then signs with tenant B's key. Therefore every session key is used through `Keys`, which
 
-1. knows a first session key of its own, the canary, whose value is public;
+1. makes a first session key of its own, the canary, from random bytes that no other epoch has;
 2. lets no answer out before the canary, used *after* the work, has sung rightly;
 3. otherwise gives up for good (TokenLost): the process ends, and the next one starts from
    nothing. No handle outlives the epoch in which it was made.
@@ -15,6 +15,7 @@ is locked and nothing is evicted under another thread's hands.
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections import OrderedDict
 from uuid import UUID
 
@@ -44,9 +45,7 @@ from hsm.templates import (
 )
 from hsm.token import Anchor
 
-_CANARY_VALUE = b"portcullis canary: not a secret".ljust(64, b".")
 _CANARY_TEXT = b"still the same keys"
-_CANARY_SONG = hmac.digest(_CANARY_VALUE, _CANARY_TEXT, "sha512")
 
 _BAD_BLOB = (
     WrappedKeyInvalid, WrappedKeyLenRange, EncryptedDataInvalid, EncryptedDataLenRange,
@@ -80,7 +79,9 @@ class Keys:
 
     def __init__(self, anchor: Anchor, *, keys_max: int) -> None:
         self._session = anchor.open_session()
-        self._canary = self._session.create_object({**SIGNING_KEY, Attribute.VALUE: _CANARY_VALUE})
+        value = secrets.token_bytes(64)
+        self._song = hmac.digest(value, _CANARY_TEXT, "sha512")
+        self._canary = self._session.create_object({**SIGNING_KEY, Attribute.VALUE: value})
         self._keys_max = keys_max
         self._live: OrderedDict[bytes, SessionKey] = OrderedDict()
         self._token_keys: dict[str, pkcs11.Key] = {}
@@ -97,7 +98,7 @@ class Keys:
             song = self._canary.sign(_CANARY_TEXT, mechanism=Mechanism.SHA512_HMAC)  # type: ignore[attr-defined]
         except PKCS11Error as error:
             raise TokenLost(f"the canary is silent: {type(error).__name__}") from None
-        if song != _CANARY_SONG:
+        if song != self._song:
             raise TokenLost("the canary sang with another key: handles have changed")
 
     def cached(self, name: bytes) -> SessionKey | None:

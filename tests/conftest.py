@@ -1,8 +1,38 @@
-"""Which fixture modules every test may use."""
+"""Fixture modules for every test, and a wall: a test reaches loopback and Unix sockets only."""
 
-pytest_plugins = [
-    "tests.fixtures.gateio_simulator",
-    "tests.fixtures.postgres",
-    "tests.fixtures.redis",
-    "tests.fixtures.tls",
-]
+from __future__ import annotations
+
+import ipaddress
+import sys
+from pathlib import Path
+from typing import Any
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+pytest_plugins = sorted(
+    f"tests.fixtures.{path.stem}" for path in FIXTURES.glob("*.py") if path.stem != "__init__"
+)
+
+
+def refuse_the_world(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook (PEP 578): cannot be undone by a test, and sees every library's sockets."""
+    if event == "socket.connect":
+        address = arguments[1]
+        if isinstance(address, tuple) and not _is_here(address[0]):
+            raise RuntimeError(f"a test tried to reach {address}: loopback and Unix sockets only")
+    elif event == "socket.getaddrinfo" and not _is_here(arguments[0]):
+        raise RuntimeError(f"a test tried to look up {arguments[0]!r}")
+
+
+def _is_here(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+sys.addaudithook(refuse_the_world)

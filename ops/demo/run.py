@@ -59,7 +59,9 @@ class Demo:
         await self._kill(strategy)
         return await self._count()
 
-    async def _send(self, strategy: Sender, message_id: str | None = None, **fields: object) -> Sent:
+    async def _send(
+        self, strategy: Sender, message_id: str | None = None, **fields: object
+    ) -> Sent:
         sent = await strategy.send(message_id, **fields)
         if sent.status != 202 or sent.signal_id is None:
             raise Unavailable(f"the hook answered {sent.status}: {sent.answer}")
@@ -114,9 +116,7 @@ class Demo:
         await self._market.delay(0)
         await self._settled(sent)
         told = await self._story(sent)
-        wanted = sum(
-            len(e.legs) for e in told.plan.entries if e.broker == "gateio"
-        )
+        wanted = sum(len(e.legs) for e in told.plan.entries if e.broker == "gateio")
         after = await self._market.count() - before
         self._pages.killed(at_kill, after, wanted, told)
 
@@ -162,7 +162,9 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
         )
         where = await asyncio.to_thread(fresh, var, choices)
         async with running(where) as here:
-            pages.say(f"up after {time.monotonic() - begun:.1f} s: {', '.join(here.state.processes)}")
+            pages.say(
+                f"up after {time.monotonic() - begun:.1f} s: {', '.join(here.state.processes)}"
+            )
             outcome = await _with_cast(pages, here, market, keep=keep)
             pages.summary(outcome, time.monotonic() - begun)
             if keep:
@@ -170,9 +172,7 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
     return outcome
 
 
-async def _with_cast(
-    pages: Pages, here: Installation, market: Exchange, *, keep: bool
-) -> Result:
+async def _with_cast(pages: Pages, here: Installation, market: Exchange, *, keep: bool) -> Result:
     pages.step(f"A tenant, a strategy, {ACCOUNTS} accounts at two brokers; every API secret sealed")
     async with onboarding(here.settings) as onboard:
         cast = await assemble(onboard, market, name="Acme Asset Management", accounts=ACCOUNTS)
@@ -200,10 +200,10 @@ def _how_to(
     pages.say(f"certificate authority: {authority}")
     pages.say(f"service key of the management API: {key}")
     script = (
-        "body='{\"ticker\":\"BTC_USDT\",\"action\":\"exit\"}'; id=msg_$(date +%s%N); at=$(date +%s);"
+        'body=\'{"ticker":"BTC_USDT","action":"exit"}\'; id=msg_$(date +%s%N); at=$(date +%s);'
         f" key=$(printf %s '{cast.hook.secret.removeprefix('whsec_')}' | base64 -d | od -An -tx1 -v"
         " | tr -d ' \\n');"
-        " sig=$(printf %s \"$id.$at.$body\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key"
+        ' sig=$(printf %s "$id.$at.$body" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key'
         " -binary | base64);"
         f" curl --cacert {authority} {strategy.url} -H 'content-type: application/json'"
         ' -H "webhook-id: $id" -H "webhook-timestamp: $at" -H "webhook-signature: v1,$sig" -d "$body"'
@@ -223,8 +223,12 @@ async def _stay(pages: Pages, here: Installation) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./appliance demo", description=__doc__.split("\n")[0])
-    parser.add_argument("--keep", action="store_true", help="stay up, and print URLs and a curl line")
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end, no more")
+    parser.add_argument(
+        "--keep", action="store_true", help="stay up, and print URLs and a curl line"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object at the end, no more"
+    )
     parser.add_argument("--var", type=Path, default=Path("var/demo"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     try:

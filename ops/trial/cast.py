@@ -44,9 +44,7 @@ SIZINGS = (
     ),
     (
         "a fixed 7 contracts",
-        SubscriptionSettings(
-            use_signal_quantity=False, override=Parameters(quantity=Decimal(7))
-        ),
+        SubscriptionSettings(use_signal_quantity=False, override=Parameters(quantity=Decimal(7))),
     ),
     # One that shows a reason instead of an order: a tenth of a percent of a small account.
     (
@@ -113,7 +111,9 @@ async def assemble(
         if not paper:
             keys.append(await _credential(onboard, scope, account, index))
         await onboard.subscription(scope, strategy, account, settings, priority=index)
-        members.append(Member(account, f"{'Paper' if paper else 'Client'} {index + 1:03}", broker, sizing))
+        members.append(
+            Member(account, f"{'Paper' if paper else 'Client'} {index + 1:03}", broker, sizing)
+        )
     await exchange.accounts(keys)
     return Cast(scope, strategy, hook, tuple(members))
 
@@ -123,8 +123,6 @@ async def _credential(
 ) -> dict[str, object]:
     """Enrol a made-up API key; what the exchange has to know of it."""
     key, secret = f"key-{account.hex[-12:]}", secrets.token_hex(32)
-    await onboard.credential(
-        scope, account, broker="gateio", api_key=key, secret=secret.encode()
-    )
+    await onboard.credential(scope, account, broker="gateio", api_key=key, secret=secret.encode())
     balance = str(5_000 + 1_000 * (index % 40))
     return {"key": key, "secret": secret, "balance": balance, "leverage": "10"}

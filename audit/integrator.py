@@ -1,0 +1,225 @@
+"""One log's leaves become files and a signed checkpoint, in an order that survives a crash anywhere.
+
+The numbers go on from the sequencer's transaction, which is step 1 (audit/recorder.py has them all).
+
+2. Write entry bundles.     *Crash: files that no checkpoint names; the same bytes come again.*
+3. Write tiles.             *Crash: the same.*
+4. Sign the checkpoint.     *Crash: a signature that nobody saw; the next one extends the same tree.*
+5. Keep it in PostgreSQL.   *Crash: the file `checkpoint` is older than the row; open() publishes the row.*
+6. Replace `checkpoint`.    *Crash: partial tiles that are no longer needed stay for a while.*
+7. Remove the partial tiles whose full tile now stands.
+
+`open()` is start-up and repair in one: it takes the last kept checkpoint, proves that the files
+give its root, and refuses to go on (LogHalted) where database and files contradict each other;
+a database restored from an old backup must not fork the log. Before each signature the new tree,
+read back from the files, is proven to extend the last signed one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from audit import merkle, tiles
+from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.logs import Log, Signed, read_leaves, read_signed
+from audit.malformed import Malformed
+from audit.ports import LogHalted, NoteSigner
+from audit.tiles import ENTRIES, WIDTH, Builder, Reader, Tile
+from audit.worm.port import Conflict, Store
+from tenancy.database import Connection
+from tenancy.errors import PortcullisError, Unavailable
+
+CHECKPOINT = "checkpoint"
+VKEY = "vkey"
+MOST_LEAVES = 16_384
+"""Leaves in one publication: bounds memory, and how long the files of one take."""
+SIGN_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
+
+
+class SignerUnavailable(Unavailable):
+    """The checkpoint could not be signed now. Sequencing goes on; publication waits."""
+
+    code = "audit_signer_unavailable"
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """A tree about to be published: its new files, in the order of writing, and its head."""
+
+    files: list[tuple[Tile, bytes]]
+    head: Checkpoint
+
+
+class Integrator:
+    """Publishes one log. `size` leaves are under the published checkpoint."""
+
+    def __init__(self, log: Log, store: Store, signer: NoteSigner) -> None:
+        self.log = log
+        self._store = store
+        self._signer = signer
+        self._builder = Builder()
+        self._signed = Checkpoint(log.origin, 0, merkle.EMPTY_ROOT)
+        self._waiting: Publication | None = None
+
+    @property
+    def size(self) -> int:
+        return self._signed.size
+
+    @property
+    def worm_enforced(self) -> bool:
+        return self._store.worm == "enforced"
+
+    async def open(self, conn: Connection) -> None:
+        """Start-up and repair. Raises LogHalted, OSError, psycopg.Error."""
+        kept = await read_signed(conn, self.log)
+        size = 0 if kept is None else kept.size
+        edge = max(0, size - (size % WIDTH or WIDTH))
+        leaves = await read_leaves(conn, self.log, edge, size - edge) if size else []
+        try:
+            await in_thread(self._open_files, kept, [digest for _, digest in leaves])
+        except (Conflict, Malformed, FileNotFoundError) as error:
+            raise LogHalted(f"log {self.log.log_id}: {error}") from error
+
+    async def publish(
+        self, reading: Connection, keep: Callable[[Log, Signed], Any]
+    ) -> Checkpoint | None:
+        """Publish what is new, up to MOST_LEAVES; None where nothing is.
+
+        `keep` does step 5 in the session that holds the lock. Raises SignerUnavailable (call again:
+        the same publication goes on), LogHalted, or OSError and psycopg.Error (open a new Integrator).
+        """
+        publication = self._waiting or await self._gather(reading)
+        if publication is None:
+            return None
+        self._waiting = publication
+        try:
+            await in_thread(self._write, publication)
+        except (Conflict, Malformed, FileNotFoundError) as error:
+            raise LogHalted(f"log {self.log.log_id}: {error}") from error
+        head = publication.head
+        note = await self._sign(head)
+        await keep(self.log, Signed(head.size, head.root, note))
+        await in_thread(self._show, publication, note)
+        self._signed, self._waiting = head, None
+        return head
+
+    async def _gather(self, conn: Connection) -> Publication | None:
+        leaves = await read_leaves(conn, self.log, self._builder.size, MOST_LEAVES)
+        if not leaves:
+            return None
+        return await in_thread(self._build, leaves)
+
+    def _build(self, leaves: Sequence[tuple[bytes, bytes]]) -> Publication:
+        for leaf, digest in leaves:
+            if merkle.leaf_hash(leaf) != digest:
+                raise LogHalted(f"log {self.log.log_id}: a row's leaf and hash differ")
+            self._builder.append(leaf, digest)
+        files = self._builder.take_full() + self._builder.partials()
+        files.sort(key=lambda file: (file[0].level, file[0].n))
+        head = Checkpoint(self.log.origin, self._builder.size, self._builder.root())
+        return Publication(files, head)
+
+    def _write(self, publication: Publication) -> None:
+        """Steps 2 and 3, and the guard before step 4."""
+        for bundles in (True, False):
+            for full in (True, False):
+                chosen = [
+                    (tile.path(), data)
+                    for tile, data in publication.files
+                    if (tile.level == ENTRIES) is bundles and tile.is_full is full
+                ]
+                self._store.create(chosen, seal=full)
+        self._check_extends(publication.head)
+
+    def _check_extends(self, head: Checkpoint) -> None:
+        old = self._signed
+        if head.size <= old.size:
+            raise Malformed(f"size {head.size} is not above the last signed size {old.size}")
+        node = Reader(self._store.read, head.size).node
+        if merkle.range_root(0, head.size, node) != head.root:
+            raise Malformed(f"the files do not give the root to be signed at size {head.size}")
+        proof = merkle.consistency_proof(old.size, head.size, node) if old.size else []
+        if not merkle.verify_consistency(old.size, head.size, old.root, head.root, proof):
+            raise Malformed(f"the tree of {head.size} leaves does not extend that of {old.size}")
+
+    async def _sign(self, head: Checkpoint) -> bytes:
+        """Step 4."""
+        asked = self._signer.sign_note(self.log.key_label, head.text().encode())
+        try:
+            signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
+            return head.note(self.log.key, signature)
+        except (PortcullisError, OSError, TimeoutError, Malformed) as error:
+            raise SignerUnavailable(f"log {self.log.log_id}: not signed: {error}") from error
+
+    def _show(self, publication: Publication, note: bytes) -> None:
+        """Steps 6 and 7."""
+        self._store.replace(CHECKPOINT, note)
+        done = {(tile.level, tile.n) for tile, _ in publication.files if tile.is_full}
+        self._prune(done)
+
+    def _prune(self, done: set[tuple[int, int]]) -> None:
+        for level, n in done:
+            if tiles.tile_of(level, n, self._signed.size) is not None:  # it was partial before
+                self._store.prune([Tile(level, n, width).path() for width in range(1, WIDTH)])
+
+    def _open_files(self, kept: Signed | None, edge: Sequence[bytes]) -> None:
+        key = self.log.key
+        self._store.create([(VKEY, f"{key}\n".encode())], seal=False)
+        shown_note = self._store.read(CHECKPOINT)
+        shown = None if shown_note is None else open_checkpoint(shown_note, key)
+        if kept is None:
+            if shown is not None:
+                raise Malformed(f"the files go to {shown.size}; the database knows no checkpoint")
+            return
+        head = open_checkpoint(kept.note, key)
+        if (head.size, head.root) != (kept.size, kept.root):
+            raise Malformed("the kept checkpoint's row and note differ")
+        if shown is not None and (shown.size > head.size or _differ(shown, head)):
+            raise Malformed(
+                f"the files show size {shown.size}, the database kept {head.size}: "
+                "it is older than what was published, or not the same log"
+            )
+        self._resume(head, edge)
+        if shown is None or shown.size < head.size:
+            self._store.replace(CHECKPOINT, kept.note)
+        self._signed = head
+        self._prune_left_over()
+
+    def _resume(self, head: Checkpoint, edge: Sequence[bytes]) -> None:
+        reader = Reader(self._store.read, head.size)
+        self._builder = Builder.resume(reader)
+        if self._builder.root() != head.root:
+            raise Malformed(f"the files do not give the signed root at size {head.size}")
+        in_files = reader.hashes(0, (head.size - 1) // WIDTH)
+        if list(edge) != in_files:
+            raise Malformed(f"the database's last leaves before {head.size} are not the files'")
+
+    def _prune_left_over(self) -> None:
+        def is_full_now(tile: Tile) -> bool:
+            published = tiles.tile_of(tile.level, tile.n, self._signed.size)
+            return published is not None and published.is_full
+
+        named = ((name, tiles.parse_path(name)) for name in self._store.names())
+        self._store.prune([n for n, tile in named if not tile.is_full and is_full_now(tile)])
+
+
+def _differ(one: Checkpoint, other: Checkpoint) -> bool:
+    return one.size == other.size and one.root != other.root
+
+
+async def in_thread(call: Callable[..., T], *args: Any) -> T:
+    """Run blocking file work beside the loop; a cancelled caller still waits for its end.
+
+    Else a session that was given up could go on writing behind the back of its successor.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(call, *args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise

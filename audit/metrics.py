@@ -1,0 +1,31 @@
+"""Is the audit log well: how old is what is not yet sequenced, not yet published, not yet signed."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+INBOX_AGE = Gauge(
+    "portcullis_audit_inbox_age_seconds", "Age of the oldest record that has no index yet."
+)
+UNPUBLISHED_AGE = Gauge(
+    "portcullis_audit_unpublished_age_seconds",
+    "Age of the oldest indexed record that no published checkpoint covers.",
+)
+RECORDS = Counter("portcullis_audit_records_total", "Records given an index by this process.")
+CHECKPOINT_SIZE = Gauge(
+    "portcullis_audit_checkpoint_size_leaves", "Leaves under published checkpoints, over all logs."
+)
+CHECKPOINTS = Counter("portcullis_audit_checkpoints_total", "Checkpoints published.")
+SIGNER_FAILURES = Counter(
+    "portcullis_audit_signer_failures_total", "Checkpoints that could not be signed at a try."
+)
+STORE_FAILURES = Counter(
+    "portcullis_audit_store_failures_total", "Publications that the file system refused."
+)
+HALTED = Gauge("portcullis_audit_halted_logs", "Logs that contradict themselves and are stopped.")
+DATABASE_FAILURES = Counter(
+    "portcullis_audit_database_failures_total", "Times the recorder lost its database session."
+)
+WORM_ENFORCED = Gauge(
+    "portcullis_audit_worm_enforced", "1 when sealed files are seen to be immutable, 0: advisory."
+)

@@ -1,0 +1,150 @@
+"""C2SP signed-note: a text, a blank line, and signature lines; strict in reading and writing.
+
+Ed25519 (type 0x01) alone today; a line under an unknown key is ignored, a bad signature under a
+known key refuses the whole note. Standard library and `cryptography` only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from audit.malformed import Malformed
+
+ED25519 = 0x01
+MOST_SIGNATURES = 100
+MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class VerifierKey:
+    """A key's name and its Ed25519 public key: what a reader must know beforehand."""
+
+    name: str
+    public_key: bytes
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if len(self.public_key) != 32:
+            raise Malformed("an Ed25519 public key has 32 bytes")
+
+    @property
+    def key_id(self) -> bytes:
+        typed = bytes([ED25519]) + self.public_key
+        return sha256(self.name.encode() + b"\n" + typed).digest()[:4]
+
+    def __str__(self) -> str:
+        """The `vkey` text: name+hex key id+base64(type ‖ key)."""
+        return f"{self.name}+{self.key_id.hex()}+{_b64(bytes([ED25519]) + self.public_key)}"
+
+    @classmethod
+    def parse(cls, text: str) -> VerifierKey:
+        parts = text.split("+", 2)
+        if len(parts) != 3:
+            raise Malformed("a verifier key is name+id+key")
+        name, key_id, encoded = parts
+        data = unb64(encoded)
+        if len(data) != 33 or data[0] != ED25519:
+            raise Malformed("the verifier key is not of type Ed25519 (0x01)")
+        key = cls(name, data[1:])
+        if key.key_id.hex() != key_id:
+            raise Malformed("the verifier key's id does not belong to its name and key")
+        return key
+
+    def verifies(self, text: bytes, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
+        except InvalidSignature:
+            return False
+        return True
+
+    def line(self, signature: bytes) -> str:
+        """The signature line of this key."""
+        return f"— {self.name} {_b64(self.key_id + signature)}\n"
+
+
+def assemble(text: str, lines: list[str]) -> bytes:
+    """The whole note: `text` must end with a newline."""
+    if not text.endswith("\n"):
+        raise Malformed("a note's text ends with a newline")
+    return (text + "\n" + "".join(lines)).encode()
+
+
+def open_note(note: bytes, *known: VerifierKey) -> str:
+    """The text, signed by at least one of the known keys and by none of them wrongly.
+
+    Raises Malformed: bad form, a bad signature under a known key, or no signature of a known key.
+    """
+    text, block = _halves(note)
+    keys = {(key.name, key.key_id): key for key in known}
+    signed = False
+    seen = set()
+    lines = block.split("\n")[:-1]
+    if len(lines) > MOST_SIGNATURES:
+        raise Malformed(f"a note with more than {MOST_SIGNATURES} signatures")
+    for line in lines:
+        name, key_id, signature = _signature(line)
+        key = keys.get((name, key_id))
+        if key is None:
+            continue
+        if (name, key_id) in seen:
+            raise Malformed(f"two signatures by the same key of {name}")
+        seen.add((name, key_id))
+        if not key.verifies(text.encode(), signature):
+            raise Malformed(f"the signature by {name} does not verify")
+        signed = True
+    if not signed:
+        raise Malformed("no signature by a known key")
+    return text
+
+
+def _halves(note: bytes) -> tuple[str, str]:
+    if len(note) > MOST_BYTES:
+        raise Malformed(f"a note of {len(note)} bytes; at most {MOST_BYTES} are allowed")
+    try:
+        whole = note.decode()
+    except UnicodeDecodeError:
+        raise Malformed("a note is UTF-8") from None
+    if any(character < " " and character != "\n" for character in whole):
+        raise Malformed("a note holds no control characters but newline")
+    at = whole.rfind("\n\n")
+    text, block = whole[: at + 1], whole[at + 2 :]
+    if at < 0 or not block.endswith("\n"):
+        raise Malformed("a note is a text, a blank line and signature lines that end with newlines")
+    return text, block
+
+
+def _signature(line: str) -> tuple[str, bytes, bytes]:
+    parts = line.split(" ")
+    if len(parts) != 3 or parts[0] != "—":
+        raise Malformed("a signature line is: em dash, space, name, space, base64")
+    check_name(parts[1])
+    data = unb64(parts[2])
+    if len(data) < 5:
+        raise Malformed("a signature is a 4-byte key id and the signature itself")
+    return parts[1], data[:4], data[4:]
+
+
+def check_name(name: str) -> None:
+    if not name or "+" in name or any(c.isspace() or c < " " for c in name):
+        raise Malformed(f"{name!r} is not a key name: not empty, no spaces, no plus sign")
+
+
+def unb64(text: str) -> bytes:
+    """Standard base64 in its one right spelling: padding bits zero, nothing else accepted."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed("not base64") from None
+    if _b64(data) != text:
+        raise Malformed("base64 that is not in its canonical spelling")
+    return data
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

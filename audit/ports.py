@@ -1,0 +1,24 @@
+"""What the recorder needs from the rest of the house."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tenancy.errors import PortcullisError
+
+
+class NoteSigner(Protocol):
+    """Signs checkpoints; hsm.client is one."""
+
+    async def sign_note(self, label: str, text: bytes) -> bytes:
+        """Ed25519 over `text` by the key `label`: 64 bytes. Raises a PortcullisError or OSError."""
+        ...
+
+
+class LogHalted(PortcullisError):
+    """A log's rows, files and signatures contradict each other: nothing more is written to it.
+
+    Its records stay in the inbox; a person must find out which side is right.
+    """
+
+    code = "audit_log_halted"

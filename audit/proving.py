@@ -1,0 +1,85 @@
+"""One order's story with its proofs: everything a stranger needs to check it without us.
+
+A bundle holds the order's records in full, each with its tlog-proof@v1, and the payloads that open
+their commitments. `audit.verifier.verify_bundle` checks it; so does any reader of the C2SP formats.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audit import merkle
+from audit.checkpoint import open_checkpoint
+from audit.integrator import CHECKPOINT
+from audit.logs import Log, read_logs
+from audit.malformed import Malformed
+from audit.proof import Proof
+from audit.tiles import Reader
+from audit.worm.posix import PosixStore
+from tenancy.database import Connection, Database
+from tenancy.errors import NotFound, Unavailable
+from tenancy.scope import TenantScope
+
+
+class ProofPending(Unavailable):
+    """The order's newest records are not under a published checkpoint yet; they will be."""
+
+    code = "audit_proof_pending"
+
+
+async def prove_order(
+    database: Database, scope: TenantScope, store_dir: Path, oid: str
+) -> dict[str, Any]:
+    """The proof bundle of one order, JSON-able. `store_dir` as the recorder has it.
+
+    Raises NotFound where the tenant has no such order, ProofPending where its newest record is
+    not published yet (try again), Malformed where the store's files do not fit its checkpoint.
+    """
+    async with database.tenant(scope) as conn:
+        logs = await read_logs(conn)
+        if not logs:
+            raise NotFound("this tenant has no audit log")
+        rows = await _records(conn, logs[0], oid)
+    if not rows:
+        raise NotFound(f"the audit log knows no order {oid!r}")
+    return assemble(logs[0], PosixStore(store_dir / str(logs[0].log_id)), oid, rows)
+
+
+def assemble(
+    log: Log, store: PosixStore, oid: str, rows: list[tuple[int, bytes, bytes | None]]
+) -> dict[str, Any]:
+    """The bundle of these (index, leaf, payload); every proof is checked before it is given out."""
+    note = store.read(CHECKPOINT)
+    if note is None:
+        raise ProofPending("the log has no published checkpoint yet")
+    head = open_checkpoint(note, log.key)
+    if rows[-1][0] >= head.size:
+        raise ProofPending(f"record {rows[-1][0]} is above the published size {head.size}")
+    reader = Reader(store.read, head.size)
+    records = []
+    for index, leaf, payload in rows:
+        proof = Proof(index, merkle.inclusion_proof(index, head.size, reader.node), note)
+        try:
+            proof.check(leaf, log.key)
+        except Malformed as error:
+            raise Malformed(f"record {index} of order {oid}: {error}") from error
+        given = None if payload is None else payload.decode()
+        records.append({"i": index, "leaf": leaf.decode(), "payload": given, "proof": proof.text()})
+    return {
+        "format": "portcullis-order-proof@v1",
+        "origin": log.origin,
+        "vkey": str(log.key),
+        "oid": oid,
+        "checkpoint": note.decode(),
+        "records": records,
+    }
+
+
+async def _records(conn: Connection, log: Log, oid: str) -> list[tuple[int, bytes, bytes | None]]:
+    cursor = await conn.execute(
+        "SELECT v.i, v.leaf, p.payload FROM audit_leaves v LEFT JOIN audit_payloads p"
+        " USING (log_id, i) WHERE v.log_id = %s AND v.oid = %s ORDER BY v.i",
+        (log.log_id, oid),
+    )
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]

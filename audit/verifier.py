@@ -1,0 +1,434 @@
+"""Files and a public key in, a verdict out: no database, no network, nothing of ours to trust.
+
+Steps, with the same numbers in the code:
+
+1. Read the verifier key (it must come from outside the directory to prove anything).
+2. Open the checkpoint: form, Ed25519 signature, origin. Every later step is against this root.
+3. Read every entry bundle and hash the leaves; rebuild every tile and the root from them.
+4. Compare the rebuilt root with the signed one; where they differ, name the first bad index.
+5. Compare every file under tile/ with the rebuilt tiles, byte by byte, narrower partials included.
+6. Read every leaf as a record: canonical spelling, right log, index without gap, recording time
+   never backwards, each order's records numbered without gap and chained by hash.
+7. Where an older checkpoint is given, prove that this log extends it.
+
+Exit status: 0 ok · 2 tampered · 3 inconsistent · 4 unwitnessed (reserved) · 5 incomplete.
+*Tampered*: bytes are not what was signed. *Inconsistent*: what was signed contradicts itself or an
+older signed head. *Incomplete*: files are missing. The gravest is the verdict: 2, then 3, then 5.
+
+Imports the standard library, `cryptography`, and formats of this package that import no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit import merkle, record, tiles
+from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.malformed import Malformed
+from audit.note import VerifierKey
+from audit.proof import parse_proof
+from audit.tiles import ENTRIES, WIDTH, Builder, Tile, tile_of
+
+OK, TAMPERED, INCONSISTENT, UNWITNESSED, INCOMPLETE = 0, 2, 3, 4, 5
+WORDS = {
+    OK: "verified",
+    TAMPERED: "tampered",
+    INCONSISTENT: "inconsistent",
+    UNWITNESSED: "unwitnessed",
+    INCOMPLETE: "incomplete",
+}
+_GRAVEST_FIRST = (TAMPERED, INCONSISTENT, INCOMPLETE)
+MOST_FINDINGS = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. `index`: the first record that it concerns, where one can be named."""
+
+    code: int
+    what: str
+    index: int | None = None
+
+
+@dataclass
+class Verdict:
+    """What was found. `code` is the exit status, `word` its name."""
+
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    orders: int = 0
+    orders_open: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        found = {finding.code for finding in self.findings}
+        return next((code for code in _GRAVEST_FIRST if code in found), OK)
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.code]
+
+    @property
+    def first_bad_index(self) -> int | None:
+        return min((f.index for f in self.findings if f.index is not None), default=None)
+
+    def find(self, code: int, what: str, index: int | None = None) -> None:
+        new_code = code not in {finding.code for finding in self.findings}
+        if len(self.findings) < MOST_FINDINGS or new_code:
+            self.findings.append(Finding(code, what, index))
+
+    def as_json(self) -> dict[str, Any]:
+        summary = {"verdict": self.word, "exit": self.code, "first_bad_index": self.first_bad_index}
+        return summary | asdict(self)
+
+
+class _Stop(Exception):
+    """No later step can say more."""
+
+
+def verify_log(directory: Path, vkey: str, since: bytes | None = None) -> Verdict:
+    """The verdict on a log's directory. `since`: an older checkpoint note that must be extended.
+
+    Never raises for what the directory holds.
+    """
+    verdict = Verdict()
+    try:
+        key = _read_key(verdict, vkey)
+        head = _open_head(verdict, directory, key)
+        builder, files, story = Builder(), _Files(directory, head.size), _Story(head.origin)
+        older = _older(verdict, key, head, since)
+        _replay(verdict, files, head, builder, story, older)
+    except _Stop:
+        pass
+    return verdict
+
+
+def _read_key(verdict: Verdict, vkey: str) -> VerifierKey:
+    """Step 1."""
+    try:
+        return VerifierKey.parse(vkey.strip())
+    except Malformed as error:
+        verdict.find(TAMPERED, f"verifier key: {error}")
+        raise _Stop from None
+
+
+def _open_head(verdict: Verdict, directory: Path, key: VerifierKey) -> Checkpoint:
+    """Step 2."""
+    try:
+        note = (directory / "checkpoint").read_bytes()
+    except OSError as error:
+        verdict.find(INCOMPLETE, f"no checkpoint can be read: {error.strerror}")
+        raise _Stop from None
+    try:
+        head = open_checkpoint(note, key)
+    except Malformed as error:
+        verdict.find(TAMPERED, f"checkpoint: {error}")
+        raise _Stop from None
+    verdict.origin, verdict.size, verdict.root = head.origin, head.size, head.root.hex()
+    shown = directory / "vkey"
+    if shown.exists() and shown.read_bytes() != f"{key}\n".encode():
+        verdict.find(TAMPERED, "the file vkey is not the key that was given")
+    return head
+
+
+def _older(
+    verdict: Verdict, key: VerifierKey, head: Checkpoint, since: bytes | None
+) -> Checkpoint | None:
+    if since is None:
+        return None
+    try:
+        older = open_checkpoint(since, key)
+    except Malformed as error:
+        verdict.find(TAMPERED, f"older checkpoint: {error}")
+        return None
+    if older.size > head.size:
+        verdict.find(INCONSISTENT, f"the log has shrunk from {older.size} to {head.size}")
+        return None
+    return older
+
+
+def _replay(
+    verdict: Verdict,
+    files: _Files,
+    head: Checkpoint,
+    builder: Builder,
+    story: _Story,
+    older: Checkpoint | None,
+) -> None:
+    first_bad, missing, differing = None, False, Verdict()
+    for n in range((head.size + WIDTH - 1) // WIDTH):
+        entries = files.entries(verdict, n)  # step 3
+        expected = files.leaf_hashes(n)
+        tile = tile_of(ENTRIES, n, head.size)
+        assert tile is not None
+        missing = missing or len(entries) < tile.width
+        for at, entry in enumerate(entries):
+            digest = merkle.leaf_hash(entry)
+            if first_bad is None and at < len(expected) and expected[at] != digest:
+                first_bad = n * WIDTH + at
+            builder.append(entry, digest)
+            story.hear(verdict, entry, digest, n * WIDTH + at)  # step 6
+            if older is not None and builder.size == older.size:
+                _check_extends(verdict, older, builder.root())  # step 7
+        if missing:
+            if first_bad is None:
+                first_bad = n * WIDTH + len(entries)
+            break
+        files.compare(differing, builder.take_full())  # step 5
+    verdict.orders, verdict.orders_open = story.orders()
+    if older is not None and older.size == 0:
+        _check_extends(verdict, older, merkle.EMPTY_ROOT)
+    if not missing and builder.root() == head.root:
+        files.compare(differing, builder.partials())
+        files.look_for_strangers(differing)
+        verdict.findings += differing.findings
+        return
+    # The rebuilt tiles are wrong themselves then: only that files are missing is worth telling.
+    verdict.findings += [f for f in differing.findings if f.code == INCOMPLETE]
+    _blame(verdict, files, head, first_bad, missing)  # step 4
+
+
+def _blame(
+    verdict: Verdict, files: _Files, head: Checkpoint, first_bad: int | None, missing: bool
+) -> None:
+    """Step 4: the root is not reached. Whose fault?"""
+    if missing and any(f.code == INCOMPLETE and f.index == first_bad for f in verdict.findings):
+        return
+    if first_bad is not None:
+        verdict.find(TAMPERED, f"record {first_bad} is not the one that was signed", first_bad)
+    else:
+        verdict.find(TAMPERED, f"the records do not give the signed root of size {head.size}")
+
+
+def _check_extends(verdict: Verdict, older: Checkpoint, root: bytes) -> None:
+    """Step 7: the same leaves that give the new root must give the old one."""
+    if root != older.root:
+        verdict.find(INCONSISTENT, f"the log does not extend its checkpoint of size {older.size}")
+
+
+class _Files:
+    """The directory's files, as a tree of `size` leaves should have them."""
+
+    def __init__(self, directory: Path, size: int) -> None:
+        self._directory = directory
+        self._size = size
+        self._names = {tile: name for name, tile in self._tiles()}
+        self._ranges: dict[tuple[int, int], list[Tile]] = {}
+        for tile in self._names:
+            self._ranges.setdefault((tile.level, tile.n), []).append(tile)
+
+    def _tiles(self) -> Iterator[tuple[str, Tile]]:
+        root = self._directory / "tile"
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(self._directory))
+            if not path.is_file() or path.name.startswith(".new-"):
+                continue
+            try:
+                yield name, tiles.parse_path(name)
+            except Malformed:
+                continue
+
+    def read(self, tile: Tile) -> bytes | None:
+        try:
+            return (self._directory / tile.path()).read_bytes()
+        except OSError:
+            return None
+
+    def entries(self, verdict: Verdict, n: int) -> list[bytes]:
+        """Step 3: as many entries of bundle `n` as can be read."""
+        tile = tile_of(ENTRIES, n, self._size)
+        assert tile is not None
+        data = self.read(tile)
+        whole = tile
+        if data is None and not tile.is_full:
+            data, whole = self.read(tile.full()), tile.full()
+        if data is None:
+            verdict.find(INCOMPLETE, f"{tile.path()} is missing", n * WIDTH)
+            return []
+        entries, end = tiles.split_bundle(data, tile.width)
+        if len(entries) < tile.width or (whole == tile and end != len(data)):
+            first = n * WIDTH + len(entries)
+            verdict.find(TAMPERED, f"{whole.path()} does not hold whole records", first)
+        return entries
+
+    def leaf_hashes(self, n: int) -> list[bytes]:
+        """The level 0 tile beside bundle `n`, to name the first bad record; trusted for nothing."""
+        tile = tile_of(0, n, self._size)
+        assert tile is not None
+        return tiles.split_hashes(self.read(tile) or self.read(tile.full()) or b"")
+
+    def compare(self, verdict: Verdict, rebuilt: Sequence[tuple[Tile, bytes]]) -> None:
+        """Step 5: each file of these tiles, partial ones of any width too, against what it must be."""
+        for tile, data in rebuilt:
+            there = self._ranges.pop((tile.level, tile.n), [])
+            if not any(file.width >= tile.width for file in there):
+                first = tile.n * WIDTH ** (tile.level + 1) if tile.level >= 0 else tile.n * WIDTH
+                verdict.find(INCOMPLETE, f"{tile.path()} is missing", first)
+            for file in there:
+                self._compare_one(verdict, file, tile, data)
+
+    def _compare_one(self, verdict: Verdict, file: Tile, tile: Tile, data: bytes) -> None:
+        found = self.read(file) or b""
+        if file.width > tile.width:  # written for a checkpoint that is not out yet
+            same = found.startswith(data)
+        elif file.level == ENTRIES:
+            entries, _ = tiles.split_bundle(data, file.width)
+            same = found == tiles.encode_bundle(entries)
+        else:
+            same = found == data[: file.width * merkle.HASH_SIZE]
+        if not same:
+            span = 1 if file.level == ENTRIES else WIDTH**file.level
+            at = _first_difference(found, data) // merkle.HASH_SIZE if file.level >= 0 else 0
+            first = (tile.n * WIDTH + min(at, tile.width - 1)) * span
+            verdict.find(TAMPERED, f"{file.path()} is not what the records give", first)
+
+    def look_for_strangers(self, verdict: Verdict) -> None:
+        """Step 5: names under tile/ that no tree of this log would have, now or later."""
+        root = self._directory / "tile"
+        for path in sorted(root.rglob("*")):
+            if path.is_dir() or path.name.startswith(".new-"):
+                continue
+            name = str(path.relative_to(self._directory))
+            try:
+                tiles.parse_path(name)
+            except Malformed:
+                verdict.find(TAMPERED, f"{name} does not belong to a log")
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+class _Story:
+    """Step 6: the records read one after the other."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._recorded = ""
+        self._heads: dict[str, tuple[int, str, str]] = {}
+
+    def hear(self, verdict: Verdict, entry: bytes, digest: bytes, index: int) -> None:
+        try:
+            leaf = record.read(entry)
+        except Malformed as error:
+            verdict.find(INCONSISTENT, f"record {index}: {error}", index)
+            return
+        wrong = self._wrong(leaf, index)
+        if wrong:
+            verdict.find(INCONSISTENT, f"record {index}: {wrong}", index)
+        self._recorded = max(self._recorded, leaf.recorded)
+        if leaf.oid is not None and leaf.on is not None:
+            self._heads[leaf.oid] = (leaf.on, digest.hex(), leaf.kind)
+
+    def _wrong(self, leaf: record.Leaf, index: int) -> str | None:
+        if leaf.index != index:
+            return f"says that it is number {leaf.index}"
+        if leaf.log != self._origin:
+            return f"belongs to log {leaf.log}"
+        if leaf.recorded < self._recorded:
+            return f"was recorded at {leaf.recorded}, before its predecessor"
+        if leaf.oid is not None:
+            number, digest, _ = self._heads.get(leaf.oid, (0, None, ""))
+            if leaf.on != number + 1 or leaf.op != digest:
+                return f"does not continue order {leaf.oid} after its number {number}"
+        return None
+
+    def orders(self) -> tuple[int, int]:
+        """How many orders were told of, and how many of those without a close."""
+        still_open = sum(kind != record.Kind.ORDER_CLOSE for _, _, kind in self._heads.values())
+        return len(self._heads), still_open
+
+
+def verify_bundle(bundle: dict[str, Any], vkey: str) -> Verdict:
+    """The verdict on one order's proof bundle, as audit.proving makes it.
+
+    Each record is under the checkpoint by its own proof, the records are the order's from its
+    first on without a gap, and each payload that is given opens its record's commitment. That no
+    later record exists is shown by the whole log alone (verify_log).
+    """
+    verdict = Verdict()
+    try:
+        key = _read_key(verdict, vkey)
+        oid = bundle["oid"]
+        number, digest = 0, None
+        for item in bundle["records"]:
+            entry = item["leaf"].encode()
+            proof = parse_proof(item["proof"])
+            head = proof.check(entry, key)
+            verdict.origin, verdict.size = head.origin, max(verdict.size, head.size)
+            verdict.root = head.root.hex()
+            leaf = record.read(entry)
+            if (leaf.index, leaf.oid, leaf.on, leaf.op) != (proof.index, oid, number + 1, digest):
+                what = f"record {proof.index} does not continue order {oid} after number {number}"
+                verdict.find(INCONSISTENT, what, proof.index)
+            number, digest = leaf.on or 0, merkle.leaf_hash(entry).hex()
+            _check_payload(verdict, leaf, item.get("payload"))
+            verdict.orders, verdict.orders_open = 1, int(leaf.kind != record.Kind.ORDER_CLOSE)
+        if number == 0:
+            verdict.find(INCOMPLETE, "the bundle holds no record")
+    except Malformed as error:
+        verdict.find(TAMPERED, str(error))
+    except (KeyError, TypeError, AttributeError) as error:
+        verdict.find(TAMPERED, f"not a proof bundle: {error!r}")
+    except _Stop:
+        pass
+    return verdict
+
+
+def _check_payload(verdict: Verdict, leaf: record.Leaf, payload: str | None) -> None:
+    if payload is None:
+        return
+    try:
+        secret = bytes.fromhex(json.loads(payload)["k_rec"])
+    except (ValueError, KeyError, TypeError):
+        secret = b""
+    if not record.opens(leaf.commitment, secret, payload.encode()):
+        what = f"the payload of record {leaf.index} is not what was committed to"
+        verdict.find(TAMPERED, what, leaf.index)
+
+
+def describe(verdict: Verdict) -> str:
+    """The verdict in words for a reader at a terminal."""
+    lines = [f"{verdict.word}: {verdict.origin or 'no readable checkpoint'}"]
+    if verdict.root:
+        lines.append(f"  {verdict.size} records, root {verdict.root}")
+        lines.append(f"  {verdict.orders} orders, {verdict.orders_open} of them still open")
+    if verdict.first_bad_index is not None:
+        lines.append(f"  first bad index: {verdict.first_bad_index}")
+    lines += [f"  {WORDS[finding.code]}: {finding.what}" for finding in verdict.findings]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m audit.verifier DIR --vkey KEY`: prints the verdict, returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="audit.verifier",
+        description="Verify an audit log from its files and its public key alone.",
+        epilog="Exit status: 0 verified, 2 tampered, 3 inconsistent, 5 incomplete.",
+    )
+    parser.add_argument("directory", type=Path, help="holds `checkpoint` and `tile/`")
+    key = parser.add_mutually_exclusive_group(required=True)
+    key.add_argument("--vkey", help="the log's verifier key, obtained from a source you trust")
+    key.add_argument("--vkey-file", type=Path, help="a file that holds it")
+    parser.add_argument("--since", type=Path, help="an older checkpoint that must be extended")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    vkey = given.vkey or given.vkey_file.read_text()
+    since = given.since.read_bytes() if given.since else None
+    verdict = verify_log(given.directory, vkey, since)
+    text = json.dumps(verdict.as_json()) if given.json else describe(verdict)
+    sys.stdout.write(text + "\n")
+    return verdict.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

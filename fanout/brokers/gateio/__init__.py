@@ -1,0 +1,1 @@
+"""Gate.io futures: the adapter for https://api.gateio.ws, API v4."""

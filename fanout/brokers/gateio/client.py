@@ -1,0 +1,178 @@
+"""HTTP to Gate.io: sends signed bytes once, and sorts failures by whether bytes may have left.
+
+The two errors are the whole point. NotSent: no connection was made (name, TCP, TLS, no free
+connection in time) or no signature was had; the request provably never left. NoAnswer: it may
+have arrived, and nobody said what became of it.
+
+Nothing is sent twice, with one exception that is aiohttp's: a GET or DELETE on a kept connection
+which the server closed at that moment is sent once more on a new one. For a GET that is harmless.
+A DELETE that Gate did carry out the first time then answers *not found* or *finished*, which the
+adapter reports as too late, and find() tells the truth. A POST is never repeated.
+
+Redirects are not followed (key and signature would travel to another host), no cookies are kept,
+no proxy is taken from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from fanout.brokers.gateio import state, wire
+from fanout.brokers.gateio.reading import Answer
+from fanout.brokers.gateio.settings import GateioSettings
+from fanout.ports import BrokerAccount, RequestSigner
+from tenancy.clock import Clock
+from tenancy.errors import OutcomeUnknown, Unavailable
+
+PUBLIC: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    # Without it Gate cuts every size to whole contracts, so that 1.7 held looks like 1.
+    "X-Gate-Size-Decimal": "1",
+}
+
+
+class NotSent(Unavailable):
+    """The request provably never left this machine."""
+
+    code = "not_sent"
+
+
+class NoAnswer(OutcomeUnknown):
+    """The request may have arrived; no usable answer came back."""
+
+    code = "no_answer"
+
+
+class ClockError(Unavailable):
+    """Our clock and Gate's differ by more than the settings allow."""
+
+    code = "clock_error"
+
+
+class GateioClient:
+    """One pool of connections to Gate.io for all accounts of this process."""
+
+    def __init__(self, settings: GateioSettings, signer: RequestSigner, clock: Clock) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        base = settings.base_url.rstrip("/")
+        # The same few targets come again for every order, and parsing a URL costs as much as signing it.
+        self._url = lru_cache(maxsize=256)(lambda target: URL(base + target, encoded=True))
+
+    def __repr__(self) -> str:
+        word = "closed" if self._session is None else "open"
+        return f"GateioClient({self._settings.base_url}, {word})"
+
+    async def open(self) -> None:
+        """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer or ClockError."""
+        if self._session is not None:
+            return
+        limit = self._settings.connections
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=limit, limit_per_host=limit, keepalive_timeout=self._settings.keepalive_s
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=self._settings.request_timeout_s,
+                connect=self._settings.connect_timeout_s,
+                # aiohttp rounds time-outs above this up to whole seconds; leases count on ours exactly.
+                ceil_threshold=86_400,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent",),
+            trust_env=False,
+        )
+        try:
+            await self._warm()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _warm(self) -> None:
+        """All at once: each question finds no idle connection and opens its own."""
+        asked = [self._ask_time() for _ in range(max(1, self._settings.connections_warm))]
+        for result in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _ask_time(self) -> None:
+        """Is Gate's clock within clock_error_ms of ours? Proofs of absence rest on it."""
+        before_ms = self._clock.now_ns() / 1e6
+        answer = await self.send(wire.server_time(), PUBLIC)
+        after_ms = self._clock.now_ns() / 1e6
+        theirs_ms = state.server_time_ms(answer)
+        if theirs_ms is None:
+            return  # this host has no such endpoint, or counts the question as one too many
+        # Gate read its clock between the two; only what lies outside is certainly an error.
+        error_ms = max(before_ms - theirs_ms, theirs_ms - after_ms)
+        if error_ms > self._settings.clock_error_ms + 1:  # whole milliseconds on the wire
+            raise ClockError(
+                f"Gate.io's clock differs by at least {error_ms:.0f} ms, clock_error_ms allows"
+                f" {self._settings.clock_error_ms}: put this host's clock right"
+            )
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def sign(self, account: BrokerAccount, request: wire.Request) -> dict[str, str]:
+        """The headers that make the request the account's own. Raises NotSent, whatever went wrong."""
+        timestamp = int(self._clock.now_ns() // 1_000_000_000)
+        try:
+            async with asyncio.timeout(self._settings.sign_timeout_s):
+                signature = await self._signer.sign_request(
+                    account,
+                    scheme=wire.SCHEME,
+                    method=request.method,
+                    path=request.path,
+                    query=request.query,
+                    body=request.body,
+                    timestamp=timestamp,
+                )
+        except TimeoutError:
+            raise NotSent(f"no signature within {self._settings.sign_timeout_s} s") from None
+        except Exception as why:
+            # Any failure of the signer, foreseen or not, comes before the first byte leaves.
+            code = getattr(why, "code", type(why).__name__)
+            raise NotSent(f"not signed: {code}: {why}") from why
+        return {
+            **PUBLIC,
+            "Content-Type": "application/json",
+            "KEY": account.api_key or "",
+            "Timestamp": str(timestamp),
+            "SIGN": signature,
+        }
+
+    async def send(self, request: wire.Request, headers: Mapping[str, str]) -> Answer:
+        """Send once; any HTTP status is an answer. Raises NotSent or NoAnswer."""
+        session = self._session
+        if session is None or session.closed:
+            raise NotSent("the connection pool is not open")
+        try:
+            async with session.request(
+                request.method,
+                self._url(request.target),
+                data=request.body or None,
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                return Answer(response.status, await response.read(), response.headers)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as why:
+            # Both are raised before a request is written: name, TCP, TLS, or no free connection.
+            raise NotSent(f"{type(why).__name__}: {why}") from why
+        except (aiohttp.ClientError, TimeoutError, OSError) as why:
+            raise NoAnswer(f"{type(why).__name__}: {why}".rstrip(": ")) from why
+
+    async def ask(self, account: BrokerAccount, request: wire.Request) -> Answer:
+        """Sign and send a question. Raises NotSent or NoAnswer."""
+        return await self.send(request, await self.sign(account, request))

@@ -1,0 +1,108 @@
+"""What Gate.io says of an account and of what can be traded there. Pure; raises only Unreadable."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from fanout.brokers.gateio.reading import Answer, Unreadable, decode, finite, optional
+from fanout.ports import BrokerPosition, Equity, Instrument
+
+
+class _Position(msgspec.Struct):
+    contract: str
+    size: Decimal
+    mode: str = "single"
+    entry_price: Decimal | None = None
+    unrealised_pnl: Decimal | None = None
+
+
+class _Account(msgspec.Struct):
+    total: Decimal
+    unrealised_pnl: Decimal
+    available: Decimal
+    currency: str
+
+
+class _Contract(msgspec.Struct):
+    name: str
+    quanto_multiplier: Decimal
+    order_price_round: Decimal
+    order_size_min: Decimal
+    order_size_max: Decimal
+    last_price: Decimal | None = None
+    mark_price: Decimal | None = None
+    in_delisting: bool = False
+    status: str = "trading"
+
+
+def positions(body: bytes) -> list[BrokerPosition]:
+    """One-way positions. Raises Unreadable for an account in hedge mode: not supported yet."""
+    found = []
+    for position in decode(body, list[_Position]):
+        if not position.size:
+            continue
+        if position.mode != "single":
+            raise Unreadable(f"{position.contract} is in {position.mode} mode: use one-way mode")
+        found.append(
+            BrokerPosition(
+                symbol=position.contract,
+                qty=finite(position.size, "size"),
+                avg_px=optional(position.entry_price, "entry_price"),
+                unrealised_pnl=optional(position.unrealised_pnl, "unrealised_pnl"),
+            )
+        )
+    return found
+
+
+def equity(body: bytes, now: datetime) -> Equity:
+    """Classic accounts: `total` is the wallet, so unrealised profit is added. Raises Unreadable."""
+    seen = decode(body, _Account)
+    return Equity(
+        equity=finite(seen.total, "total") + finite(seen.unrealised_pnl, "unrealised_pnl"),
+        available=finite(seen.available, "available"),
+        currency=seen.currency.upper(),
+        as_of=now,
+    )
+
+
+def instruments(body: bytes, settle: str, now: datetime) -> dict[str, Instrument]:
+    """The contracts that can be traded now. Inverse contracts (multiplier 0) are left out.
+
+    Raises Unreadable: a table that is half read is no table.
+    """
+    return {
+        c.name: Instrument(
+            symbol=c.name,
+            multiplier=finite(c.quanto_multiplier, "quanto_multiplier"),
+            lot_step=Decimal(1),
+            min_qty=Decimal(max(1, math.ceil(finite(c.order_size_min, "order_size_min")))),
+            max_qty=Decimal(math.floor(finite(c.order_size_max, "order_size_max"))),
+            tick=finite(c.order_price_round, "order_price_round"),
+            currency=settle.upper(),
+            last_price=optional(c.last_price, "last_price"),
+            mark_price=optional(c.mark_price, "mark_price"),
+            as_of=now,
+        )
+        for c in decode(body, list[_Contract])
+        if c.status == "trading"
+        and not c.in_delisting
+        and finite(c.quanto_multiplier, "quanto_multiplier") > 0
+    }
+
+
+class _Time(msgspec.Struct):
+    server_time: int
+
+
+def server_time_ms(answer: Answer) -> int | None:
+    """Gate's clock, Unix ms; None where the answer holds none."""
+    if answer.status != 200:
+        return None
+    try:
+        return decode(answer.body, _Time).server_time
+    except Unreadable:
+        return None

@@ -1,0 +1,1 @@
+"""Paper: orders that trade against a price and nobody else."""

@@ -1,0 +1,52 @@
+"""`./appliance test`: format, lint, types, import contracts, then every test once.
+
+The quick checks come first and end the run, each with a sentence that says what to type; the tests
+come last, and pytest's closing line is the last line. Arguments go to pytest.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Step(NamedTuple):
+    """One check. `then`: what a person does about it."""
+
+    name: str
+    command: list[str]
+    then: str
+
+
+def steps() -> list[Step]:
+    here = Path(sys.executable).parent
+    python = [sys.executable, "-m"]
+    return [
+        Step("format", [*python, "ruff", "format", "--check", "."], "run `ruff format .`"),
+        Step("lint", [*python, "ruff", "check", "."], "see above; `ruff check --fix .` mends some"),
+        Step("types", [*python, "mypy"], "see above"),
+        Step(
+            "imports", [str(here / "lint-imports")], "an import goes against the layers: see above"
+        ),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    for step in steps():
+        print(f"== {step.name}", flush=True)  # noqa: T201 - this is a command's output
+        done = subprocess.run(step.command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            print(f"{done.stdout}{done.stderr}\n{step.name} failed: {step.then}")  # noqa: T201
+            return 1
+    print("== tests", flush=True)  # noqa: T201
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

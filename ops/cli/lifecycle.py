@@ -1,0 +1,130 @@
+"""Commands on the whole installation: init, up, down, status, migrate, preflight."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ops import control
+from ops import migrate as migrator
+from ops import preflight as checks
+from ops.cli.output import json_option, print_json, print_table
+from ops.initialise import Choices, initialise
+from ops.paths import places
+from ops.probe import is_ready
+from ops.processes import main as supervise
+from ops.settings import read_settings
+from ops.state import State
+from tenancy.errors import ConfigurationError
+
+
+@click.command()
+@click.option(
+    "--ingress-port", default=8443, show_default=True, help="Port of the public listener."
+)
+@click.option(
+    "--admin-port", default=9443, show_default=True, help="Port of the management listener."
+)
+@click.option("--workers", default=2, show_default=True, help="How many worker processes.")
+@click.pass_obj
+def init(file: Path, ingress_port: int, admin_port: int, workers: int) -> None:
+    """Make database, keys, certificates and settings, once.
+
+    Everything goes into the directory of the settings file (var/). Refuses where there is an
+    installation: it never overwrites a key.
+    """
+    if file.name != "portcullis.toml":
+        raise ConfigurationError(f"init writes a file named portcullis.toml, not {file.name}")
+    choices = Choices(ingress_port=ingress_port, admin_port=admin_port, worker_processes=workers)
+    initialise(places(file.parent), choices, datetime.now(UTC))
+    click.echo(f"initialised: {file}\nnext: portcullis up")
+
+
+@click.command()
+@click.option(
+    "--foreground", is_flag=True, help="Stay and run until SIGTERM (for systemd and the like)."
+)
+@click.option("--timeout", default=control.UP_TIMEOUT_S, show_default=True, help="Seconds to wait.")
+@json_option
+@click.pass_obj
+def up(file: Path, foreground: bool, timeout: float, as_json: bool) -> None:
+    """Start everything and wait until all of it is ready."""
+    if foreground:
+        sys.exit(supervise(["--settings", str(file)]))
+    _show(control.up(file, timeout), as_json)
+
+
+@click.command()
+@click.pass_obj
+def down(file: Path) -> None:
+    """Stop everything that `up` started, in order. Data stays."""
+    stopped = control.down(read_settings(file))
+    click.echo("stopped" if stopped else "nothing was running")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(file: Path, as_json: bool) -> None:
+    """What runs, and is it ready. Exit status 1 where something is not."""
+    state = control.state_of(read_settings(file))
+    if state is None:
+        click.echo("null" if as_json else "nothing is running; `portcullis up` starts it")
+        sys.exit(1)
+    _show(state, as_json)
+    sys.exit(0 if state.ready and all(_well(state).values()) else 1)
+
+
+@click.command()
+@click.option(
+    "--check", is_flag=True, help="Only say what is pending; exit status 1 where anything is."
+)
+@json_option
+@click.pass_obj
+def migrate(file: Path, check: bool, as_json: bool) -> None:
+    """Bring the database schema forward."""
+    owner = read_settings(file).database.owner
+    names = migrator.check(owner) if check else migrator.migrate(owner)
+    if as_json:
+        print_json({"pending" if check else "applied": names})
+    else:
+        click.echo("\n".join(names) if names else "the schema is up to date")
+    sys.exit(1 if check and names else 0)
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def preflight(file: Path, as_json: bool) -> None:
+    """Say why it would not start. Exit status 1 where it would not."""
+    findings = checks.preflight(read_settings(file))
+    if as_json:
+        print_json([{"check": finding.name, "problem": finding.problem} for finding in findings])
+    else:
+        print_table(("check", "problem"), [(name, problem or "ok") for name, problem in findings])
+    sys.exit(1 if any(finding.problem for finding in findings) else 0)
+
+
+def _show(state: State, as_json: bool) -> None:
+    if as_json:
+        print_json(state)
+        return
+    well = _well(state)
+    rows = [
+        (name, process.pid, process.restarts, {True: "yes", False: "no"}.get(well.get(name, True)))
+        for name, process in state.processes.items()
+    ]
+    print_table(("process", "pid", "restarts", "ready"), rows)
+    for name, url in state.urls.items():
+        click.echo(f"{name}: {url}")
+
+
+def _well(state: State) -> dict[str, bool]:
+    async def ask() -> list[bool]:
+        return list(await asyncio.gather(*(is_ready(sock) for sock in state.health.values())))
+
+    return dict(zip(state.health, asyncio.run(ask()), strict=True))

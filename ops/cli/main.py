@@ -1,0 +1,103 @@
+"""`portcullis`: what an operator types. One file per command group; this one is the root.
+
+An error says what happened, what it means and what to do next. Exit status 0: done; 1: it did not
+work; 2: it was asked wrongly (a setting, an argument).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli.output import fail
+from tenancy.errors import ConfigurationError, PortcullisError
+
+COMMANDS = {
+    "init": "ops.cli.lifecycle:init",
+    "up": "ops.cli.lifecycle:up",
+    "down": "ops.cli.lifecycle:down",
+    "status": "ops.cli.lifecycle:status",
+    "migrate": "ops.cli.lifecycle:migrate",
+    "preflight": "ops.cli.lifecycle:preflight",
+    "hsm": "ops.cli.hsm:hsm",
+    "audit": "ops.cli.audit:audit",
+    "tenant": "ops.cli.setup:tenant",
+    "strategy": "ops.cli.setup:strategy",
+    "hook": "ops.cli.setup:hook",
+    "account": "ops.cli.setup:account",
+    "subscription": "ops.cli.setup:subscription",
+    "credential": "ops.cli.setup:credential",
+}
+
+
+class Root(click.Group):
+    """Loads a command's file when it is used: `--help` stays quick. A file that is not there is no command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if self.get_command(ctx, name) is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, name = target.split(":")
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name == module:
+                return None
+            raise
+        command: click.Command = getattr(loaded, name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            fail(error, 2)
+        except PortcullisError as error:
+            fail(error, 1)
+
+
+def default_settings() -> Path:
+    """PORTCULLIS_SETTINGS, else var/portcullis.toml of the directory that one stands in."""
+    return Path(os.environ.get("PORTCULLIS_SETTINGS", "var/portcullis.toml"))
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="portcullis", prog_name="portcullis")
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=default_settings,
+    show_default="$PORTCULLIS_SETTINGS, else var/portcullis.toml",
+    help="The settings file.",
+)
+@click.pass_context
+def cli(ctx: click.Context, settings: Path) -> None:
+    """Portcullis: one signed webhook becomes orders at many accounts, each exactly once.
+
+    \b
+    First steps:  portcullis init     make keys, database and settings, once
+                  portcullis up       start everything and wait until it is ready
+                  portcullis status   what runs, and is it well
+                  portcullis down     stop everything
+    """
+    ctx.obj = settings.absolute()
+
+
+def main() -> None:
+    """The console script."""
+    if not __debug__:
+        click.echo("portcullis refuses to run under -O: its assertions are part of it", err=True)
+        sys.exit(2)
+    cli()
+
+
+if __name__ == "__main__":
+    main()

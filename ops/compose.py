@@ -1,0 +1,203 @@
+"""Wiring: the only place that knows every package. One short function per process, nothing clever.
+
+Each is an async context that opens what the process needs, in order, and closes it in the
+opposite order; inside it the process is running, and what it yields are its readiness checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import msgspec
+from redis.asyncio import Redis
+
+from audit.recorder import Recorder
+from fanout.worker import Worker
+from fanout.worker import WorkerSettings as FanoutSettings
+from gateway.admin.app import admin_app
+from gateway.hooks.listener import hooks_listener
+from gateway.hooks.settings import HookSettings, RateSettings
+from hsm.client import EnrollerClient, SignerClient
+from ops.brokers import make_brokers
+from ops.health import Check
+from ops.serve import serve
+from ops.settings import Settings
+from tenancy.clock import SystemClock
+from tenancy.database import Database
+from tenancy.errors import ConfigurationError
+from tenancy.ids import new_id
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of its kind a process is, what it listens on, and what tells it to stop."""
+
+    index: int
+    fd: int | None
+    stop: asyncio.Event
+
+
+Parts = tuple[Mapping[str, Check], asyncio.Task[None]]
+"""Readiness checks, and the work, which ends when the seat's `stop` is set."""
+
+
+@asynccontextmanager
+async def opened(conninfo: str, name: str, size: int) -> AsyncIterator[Database]:
+    """A pool that is connected. Raises Unavailable."""
+    database = Database(conninfo, name=name, size=size)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
+    """A client; it connects when it is first used, and again whenever Redis came back."""
+    client: Redis = Redis.from_url(settings.redis.url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def hook_settings(settings: Settings) -> HookSettings:
+    """The gateway's words for the operator's `[ingress]`."""
+    ingress = settings.ingress
+    return HookSettings(
+        management_base_url=settings.admin.base_url,
+        max_body_bytes=ingress.body_limit_bytes,
+        tolerance_s=ingress.time_window_s,
+        rate=RateSettings(per_minute=ingress.rate_per_minute, per_hour=ingress.rate_per_hour),
+    )
+
+
+@asynccontextmanager
+async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The public listener. Ready: PostgreSQL keeps what we accept, and the hooks are fresh."""
+    conninfo = settings.database.ingress
+    async with (
+        opened(conninfo, f"ingress-{seat.index}", 2) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+        hooks_listener(
+            conninfo=conninfo,
+            database=database,
+            redis=redis,
+            opener=signer,
+            clock=SystemClock(),
+            settings=hook_settings(settings),
+        ) as listener,
+    ):
+        serving = serve(listener.app, fd=_fd(seat), tls=settings.ingress.tls, stop=seat.stop)
+        yield listener.checks(), asyncio.create_task(serving)
+
+
+@asynccontextmanager
+async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The management listener. Ready: what its answers need answers."""
+    async with (
+        opened(
+            settings.database.admin, f"admin-{seat.index}", settings.database.pool_size
+        ) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+        EnrollerClient(settings.hsm.enroller_socket) as enroller,
+    ):
+        checks = {
+            "postgres": answers(database),
+            "redis": said(redis.ping),
+            "signer": said(signer.status),
+            "enroller": said(enroller.status),
+        }
+        app = admin_app(database, checks=checks)
+        serving = serve(app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop)
+        yield {"postgres": checks["postgres"]}, asyncio.create_task(serving)
+
+
+@asynccontextmanager
+async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """Plans and orders. Ready: PostgreSQL and the signer answer; Redis may be away.
+
+    Each run has a name of its own: a lease of the run before is not ours, it runs out, and its
+    intents are doubt.
+    """
+    clock = SystemClock()
+    async with (
+        opened(
+            settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
+        ) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+    ):
+        work = Worker(
+            database=database,
+            redis=redis,
+            brokers=make_brokers(settings.brokers, signer=signer, database=database, clock=clock),
+            clock=clock,
+            worker_id=f"worker-{seat.index}-{new_id()}",
+            settings=fanout_settings(settings),
+        )
+        checks = {"postgres": answers(database), "signer": said(signer.status)}
+        yield checks, asyncio.create_task(work.run(seat.stop))
+
+
+@asynccontextmanager
+async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The audit log's one writer. Ready: PostgreSQL and the signer answer."""
+    async with (
+        opened(settings.database.recorder, "recorder", 4) as database,
+        SignerClient(settings.hsm.signer_socket) as signer,
+    ):
+        work = Recorder(database, signer, settings.recorder.store, SystemClock())
+        checks = {"postgres": answers(database), "signer": said(signer.status)}
+        yield checks, asyncio.create_task(work.run(seat.stop))
+
+
+def fanout_settings(settings: Settings) -> FanoutSettings:
+    """fanout's words for the operator's `[worker]`."""
+    worker = settings.worker
+    return FanoutSettings(
+        lease_ttl_s=worker.lease_ttl_s,
+        open_window_s=worker.open_window_s,
+        signal_age_max_s=worker.signal_age_max_s,
+        sweep_s=worker.sweep_s,
+    )
+
+
+def answers(database: Database) -> Check:
+    """Does PostgreSQL answer under this role?"""
+
+    async def ask() -> str:
+        async with database.connection() as conn:
+            await conn.execute("SELECT 1")
+        return "answers"
+
+    return ask
+
+
+def said(ask: Callable[[], Awaitable[object]]) -> Check:
+    """Does this part answer at all?"""
+
+    async def asked() -> str:
+        await ask()
+        return "answers"
+
+    return asked
+
+
+def _fd(seat: Seat) -> int:
+    if seat.fd is None:
+        raise ConfigurationError("this process listens: the supervisor gives it --fd")
+    return seat.fd
+
+
+PROCESSES: Mapping[str, Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]] = {
+    "admin": admin,
+    "ingress": ingress,
+    "recorder": recorder,
+    "worker": worker,
+}
+"""What `python -m ops.run NAME` can be."""

@@ -1,0 +1,96 @@
+"""Start the supervisor and wait for it, find it, end it: what `up`, `down` and the demo call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ops.processes import ROOT
+from ops.settings import Settings, read_settings
+from ops.stack.child import tail
+from ops.state import State, end, read_state
+from tenancy.errors import Unavailable
+
+UP_TIMEOUT_S = 90.0
+DOWN_TIMEOUT_S = 90.0
+POLL_S = 0.05
+
+
+def state_of(settings: Settings) -> State | None:
+    """What runs under these settings; None where nothing does."""
+    return read_state(settings.instance.runtime / "state.json")
+
+
+def up(file: Path, timeout_s: float = UP_TIMEOUT_S) -> State:
+    """Start everything in the background and return when all of it is ready.
+
+    Returns at once where it is up already. Raises Unavailable, naming what is not ready and the
+    end of its log; everything is then stopped again.
+    """
+    settings = read_settings(file)
+    log = settings.instance.var / "log" / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
+    process = None
+    if state_of(settings) is None:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ops.processes", "--settings", str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+    while True:
+        state = state_of(settings)
+        if state is not None and state.ready:
+            if process is not None:
+                process.returncode = 0  # it is meant to outlive us: nothing to wait for
+            return state
+        if process is not None and process.poll() is not None:
+            raise Unavailable(f"the supervisor ended at once; {log} ends with:\n{tail(log)}")
+        if time.monotonic() > deadline:
+            story = _who_is_not_ready(settings)
+            down(settings)
+            raise Unavailable(f"not everything was ready within {timeout_s:g} s; {story}")
+        time.sleep(POLL_S)
+
+
+def down(settings: Settings, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
+    """End exactly the recorded supervisor, which ends its children; False where nothing ran.
+
+    Raises Unavailable where it does not end in time: then a person looks, nothing is killed here.
+    """
+    state = state_of(settings)
+    if state is None:
+        return False
+    if not end(state.supervisor, signal.SIGTERM, timeout_s):
+        raise Unavailable(
+            f"the supervisor (pid {state.supervisor.pid}) did not end within {timeout_s:g} s; "
+            f"see {settings.instance.var / 'log' / 'supervisor.log'}"
+        )
+    _reap(state.supervisor.pid)
+    return True
+
+
+def _reap(pid: int) -> None:
+    """If it was our own child, take its corpse away."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+
+
+def _who_is_not_ready(settings: Settings) -> str:
+    directory = settings.instance.var / "log"
+    state = state_of(settings)
+    running = set(state.processes) if state is not None else set()
+    logs = sorted(directory.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    parts = [f"running: {', '.join(sorted(running)) or 'nothing'}"]
+    parts += [f"--- {path.name}\n{tail(path, 4)}" for path in logs[:4]]
+    return "\n".join(parts)

@@ -1,0 +1,87 @@
+"""Why it would not start: every check that a start would trip over, done beforehand and all at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ops import migrate
+from ops.paths import Places
+from ops.settings import Settings
+from ops.stack import postgres, redis
+from ops.state import read_state
+from tenancy.errors import PortcullisError
+
+FREE_BYTES_LEAST = 1 << 30
+
+
+class Finding(NamedTuple):
+    """One check. `problem` None: it is well."""
+
+    name: str
+    problem: str | None
+
+
+def preflight(settings: Settings) -> list[Finding]:
+    """All findings; never raises for what it finds."""
+    return [*_files(settings), *_programs(settings), _disk(settings), _schema(settings)]
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    for tls in (settings.ingress.tls, settings.admin.tls):
+        yield _readable("certificate", tls.certificate)
+        yield _secret("TLS key", tls.key)
+    hsm = settings.hsm
+    yield _readable("PKCS#11 module", hsm.module)
+    yield _secret("sign token's PIN", hsm.sign_pin_file)
+    yield _secret("enrol token's PIN", hsm.enrol_pin_file)
+
+
+def _readable(name: str, path: Path) -> Finding:
+    return Finding(f"{name} {path}", None if os.access(path, os.R_OK) else "cannot be read")
+
+
+def _secret(name: str, path: Path) -> Finding:
+    finding = _readable(name, path)
+    if finding.problem is None and path.stat().st_mode & 0o077:
+        return finding._replace(problem="others may read it: chmod 0600")
+    return finding
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    if settings.stack is None:
+        return
+    for name, find in (("PostgreSQL", postgres.binaries), ("Redis", redis.binary)):
+        yield Finding(f"{name} installed", _problem(find))
+    places = Places(settings.instance.var, settings.instance.runtime)
+    there = postgres.Postgres(places).exists()
+    yield Finding("database cluster", None if there else "missing: `portcullis init` makes it")
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.instance.var).free
+    enough = free >= FREE_BYTES_LEAST
+    return Finding("disk space", None if enough else f"{free >> 20} MiB free, 1024 are needed")
+
+
+def _schema(settings: Settings) -> Finding:
+    """Only a running database can say; a stack that is down has it checked when it starts."""
+    running = read_state(settings.instance.runtime / "state.json") is not None
+    if settings.stack is not None and settings.stack.postgres and not running:
+        return Finding("schema (not checked: the private database is down)", None)
+    try:
+        todo = migrate.check(settings.database.owner)
+    except PortcullisError as error:
+        return Finding("schema", str(error))
+    return Finding("schema", f"pending: {', '.join(todo)}; `portcullis migrate`" if todo else None)
+
+
+def _problem(find: Callable[[], object]) -> str | None:
+    try:
+        find()
+    except PortcullisError as error:
+        return str(error)
+    return None

@@ -1,0 +1,87 @@
+"""One process of the product: `python -m ops.run NAME --settings FILE [--index I] [--fd N]`.
+
+Settings, then telemetry, then wiring (ops/compose.py), then work, until SIGTERM. A part that does
+not answer at the start ends the process with status 1, and its supervisor tries again: one path for
+start and repair. Never under -O: the assertions stay on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from ops import serve, telemetry
+from ops.compose import PROCESSES, Seat
+from ops.health import Health
+from ops.processes import health_socket
+from ops.settings import Settings, read_settings
+from tenancy.errors import PortcullisError
+
+STOP_LIMIT_S = 8.0
+
+log = structlog.get_logger()
+
+
+async def run_process(name: str, settings: Settings, index: int, fd: int | None) -> int:
+    """Run until told to stop (0) or until the work ends by itself, which is a fault (1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stop.set)
+    async with PROCESSES[name](settings, Seat(index=index, fd=fd, stop=stop)) as (checks, work):
+        health = Health(health_socket(settings, name, index), checks)
+        await health.start()
+        log.info("started")
+        try:
+            await _until(stop, work)
+        finally:
+            await health.stop()
+    log.info("stopped")
+    return 0 if stop.is_set() else 1
+
+
+async def _until(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
+    """Wait for either; then give the work STOP_LIMIT_S to end. Raises what the work raised."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, work], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        await asyncio.wait_for(work, STOP_LIMIT_S)
+    except TimeoutError:
+        log.error("stop_took_too_long", limit_s=STOP_LIMIT_S)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.run", description=__doc__)
+    parser.add_argument("name", choices=sorted(PROCESSES))
+    parser.add_argument("--settings", type=Path, required=True)
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--fd", type=int)
+    given = parser.parse_args(arguments)
+    if not __debug__:
+        print("portcullis refuses to run under -O: its assertions are part of it", file=sys.stderr)  # noqa: T201
+        return 2
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        settings = read_settings(given.settings)
+    except PortcullisError as error:
+        print(f"portcullis: {error}", file=sys.stderr)  # noqa: T201 - before logging is set up
+        return 2
+    provider = telemetry.set_up(settings.telemetry, process=given.name, index=given.index)
+    try:
+        return serve.run(lambda: run_process(given.name, settings, given.index, given.fd))
+    except PortcullisError as error:
+        log.error("cannot_run", code=error.code, error=str(error))
+        return 1
+    finally:
+        provider.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""One TOML file says how this host runs; here it becomes frozen structs, or a sentence about what is wrong.
+
+Unknown keys are refused with their path. What limits or protects has no default: somebody wrote
+it down. Secrets are names of secrets: files that only their process may read. A broker's table
+stays a plain dict here; the broker's own settings struct reads it when the process is wired.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tenancy.errors import ConfigurationError
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1, le=256)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+SOCKET_PATH_MAX_BYTES = 107
+
+
+class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where this installation keeps what it writes."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    var: Path  # data, logs, keys
+    runtime: Path  # sockets and state.json; short, see ops/paths.py
+
+
+class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Present where the supervisor also runs PostgreSQL and Redis of its own (a developer's machine)."""
+
+    postgres: bool
+    redis: bool
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """libpq connection strings, one per role. A password belongs in `passfile`, never here."""
+
+    owner: str
+    admin: str
+    ingress: str
+    worker: str
+    recorder: str
+    pool_size: Count
+
+    def __post_init__(self) -> None:
+        for role in ("owner", "admin", "ingress", "worker", "recorder"):
+            if "password=" in getattr(self, role).replace(" ", "").lower():
+                raise ValueError(f"{role}: holds a password; name a `passfile=` instead")
+
+
+class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`url`: unix:///path or rediss://host:port/0."""
+
+    url: str
+
+
+class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The tokens. The daemons' own files say the rest (hsm/settings.py); PINs are names of files."""
+
+    module: Path
+    softhsm_conf: Path | None = None
+    enrol_label: str
+    sign_label: str
+    enrol_pin_file: Path
+    enrol_so_pin_file: Path
+    sign_pin_file: Path
+    sign_so_pin_file: Path
+    signer_config: Path
+    enroller_config: Path
+    signer_socket: Path
+    enroller_socket: Path
+
+    def __post_init__(self) -> None:
+        for name in ("signer_socket", "enroller_socket"):
+            check_socket_path(getattr(self, name), name)
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Files, PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The public listener. `port` 0 takes a free one and says which in state.json."""
+
+    host: str
+    port: Port
+    tls: Tls
+    processes: Count
+    body_limit_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)]
+    time_window_s: Annotated[int, Meta(ge=10, le=3600)]
+    rate_per_minute: Positive
+    rate_per_hour: Positive
+
+
+class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The management listener. `base_url` is what links in answers begin with."""
+
+    host: str
+    port: Port
+    tls: Tls
+    base_url: str
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds as in fanout.worker.WorkerSettings, whose other figures are no operator's business.
+
+    `lease_ttl_s` outlives the longest broker request. `open_window_s`: no attempt to open a
+    position begins later after its plan. `signal_age_max_s`: an older signal is refused.
+    """
+
+    processes: Count
+    lease_ttl_s: Seconds
+    sweep_s: Seconds
+    open_window_s: Seconds
+    signal_age_max_s: Seconds
+
+
+class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`store`: the write-once directory of tiles and checkpoints."""
+
+    store: Path
+
+
+class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file."""
+
+    instance: Instance
+    database: DatabaseSettings
+    redis: RedisSettings
+    hsm: HsmSettings
+    ingress: IngressSettings
+    admin: AdminSettings
+    worker: WorkerSettings
+    recorder: RecorderSettings
+    telemetry: TelemetrySettings = TelemetrySettings()
+    stack: Stack | None = None
+    brokers: dict[str, dict[str, Any]]
+
+
+def check_socket_path(path: Path, name: str) -> None:
+    """Raises ValueError where the kernel could not bind `path` (sun_path holds 107 bytes)."""
+    length = len(os.fsencode(path))
+    if length > SOCKET_PATH_MAX_BYTES:
+        raise ValueError(
+            f"{name}: {length} bytes, a Unix socket's path has at most {SOCKET_PATH_MAX_BYTES}"
+        )
+
+
+def decode_settings(text: bytes, name: str = "settings") -> Settings:
+    """Raises ConfigurationError: names the key, what was found and what would be right."""
+    try:
+        return msgspec.toml.decode(text, type=Settings, dec_hook=_path)
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
+def read_settings(path: Path) -> Settings:
+    """Read and check `path`. Raises ConfigurationError, also where others may write the file."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} does not exist. `portcullis init` writes one; "
+            "or say where yours is with --settings or PORTCULLIS_SETTINGS"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    if mode & 0o022:
+        raise ConfigurationError(f"{path} may be written by others: chmod 0600 it")
+    return decode_settings(text, str(path))
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        path = Path(value)
+        if not path.is_absolute():
+            raise ValueError(f"an absolute path is needed, got {value!r}")
+        return path
+    raise NotImplementedError(kind)

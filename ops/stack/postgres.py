@@ -1,0 +1,240 @@
+"""A PostgreSQL cluster of our own: Unix socket only, durable, never run as root.
+
+PostgreSQL refuses to run as root. Called by root, it runs
+
+- as the system user `postgres` by setpriv(1), where that user can reach `var/`; the data is then
+  that user's and nobody's else;
+- else (a clone under /root) in a user namespace in which root is `nobody`: the server keeps its
+  access to root's files but has no capability. Containers often forbid this; the first does not
+  need it.
+
+Which of the two was chosen at `create` is read from the owner of the data directory.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ops.paths import Places, make_private
+from ops.stack.child import dying_with_parent, spawn, wait_until
+from tenancy.errors import ConfigurationError, Unavailable
+
+SUPERUSER = "portcullis_bootstrap"
+DATABASE = "portcullis"
+PORT = 5432
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "wal_level": "replica",
+    "max_wal_size": "2GB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_checkpoints": "off",
+}
+
+
+def binaries() -> Path:
+    """The newest installed server's bin directory (Debian leaves it off PATH).
+
+    Raises ConfigurationError where PostgreSQL's server is not installed.
+    """
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4])
+    )
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    if on_path is None:
+        raise ConfigurationError("PostgreSQL's server is not installed: apt-get install postgresql")
+    return Path(on_path).resolve().parent
+
+
+class Postgres:
+    """The cluster under `places`. `create()` once; then `command()` for a supervisor, or `start()`."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # fast: ends sessions, checkpoints, leaves nothing to recover
+
+    def __init__(self, places: Places) -> None:
+        self.data = places.var / "postgres"
+        self.socket_dir = places.runtime / "pg"
+        self.log = places.log / "postgres.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def exists(self) -> bool:
+        return (self.data / "PG_VERSION").exists()
+
+    def create(self) -> None:
+        """initdb. Raises ConfigurationError where there is data already, or nobody may run it."""
+        if self.exists():
+            raise ConfigurationError(f"{self.data} holds a cluster already")
+        binary = str(binaries() / "initdb")
+        self.data.mkdir(parents=True, mode=0o700)
+        owner = self._choose_owner()
+        if owner is not None:
+            os.chown(self.data, owner.pw_uid, owner.pw_gid)
+        options = ["-D", str(self.data), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"]
+        options += ["--locale=C.UTF-8", "--data-checksums"]
+        done = subprocess.run(
+            self._as_owner([binary, *options]), capture_output=True, text=True, cwd="/", check=False
+        )
+        if done.returncode != 0:
+            shutil.rmtree(self.data)
+            raise ConfigurationError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    def prepare(self) -> None:
+        """The socket's directory, which may be in /tmp and gone after a boot: ours alone, 0700."""
+        if not self.exists():
+            raise ConfigurationError(f"{self.data} is missing: `portcullis init` makes it")
+        make_private(self.socket_dir.parent)
+        self.socket_dir.mkdir(exist_ok=True)
+        found = self.data.stat()
+        os.chown(self.socket_dir, found.st_uid, found.st_gid)
+        self.socket_dir.chmod(0o700)
+
+    def command(self) -> list[str]:
+        """What a supervisor runs in the foreground."""
+        binary = Path((self.data / "PG_VERSION").read_text().strip())
+        own = Path(f"/usr/lib/postgresql/{binary}/bin/postgres")
+        server = str(own if own.exists() else binaries() / "postgres")
+        words = [server, "-D", str(self.data)]
+        for key, value in {**SETTINGS, "unix_socket_directories": str(self.socket_dir)}.items():
+            words += ["-c", f"{key}={value}"]
+        return self._as_owner(words)
+
+    def start(self) -> None:
+        """Run it as our child until stop(); returns when it answers. Raises Unavailable."""
+        self.prepare()
+        self._process = spawn(self.command(), self.log)
+        wait_until(self.ready, self._process, self.log, START_TIMEOUT_S)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(self.stop_signal)
+            self._process.wait(STOP_TIMEOUT_S)
+            self._process = None
+
+    def ready(self) -> bool:
+        try:
+            psycopg.connect(self.superuser("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def superuser(self, database: str = DATABASE) -> str:
+        """Connection string above row-level security: for making roles, never for the product."""
+        return self._conninfo(SUPERUSER, database)
+
+    def conninfo(self, role: str) -> str:
+        """Connection string of `portcullis_<role>`."""
+        return self._conninfo(f"portcullis_{role}", DATABASE)
+
+    def create_database(self) -> None:
+        """The roles of ops/migrations/0001_ground.sql and an empty database. May be run again."""
+        with psycopg.connect(self.superuser("postgres"), autocommit=True) as conn:
+            create_roles(conn)
+            if not _exists(conn, "SELECT 1 FROM pg_database WHERE datname = %s", DATABASE):
+                conn.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER portcullis_owner").format(
+                        sql.Identifier(DATABASE)
+                    )
+                )
+            conn.execute(
+                sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(DATABASE))
+            )
+            for role in LOGIN_ROLES:
+                conn.execute(
+                    sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+                        sql.Identifier(DATABASE), sql.Identifier(f"portcullis_{role}")
+                    )
+                )
+
+    def _conninfo(self, user: str, database: str) -> str:
+        return psycopg.conninfo.make_conninfo(
+            host=str(self.socket_dir), port=PORT, user=user, dbname=database
+        )
+
+    def _choose_owner(self) -> pwd.struct_passwd | None:
+        """Whose the data shall be: None is ours (not root, or root in a namespace)."""
+        if os.geteuid() != 0:
+            return None
+        try:
+            user = pwd.getpwnam("postgres")
+        except KeyError:
+            return None
+        look = [
+            "setpriv",
+            *_become(user.pw_uid, user.pw_gid),
+            "--",
+            "test",
+            "-x",
+            str(self.data.parent),
+        ]
+        if subprocess.run(look, check=False, cwd="/").returncode != 0:
+            return None
+        return user
+
+    def _as_owner(self, command: list[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return dying_with_parent("INT", command)
+        owner = self.data.stat()
+        if owner.st_uid != 0:
+            become = _become(owner.st_uid, owner.st_gid)
+            return ["setpriv", "--pdeathsig", "INT", *become, "--", *command]
+        _check_namespaces()
+        nobody = ["--map-user=65534", "--map-group=65534"]
+        return ["unshare", "--user", *nobody, "--", *dying_with_parent("INT", command)]
+
+
+LOGIN_ROLES = ("owner", "admin", "ingress", "worker", "recorder")
+
+
+def create_roles(conn: psycopg.Connection) -> None:
+    """The cluster-wide roles, where they are missing; a role that exists is left as it is."""
+    for role in (*LOGIN_ROLES, "finder"):
+        name = f"portcullis_{role}"
+        if _exists(conn, "SELECT 1 FROM pg_roles WHERE rolname = %s", name):
+            continue
+        login = sql.SQL("NOLOGIN" if role == "finder" else "LOGIN")
+        conn.execute(
+            sql.SQL("CREATE ROLE {} {} NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS").format(
+                sql.Identifier(name), login
+            )
+        )
+    conn.execute("GRANT portcullis_finder TO portcullis_owner")
+
+
+def _exists(conn: psycopg.Connection, query: str, name: str) -> bool:
+    return conn.execute(query.encode(), (name,)).fetchone() is not None
+
+
+def _become(uid: int, gid: int) -> list[str]:
+    return [f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+
+
+def _check_namespaces() -> None:
+    command = ["unshare", "--user", "--map-user=65534", "--map-group=65534", "--", "true"]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        raise Unavailable(
+            "PostgreSQL will not run as root, the system user `postgres` cannot reach this "
+            "directory, and this machine allows no user namespaces. Clone to a place that others "
+            "may pass through (/srv, /opt), or run as an ordinary user."
+        )

@@ -1,0 +1,32 @@
+"""A private SoftHSM for every test here, and one with daemons per module."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hsm.module import Module
+from hsm.token import Anchor, read_pin
+from tests.fixtures.softhsm import SoftHSM, softhsm, vault
+
+__all__ = ["signing_token", "softhsm", "vault"]
+
+
+@contextmanager
+def signing_token(softhsm: SoftHSM) -> Iterator[Anchor]:
+    """The sign token in this very process, as an attacker with the signer's PIN has it."""
+    settings = softhsm.settings
+    module = Module.load(settings.module, settings.softhsm_conf)
+    try:
+        yield Anchor(module, settings.sign_label, read_pin(settings.sign_pin_file))
+    finally:
+        module.finalize()
+
+
+@contextmanager
+def enrol_token(softhsm: SoftHSM) -> Iterator[Anchor]:
+    """The enrol token in this very process."""
+    settings = softhsm.settings
+    module = Module.load(settings.module, settings.softhsm_conf)
+    try:
+        yield Anchor(module, settings.enrol_label, read_pin(settings.enrol_pin_file))
+    finally:
+        module.finalize()

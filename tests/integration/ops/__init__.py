@@ -1,0 +1,1 @@
+"""Claims about ops/ on real servers and processes."""

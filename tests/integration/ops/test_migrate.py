@@ -1,0 +1,90 @@
+"""Migrations against a real database, and the wall that they must have built."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ops.migrate import DIRECTORY, MigrationError, check, migrate
+from tests.fixtures.postgres import Cluster, Database
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def empty(postgres: Cluster, database: Database) -> str:
+    """The owner's connection to a database without any table."""
+    name = f"{database.name}_empty"
+    statement = sql.SQL("CREATE DATABASE {} OWNER portcullis_owner").format(sql.Identifier(name))
+    postgres.execute(statement)
+    return Database(postgres, name).conninfo("owner")
+
+
+def files(directory: Path, **texts: str) -> Path:
+    for name, text in texts.items():
+        (directory / f"{name.removeprefix('m')}.sql").write_text(text)
+    return directory
+
+
+def test_everything_is_applied_once(empty: str) -> None:
+    names = check(empty)
+    assert names[0] == "0001_ground"
+    assert migrate(empty) == names
+    assert migrate(empty) == []
+    assert check(empty) == []
+
+
+def test_a_failing_file_leaves_nothing_and_the_ones_before_it_stay(
+    empty: str, tmp_path: Path
+) -> None:
+    files(tmp_path, m0001_a="CREATE TABLE a ()", m0002_b="CREATE TABLE b (); SELECT 1/0")
+    with pytest.raises(MigrationError, match="0002_b failed and was rolled back"):
+        migrate(empty, tmp_path)
+    with psycopg.connect(empty) as conn:
+        assert conn.execute("SELECT to_regclass('a'), to_regclass('b')").fetchone() == ("a", None)
+    assert check(empty, tmp_path) == ["0002_b"]
+
+
+def test_a_changed_file_is_refused_before_anything_is_done(empty: str, tmp_path: Path) -> None:
+    migrate(empty, files(tmp_path, m0001_a="CREATE TABLE a ()"))
+    files(tmp_path, m0001_a="CREATE TABLE a (x int)", m0002_b="CREATE TABLE b ()")
+    with pytest.raises(MigrationError, match="changed"):
+        migrate(empty, tmp_path)
+    with psycopg.connect(empty) as conn:
+        assert conn.execute("SELECT to_regclass('b')").fetchone() == (None,)
+
+
+def test_two_migrators_at_once_apply_each_file_once(empty: str, tmp_path: Path) -> None:
+    files(tmp_path, m0001_a="SELECT pg_sleep(0.2); CREATE TABLE a ()", m0002_b="CREATE TABLE b ()")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: migrate(empty, tmp_path), range(2)))
+    assert sorted(name for names in done for name in names) == ["0001_a", "0002_b"]
+
+
+def test_a_check_writes_nothing(empty: str) -> None:
+    assert check(empty)
+    with psycopg.connect(empty) as conn:
+        assert conn.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)
+
+
+def test_every_table_has_forced_row_level_security(database: Database) -> None:
+    with psycopg.connect(database.superuser) as conn:
+        open_tables = conn.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+            " AND relnamespace = 'public'::regnamespace AND relname <> 'schema_migrations'"
+            " AND NOT (relrowsecurity AND relforcerowsecurity)"
+        ).fetchall()
+        count = conn.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone()
+    assert open_tables == []
+    assert count is not None
+    assert count[0] > 15
+
+
+def test_the_files_are_where_the_package_ships_them() -> None:
+    assert (DIRECTORY / "0001_ground.sql").exists()

@@ -1,0 +1,125 @@
+"""The private stack on its real servers: made once, started often, never made by a start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ops import migrate
+from ops.initialise import Choices, initialise
+from ops.paths import Places, places
+from ops.settings import read_settings
+from ops.stack.postgres import Postgres
+from ops.stack.redis import RedisServer
+from tenancy.clock import SystemClock
+from tenancy.errors import ConfigurationError
+
+pytestmark = pytest.mark.stack
+
+
+def test_started_twice_it_is_the_same_database(installation: Places) -> None:
+    postgres = Postgres(installation)
+    seen = []
+    for _ in range(2):
+        postgres.start()
+        try:
+            with psycopg.connect(postgres.superuser()) as conn:
+                row = conn.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+            seen.append(row)
+        finally:
+            postgres.stop()
+    assert seen[0] == seen[1]
+
+
+def test_it_is_durable_on_a_socket_only_and_not_root(installation: Places) -> None:
+    postgres = Postgres(installation)
+    postgres.start()
+    try:
+        with psycopg.connect(postgres.superuser()) as conn:
+            for name, wanted in (
+                ("fsync", "on"),
+                ("listen_addresses", ""),
+                ("wal_level", "replica"),
+            ):
+                row = conn.execute("SELECT current_setting(%s)", (name,)).fetchone()
+                assert row == (wanted,), name
+        pid = int((postgres.data / "postmaster.pid").read_text().split()[0])
+        status = Path(f"/proc/{pid}/status").read_text()
+        capabilities = next(line for line in status.splitlines() if line.startswith("CapEff"))
+        assert int(capabilities.split()[1], 16) == 0
+        assert postgres.socket_dir.stat().st_mode & 0o077 == 0
+    finally:
+        postgres.stop()
+
+
+def test_the_roles_of_the_product_own_nothing_and_rule_nothing(installation: Places) -> None:
+    postgres = Postgres(installation)
+    postgres.start()
+    try:
+        with psycopg.connect(postgres.superuser()) as conn:
+            rows = conn.execute(
+                "SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb, rolcanlogin"
+                " FROM pg_roles WHERE rolname LIKE 'portcullis%' AND rolname <> 'portcullis_bootstrap'"
+            ).fetchall()
+            owned = conn.execute(
+                "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class"
+                " WHERE relnamespace = 'public'::regnamespace"
+            ).fetchall()
+    finally:
+        postgres.stop()
+    assert not any(mighty for _, mighty, _ in rows)
+    assert {name for name, _, login in rows if not login} == {"portcullis_finder"}
+    assert len(rows) == 6
+    assert owned == [("portcullis_owner",)]
+
+
+def test_a_start_creates_nothing_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="portcullis init"):
+        Postgres(places(tmp_path / "var")).start()
+    assert not (tmp_path / "var" / "postgres").exists()
+
+
+def test_a_second_init_is_refused_and_changes_no_key(installation: Places) -> None:
+    pin = read_settings(installation.settings).hsm.sign_pin_file
+    before = pin.read_bytes()
+    with pytest.raises(ConfigurationError, match="initialised already"):
+        initialise(installation, Choices(), SystemClock().now())
+    assert pin.read_bytes() == before
+
+
+def test_redis_starts_twice_on_a_socket_only(installation: Places) -> None:
+    redis = RedisServer(installation)
+    for _ in range(2):
+        redis.start()
+        assert redis.ready()
+        redis.stop()
+        assert not redis.ready()
+
+
+def test_it_runs_in_a_directory_that_nobody_else_can_reach(tmp_path: Path) -> None:
+    """tmp_path is 0700: where root calls, setpriv's way is closed and the namespace is used."""
+    tmp_path.chmod(0o700)
+    where = places(tmp_path / ("deep" * 20) / "var")
+    where.log.mkdir(parents=True)
+    postgres = Postgres(where)
+    try:
+        postgres.create()
+        assert postgres.data.stat().st_uid == os.geteuid()
+        postgres.start()
+        assert postgres.ready()
+        postgres.stop()
+    finally:
+        shutil.rmtree(where.runtime, ignore_errors=True)
+
+
+def test_what_init_made_has_every_migration(installation: Places) -> None:
+    postgres = Postgres(installation)
+    postgres.start()
+    try:
+        assert migrate.check(postgres.conninfo("owner")) == []
+    finally:
+        postgres.stop()

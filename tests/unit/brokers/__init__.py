@@ -1,0 +1,1 @@
+"""Broker adapters: codecs and phases, one at a time."""

@@ -1,0 +1,1 @@
+"""Claims about ops/ that need no server."""

@@ -1,0 +1,90 @@
+"""What the settings file refuses, and that it says where."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.initialise import Choices, document
+from ops.paths import places
+from ops.settings import decode_settings, read_settings
+from ops.toml import dumps
+from tenancy.errors import ConfigurationError
+
+
+@pytest.fixture
+def good() -> dict[str, Any]:
+    written = document(places(Path("/srv/portcullis/var")), Choices())
+    return copy.deepcopy(written)
+
+
+def refusal(settings: dict[str, Any]) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        decode_settings(dumps(settings).encode())
+    return str(refused.value)
+
+
+def test_what_init_writes_is_accepted(good: dict[str, Any]) -> None:
+    settings = decode_settings(dumps(good).encode())
+    assert settings.ingress.time_window_s == 300
+    assert settings.brokers["paper"]["instruments"][0]["multiplier"] == "0.0001"
+
+
+def test_an_unknown_key_is_refused_with_its_path(good: dict[str, Any]) -> None:
+    good["ingress"]["tiem_window_s"] = 300
+    assert "tiem_window_s" in refusal(good)
+    assert "$.ingress" in refusal(good)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("ingress", "body_limit_bytes"),
+        ("ingress", "time_window_s"),
+        ("ingress", "rate_per_minute"),
+        ("worker", "lease_ttl_s"),
+        ("database", "pool_size"),
+    ],
+)
+def test_what_limits_or_protects_has_no_default(good: dict[str, Any], table: str, key: str) -> None:
+    del good[table][key]
+    assert key in refusal(good)
+
+
+def test_a_password_in_a_connection_string_is_refused_and_not_repeated(
+    good: dict[str, Any],
+) -> None:
+    good["database"]["worker"] += " password = hunter2"
+    assert "passfile" in refusal(good)
+    assert "hunter2" not in refusal(good)
+
+
+def test_a_socket_path_that_the_kernel_cannot_bind_is_refused(good: dict[str, Any]) -> None:
+    good["hsm"]["signer_socket"] = "/" + "x" * 107
+    assert "at most 107" in refusal(good)
+
+
+def test_a_relative_path_is_refused(good: dict[str, Any]) -> None:
+    good["recorder"]["store"] = "audit"
+    assert "absolute path" in refusal(good)
+
+
+def test_a_window_outside_its_bounds_is_refused(good: dict[str, Any]) -> None:
+    good["ingress"]["time_window_s"] = 0
+    assert "$.ingress.time_window_s" in refusal(good)
+
+
+def test_a_file_that_others_may_write_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "portcullis.toml"
+    file.write_text(dumps(good))
+    file.chmod(0o620)
+    with pytest.raises(ConfigurationError, match="chmod 0600"):
+        read_settings(file)
+
+
+def test_a_missing_file_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="portcullis init"):
+        read_settings(tmp_path / "none.toml")
