@@ -16,7 +16,6 @@ import pytest
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import ClockError
 from fanout.brokers.gateio.settings import GateioSettings
-from fanout.budget import Budgets
 from fanout.order import OrdState
 from fanout.ports import (
     AbsentProven,
@@ -80,11 +79,8 @@ async def at_gate(script: Script, **changed: Any) -> AsyncIterator[tuple[GateioB
 
     signer = InProcessSigner({}, default=b"secret")
     async with scripted(with_contracts) as server:
-        budgets = Budgets(limit=100, window_s=1.0, burst=20)
-        broker = GateioBroker(
-            settings(server.url, **changed), signer, SystemClock(), budgets=budgets
-        )
-        server.signer, server.budgets = signer, budgets
+        broker = GateioBroker(settings(server.url, **changed), signer, SystemClock())
+        server.signer = signer
         await broker.open()
         server.seen.clear()
         try:
@@ -234,7 +230,7 @@ async def test_a_429_slows_the_accounts_budget_down() -> None:
     limited = reply(429, {"label": "TOO_MANY_REQUESTS"}, Retry_After="3")
     async with at_gate(lambda seen: limited) as (broker, server):
         assert await submitted(broker, ACCOUNT, ORDER) == RateLimited(retry_after_s=3.0)
-        wait_s = server.budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
+        wait_s = broker._budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
     assert 2.5 < wait_s <= 3.0
 
 
