@@ -86,6 +86,7 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.unsent_first_s
         while True:
+            await broker.turn(account)
             if not order.reduce_only and self._clock.now() > order.deadline:
                 return await self._learn(
                     scope, order, state=OrdState.UNSENT, code="too_late",

@@ -6,7 +6,7 @@ struct, so a wrong key is refused with its path here, before anything connects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,17 +16,13 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
-from fanout.ports import Broker, BrokerAccount, BrokerPosition
+from fanout.ports import Broker
+from fanout.remembered import RememberedPositions
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
-from tenancy.scope import Actor, TenantScope
 
 S = TypeVar("S")
-
-ACTOR = Actor(kind="sys", id="paper")
-_POSITIONS = """
-SELECT symbol, sum(qty) FROM positions WHERE account_id = %s GROUP BY symbol HAVING sum(qty) <> 0"""
 
 
 def make_brokers(
@@ -49,26 +45,9 @@ def make_brokers(
         paper = _read("paper", tables["paper"], PaperSettings)
         # Without instruments of its own, paper follows the real venue's prices.
         follows = gateio.instruments if gateio is not None and not paper.instruments else None
-        made["paper"] = PaperBroker(
-            paper, clock, source=follows, remembered=_Remembered(database).positions
-        )
+        remembered = RememberedPositions(database)
+        made["paper"] = PaperBroker(paper, clock, source=follows, remembered=remembered)
     return made
-
-
-class _Remembered:
-    """What a paper account holds, from the positions that we folded: a paper venue keeps nothing."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
-        """Raises Unavailable."""
-        async with self._database.tenant(TenantScope(account.tenant_id, ACTOR)) as conn:
-            cursor = await conn.execute(_POSITIONS, (account.account_id,))
-            return [
-                BrokerPosition(symbol=symbol, qty=qty, avg_px=None, unrealised_pnl=None)
-                for symbol, qty in await cursor.fetchall()
-            ]
 
 
 def _read(name: str, table: Mapping[str, Any], kind: type[S]) -> S:

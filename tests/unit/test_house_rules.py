@@ -17,7 +17,7 @@ MAY_MAKE_A_SCOPE = {
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
     "gateway/admin/auth.py": "has checked a service key",
-    "ops/brokers.py": "takes the tenant id from an account that the worker was given",
+    "fanout/remembered.py": "takes the tenant id from an account that the worker was given",
     "ops/onboard.py": "is an operator's command on the host itself",
     "tenancy/store/tenants.py": "has just made the tenant",
 }

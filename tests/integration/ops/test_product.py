@@ -1,0 +1,140 @@
+"""The whole product under its supervisor: up, killed here and there, down, and nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ops import control
+from ops.paths import Places
+from ops.probe import is_ready
+from ops.settings import Settings, read_settings
+from ops.state import Process, State, is_alive
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def settings(installation: Places) -> Iterator[Settings]:
+    control.up(installation.settings)
+    running = read_settings(installation.settings)
+    yield running
+    control.down(running)
+
+
+def state(settings: Settings) -> State:
+    found = control.state_of(settings)
+    assert found is not None
+    return found
+
+
+def until(what: Callable[[], bool], limit_s: float = 30.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+
+
+def well(settings: Settings) -> bool:
+    """Is everything there, and does everything that can say so say that it is ready?"""
+    now = state(settings)
+
+    async def ask() -> bool:
+        return all(await asyncio.gather(*(is_ready(sock) for sock in now.health.values())))
+
+    return len(now.processes) == 9 and asyncio.run(ask())
+
+
+def cli(installation: Places, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ops.cli.main", "--settings", str(installation.settings)]
+    return subprocess.run([*command, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_up_again_is_the_same_run(settings: Settings, installation: Places) -> None:
+    before = state(settings).supervisor
+    assert control.up(installation.settings).supervisor == before
+
+
+def test_a_second_supervisor_is_refused(settings: Settings, installation: Places) -> None:
+    second = cli(installation, "up", "--foreground")
+    assert second.returncode == 1
+    assert "running already" in second.stderr or "cannot listen" in second.stderr
+
+
+def test_status_says_that_all_is_well(settings: Settings, installation: Places) -> None:
+    done = cli(installation, "status", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = {name.split("-")[0] for name in msgspec.json.decode(done.stdout)["processes"]}
+    assert kinds == {
+        "postgres", "redis", "signer", "enroller", "recorder", "worker", "admin", "ingress",
+    }  # fmt: skip
+    assert cli(installation, "migrate", "--check").returncode == 0
+    assert cli(installation, "preflight").returncode == 0
+
+
+def test_no_process_may_leave_a_core_behind(settings: Settings) -> None:
+    """A core holds opened secrets."""
+    for name, process in state(settings).processes.items():
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+        assert core.split()[4:6] == ["0", "0"], name
+
+
+@pytest.mark.parametrize(
+    "name", ["postgres", "redis", "signer", "worker-0", "ingress-0", "admin-0"]
+)
+def test_whatever_is_killed_comes_back_ready(settings: Settings, name: str) -> None:
+    before = state(settings).processes[name]
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: state(settings).processes.get(name, before).pid != before.pid)
+    until(lambda: well(settings))
+    assert state(settings).processes[name].restarts == before.restarts + 1
+
+
+def test_a_connection_made_while_ingress_is_away_is_served_by_its_successor(
+    settings: Settings,
+) -> None:
+    """The supervisor holds the listening socket: nobody is refused meanwhile."""
+    port = int(state(settings).urls["ingress"].rsplit(":", 1)[1])
+    os.kill(state(settings).processes["ingress-0"].pid, signal.SIGKILL)
+    authority = settings.ingress.tls.certificate.parent / "ca.pem"
+    context = ssl.create_default_context(cafile=str(authority))
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert secure.recv(100).startswith(b"HTTP/1.1 404")
+
+
+def test_a_killed_supervisor_takes_everything_with_it(
+    settings: Settings, installation: Places
+) -> None:
+    before = state(settings)
+    os.kill(before.supervisor.pid, signal.SIGKILL)
+    until(lambda: not any(is_alive(process) for process in before.processes.values()))
+    assert control.state_of(settings) is None
+    again = control.up(installation.settings)
+    assert isinstance(again.supervisor, Process)
+
+
+def test_down_leaves_nothing(settings: Settings, installation: Places) -> None:
+    """Runs last: it ends what the others used."""
+    processes = list(state(settings).processes.values())
+    assert control.down(settings)
+    assert [process for process in processes if is_alive(process)] == []
+    assert not control.down(settings)
+    assert cli(installation, "status").returncode == 1

@@ -1,0 +1,46 @@
+"""What the command line answers an operator who did something wrong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ops.cli.main import cli
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_missing_settings_file_is_status_2_and_says_what_to_do(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["--settings", str(tmp_path / "portcullis.toml"), "status"])
+    assert done.exit_code == 2
+    assert "portcullis init" in done.stderr
+
+
+@pytest.mark.parametrize("command", cli.list_commands(click.Context(cli)))
+def test_every_command_explains_itself(command: str) -> None:
+    done = CliRunner().invoke(cli, [command, "--help"])
+    assert done.exit_code == 0
+    assert len(done.output.splitlines()) > 4
+
+
+def test_optimised_python_is_refused() -> None:
+    """-O would remove the assertions that the product is built with."""
+    for module in ("ops.cli.main", "ops.run"):
+        words = ["worker", "--settings", "/nonexistent"] if module == "ops.run" else ["--help"]
+        done = subprocess.run(
+            [sys.executable, "-O", "-m", module, *words],
+            capture_output=True, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "refuses to run under -O" in done.stderr
+
+
+def test_the_root_command_is_readable_by_an_old_python() -> None:
+    """It must get far enough under Python 3.6 to say that 3.11 is needed."""
+    ast.parse((ROOT / "appliance").read_text(), feature_version=(3, 6))
