@@ -12,8 +12,8 @@ import pytest
 
 import tenancy.database
 from fanout import book
-from fanout.leases import LeaseLost, Leases
 from fanout.learner import Learner
+from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Lesson
 from fanout.order import OrdState, cl_ord_id, order_id
 from fanout.ports import CancelUnknown
