@@ -95,6 +95,7 @@ class Order:
     state: str
     cum_qty: Decimal
     text: str
+    cancel_wanted: bool = False
     reported: Decimal = Decimal(0)  # the sum of last_qty over execution_reports
 
     @property

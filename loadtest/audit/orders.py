@@ -61,7 +61,8 @@ def planned(facts: Facts) -> Iterator[Finding]:
 def traded(facts: Facts, *, carried_out: bool) -> Iterator[Finding]:
     """Every planned leg has attempts with its own terms, and came to an end.
 
-    `carried_out`: nothing may have been given up by us, for want of time say.
+    `carried_out`: nothing may have been given up by us, for want of time say. (An order that a
+    later signal wants cancelled need not be sent again.)
     """
     legs = {(leg.signal_id, leg.account_id, leg.leg): leg for p in facts.plans for leg in p.legs}
     there = set()
@@ -99,7 +100,7 @@ def _ended(attempts: list[Order], *, carried_out: bool) -> Iterator[Finding]:
         yield Finding("lost", f"{last.cl_ord_id} is still {last.state}")
     elif last.state in NEVER_THERE and not last.text:
         yield Finding("lost", f"{last.cl_ord_id} is {last.state} and nothing says why")
-    elif carried_out and last.state in ("unsent", "absent"):
+    elif carried_out and last.state in ("unsent", "absent") and not last.cancel_wanted:
         yield Finding("lost", f"{last.cl_ord_id} was given up: {last.state}, {last.text}")
     done = sum((attempt.cum_qty for attempt in attempts), Decimal(0))
     if done > last.order_qty:

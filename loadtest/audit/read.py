@@ -42,7 +42,7 @@ _PLANS = "SELECT signal_id::text, plan::text FROM plans"
 _ORDERS = """
 SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.account_id::text, o.leg,
        o.attempt, o.broker, o.symbol, o.side, o.order_qty, o.ord_type, o.reduce_only, o.state,
-       o.cum_qty, coalesce(o.text, ''),
+       o.cum_qty, coalesce(o.text, ''), o.cancel_requested_at IS NOT NULL,
        (SELECT coalesce(sum(e.last_qty), 0) FROM execution_reports e WHERE e.cl_ord_id = o.cl_ord_id)
 FROM orders o"""
 _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"

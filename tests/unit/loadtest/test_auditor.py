@@ -240,6 +240,17 @@ def test_what_we_gave_up_with_a_reason_is_a_loss_only_where_everything_must_be_c
     )
 
 
+def test_what_was_wanted_cancelled_need_not_be_carried_out():
+    changes = {
+        "orders": (replace(FIRST, cancel_wanted=True), ON_PAPER),
+        "executed": (),
+        "held": {},
+        "positions": {(PAPER, "strat", "BTC_USDT"): Decimal(-7)},
+        "records": tuple(r for r in CLEAN.records if r.index != 3),
+    }
+    assert judge(replace(CLEAN, **changes), carried_out=True).findings == ()
+
+
 @pytest.mark.parametrize(
     ("logs", "words"),
     [
