@@ -10,6 +10,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,6 +31,8 @@ from tests.integration.fanout.conftest import Bench
 ROOT = Path(__file__).parents[2]
 DIES_WITHIN_S = 20.0
 SETTLES_WITHIN_S = 30.0
+AWAKE_S = 1.5
+"""Time enough for a worker that wakes to do what it should not."""
 LEFT = """
 SELECT (SELECT count(*) FROM signals WHERE state = 'accepted') + (SELECT count(*) FROM plan_parts)
      + (SELECT count(*) FROM orders WHERE state IN ('waiting', 'intent', 'in_doubt', 'partially_filled'))
@@ -77,6 +80,20 @@ class Stage:
         assert status == -signal.SIGKILL, f"ended with {status} before {step}"
         await self.market.control.clear_faults()
 
+    @asynccontextmanager
+    async def frozen(self, step: str) -> AsyncIterator[None]:
+        """A worker that has stopped where it stood at that step; it wakes at the end, and goes on."""
+        process = await self._start("sleeper", step)
+        try:
+            await asyncio.to_thread(_until_stopped, process.pid)
+            yield
+            process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(AWAKE_S)
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            await process.wait()
+
     async def settles(self) -> list[Executed]:
         """A fresh worker finishes; nothing is lost, doubled or unexplained. What was executed."""
         process = await self._start("next")
@@ -85,6 +102,10 @@ class Stage:
         finally:
             process.terminate()
             await process.wait()
+        return await self.executed()
+
+    async def executed(self) -> list[Executed]:
+        """What the exchange executed, after the auditor has found nothing wrong."""
         facts = await self.facts()
         assert judge(facts, carried_out=True).findings == ()
         return list(facts.executed)
@@ -116,6 +137,14 @@ class Stage:
             self.bench.made.conninfo("worker"), self.market.url, name, *step,
             cwd=ROOT, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
+
+
+def _until_stopped(pid: int) -> None:
+    """Until the kernel says that the process sleeps by SIGSTOP (proc(5): state T)."""
+    deadline = time.monotonic() + DIES_WITHIN_S
+    while " T " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline, "the worker never came to where it falls asleep"
+        time.sleep(0.02)
 
 
 @asynccontextmanager

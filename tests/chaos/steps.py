@@ -27,6 +27,25 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def freeze() -> None:
+    """Sleep through everything, as a paused virtual machine does, until somebody says SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _frozen_before(owner: Any, name: str, when: Callable[..., bool]) -> None:
+    original = getattr(owner, name)
+    slept = False
+
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal slept
+        if not slept and when(*args, **kwargs):
+            slept = True
+            freeze()
+        return await original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
 def _before(owner: Any, name: str, when: Callable[..., bool] = lambda *a, **k: True) -> None:
     original = getattr(owner, name)
 
@@ -51,6 +70,10 @@ def _after(owner: Any, name: str, when: Callable[[Any], bool] = lambda result: T
 
 
 def _is_post(_client: Any, request: Any, *_: Any) -> bool:
+    return bool(request.method == "POST")
+
+
+def _is_order(_client: Any, _account: Any, request: Any) -> bool:
     return bool(request.method == "POST")
 
 
@@ -107,6 +130,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "resolve_asking": lambda: _before(GateioBroker, "find"),
     "resolve_answered": lambda: _after(GateioBroker, "find"),
     "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
+    "frozen_before_signing": lambda: _frozen_before(GateioClient, "sign", _is_order),
+    "frozen_before_send": lambda: _frozen_before(GateioClient, "send", _is_post),
     "cancel_before": lambda: _before(Carrier, "cancel"),
     "cancel_after": lambda: _after(GateioBroker, "cancel"),
 }

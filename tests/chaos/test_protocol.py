@@ -98,6 +98,18 @@ async def test_killed_after_the_answer_before_it_is_learned(database, gateio):
         assert await stage.rows(ATTEMPTS) == [(1, "filled")]
 
 
+@pytest.mark.parametrize("step", ["frozen_before_signing", "frozen_before_send"])
+async def test_worker_that_slept_through_its_lease_cannot_send(database, gateio, step):
+    """Another one has placed the order meanwhile. Its own lease, or X-Gate-Exptime, is in the way."""
+    async with staged(database, gateio, 1) as stage:
+        await stage.signal(quantity=2)
+        async with stage.frozen(step):
+            assert len(await stage.settles()) == 1
+            assert await stage.rows(ATTEMPTS) == [(1, "absent"), (2, "filled")]
+        assert len(await stage.executed()) == 1
+        assert await stage.rows(ATTEMPTS) == [(1, "absent"), (2, "filled")]
+
+
 # ------------------------------------------------------------------ learn
 
 
