@@ -49,6 +49,11 @@ _INSERT = (
 )
 _SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
 _SELECT_WISHED = _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+# A strategy's plans in their order, whenever the attempts were written: a second attempt of an
+# early order comes before the first of a later one.
+_AS_MEANT = """
+ORDER BY strategy_id, (SELECT rotation FROM plans p WHERE p.signal_id = orders.signal_id),
+         place, leg, attempt"""
 # Not while the first leg goes on in a later attempt: then that one's end decides.
 _WAITING = """ WHERE state = 'waiting'
   AND (signal_id, account_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
@@ -131,11 +136,25 @@ async def want_cancelled(
     return [o for o in orders if o.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED)]
 
 
+async def read_unsettled(
+    conn: Connection, accounts: Sequence[AccountID], new: set[str]
+) -> list[Order]:
+    """What may have been sent for these accounts and is not known yet, but for the `new` ones."""
+    rows = await (
+        await conn.execute(
+            _SELECT + " WHERE account_id = ANY(%s) AND state IN ('intent', 'in_doubt')"
+            " AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
+            (list(accounts), list(new)),
+        )
+    ).fetchall()
+    return [_order(row) for row in rows]
+
+
 async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:
     """The attempts, in the order in which they were meant; and whether a cancel is wanted."""
     rows = await (
         await conn.execute(
-            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s) ORDER BY intent_at, place, leg, attempt",
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s)" + _AS_MEANT,
             (list(ids),),
         )
     ).fetchall()

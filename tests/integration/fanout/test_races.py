@@ -17,6 +17,7 @@ from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Lesson
 from fanout.order import OrdState, cl_ord_id, order_id
 from fanout.ports import CancelUnknown
+from fanout.worker import Worker
 from tenancy.clock import SystemClock
 from tenancy.errors import OutcomeUnknown
 from tenancy.ids import new_id
@@ -124,6 +125,31 @@ async def test_nothing_opens_a_position_after_its_deadline(bench):
     assert bench.broker.executed == []
     text = await bench.rows("SELECT text FROM orders WHERE state = 'unsent'")
     assert text == [("too_late: its deadline passed before it could be sent",)]
+
+
+async def test_new_orders_wait_in_their_lane_for_what_a_dead_worker_left(bench, monkeypatch):
+    """Else the second order trades before the first, and the plan of either is wrong."""
+    await bench.set_up(4, allow_add_to_position=True)
+    await bench.signal(quantity=1)
+    bench.broker.delay_s = 30.0
+    async with bench.crashing_worker() as crash:
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 4)
+        await crash()
+    bench.broker.delay_s = 0.0
+    await bench.signal(quantity=2)
+    adopt = Worker._adopt
+
+    async def late(worker) -> None:
+        """The sweep comes when the second signal's orders are in their lanes already."""
+        if (await bench.rows("SELECT count(DISTINCT signal_id) FROM orders"))[0][0] == 2:
+            await adopt(worker)
+
+    monkeypatch.setattr(Worker, "_adopt", late)
+    async with bench.worker(name="w2"):
+        await bench.until(DONE, 8)
+    for account in bench.accounts:
+        sent = [o.order_qty for o in bench.broker.executed if o.account_id == account]
+        assert sent == [1, 2]
 
 
 async def test_order_under_way_is_cancelled_when_its_outcome_is_known(bench):
