@@ -63,6 +63,18 @@ async def test_a_crash_after_this_step_loses_and_doubles_nothing(bench, database
     assert verify_log(bench.directory, str(bench.log.key), since=before).code == OK
 
 
+async def test_a_checkpoint_that_was_kept_is_published_at_the_next_start_without_news(
+    bench, database
+):
+    """The crash fell between the row and the file: nothing new comes, and readers see it all the same."""
+    await bench.append([entry(n) for n in range(7)])
+    process = await start(bench, database, "5 kept in the database")
+    assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+    assert not (bench.directory / "checkpoint").exists()
+    await bench.new_recorder().drain()
+    check_everything(bench, 7)
+
+
 @pytest.mark.slow
 async def test_kills_at_random_moments_under_load_lose_and_double_nothing(bench, database):
     seed = random.randrange(10**9)
