@@ -10,9 +10,11 @@ from uuid import UUID
 
 import click
 
+from audit.bundle import verify_bundle
 from audit.malformed import Malformed
 from audit.proving import prove_order
-from audit.verifier import describe, verify_bundle, verify_log
+from audit.verdict import describe
+from audit.verifier import verify_log
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from audit.tiles import Reader
-from audit.verifier import OK, verify_log
+from audit.verdict import OK
+from audit.verifier import verify_log
 from tests.fixtures.audit import entry
 from tests.integration.audit.recorder_process import STEPS
 

@@ -8,11 +8,13 @@ import json
 import psycopg
 import pytest
 
+from audit.bundle import verify_bundle
 from audit.inbox import append
 from audit.ports import LogHalted
 from audit.proving import ProofPending, prove_order
 from audit.record import Kind, opens
-from audit.verifier import INCONSISTENT, OK, TAMPERED, verify_bundle, verify_log
+from audit.verdict import INCONSISTENT, OK, TAMPERED
+from audit.verifier import verify_log
 from tenancy.errors import Invalid, NotFound, Unavailable
 from tests.fixtures.audit import add_log, entry
 
