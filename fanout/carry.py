@@ -86,6 +86,7 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.unsent_first_s
         while True:
+            await broker.turn(account)
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )

@@ -206,6 +206,10 @@ class Broker(Protocol):
         """All tradable instruments by symbol, with reference prices. Raises Unavailable."""
         ...
 
+    async def turn(self, account: BrokerAccount) -> None:
+        """Return when this account may place one more order within the broker's rate limits."""
+        ...
+
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """Send the order once. Never raises for what broker or network do.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,6 +41,7 @@ from tenancy.values import AccountID, SignalID, TenantID
 
 log = structlog.get_logger()
 
+OPEN_AGAIN_S = 1.0
 ADOPTER = Actor(kind="algo", id="adopter")
 
 
@@ -114,8 +115,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Then: no new work, lanes finish what they have, partitions are given back."""
-        for broker in self._brokers.values():
-            await broker.open()
+        closed = await self._open(self._brokers)
         await self.instruments.refresh()
         await self._waker.start()
         s = self._settings
@@ -126,6 +126,7 @@ class Worker:
                 ("instruments", self.instruments.run(stop, every_s=s.instruments_s)),
                 ("balances", self._balances.run(stop, every_s=s.balances_s)),
                 ("follower", self._follower.run(stop, every_s=s.follow_s)),
+                ("open", self._keep_opening(closed, stop)),
                 ("sweep", self._sweep(stop)),
                 ("wake", self._listen(stop)),
             )
@@ -140,6 +141,24 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._leave()
             await self._waker.stop()
+
+    async def _open(self, names: Iterable[str]) -> list[str]:
+        """Open these brokers; the names of those that would not. One that is away stops no other."""
+        closed = []
+        for name in names:
+            try:
+                await self._brokers[name].open()
+            except PortcullisError as error:
+                log.warning("broker_not_open", broker=name, error=str(error))
+                closed.append(name)
+        return closed
+
+    async def _keep_opening(self, closed: list[str], stop: asyncio.Event) -> None:
+        """Until every broker is open; meanwhile its accounts' plans say `not_connected`."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), OPEN_AGAIN_S if closed else None)
+            closed = await self._open(closed)
 
     async def _until(self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Until told to stop, or until a task that must not end has ended: then raise its error."""

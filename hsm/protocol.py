@@ -15,6 +15,7 @@ import msgspec
 
 from hsm.envelope import MAX_SEALED_BYTES
 from hsm.errors import MalformedRequest
+from tenancy.errors import PortcullisError
 
 MAX_FRAME_BYTES = 128 * 1024
 MAX_BODY_BYTES = 64 * 1024
@@ -124,6 +125,11 @@ def frame(message: Request | Answer) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise MalformedRequest(f"a message of {len(body)} bytes; at most {MAX_FRAME_BYTES}")
     return len(body).to_bytes(4, "big") + body
+
+
+def refusal(request_id: int, error: PortcullisError) -> bytes:
+    """The frame that says no, and why, by the error's code."""
+    return frame(Refused(request_id, error.code, str(error)))
 
 
 def read_request(body: bytes) -> Request:

@@ -45,9 +45,8 @@ def make_brokers(
         paper = _read("paper", tables["paper"], PaperSettings)
         # Without instruments of its own, paper follows the real venue's prices.
         follows = gateio.instruments if gateio is not None and not paper.instruments else None
-        made["paper"] = PaperBroker(
-            paper, clock, source=follows, remembered=RememberedPositions(database)
-        )
+        remembered = RememberedPositions(database)
+        made["paper"] = PaperBroker(paper, clock, source=follows, remembered=remembered)
     return made
 
 

@@ -23,8 +23,8 @@ import msgspec
 from hsm import ceremony
 from hsm.client import EnrollerClient
 from hsm.enrol import encrypt_key, encrypt_secret
-from hsm.settings import TokenSettings
-from ops.settings import HsmSettings, Settings
+from ops.initialise import token_settings
+from ops.settings import Settings
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tenancy.scope import Actor, TenantScope
@@ -65,7 +65,7 @@ class Onboarding:
     async def tenant(self, name: str, actor: Actor) -> TenantScope:
         """A tenant with its keys and its audit log. Raises Invalid, CeremonyRefused, Unavailable."""
         scope = await create_tenant(self._database, name, actor)
-        tokens = token_settings(self._settings.hsm)
+        tokens = token_settings(self._settings)
         await asyncio.to_thread(ceremony.create_tenant_keys, tokens, scope.tenant_id)
         log_id = new_id()
         # The log's name is random: it is published, the tenant is not.
@@ -98,14 +98,16 @@ class Onboarding:
 
     async def hook(self, scope: TenantScope, strategy: StrategyID) -> NewHook:
         """A Standard Webhooks hook with a fresh secret of 256 bits."""
-        secret_id, plain = new_id(), secrets.token_bytes(32)
+        secret_id = new_id()
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        ciphertext = encrypt_secret(await self._key(), secret.encode())
         sealed = await self._enroller.seal_secret(
-            scope.tenant_id, str(secret_id), "hook", encrypt_secret(await self._key(), plain)
+            scope.tenant_id, str(secret_id), "hook", ciphertext
         )
         async with self._database.tenant(scope) as conn:
             hook = await create_hook(conn, scope, strategy)
             await add_secret(conn, scope, hook, secret_id, sealed=sealed)
-        return NewHook(hook, "whsec_" + base64.b64encode(plain).decode())
+        return NewHook(hook, secret)
 
     async def account(
         self,
@@ -177,16 +179,3 @@ async def onboarding(settings: Settings) -> AsyncIterator[Onboarding]:
 def operator_scope(tenant: TenantID) -> TenantScope:
     """The scope of an operator at the command line, who names a tenant: the shell is the proof."""
     return TenantScope(tenant_id=tenant, actor=Actor(kind="human", id="operator"))
-
-
-def token_settings(hsm: HsmSettings) -> TokenSettings:
-    return TokenSettings(
-        module=hsm.module,
-        softhsm_conf=hsm.softhsm_conf,
-        enrol_label=hsm.enrol_label,
-        sign_label=hsm.sign_label,
-        enrol_pin_file=hsm.enrol_pin_file,
-        enrol_so_pin_file=hsm.enrol_so_pin_file,
-        sign_pin_file=hsm.sign_pin_file,
-        sign_so_pin_file=hsm.sign_so_pin_file,
-    )

@@ -209,8 +209,9 @@ class Acceptor:
                         return
                     continue
             if not self._queue and not self._refusals:
-                self._something.clear()
-                await self._something.wait()
+                if not self._stopping:
+                    self._something.clear()
+                    await self._something.wait()
                 continue
             backoff_s = 0.0 if await self._take_batch() else self._longer(backoff_s)
 

@@ -124,6 +124,8 @@ class Registry:
         self._lookup_second, self._lookups = 0, 0
         self._task: asyncio.Task[None] | None = None
         self._loading = asyncio.Lock()
+        # An event, not a cancellation: wait_for() of Python 3.11 may swallow one (in psycopg_pool).
+        self._stopping = asyncio.Event()
         self.checked_at: float | None = None
         """When the rows were last compared, monotonic; None: never. For readyz."""
 
@@ -139,9 +141,11 @@ class Registry:
         self._task = asyncio.create_task(self._follow(), name="hook-registry")
 
     async def stop(self) -> None:
+        """End the comparing, after the one that is under way or 5 s."""
+        self._stopping.set()
         if self._task is not None:
+            await asyncio.wait({self._task}, timeout=5)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def find(self, hook_id: str) -> Hook | None:
         """The hook, or None for one that does not exist or is not enabled.
@@ -190,7 +194,12 @@ class Registry:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            try:
+                async with asyncio.timeout(self._poll_s):
+                    await self._stopping.wait()
+                    return
+            except TimeoutError:
+                pass  # the pause is over
             try:
                 await self.refresh()
             except (Unavailable, psycopg.Error, OSError) as error:

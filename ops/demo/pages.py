@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +15,17 @@ from ops.trial.outcome import Attempt, Story
 from ops.trial.sender import Sent
 from tenancy.values import plain
 
+WIDTH = 180
+"""Where nobody says how wide the page is."""
+
 
 class Pages:
     """Prints to `console`, or to nowhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=False)
+        self.console = Console(
+            quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else WIDTH
+        )
 
     def step(self, text: str) -> None:
         self.console.print(f"\n[bold]▸ {text}[/bold]")

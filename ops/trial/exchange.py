@@ -112,9 +112,9 @@ def broker_settings(url: str, *, connections: int = 64) -> dict[str, Any]:
     """The table `[brokers.gateio]` for this exchange."""
     return {
         "base_url": url,
-        "sign_timeout_s": 2.0,
-        "connect_timeout_s": 1.0,
-        "request_timeout_s": 2.5,
+        "sign_timeout_s": 0.8,
+        "connect_timeout_s": 0.5,
+        "request_timeout_s": 1.5,
         "exptime_ms": 1500,
         "clock_error_ms": 100,
         "connections": connections,

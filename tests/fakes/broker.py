@@ -72,6 +72,8 @@ class FakeBroker:
         known = instrument()
         return {known.symbol: known}
 
+    async def turn(self, account: BrokerAccount) -> None: ...
+
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         assert not_after > datetime.now(UTC)
         self.on_submit(order)

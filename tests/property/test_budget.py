@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanout.budget import Budget
@@ -20,6 +20,7 @@ def sends(budget: Budget, gaps: list[float]) -> list[float]:
     return at
 
 
+@settings(deadline=None)
 @given(shapes, st.sampled_from([0.5, 1.0, 3.0]), arrivals)
 def test_no_window_ever_holds_more_than_the_limit(
     shape: tuple[int, int], window_s: float, gaps: list[float]
@@ -31,12 +32,14 @@ def test_no_window_ever_holds_more_than_the_limit(
         assert past - first >= window_s - 1e-9
 
 
+@settings(deadline=None)
 @given(shapes, arrivals)
 def test_places_are_given_in_order(shape: tuple[int, int], gaps: list[float]) -> None:
     at = sends(Budget(limit=shape[0], window_s=1.0, burst=shape[1]), gaps)
     assert at == sorted(at)
 
 
+@settings(deadline=None)
 @given(shapes)
 def test_a_burst_goes_at_once_and_the_next_waits(shape: tuple[int, int]) -> None:
     limit, burst = shape
@@ -45,6 +48,7 @@ def test_a_burst_goes_at_once_and_the_next_waits(shape: tuple[int, int]) -> None
     assert at[burst] == pytest.approx(1 / (limit - burst))
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(0, 5), st.floats(0.1, 5), arrivals)
 def test_the_brokers_count_is_obeyed_until_its_reset(
     shape: tuple[int, int], remaining: int, reset_at_s: float, gaps: list[float]

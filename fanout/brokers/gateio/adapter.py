@@ -82,14 +82,14 @@ class GateioBroker:
         signer: RequestSigner,
         clock: Clock,
         *,
-        budgets: Budgets | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`budgets`: told what Gate's rate headers say; the dispatcher waits on the same object."""
         self._settings = settings
         self._clock = clock
         self._client = GateioClient(settings, signer, clock)
-        self._budgets = budgets
+        self._budgets = Budgets(
+            limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
+        )
         self._sleep = sleep
         self._exptime = timedelta(milliseconds=settings.exptime_ms)
         self._clock_error_s = settings.clock_error_ms / 1000
@@ -135,6 +135,10 @@ class GateioBroker:
 
     # -------------------------------------------------------------- orders
 
+    async def turn(self, account: BrokerAccount) -> None:
+        """Gate's limit is per user id, which is one account of ours."""
+        await self._budgets.wait(account.account_id)
+
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """One POST, never a second. X-Gate-Exptime runs from after the signature.
 
@@ -172,7 +176,7 @@ class GateioBroker:
         outcome = answers.outcome(
             answer, order, not_after=deadline, now=now, clock_error_s=self._clock_error_s
         )
-        if isinstance(outcome, RateLimited) and self._budgets is not None:
+        if isinstance(outcome, RateLimited):
             self._budgets.hint(account.account_id, remaining=0, reset_in_s=outcome.retry_after_s)
         if isinstance(outcome, Rejected) and outcome.code not in labels.REJECTED:
             log.warning(
@@ -181,8 +185,6 @@ class GateioBroker:
         return outcome
 
     def _pass_hint(self, account: BrokerAccount, answer: Answer, now: datetime) -> None:
-        if self._budgets is None:
-            return
         hint = rate_hint(answer, now)
         if hint is not None:
             self._budgets.hint(account.account_id, remaining=hint[0], reset_in_s=hint[1])

@@ -118,6 +118,9 @@ class PaperBroker:
         at = positive(price, "price")
         self._own[symbol] = msgspec.structs.replace(self._own[symbol], last_price=at, mark_price=at)
 
+    async def turn(self, account: BrokerAccount) -> None:
+        """Paper has no rate limit."""
+
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         try:
             async with asyncio.timeout(self.request_timeout_s):

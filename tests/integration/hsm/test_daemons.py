@@ -77,6 +77,19 @@ async def test_signatures_are_those_of_the_plain_secret(vault):
                 assert await signer.sign_request(sealed, **request) == tenant.expected(request)
 
 
+async def test_keys_made_meanwhile_do_not_disturb_those_in_use(vault):
+    """Another process' objects change SoftHSM's index under the running signer's handles."""
+    first = Tenant(vault, b"first")
+    async with vault.signer() as signer:
+        for turn in range(3):
+            sealed = await first.enrol()  # a fresh row each time: the tenant's KEK is used again
+            request = first.request(body=str(turn).encode())
+            assert await signer.sign_request(sealed, **request) == first.expected(request)
+            other = Tenant(vault, b"other")
+            row, request = await other.enrol(), other.request()
+            assert await signer.sign_request(row, **request) == other.expected(request)
+
+
 async def test_a_row_works_for_its_own_tenant_and_account_only(vault):
     one, two = Tenant(vault, b"one"), Tenant(vault, b"two")
     sealed = await one.enrol()

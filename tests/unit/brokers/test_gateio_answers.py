@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanout.brokers.gateio import answers, labels, state
@@ -159,6 +159,7 @@ def test_too_many_requests_says_how_long_to_wait(status: int) -> None:
     assert outcome(429, b"", Retry_After="7") == RateLimited(retry_after_s=7.0)
 
 
+@settings(deadline=None)
 @given(status=st.integers(100, 599), content=st.binary(max_size=200))
 def test_no_answer_whatever_makes_an_exception(status: int, content: bytes) -> None:
     seen = outcome(status, content)
@@ -177,6 +178,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(json.loads(body()))), json_values)
 def test_any_value_in_any_field_is_understood_or_in_doubt(field: str, value: Any) -> None:
     seen = outcome(201, body(**{field: value}))

@@ -1,30 +1,20 @@
-"""In which phase a request failed decides whether the order may exist; and how doubt is resolved."""
+"""In which phase a request failed decides whether the order may exist."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import ClockError
-from fanout.brokers.gateio.settings import GateioSettings
-from fanout.budget import Budgets
 from fanout.order import OrdState
 from fanout.ports import (
-    AbsentProven,
-    AbsentUnproven,
     Acked,
     AuthFailed,
-    CancelUnknown,
-    Found,
     InDoubt,
     RateLimited,
     Rejected,
@@ -33,68 +23,16 @@ from fanout.ports import (
 from tenancy.clock import SystemClock
 from tenancy.errors import Unavailable
 from tests.fakes.orders import an_account, an_order, submitted
-from tests.fakes.scripted_http import CUT, HANG, Script, ScriptedServer, Seen, reply, scripted
+from tests.fakes.scripted_http import CUT, HANG, Seen, reply, scripted
 from tests.fakes.signer import InProcessSigner, SigningRefused
-
-ACCOUNT = an_account()
-ORDER = an_order(ACCOUNT)
-
-
-def settings(url: str, **changed: Any) -> GateioSettings:
-    facts: dict[str, Any] = {
-        "base_url": url,
-        "sign_timeout_s": 0.2,
-        "connect_timeout_s": 0.2,
-        "request_timeout_s": 0.4,
-        "exptime_ms": 200,
-        "clock_error_ms": 20,
-        "connections": 4,
-        "orders_per_s": 100,
-        "orders_burst": 20,
-        "instruments_refresh_s": 60.0,
-        "instruments_max_age_s": 60.0,
-    }
-    return GateioSettings(**(facts | changed))
-
-
-def gate_order(text: str = f"t-{ORDER.cl_ord_id}", **changed: Any) -> dict[str, Any]:
-    facts = {"id": 7, "contract": "BTC_USDT", "size": 1, "left": 0, "text": text}
-    facts |= {"status": "finished", "finish_as": "filled", "fill_price": "60000"}
-    return facts | changed
-
-
-GONE = reply(404, {"label": "ORDER_NOT_FOUND", "message": "no such order"})
-ACK = reply(201, gate_order())
-
-
-@asynccontextmanager
-async def at_gate(script: Script, **changed: Any) -> AsyncIterator[tuple[GateioBroker, Any]]:
-    """A broker on a scripted Gate, whose contract table is empty."""
-
-    def with_contracts(seen: Seen) -> bytes | str:
-        if seen.target.startswith("/api/v4/futures/usdt/contracts"):
-            return reply(200, [])
-        if seen.target == "/api/v4/spot/time":
-            return reply(200, {"server_time": int(time.time() * 1000)})
-        return script(seen)
-
-    signer = InProcessSigner({}, default=b"secret")
-    async with scripted(with_contracts) as server:
-        budgets = Budgets(limit=100, window_s=1.0, burst=20)
-        broker = GateioBroker(
-            settings(server.url, **changed), signer, SystemClock(), budgets=budgets
-        )
-        server.signer, server.budgets = signer, budgets
-        await broker.open()
-        server.seen.clear()
-        try:
-            yield broker, server
-        finally:
-            await broker.close()
-
-
-def orders(server: ScriptedServer) -> list[Seen]:
-    return [seen for seen in server.seen if seen.method == "POST"]
+from tests.unit.brokers.scripted_gate import (
+    ACCOUNT,
+    ACK,
+    ORDER,
+    at_gate,
+    orders,
+    settings,
+)
 
 
 async def test_an_order_is_sent_once_with_its_deadline_and_its_signature() -> None:
@@ -153,7 +91,17 @@ async def test_a_refused_connection_is_unsent() -> None:
     assert isinstance(await submitted(closed, ACCOUNT, ORDER), Unsent)
 
 
-async def test_no_name_no_tls_and_no_free_connection_are_unsent() -> None:
+async def test_no_name_no_tls_and_no_free_connection_are_unsent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.getaddrinfo
+
+    def no_such_name(host: str, *rest: Any, **named: Any) -> Any:
+        if host == "gate.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
     async with at_gate(lambda seen: HANG, connections=1) as (broker, server):
         tls = server.url.replace("http://", "https://")
         for url in (tls, "https://gate.invalid"):
@@ -232,9 +180,9 @@ async def test_an_order_that_gate_does_not_have_is_refused_and_never_leaves() ->
 
 async def test_a_429_slows_the_accounts_budget_down() -> None:
     limited = reply(429, {"label": "TOO_MANY_REQUESTS"}, Retry_After="3")
-    async with at_gate(lambda seen: limited) as (broker, server):
+    async with at_gate(lambda seen: limited) as (broker, _):
         assert await submitted(broker, ACCOUNT, ORDER) == RateLimited(retry_after_s=3.0)
-        wait_s = server.budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
+        wait_s = broker._budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
     assert 2.5 < wait_s <= 3.0
 
 
@@ -258,160 +206,3 @@ async def test_with_a_wrong_clock_it_does_not_open(shift_ms: int) -> None:
         broker = GateioBroker(settings(server.url), signer, SystemClock())
         with pytest.raises(ClockError):
             await broker.open()
-
-
-# ------------------------------------------------------------------ doubt
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-async def test_absence_is_proven_only_after_the_deadline_by_two_looks_at_both_places() -> None:
-    def script(seen: Seen) -> bytes:
-        return reply(200, []) if "my_trades" in seen.target else GONE
-
-    async with at_gate(script) as (broker, server):
-        sent_by, started = now(), time.monotonic()
-        lookup = await broker.find(ACCOUNT, ORDER, sent_by=sent_by)
-        took_s = time.monotonic() - started
-    assert isinstance(lookup, AbsentProven)
-    assert took_s >= 0.2 + 0.02 + 0.3
-    kinds = ["my_trades" if "my_trades" in seen.target else "order" for seen in server.seen]
-    assert kinds == ["order", "order", "my_trades", "order", "my_trades"]
-
-
-async def test_an_order_that_shows_up_late_is_found() -> None:
-    """It arrived between the first look and its deadline."""
-    looks = iter([GONE, GONE, reply(200, gate_order())])
-
-    def script(seen: Seen) -> bytes:
-        return reply(200, []) if "my_trades" in seen.target else next(looks)
-
-    async with at_gate(script) as (broker, _):
-        lookup = await broker.find(ACCOUNT, ORDER, sent_by=now())
-    assert isinstance(lookup, Found)
-    assert lookup.report.ord_status is OrdState.FILLED
-
-
-async def test_a_fill_that_names_our_text_is_followed_to_its_order() -> None:
-    def script(seen: Seen) -> bytes:
-        if "my_trades" in seen.target:
-            row = {"create_time": time.time(), "order_id": "7", "text": f"t-{ORDER.cl_ord_id}"}
-            return reply(200, [row])
-        return reply(200, gate_order()) if seen.target.endswith("/orders/7") else GONE
-
-    async with at_gate(script) as (broker, _):
-        lookup = await broker.find(ACCOUNT, ORDER, sent_by=now() - timedelta(seconds=9))
-    assert isinstance(lookup, Found)
-    assert lookup.report.broker_order_id == "7"
-
-
-async def test_a_full_page_of_younger_fills_is_no_proof_until_paged_through() -> None:
-    """Our fill could be on the next page."""
-
-    def page(seen: Seen, full_pages: int) -> bytes:
-        offset = int(seen.target.rpartition("=")[2])
-        count = 100 if offset < full_pages * 100 else 1
-        row = {"create_time": time.time() + 5, "order_id": "9", "text": "web"}
-        return reply(200, [row] * count)
-
-    for full_pages, expected in ((2, AbsentProven), (1000, AbsentUnproven)):
-
-        def script(seen: Seen, full_pages: int = full_pages) -> bytes:
-            return page(seen, full_pages) if "my_trades" in seen.target else GONE
-
-        async with at_gate(script) as (broker, _):
-            lookup = await broker.find(ACCOUNT, ORDER, sent_by=now() - timedelta(seconds=9))
-        assert isinstance(lookup, expected)
-
-
-@pytest.mark.parametrize(
-    "unclear",
-    [
-        CUT,
-        HANG,
-        reply(500, {"label": "INTERNAL"}),
-        reply(429, {"label": "TOO_MANY_REQUESTS"}),
-        reply(404, b"<html>"),
-        reply(401, {"label": "INVALID_KEY"}),
-        reply(200, b"{}"),
-        reply(200, gate_order(text="t-another")),
-    ],
-)
-@pytest.mark.parametrize("where", ["order", "my_trades"])
-async def test_anything_unclear_proves_nothing(unclear: bytes | str, where: str) -> None:
-    def script(seen: Seen) -> bytes | str:
-        place = "my_trades" if "my_trades" in seen.target else "order"
-        if place == where:
-            return unclear
-        return GONE if place == "order" else reply(200, [])
-
-    async with at_gate(script) as (broker, _):
-        lookup = await broker.find(ACCOUNT, ORDER, sent_by=now() - timedelta(seconds=9))
-    assert isinstance(lookup, AbsentUnproven)
-
-
-async def test_an_acknowledged_order_that_gate_forgot_was_cancelled_there() -> None:
-    """Gate forgets a cancelled order without fills; absent would invite a second sending."""
-
-    def script(seen: Seen) -> bytes:
-        return reply(200, []) if "my_trades" in seen.target else GONE
-
-    past = now() - timedelta(seconds=9)
-    async with at_gate(script) as (broker, server):
-        known = an_order(ACCOUNT, broker_order_id="7")
-        lookup = await broker.find(ACCOUNT, known, sent_by=past)
-        assert isinstance(lookup, Found)
-        assert lookup.report.ord_status is OrdState.CANCELED
-        assert server.seen[0].target.endswith("/orders/7")
-        traded = an_order(ACCOUNT, broker_order_id="7", cum_qty=Decimal(1))
-        assert isinstance(await broker.find(ACCOUNT, traded, sent_by=past), AbsentUnproven)
-
-
-@pytest.mark.parametrize("action", [CUT, HANG, reply(500, b"")])
-async def test_a_cancel_without_clear_answer_is_unknown(action: bytes | str) -> None:
-    async with at_gate(lambda seen: action) as (broker, _):
-        assert isinstance(await broker.cancel(ACCOUNT, ORDER), CancelUnknown)
-
-
-async def test_reading_an_account_never_guesses() -> None:
-    async with at_gate(lambda seen: reply(500, b"")) as (broker, _):
-        for read in (broker.equity, broker.positions, broker.open_orders):
-            with pytest.raises(Unavailable):
-                await read(ACCOUNT)
-
-
-async def test_a_user_who_was_never_funded_has_nothing() -> None:
-    never = reply(400, {"label": "USER_NOT_FOUND", "message": "please transfer funds first"})
-    async with at_gate(lambda seen: never) as (broker, _):
-        equity = await broker.equity(ACCOUNT)
-        assert equity is not None
-        assert (equity.equity, equity.available) == (0, 0)
-        assert list(await broker.positions(ACCOUNT)) == []
-        past = now() - timedelta(seconds=9)
-        assert isinstance(await broker.find(ACCOUNT, ORDER, sent_by=past), AbsentProven)
-
-
-async def test_an_old_contract_table_is_fetched_again_or_refused() -> None:
-    async with at_gate(
-        lambda seen: ACK, instruments_refresh_s=0.05, instruments_max_age_s=0.05
-    ) as (broker, server):
-        server.script = lambda seen: reply(200, [_contract("60001")])
-        await asyncio.sleep(0.1)
-        assert (await broker.instruments())["BTC_USDT"].last_price == 60001
-        server.script = lambda seen: reply(503, b"")
-        await asyncio.sleep(0.1)
-        with pytest.raises(Unavailable):
-            await broker.instruments()
-
-
-def _contract(last_price: str) -> dict[str, Any]:
-    return {
-        "name": "BTC_USDT",
-        "quanto_multiplier": "0.0001",
-        "order_price_round": "0.1",
-        "order_size_min": 1,
-        "order_size_max": 1000000,
-        "last_price": last_price,
-    }

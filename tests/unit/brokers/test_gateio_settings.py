@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from fanout.brokers.gateio.settings import GateioSettings
-from tests.unit.brokers.test_gateio_phases import settings
+from tests.unit.brokers.scripted_gate import settings
 
 
 @pytest.mark.parametrize(

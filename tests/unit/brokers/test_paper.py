@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanout.brokers.paper.adapter import PaperBroker
@@ -143,6 +143,7 @@ async def test_resting_orders_count_against_the_funds() -> None:
     assert [type(one) for one in outcomes] == [Acked, Acked, Rejected]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(2, 50)), max_size=30))
 async def test_positions_are_the_sum_of_all_fills(trades: list[tuple[bool, int]]) -> None:
     book = PaperBook({})

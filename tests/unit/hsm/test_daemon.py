@@ -10,8 +10,10 @@ from pkcs11.exceptions import KeySizeRange
 
 from hsm import protocol
 from hsm.client import SignerClient, error_of
-from hsm.daemon import EXIT_TOKEN_LOST, Daemon, Job, listen, serve_batch
+from hsm.crew import Job, serve_batch
+from hsm.daemon import EXIT_TOKEN_LOST, Daemon
 from hsm.errors import MalformedRequest, SignerUnavailable, TokenLost
+from hsm.listening import listen
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import ConfigurationError
 
@@ -75,7 +77,7 @@ async def test_our_own_user_is_served(tmp_path):
 
 async def test_another_user_is_turned_away_before_a_byte_is_read(tmp_path, monkeypatch):
     """The kernel says who connected; the daemon's user is another here."""
-    monkeypatch.setattr("hsm.daemon.os.getuid", lambda: os.geteuid() + 12345)
+    monkeypatch.setattr("hsm.listening.os.getuid", lambda: os.geteuid() + 12345)
     async with Daemonised(tmp_path) as d, SignerClient(d.settings.socket) as client:
         with pytest.raises(SignerUnavailable, match="broke 3 times"):
             await client.public_key("x")
@@ -84,7 +86,7 @@ async def test_another_user_is_turned_away_before_a_byte_is_read(tmp_path, monke
 
 async def test_a_named_user_is_served(tmp_path, monkeypatch):
     uid = os.geteuid()
-    monkeypatch.setattr("hsm.daemon.os.getuid", lambda: uid + 12345)
+    monkeypatch.setattr("hsm.listening.os.getuid", lambda: uid + 12345)
     async with (
         Daemonised(tmp_path, peer_uids=[uid]) as d,
         SignerClient(d.settings.socket) as client,

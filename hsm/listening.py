@@ -1,0 +1,117 @@
+"""The daemons' side of a Unix socket: who may connect, frames in, frames out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol, cast
+
+import structlog
+
+from hsm import protocol
+from hsm.errors import MalformedRequest
+from tenancy.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+
+class Front(Protocol):
+    """Where requests go; called on the loop."""
+
+    def take(self, connection: Connection, bodies: list[bytes]) -> None:
+        """Raises MalformedRequest, which ends the connection."""
+        ...
+
+    def joined(self, connection: Connection) -> None: ...
+
+    def left(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One client. Known by its user id before a byte of it is read."""
+
+    def __init__(self, front: Front, peer_uids: Collection[int]) -> None:
+        """`peer_uids`: who may connect besides our own user."""
+        self._front = front
+        self._peer_uids = peer_uids
+        self._reader = protocol.FrameReader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        uid = peer_uid(transport)
+        if uid != os.getuid() and uid not in self._peer_uids:
+            log.warning("hsm_peer_refused", uid=uid)
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
+        self._front.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        try:
+            self._front.take(self, self._reader.feed(data))
+        except MalformedRequest as error:
+            log.warning("hsm_malformed_request", error=str(error))
+            self.write(protocol.refusal(0, error))
+            self.close()
+
+    def write(self, frames: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frames)
+
+    def pause(self) -> None:
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: read nothing more of it."""
+        self.pause()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._front.left(self)
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int:
+    """Who connected, on the kernel's word (SO_PEERCRED)."""
+    peer = transport.get_extra_info("socket")
+    size = struct.calcsize("3i")
+    return int(struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1])
+
+
+def listen(path: Path, mode: int) -> socket.socket:
+    """A listening socket at `path` that never exists with a wider mode.
+
+    A socket file that nobody answers is a dead daemon's and is replaced; a living one is not.
+    """
+    if path.exists():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                path.unlink(missing_ok=True)
+            else:
+                raise ConfigurationError(f"another daemon answers at {path}")
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        server.bind(str(path))
+    finally:
+        os.umask(before)
+    path.chmod(mode)
+    server.listen(128)
+    server.setblocking(False)
+    return server

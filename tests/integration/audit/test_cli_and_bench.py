@@ -1,0 +1,57 @@
+"""The operator's commands on a real log, and the benchmark end to end (short)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from click.testing import CliRunner
+
+from ops.bench.audit import run
+from ops.cli.audit import audit
+from tests.fixtures.audit import entry
+
+
+async def invoke(*arguments):
+    return await asyncio.to_thread(CliRunner().invoke, audit, [str(one) for one in arguments])
+
+
+async def test_the_operator_verifies_and_proves(bench, database, tmp_path):
+    await bench.append([entry(n, oid="o-1") for n in range(3)])
+    await bench.recorder.drain()
+    verified = await invoke("verify", bench.directory)
+    assert (verified.exit_code, verified.output.split(":")[0]) == (0, "verified")
+    proved = await invoke(
+        "prove", "--order", "o-1", "--tenant", bench.log.tenant_id, "--store", bench.store_dir,
+        "--database", database.conninfo("admin"), "--out", tmp_path / "bundle.json",
+    )  # fmt: skip
+    assert proved.exit_code == 0, proved.output
+    key = bench.directory / "vkey"
+    checked = await invoke("verify-bundle", tmp_path / "bundle.json", "--vkey-file", key)
+    assert (checked.exit_code, checked.output.split(":")[0]) == (0, "verified")
+
+    bundle = bench.directory / "tile/entries/000.p/3"
+    bundle.chmod(0o644)
+    bundle.write_bytes(bundle.read_bytes().replace(b"order.intent", b"order.INTENT", 1))
+    broken = await invoke("verify", bench.directory, "--vkey-file", key, "--json")
+    assert broken.exit_code == 2
+    assert json.loads(broken.output)["first_bad_index"] == 0
+
+
+async def test_an_unknown_order_is_named(bench, database):
+    bench.store_dir.mkdir()
+    proved = await invoke(
+        "prove", "--order", "o-9", "--tenant", bench.log.tenant_id, "--store", bench.store_dir,
+        "--database", database.conninfo("admin"),
+    )  # fmt: skip
+    assert proved.exit_code == 1
+    assert "no order 'o-9'" in proved.output
+
+
+async def test_the_benchmark_runs_and_names_its_figures(bench, tmp_path):
+    figures = await run(
+        ingress=bench.ingress, recording=bench.recording, tenant=bench.log.tenant_id,
+        signer=bench.signer, store_dir=tmp_path / "audit", seconds=0.4, runs=1,
+    )  # fmt: skip
+    assert [figure["name"] for figure in figures] == ["audit_records_per_s", "audit_ack_p99_ms"]
+    assert all(figure["value"] > 0 and figure["floor"] > 0 for figure in figures)
