@@ -29,6 +29,7 @@ from tenancy.values import AccountID
 
 log = structlog.get_logger()
 
+_FINAL = sorted(state.value for state in FINAL)
 _COLUMNS = (
     "cl_ord_id", "order_id", "tenant_id", "signal_id", "strategy_id", "account_id", "part", "leg",
     "attempt", "place", "broker", "symbol", "side", "order_qty", "ord_type", "price",
@@ -47,13 +48,19 @@ _INSERT = (
     + ") ON CONFLICT DO NOTHING RETURNING cl_ord_id"
 )
 _SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
+_SELECT_WISHED = _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+# Not while the first leg goes on in a later attempt: then that one's end decides.
 _WAITING = """ WHERE state = 'waiting'
   AND (signal_id, account_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+  AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = orders.signal_id
+                  AND o.account_id = orders.account_id AND o.leg = 0 AND NOT o.state = ANY(%s))
 ORDER BY cl_ord_id FOR UPDATE"""
 _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
   AND (account_id, symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
-  AND state IN ('new', 'partially_filled') AND cancel_requested_at IS NULL
+  AND (state IN ('new', 'partially_filled')
+       OR state IN ('intent', 'in_doubt') AND ord_type <> 'market')
+  AND cancel_requested_at IS NULL
   AND NOT cl_ord_id = ANY(%s) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
 _UPDATE = """
 UPDATE orders o SET state = n.state, cum_qty = n.cum_qty, avg_px = n.avg_px,
@@ -105,7 +112,11 @@ async def want_cancelled(
     conn: Connection, scope: TenantScope, wanted: Iterable[tuple[AccountID, str]], new: set[str],
     *, strategy: Any, at: datetime,
 ) -> list[Order]:  # fmt: skip
-    """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones; those marked."""
+    """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones.
+
+    Returns those that rest at the broker now. One that is still under way is cancelled when its
+    outcome is learned; market orders under way are not marked, for the plan counts them as filled.
+    """
     pairs = list(wanted)
     if not pairs:
         return []
@@ -117,15 +128,14 @@ async def want_cancelled(
     ).fetchall()
     orders = [_order(row) for row in rows]
     await _record(conn, scope, (evidence.cancel_wanted(order, at) for order in orders))
-    return orders
+    return [o for o in orders if o.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED)]
 
 
 async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:
     """The attempts, in the order in which they were meant; and whether a cancel is wanted."""
     rows = await (
         await conn.execute(
-            _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
-            + " WHERE cl_ord_id = ANY(%s) ORDER BY intent_at, place, leg, attempt",
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s) ORDER BY intent_at, place, leg, attempt",
             (list(ids),),
         )
     ).fetchall()
@@ -140,29 +150,35 @@ async def learn(
     # Locked in one order everywhere: two learners cannot wait for each other.
     rows = await (
         await conn.execute(
-            _SELECT + " WHERE cl_ord_id = ANY(%s) ORDER BY cl_ord_id FOR UPDATE", (ids,)
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s) ORDER BY cl_ord_id FOR UPDATE", (ids,)
         )
     ).fetchall()
     known = {order.cl_ord_id: order for order in map(_order, rows)}
+    wished = {row[0] for row in rows if row[-1]}
     news = _News()
     consequences: list[Consequence] = []
     successors: list[Order] = []
-    for lesson in lessons:
-        before = known[lesson.order.cl_ord_id]
+    for heard in lessons:
+        before = known[heard.order.cl_ord_id]
+        cancel = before.cl_ord_id in wished
+        # Who wants it cancelled does not want it sent again.
+        lesson = msgspec.structs.replace(heard, successor=None) if cancel else heard
         after, progress = _apply(before, lesson)
         if after is None:
-            consequences.append(Consequence(order=before))
+            consequences.append(Consequence(order=before, cancel=cancel))
             continue
         known[after.cl_ord_id] = after
         news.add(lesson, before, after, progress)
         if lesson.successor is not None:
             successors.append(lesson.successor)
-        consequences.append(Consequence(order=after, sends=lesson.successor))
+        consequences.append(Consequence(order=after, sends=lesson.successor, cancel=cancel))
     await news.write(conn)
     await _record(conn, scope, news.entries)
     written = await intend(conn, scope, successors)
     consequences = [
-        c if c.sends is None or c.sends.cl_ord_id in written else Consequence(order=c.order)
+        c
+        if c.sends is None or c.sends.cl_ord_id in written
+        else msgspec.structs.replace(c, sends=None)
         for c in consequences
     ]
     return await _second_legs(conn, scope, consequences)
@@ -205,6 +221,7 @@ class _News:
         text = f"{lesson.code}: {lesson.text}" if lesson.code else lesson.text
         if lesson.report is not None:
             text = lesson.report.text
+        text = _storable(text)
         self.updates.append((
             after.cl_ord_id, after.state.value, after.cum_qty, after.avg_px, after.broker_order_id,
             text, lesson.sent_at, lesson.acked_at, done,
@@ -214,7 +231,7 @@ class _News:
             return
         kind = "trade" if progress.last_qty > 0 else after.state.value
         report = lesson.report
-        raw = report.raw.decode("utf-8", "replace") if report.raw else None
+        raw = _storable(report.raw.decode("utf-8", "replace")) if report.raw else None
         self.reports.append((
             f"{after.cl_ord_id}:{progress.cum_qty}:{after.state.value}", after.cl_ord_id,
             after.tenant_id, after.account_id, kind, after.state.value, progress.last_qty,
@@ -267,7 +284,7 @@ async def _second_legs(
     rows = await (
         await conn.execute(
             _SELECT + _WAITING,
-            ([key[0] for key in ended], [key[1] for key in ended]),
+            ([key[0] for key in ended], [key[1] for key in ended], _FINAL),
         )
     ).fetchall()
     following: dict[str, Consequence] = {}
@@ -296,15 +313,20 @@ async def _release(
     after = msgspec.structs.replace(after, intent_at=row[0])
     if state is OrdState.INTENT:
         await _record(conn, scope, [evidence.intent(after, row[0])])
-        return Consequence(order=first.order, sends=after)
+        return msgspec.structs.replace(first, sends=after)
     await _record(conn, scope, [evidence.denied(after, row[0], text)])
-    return Consequence(order=first.order, denied=after)
+    return msgspec.structs.replace(first, denied=after)
 
 
 async def _record(conn: Connection, scope: TenantScope, entries: Iterable[Entry]) -> None:
     records = [(scope.tenant_id, entry) for entry in entries]
     if records:
         await append(conn, records)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text holds no NUL; a broker's answer may, and must not stop the lesson."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

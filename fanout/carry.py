@@ -87,6 +87,11 @@ class Carrier:
         wait = self._patience.unsent_first_s
         while True:
             await broker.turn(account)
+            if not order.reduce_only and self._clock.now() > order.deadline:
+                return await self._learn(
+                    scope, order, state=OrdState.UNSENT, code="too_late",
+                    text="its deadline passed before it could be sent",
+                )  # fmt: skip
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )
@@ -126,7 +131,9 @@ class Carrier:
                 answer = await broker.find(account, order, sent_by=sent_by)
                 asked += 1
                 if isinstance(answer, Found):
-                    return await self._learn(scope, order, report=answer.report)
+                    return await self._learn(
+                        scope, order, report=answer.report, epoch=self._fence(broker, epoch)
+                    )
                 if isinstance(answer, AbsentProven):
                     return await self._absent(scope, order, answer, epoch)
                 log.warning(
@@ -139,21 +146,30 @@ class Carrier:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self._patience.doubt_most_s)
 
-    async def cancel(self, scope: TenantScope, account: BrokerAccount, order: Order) -> None:
-        """Cancel an open order. Cancelling twice does no harm; what is unclear is seen by polling."""
-        outcome = await self._brokers[order.broker].cancel(account, order)
+    async def cancel(
+        self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
+    ) -> Consequence | None:
+        """Cancel an open order; None where the answer says nothing clear.
+
+        Cancelling twice does no harm: who follows the order repeats it until the order is final.
+        """
+        broker = self._brokers[order.broker]
+        outcome = await broker.cancel(account, order)
         if isinstance(outcome, CancelDone):
-            await self._learn(scope, order, report=outcome.report)
-        else:
-            log.info("cancel_without_effect", cl_ord_id=order.cl_ord_id, outcome=repr(outcome))
+            fence = self._fence(broker, epoch)
+            return await self._learn(scope, order, report=outcome.report, epoch=fence)
+        log.info("cancel_without_effect", cl_ord_id=order.cl_ord_id, outcome=repr(outcome))
+        return None
 
     async def look(
-        self, scope: TenantScope, account: BrokerAccount, order: Order
+        self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
     ) -> Consequence | None:
         """Ask for news of an acknowledged order; None where there is no answer or no news."""
-        answer = await self._brokers[order.broker].find(account, order, sent_by=order.intent_at)
+        broker = self._brokers[order.broker]
+        answer = await broker.find(account, order, sent_by=order.intent_at)
         if isinstance(answer, Found):
-            return await self._learn(scope, order, report=answer.report)
+            fence = self._fence(broker, epoch)
+            return await self._learn(scope, order, report=answer.report, epoch=fence)
         if isinstance(answer, AbsentProven) and order.cum_qty == 0:
             return await self._learn(
                 scope, order, state=OrdState.CANCELED, text="no longer at the broker, unfilled"
@@ -190,8 +206,9 @@ class Carrier:
     ) -> Consequence:
         now = self._clock.now()
         if isinstance(outcome, Acked):
+            fence = self._fence(self._brokers[order.broker], epoch)
             return await self._learn(
-                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now
+                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now, epoch=fence
             )
         if isinstance(outcome, InDoubt):
             doubtful = await self._learn(
@@ -241,6 +258,7 @@ class Carrier:
         sent_at: datetime | None = None,
         acked_at: datetime | None = None,
         successor: Order | None = None,
+        epoch: int | None = None,
     ) -> Consequence:
         return await self._learner.learn(
             scope,
@@ -255,8 +273,14 @@ class Carrier:
                 sent_at=sent_at,
                 acked_at=acked_at,
                 successor=successor,
+                epoch=epoch,
             ),
         )
+
+    @staticmethod
+    def _fence(broker: Broker, epoch: int) -> int | None:
+        """A broker that lives in our process: the next owner found nothing of this and sent again."""
+        return None if broker.caps.remembers else epoch
 
 
 def _pause(outcome: Outcome, wait_s: float) -> float | None:

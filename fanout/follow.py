@@ -15,7 +15,7 @@ import structlog
 
 from fanout.carry import Carrier
 from fanout.lanes import Job
-from fanout.leases import Leases
+from fanout.leases import LeaseLost, Leases
 from fanout.order import FINAL
 
 log = structlog.get_logger()
@@ -57,7 +57,12 @@ class Follower:
                 self._drop(name)
                 return
             try:
-                consequence = await self._carrier.look(job.scope, job.account, job.order)
+                consequence = await self._carrier.look(
+                    job.scope, job.account, job.order, epoch=job.epoch
+                )
+            except LeaseLost:
+                self._drop(name)
+                return
             except Exception:
                 log.exception("follow_failed", cl_ord_id=name)
                 return
@@ -67,8 +72,8 @@ class Follower:
             self._drop(name)
         else:
             self._jobs[name] = msgspec.structs.replace(job, order=consequence.order)
-        if consequence.denied is not None:
-            self._known.discard(consequence.denied.cl_ord_id)
+            if consequence.cancel:  # wished, and not done yet: by a lost answer, or by a crash
+                self._put(msgspec.structs.replace(job, kind="cancel", order=consequence.order))
         if consequence.sends is not None:
             # Under the job's own epoch: if the lease was lost meanwhile, the lane refuses it.
             self._put(msgspec.structs.replace(job, kind="send", order=consequence.sends))

@@ -103,9 +103,11 @@ class Intender:
             for leg in entry.legs
         ]
         accounts = await self._accounts.get(scope, [entry.account_id for entry in entries])
-        # Known before they are durable: a sweep that runs meanwhile must not adopt them.
+        # Known before they are durable: a sweep that runs meanwhile must not adopt them. What
+        # was known already is in a lane since an earlier, unfinished round, and stays known.
         names = {order.cl_ord_id for order in orders}
-        self._lanes.known |= names
+        new = names - self._lanes.known
+        self._lanes.known |= new
         try:
             async with self._database.tenant(scope) as conn:
                 await self._leases.fence(conn, epochs)
@@ -117,9 +119,10 @@ class Intender:
                 if last:
                     await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
         except BaseException:
-            self._lanes.known -= names  # if they were written after all, the sweep adopts them
+            self._lanes.known -= new  # if they were written after all, the sweep adopts them
             raise
-        self._lanes.known -= names - written
+        waiting = {order.cl_ord_id for order in orders if order.state is OrdState.WAITING}
+        self._lanes.known -= (new - written) | (new & waiting)
         for order in cancels:
             self._lanes.put(_job("cancel", scope, accounts, order, epochs))
         for order in orders:

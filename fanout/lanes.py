@@ -2,8 +2,9 @@
 
 A lane's job is one of: cancel an open order, send an intent of ours, resolve one that may have
 been sent. While a job is in doubt the lane stands still: nothing of that account is sent on top
-of an unknown. `known` holds every attempt that a lane or the follower has in hand, so that the
-sweep adopts only what nobody in this process works on.
+of an unknown. `known` holds every attempt that somebody in this process has in hand, so that the
+sweep adopts only what nobody works on. A name is in it *before* the row that makes it an intent
+can be seen: else the sweep could take the attempt for a dead process's doubt, and send another.
 
 When a lease is lost the lane drops what it has: the partition's next owner finds the same rows.
 """
@@ -45,13 +46,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class Lanes:
     """All lanes of this worker."""
 
-    def __init__(self, carrier: Carrier, follow: Callable[[Job], None]) -> None:
-        """`follow` is told of every order that rests at the broker after its job."""
+    def __init__(self, carrier: Carrier, follow: Callable[[Job], None], known: set[str]) -> None:
+        """`follow` is told of every order that rests at the broker after its job.
+
+        `known` is shared with all who have attempts in hand: intender, learner, follower.
+        """
         self._carrier = carrier
         self._follow = follow
         self._queues: dict[AccountID, deque[Job]] = {}
         self._tasks: dict[AccountID, asyncio.Task[None]] = {}
-        self.known: set[str] = set()
+        self.known = known
 
     def __repr__(self) -> str:
         return f"Lanes(busy={len(self._tasks)}, known={len(self.known)})"
@@ -59,16 +63,19 @@ class Lanes:
     def put(self, job: Job) -> None:
         """Queue the job behind what its account has already.
 
-        An attempt is never in a lane twice: whichever job came first settles it.
+        An attempt is never in a lane twice: whichever job came first settles it. (A cancel beside
+        it is another thing; of those, too, one is enough.)
         """
         self.known.add(job.order.cl_ord_id)
         account = job.account.account_id
         queue = self._queues.setdefault(account, deque())
-        if job.kind != "cancel" and any(
-            queued.kind != "cancel" and queued.order.cl_ord_id == job.order.cl_ord_id
+        if any(
+            (queued.kind == "cancel") == (job.kind == "cancel")
+            and queued.order.cl_ord_id == job.order.cl_ord_id
             for queued in queue
         ):
-            log.error("attempt_queued_twice", cl_ord_id=job.order.cl_ord_id, kind=job.kind)
+            if job.kind != "cancel":
+                log.error("attempt_queued_twice", cl_ord_id=job.order.cl_ord_id, kind=job.kind)
             return
         queue.append(job)
         if account not in self._tasks:
@@ -116,8 +123,7 @@ class Lanes:
 
     async def _carry(self, job: Job) -> Consequence | None:
         if job.kind == "cancel":
-            await self._carrier.cancel(job.scope, job.account, job.order)
-            return None
+            return await self._carrier.cancel(job.scope, job.account, job.order, epoch=job.epoch)
         if job.kind == "send":
             return await self._carrier.send(job.scope, job.account, job.order, epoch=job.epoch)
         assert job.sent_by is not None
@@ -126,16 +132,17 @@ class Lanes:
         )
 
     def _after(self, job: Job, consequence: Consequence | None) -> Job | None:
-        """The job that follows at once: the next attempt, or the second leg."""
-        if consequence is None:
+        """The job that follows at once: the next attempt, the second leg, or a wished cancel."""
+        if consequence is None:  # a cancel without a clear answer: what became of it is asked
+            self._follow(job)
             return None
-        if consequence.order.state in FINAL:
-            self.known.discard(consequence.order.cl_ord_id)
-        elif consequence.order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
-            self._follow(msgspec.structs.replace(job, order=consequence.order))
-        if consequence.denied is not None:
-            self.known.discard(consequence.denied.cl_ord_id)
+        order = consequence.order
+        if order.state in FINAL:
+            self.known.discard(order.cl_ord_id)
+        elif order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
+            self._follow(msgspec.structs.replace(job, order=order))
+            if consequence.cancel and job.kind != "cancel":
+                return msgspec.structs.replace(job, kind="cancel", order=order, sent_by=None)
         if consequence.sends is None:
             return None
-        self.known.add(consequence.sends.cl_ord_id)
         return msgspec.structs.replace(job, kind="send", order=consequence.sends, sent_by=None)

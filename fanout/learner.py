@@ -5,7 +5,11 @@ lessons gather, so a fan-out of a thousand orders costs tens of commits, not tho
 a lesson is written at once.
 
 PostgreSQL away: the lessons wait here and are tried until they are written. If the process dies
-first, nothing is lost but time: the order is still an intent, and the broker is asked.
+first, nothing is lost but time: the order is still an intent, and the broker is asked. A batch
+that PostgreSQL refuses is written one by one, so that only the lesson it means fails.
+
+What a lesson may release (the next attempt, the second leg) is `known` before the commit, so that
+no sweep can take it for a dead process's doubt between the commit and the lane's next step.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from collections import defaultdict
 import structlog
 
 from fanout import book, metrics
+from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
-from tenancy.database import Database
+from fanout.order import cl_ord_id, order_id
+from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Retry
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
@@ -33,8 +39,10 @@ _Waiting = tuple[Lesson, "asyncio.Future[Consequence]"]
 class Learner:
     """The one way from a lane to the book."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: Leases, known: set[str]) -> None:
         self._database = database
+        self._leases = leases
+        self._known = known
         self._waiting: dict[TenantID, list[_Waiting]] = defaultdict(list)
         self._writers: dict[TenantID, asyncio.Task[None]] = {}
 
@@ -42,7 +50,10 @@ class Learner:
         return f"Learner(waiting={sum(map(len, self._waiting.values()))})"
 
     async def learn(self, scope: TenantScope, lesson: Lesson) -> Consequence:
-        """Write the lesson; returns when it is durable. Waits as long as PostgreSQL is away."""
+        """Write the lesson; returns when it is durable. Waits as long as PostgreSQL is away.
+
+        Raises LeaseLost for a lesson that counts under its lease alone, when that is lost.
+        """
         future: asyncio.Future[Consequence] = asyncio.get_running_loop().create_future()
         self._waiting[scope.tenant_id].append((lesson, future))
         if scope.tenant_id not in self._writers:
@@ -51,20 +62,31 @@ class Learner:
 
     async def _write(self, scope: TenantScope) -> None:
         while batch := self._next(scope.tenant_id):
-            try:
-                consequences = await self._commit(scope, [lesson for lesson, _ in batch])
-            except Exception as error:
-                log.exception("lessons_not_written", lessons=len(batch))
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            metrics.LEARN_BATCH.observe(len(batch))
-            for (_, future), consequence in zip(batch, consequences, strict=True):
-                if not future.done():
-                    future.set_result(consequence)
+            if not await self._write_batch(scope, batch) and len(batch) > 1:
+                for one in batch:
+                    await self._write_batch(scope, [one])
         # No await since the last look: a lesson that comes later starts a writer of its own.
         del self._writers[scope.tenant_id]
+
+    async def _write_batch(self, scope: TenantScope, batch: list[_Waiting]) -> bool:
+        """Write it and tell those who wait. False where a batch was refused: they wait on."""
+        lessons = [lesson for lesson, _ in batch]
+        claimed = {name for lesson in lessons for name in _may_follow(lesson)} - self._known
+        self._known |= claimed
+        try:
+            consequences = await self._commit(scope, lessons)
+        except Exception as error:
+            self._known -= claimed
+            log.exception("lessons_not_written", lessons=len(batch))
+            if len(batch) == 1:
+                _tell(batch[0][1], error)
+            return False
+        sent = {c.sends.cl_ord_id for c in consequences if isinstance(c, Consequence) and c.sends}
+        self._known -= claimed - sent
+        metrics.LEARN_BATCH.observe(len(batch))
+        for (_, future), consequence in zip(batch, consequences, strict=True):
+            _tell(future, consequence)
+        return True
 
     def _next(self, tenant: TenantID) -> list[_Waiting]:
         """As many lessons as go into one transaction, at most one for each order."""
@@ -79,7 +101,9 @@ class Learner:
             self._waiting[tenant] = later
         return batch
 
-    async def _commit(self, scope: TenantScope, lessons: list[Lesson]) -> list[Consequence]:
+    async def _commit(
+        self, scope: TenantScope, lessons: list[Lesson]
+    ) -> list[Consequence | LeaseLost]:
         """Until it is written: `learn` is idempotent, so a commit of unknown outcome is repeated.
 
         If the first one did succeed, the second finds no news and names no order to send; the
@@ -88,9 +112,45 @@ class Learner:
         while True:
             try:
                 async with self._database.tenant(scope) as conn:
-                    return await book.learn(conn, scope, lessons)
+                    lost = await self._lost(conn, lessons)
+                    counting = [lesson for lesson in lessons if _lease(lesson) not in lost]
+                    learned = iter(await book.learn(conn, scope, counting))
+                return [
+                    LeaseLost(f"{lesson.order.cl_ord_id}: its lease ended before this was written")
+                    if _lease(lesson) in lost
+                    else next(learned)
+                    for lesson in lessons
+                ]
             except PortcullisError as error:
                 if error.retry is Retry.NEVER:
                     raise
                 log.warning("lessons_wait", lessons=len(lessons), error=str(error))
                 await asyncio.sleep(RETRY_S)
+
+    async def _lost(self, conn: Connection, lessons: list[Lesson]) -> set[tuple[int, int] | None]:
+        """The leases on which a lesson of these counts and which are not ours any more."""
+        wanted = {lease for lesson in lessons if (lease := _lease(lesson)) is not None}
+        return set(wanted - await self._leases.still_held(conn, wanted)) if wanted else set()
+
+
+def _lease(lesson: Lesson) -> tuple[int, int] | None:
+    return None if lesson.epoch is None else (lesson.order.part, lesson.epoch)
+
+
+def _may_follow(lesson: Lesson) -> list[str]:
+    """The attempts that the lesson may turn into intents: both names are derived."""
+    order, names = lesson.order, []
+    if lesson.successor is not None:
+        names.append(lesson.successor.cl_ord_id)
+    if order.leg == 0:
+        names.append(cl_ord_id(order_id(order.signal_id, order.account_id, 1), 1))
+    return names
+
+
+def _tell(future: asyncio.Future[Consequence], word: Consequence | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(word, Exception):
+        future.set_exception(word)
+    else:
+        future.set_result(word)

@@ -33,9 +33,12 @@ INSERT INTO workers (worker_id, seen_at) VALUES (%(me)s, now())
 ON CONFLICT (worker_id) DO UPDATE SET seen_at = now()"""
 _FORGET = "DELETE FROM workers WHERE seen_at < now() - make_interval(secs => 60)"
 _LIVE = "SELECT count(*) FROM workers WHERE seen_at > now() - make_interval(secs => %(ttl)s)"
+# Rows are locked in one order everywhere, here and by who fences: none waits for the other.
 _RENEW = """
 UPDATE leases SET expires_at = now() + make_interval(secs => %(ttl)s)
-WHERE holder = %(me)s AND expires_at > now() RETURNING part, epoch"""
+WHERE part IN (SELECT part FROM leases WHERE holder = %(me)s AND expires_at > now()
+               ORDER BY part FOR UPDATE)
+RETURNING part, epoch"""
 _TAKE = """
 UPDATE leases SET holder = %(me)s, epoch = epoch + 1,
                   expires_at = now() + make_interval(secs => %(ttl)s)
@@ -46,7 +49,13 @@ _RELEASE = "UPDATE leases SET expires_at = now() WHERE holder = %s AND part = AN
 _FENCE = """
 SELECT count(*) FROM (SELECT l.part FROM leases l
     JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
-    WHERE l.holder = %s AND l.expires_at > now() FOR SHARE OF l) AS held"""
+    WHERE l.holder = %s AND l.expires_at > now() ORDER BY l.part FOR SHARE OF l) AS held"""
+
+
+_STILL = """
+SELECT l.part, l.epoch FROM leases l
+JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
+WHERE l.holder = %s AND l.expires_at > now() ORDER BY l.part FOR SHARE OF l"""
 
 
 class LeaseLost(PortcullisError):
@@ -115,6 +124,13 @@ class Leases:
         row = await (await conn.execute(_FENCE, values)).fetchone()
         if row is None or row[0] != len(epochs):
             raise LeaseLost(f"partitions {sorted(epochs)} are not all ours any more")
+
+    async def still_held(
+        self, conn: Connection, epochs: set[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """Those of these leases (part, epoch) that are ours, held for the caller's transaction."""
+        values = ([part for part, _ in epochs], [epoch for _, epoch in epochs], self.worker_id)
+        return set(await (await conn.execute(_STILL, values)).fetchall())
 
     async def beat(self) -> set[int]:
         """Renew, and take our share of what is free; the partitions newly taken. Raises Unavailable."""

@@ -27,6 +27,9 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     acked_at: datetime | None = None
     successor: Order | None = None
+    epoch: int | None = None
+    """Where the broker's book died with its process (Caps.remembers): worth nothing unless the
+    partition is still ours under this epoch when it is written."""
 
 
 class Consequence(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,3 +38,4 @@ class Consequence(msgspec.Struct, frozen=True, kw_only=True):
     order: Order
     sends: Order | None = None  # the successor, or the second leg of a flip, now an intent
     denied: Order | None = None  # the second leg, when the first did not close the position
+    cancel: bool = False  # somebody wants the order cancelled

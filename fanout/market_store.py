@@ -15,15 +15,18 @@ from tenancy.values import AccountID
 
 log = structlog.get_logger()
 
-_POSITIONS = "SELECT account_id, symbol, qty FROM positions WHERE strategy_id = %s AND qty <> 0"
 _BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%s)"
 # A market order fills at once or not at all: until it has, it counts as if it had. Orders that
-# rest are not counted, and doubt stops the account.
-_UNDER_WAY = """
-SELECT account_id, symbol, state = 'in_doubt',
+# rest are not counted, and doubt stops the account. Positions and orders in one statement, for a
+# statement is one moment: between two, a fill could be in neither, or in both.
+_HELD_AND_UNDER_WAY = """
+SELECT account_id, symbol, qty, 0, false FROM positions WHERE strategy_id = %(strategy)s AND qty <> 0
+UNION ALL
+SELECT account_id, symbol, 0,
        CASE WHEN ord_type <> 'market' THEN 0
-            WHEN side = 'buy' THEN order_qty - cum_qty ELSE cum_qty - order_qty END
-FROM orders WHERE strategy_id = %s
+            WHEN side = 'buy' THEN order_qty - cum_qty ELSE cum_qty - order_qty END,
+       state = 'in_doubt'
+FROM orders WHERE strategy_id = %(strategy)s
   AND state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"""
 
 
@@ -33,18 +36,16 @@ async def read_market(
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
     symbols = _symbols(snapshot, signal.ticker, instruments)
-    positions: dict[AccountID, Decimal] = {}
-    for account, symbol, qty in await (await conn.execute(_POSITIONS, (strategy,))).fetchall():
-        if symbols.get(account) == symbol:
-            positions[account] = qty
+    positions: dict[AccountID, Decimal] = defaultdict(Decimal)
     under_way: dict[AccountID, Decimal] = defaultdict(Decimal)
     in_doubt: set[AccountID] = set()
-    for account, symbol, doubtful, qty in await (
-        await conn.execute(_UNDER_WAY, (strategy,))
+    for account, symbol, held, moving, doubtful in await (
+        await conn.execute(_HELD_AND_UNDER_WAY, {"strategy": strategy})
     ).fetchall():
         if symbols.get(account) != symbol:
             continue
-        under_way[account] += qty
+        positions[account] += held
+        under_way[account] += moving
         if doubtful:
             in_doubt.add(account)
     currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}

@@ -186,6 +186,8 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     unique_client_ids: bool
     equity: bool
     orders_per_s: float  # per account; the adapter's lane budget
+    remembers: bool = True
+    """False: its book lives in our process, so what was done and not recorded never happened."""
 
 
 class Broker(Protocol):

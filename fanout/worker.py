@@ -35,7 +35,7 @@ from fanout.refresh import Balances, Instrumented
 from fanout.waker import Waker, WakeSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
-from tenancy.errors import ConfigurationError, PortcullisError
+from tenancy.errors import ConfigurationError, OutcomeUnknown, PortcullisError, Unavailable
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, TenantID
 
@@ -91,9 +91,11 @@ class Worker:
         self._settings = settings
         self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s)
         self._accounts = Accounts(database, clock)
-        carrier = Carrier(brokers, self.leases, Learner(database), clock, patience or Patience())
-        self.lanes = Lanes(carrier, lambda job: self._follower.add(job))
-        self._follower = Follower(carrier, self.leases, self.lanes.put, self.lanes.known)
+        known: set[str] = set()
+        learner = Learner(database, self.leases, known)
+        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience())
+        self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
+        self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
         self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
@@ -174,8 +176,11 @@ class Worker:
             async with asyncio.timeout(self._settings.lease_ttl_s):
                 await self.intake.idle()
                 await self.lanes.idle()
+        # A lane that did not finish may have a request under way: its partition is not given
+        # away, the lease runs out, and a lease outlives every request that it allowed.
+        idle = set(self.leases.parts()) - self.lanes.busy_parts()
         with contextlib.suppress(PortcullisError):
-            await self.leases.release(self.leases.parts())
+            await self.leases.release(sorted(idle))
         for broker in self._brokers.values():
             await broker.close()
 
@@ -213,6 +218,8 @@ class Worker:
                 log.info("sweep_lost_a_lease", why=str(error))
             except PortcullisError as error:
                 log.warning("sweep_failed", error=str(error))
+            except Exception:  # one row that we cannot read must not stop everybody's orders
+                log.exception("sweep_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._settings.sweep_s)
             self._woken.clear()
@@ -231,7 +238,12 @@ class Worker:
             ).fetchall()
         for signal, tenant, signal_parts in rows:
             scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
-            await self._intender.intend(scope, signal, signal_parts)
+            try:
+                await self._intender.intend(scope, signal, signal_parts)
+            except (LeaseLost, Unavailable, OutcomeUnknown):
+                raise
+            except Exception:  # this plan's; the others' orders go out
+                log.exception("plan_cannot_be_carried_out", signal_id=str(signal))
         return len(rows)
 
     async def _adopt(self) -> None:
@@ -253,8 +265,10 @@ class Worker:
                 orders = await read_orders(conn, names)
             accounts = await self._accounts.get(scope, {o.account_id for o, _ in orders})
             for order, cancel in orders:
-                # Read again: a lane may have taken it while we were reading.
-                if order.cl_ord_id not in self.lanes.known and self.leases.holds(order.part):
+                if order.account_id not in accounts:
+                    log.error("account_of_an_order_is_missing", cl_ord_id=order.cl_ord_id)
+                # Looked at again: a lane may have taken it while we were reading.
+                elif order.cl_ord_id not in self.lanes.known and self.leases.holds(order.part):
                     self._take(scope, order, accounts, cancel=cancel)
 
     def _take(
@@ -278,7 +292,7 @@ class Worker:
             self.lanes.put(job)
         elif order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
             self._follower.add(job)
-            if cancel:
+            if cancel:  # at once; the follower repeats it until the order is final
                 self.lanes.put(msgspec.structs.replace(job, kind="cancel"))
         # WAITING: its first leg, adopted beside it, releases or denies it.
 

@@ -58,6 +58,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     otlp_endpoint: str | None = None
     rate_per_minute: int = 60
     rate_per_hour: int = 500
+    open_window_s: float = 30.0
+    signal_age_max_s: float = 60.0
     brokers: Mapping[str, Mapping[str, Any]] = msgspec.field(
         default_factory=lambda: {"paper": {"instruments": PAPER_INSTRUMENTS}}
     )
@@ -127,8 +129,8 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "processes": choices.worker_processes,
             "lease_ttl_s": 5.0,
             "sweep_s": 0.5,
-            "open_window_s": 30.0,
-            "signal_age_max_s": 60.0,
+            "open_window_s": choices.open_window_s,
+            "signal_age_max_s": choices.signal_age_max_s,
         },
         "recorder": {"store": places.var / "audit"},
         "telemetry": {"log_level": "info", "otlp_endpoint": choices.otlp_endpoint},

@@ -54,12 +54,17 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A bare autocommit connection: for single statements under the role's own policies."""
+        """A bare autocommit connection: for reads of one statement, under the role's own policies.
+
+        Raises Unavailable. (A write may have happened all the same: use `shared` for those.)
+        """
         try:
             async with self._pool.connection() as conn:
                 yield conn
         except PoolTimeout as error:
             raise Unavailable("no database connection came free in time") from error
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"PostgreSQL: {error}") from error
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:

@@ -27,6 +27,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     message_id: str
     fields: dict[str, Any]
+    body: str
     status: int
     signal_id: str | None
     answer: str
@@ -67,8 +68,8 @@ class Sender:
         took = time.perf_counter() - begun
         signal = json.loads(answer)["signalId"] if status == 202 else None
         return Sent(
-            message_id=message, fields=fields, status=status, signal_id=signal, answer=answer,
-            sent_at=at, took_s=took,
+            message_id=message, fields=fields, body=body.decode(), status=status,
+            signal_id=signal, answer=answer, sent_at=at, took_s=took,
         )  # fmt: skip
 
 

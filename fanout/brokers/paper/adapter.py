@@ -8,7 +8,8 @@ worker, means:
   world that paper has).
 - An order whose intent is durable but whose report was not recorded vanishes with the book, and
   that is right: no position came of it. find() answers AbsentProven, and the lane may send the
-  next attempt. No other process can hold it: the account's lane is leased by one at a time.
+  next attempt. No other process can hold it: the account's lane is leased by one at a time, and
+  what a former owner still has to say counts only under its own lease (`caps.remembers`).
 - An acknowledged resting order vanishes too. find() answers that it is *canceled*, with what our
   database says was filled, because "absent" would invite a second sending of something that the
   customer was told is placed.
@@ -71,6 +72,7 @@ class PaperBroker:
         unique_client_ids=True,
         equity=True,
         orders_per_s=100_000.0,
+        remembers=False,
     )
 
     def __init__(

@@ -1,0 +1,214 @@
+"""The facts, read from where they lie: the sender's notes, PostgreSQL, the exchange, the log's files.
+
+The rows are read in one REPEATABLE READ transaction: one moment. Nothing waits here; whoever asks
+has let the system settle first. The log's files are checked by `python -m audit.verifier`, in a
+process of its own, with a key that is put together here from the registered public key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+from psycopg.rows import TupleRow
+
+from loadtest.audit.facts import (
+    Executed,
+    Facts,
+    Leg,
+    Noted,
+    Order,
+    Plan,
+    Record,
+    Signal,
+    Verified,
+)
+
+ED25519 = b"\x01"
+_WALL = """
+SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"""
+_SIGNALS = "SELECT signal_id::text, message_id, state, body FROM signals"
+_PLANS = "SELECT signal_id::text, plan::text FROM plans"
+_ORDERS = """
+SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.account_id::text, o.leg,
+       o.attempt, o.broker, o.symbol, o.side, o.order_qty, o.ord_type, o.reduce_only, o.state,
+       o.cum_qty, coalesce(o.text, ''), o.cancel_requested_at IS NOT NULL,
+       (SELECT coalesce(sum(e.last_qty), 0) FROM execution_reports e WHERE e.cl_ord_id = o.cl_ord_id)
+FROM orders o"""
+_POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"
+_KEYS = "SELECT account_id::text, api_key FROM credentials WHERE revoked_at IS NULL AND broker = %s"
+_RECORDS = """
+SELECT l.log_id::text, l.i, l.leaf, p.payload FROM audit_leaves l
+LEFT JOIN audit_payloads p USING (log_id, i) ORDER BY l.log_id, l.i"""
+_LOGS = """
+SELECT log_id::text, origin, public_key, (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
+FROM audit_logs l"""
+
+
+class CannotAudit(Exception):
+    """Something that must be read cannot be; the message says what and what to do."""
+
+
+async def read_facts(
+    *, database: str, simulator: str, store: Path, sent: Path, venue: str = "gateio"
+) -> Facts:
+    """Everything. Raises CannotAudit."""
+    logs, rows = await _rows(database, venue)
+    executed, held = await _exchange(simulator)
+    verified = await asyncio.gather(*(_verify(store, *log) for log in logs))
+    return Facts(
+        noted=tuple(_noted(sent)),
+        executed=executed,
+        held=held,
+        logs=tuple(verified),
+        **rows,
+    )
+
+
+def _noted(file: Path) -> list[Noted]:
+    notes = []
+    for line in file.read_text().splitlines():
+        said = json.loads(line)
+        notes.append(Noted(said["message_id"], said["body"], said["status"], said.get("signalId")))
+    return notes
+
+
+# ------------------------------------------------------------------ rows
+
+
+async def _rows(database: str, venue: str) -> tuple[Sequence[TupleRow], dict[str, Any]]:
+    try:
+        async with await psycopg.AsyncConnection.connect(database) as conn:
+            await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            wall = await _all(conn, _WALL)
+            if not wall or not wall[0][0]:
+                raise CannotAudit(
+                    "this database role sees one tenant at most: an auditor needs one that is"
+                    " superuser or has BYPASSRLS"
+                )
+            return await _all(conn, _LOGS), {
+                "signals": tuple(
+                    Signal(row[0], row[1], row[2], row[3].decode("utf-8", "replace"))
+                    for row in await _all(conn, _SIGNALS)
+                ),
+                "plans": tuple(_plan(*row) for row in await _all(conn, _PLANS)),
+                "orders": tuple(Order(*row) for row in await _all(conn, _ORDERS)),
+                "positions": {row[:3]: row[3] for row in await _all(conn, _POSITIONS)},
+                "keys": dict(await _all(conn, _KEYS, venue)),
+                "records": tuple(_record(*row) for row in await _all(conn, _RECORDS)),
+                "inbox": (await _all(conn, "SELECT count(*) FROM audit_inbox"))[0][0],
+            }
+    except psycopg.OperationalError as error:
+        raise CannotAudit(f"the database cannot be read: {error}") from error
+
+
+async def _all(conn: psycopg.AsyncConnection, query: Any, *values: object) -> list[TupleRow]:
+    return await (await conn.execute(query, values)).fetchall()
+
+
+def _plan(signal_id: str, text: str) -> Plan:
+    said = json.loads(text, parse_float=Decimal)
+    legs = [
+        Leg(
+            signal_id=signal_id,
+            account_id=entry["account_id"],
+            leg=leg["leg"],
+            broker=entry["broker"],
+            symbol=entry["symbol"],
+            side=leg["side"],
+            order_qty=Decimal(leg["order_qty"]),
+            ord_type=leg["ord_type"],
+            reduce_only=leg.get("reduce_only", False),
+        )
+        for entry in said["entries"]
+        for leg in entry.get("legs", ())
+    ]
+    return Plan(signal_id, hashlib.sha256(text.encode()).hexdigest(), tuple(legs))
+
+
+def _record(log_id: str, index: int, leaf: bytes, payload: bytes | None) -> Record:
+    said = json.loads(leaf)
+    meant: dict[str, Any] | None = None
+    opens = False
+    if payload is not None:
+        try:
+            meant = json.loads(payload)
+            key = bytes.fromhex(meant["k_rec"]) if meant is not None else b""
+            digest = hmac.new(key, payload, hashlib.sha256).hexdigest()
+            opens = hmac.compare_digest(digest, said["pc"])
+        except (ValueError, KeyError, TypeError):
+            meant = None
+    return Record(log_id, index, said["k"], said.get("oid"), meant, opens)
+
+
+# ------------------------------------------------------------------ exchange and files
+
+
+async def _exchange(
+    url: str,
+) -> tuple[tuple[Executed, ...], dict[tuple[str, str], Decimal]]:
+    try:
+        async with aiohttp.ClientSession() as session:
+            audit = await _ask(session, f"{url}/_control/audit")
+            positions = await _ask(session, f"{url}/_control/positions")
+    except aiohttp.ClientError as error:
+        raise CannotAudit(f"the exchange at {url} does not answer: {error}") from error
+    executed = tuple(
+        Executed(
+            order_id=row["order_id"],
+            key=row["key"],
+            text=row["text"],
+            contract=row["contract"],
+            size=Decimal(str(row["size"])),
+            filled=Decimal(str(row["filled"])),
+            status=row["status"],
+        )
+        for row in audit["orders"]
+    )
+    held = {
+        (row["key"], row["contract"]): Decimal(str(row["size"]))
+        for row in positions
+        if Decimal(str(row["size"]))
+    }
+    return executed, held
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> Any:
+    async with session.get(url) as response:
+        response.raise_for_status()
+        return json.loads(await response.text(), parse_float=Decimal)
+
+
+def vkey(origin: str, public_key: bytes) -> str:
+    """The C2SP signed-note verifier key of an Ed25519 log key."""
+    typed = ED25519 + public_key
+    key_id = hashlib.sha256(origin.encode() + b"\n" + typed).hexdigest()[:8]
+    return f"{origin}+{key_id}+{base64.b64encode(typed).decode()}"
+
+
+async def _verify(store: Path, log_id: str, origin: str, public_key: bytes, rows: int) -> Verified:
+    words = [str(store / log_id), "--vkey", vkey(origin, public_key), "--json"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "audit.verifier", *words,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complaint = await process.communicate()
+    try:
+        verdict = json.loads(said)
+    except ValueError:
+        raise CannotAudit(f"the verifier failed: {complaint.decode()[-500:]}") from None
+    findings = "; ".join(finding["what"] for finding in verdict["findings"][:3])
+    word = verdict["verdict"] + (f" ({findings})" if findings else "")
+    if process.returncode == 0 and verdict["verdict"] != "verified":
+        word = f"exit status 0, but {word}"
+    return Verified(log_id, word, verdict["size"], rows)

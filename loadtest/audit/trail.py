@@ -1,0 +1,94 @@
+"""Is each step in the audit log, once, and is the log unbroken? Pure.
+
+signal   one signal.accepted with its message and body; one signal.planned with the plan's digest
+order    one order.intent for each attempt that could leave us; one order.close for each order
+         that has ended, none for one that has not
+record   a payload that fits what its leaf committed to; nothing left in the inbox
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from loadtest.audit.facts import OPEN, Facts, Finding, Record, grouped
+
+NEVER_INTENDED = frozenset({"waiting", "denied"})
+
+
+def trail(facts: Facts) -> Iterator[Finding]:
+    """What the records leave out, or say too often."""
+    yield from _readable(facts)
+    yield from _signals(facts)
+    yield from _orders(facts)
+
+
+def unbroken(facts: Facts) -> str:
+    """The word on the logs' files: "unbroken", or what is wrong with which."""
+    wrong = [f"log {log.log_id}: {log.verdict}" for log in facts.logs if log.verdict != "verified"]
+    wrong += [
+        f"log {log.log_id}: {log.size} records are signed, {log.rows} are in the rows"
+        for log in facts.logs
+        if log.verdict == "verified" and log.size != log.rows
+    ]
+    if not facts.logs:
+        wrong.append("there is no log")
+    return "; ".join(wrong) or "unbroken"
+
+
+def _readable(facts: Facts) -> Iterator[Finding]:
+    if facts.inbox:
+        yield Finding("unexplained", f"{facts.inbox} audit records are still in the inbox")
+    for record in facts.records:
+        if record.payload is None or not record.opens:
+            line = f"record {record.index} ({record.kind}) of log {record.log_id}"
+            yield Finding("unexplained", f"{line} has no payload that fits its commitment")
+
+
+def _signals(facts: Facts) -> Iterator[Finding]:
+    accepted = Counter(_said(r, "signal_id") for r in _of(facts, "signal.accepted"))
+    digests = [(_said(r, "signal_id"), r) for r in _of(facts, "signal.planned")]
+    planned = Counter(signal for signal, _ in digests)
+    for signal in facts.signals:
+        if accepted[signal.signal_id] != 1:
+            yield _count(
+                f"signal {signal.signal_id}", accepted[signal.signal_id], "signal.accepted"
+            )
+        if signal.state == "planned" and planned[signal.signal_id] != 1:
+            yield _count(f"signal {signal.signal_id}", planned[signal.signal_id], "signal.planned")
+    plans = {plan.signal_id: plan.sha256 for plan in facts.plans}
+    for signal_id, record in digests:
+        if signal_id not in plans:
+            yield Finding("unexplained", f"record {record.index}: signal {signal_id} has no plan")
+        elif _said(record, "plan_sha256") != plans[signal_id]:
+            line = f"the plan of signal {signal_id} is not the one in record {record.index}"
+            yield Finding("unexplained", line)
+    for signal_id in accepted.keys() - {signal.signal_id for signal in facts.signals}:
+        yield Finding("unexplained", f"signal {signal_id} was recorded as accepted, and has no row")
+
+
+def _orders(facts: Facts) -> Iterator[Finding]:
+    intents = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.intent"))
+    closes = Counter(r.oid for r in _of(facts, "order.close"))
+    for order in facts.orders:
+        wanted = 0 if order.state in NEVER_INTENDED else 1
+        if intents[order.cl_ord_id] != wanted:
+            yield _count(order.cl_ord_id, intents[order.cl_ord_id], "order.intent", wanted)
+    for order_id, attempts in grouped(facts.orders).items():
+        wanted = 0 if attempts[-1].state in OPEN else 1
+        if closes[order_id] != wanted:
+            yield _count(f"order {order_id}", closes[order_id], "order.close", wanted)
+    for name in intents.keys() - {order.cl_ord_id for order in facts.orders}:
+        yield Finding("unexplained", f"{name} was recorded as intended, and has no row")
+
+
+def _of(facts: Facts, kind: str) -> Iterator[Record]:
+    return (record for record in facts.records if record.kind == kind)
+
+
+def _said(record: Record, name: str) -> str:
+    return str((record.payload or {}).get(name))
+
+
+def _count(what: str, count: int, kind: str, wanted: int = 1) -> Finding:
+    return Finding("unexplained", f"{what} has {count} records {kind}, there must be {wanted}")

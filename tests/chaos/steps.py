@@ -1,0 +1,137 @@
+"""The moments on the way of a signal at which a process can be made to die, by name.
+
+Each function wraps one method of the product, in the process that is to die and nowhere else, and
+raises SIGKILL there: nothing runs after it, no handler, no `finally`. The product has no hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import gateway.hooks.accept
+from fanout import book
+from fanout.brokers.gateio.adapter import GateioBroker
+from fanout.brokers.gateio.client import GateioClient
+from fanout.carry import Carrier
+from fanout.intake import Intake
+from fanout.intend import Intender
+from fanout.learner import Learner
+from fanout.order import FINAL
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze() -> None:
+    """Sleep through everything, as a paused virtual machine does, until somebody says SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _frozen_before(owner: Any, name: str, when: Callable[..., bool]) -> None:
+    original = getattr(owner, name)
+    slept = False
+
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal slept
+        if not slept and when(*args, **kwargs):
+            slept = True
+            freeze()
+        return await original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def _before(owner: Any, name: str, when: Callable[..., bool] = lambda *a, **k: True) -> None:
+    original = getattr(owner, name)
+
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if when(*args, **kwargs):
+            die()
+        return await original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def _after(owner: Any, name: str, when: Callable[[Any], bool] = lambda result: True) -> None:
+    original = getattr(owner, name)
+
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = await original(*args, **kwargs)
+        if when(result):
+            die()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _is_post(_client: Any, request: Any, *_: Any) -> bool:
+    return bool(request.method == "POST")
+
+
+def _is_order(_client: Any, _account: Any, request: Any) -> bool:
+    return bool(request.method == "POST")
+
+
+def _after_post() -> None:
+    original = GateioClient.send
+
+    async def wrapped(client: Any, request: Any, headers: Any) -> Any:
+        answer = await original(client, request, headers)
+        if request.method == "POST":
+            die()
+        return answer
+
+    GateioClient.send = wrapped  # type: ignore[method-assign]
+
+
+def _while_posting() -> None:
+    """The bytes have left; the exchange has not executed them yet."""
+    original = GateioClient.send
+
+    async def wrapped(client: Any, request: Any, headers: Any) -> Any:
+        if request.method == "POST":
+            asyncio.get_running_loop().call_later(0.1, die)
+        return await original(client, request, headers)
+
+    GateioClient.send = wrapped  # type: ignore[method-assign]
+
+
+def _leg_closed(consequence: Any) -> bool:
+    order = consequence.order
+    return bool(order.leg == 0 and order.cum_qty == order.order_qty and consequence.sends)
+
+
+def _attempt_follows(consequence: Any) -> bool:
+    return bool(consequence.sends and consequence.sends.attempt > 1)
+
+
+def _final(consequence: Any) -> bool:
+    return bool(consequence.order.state in FINAL)
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "accept_before_commit": lambda: _before(gateway.hooks.accept, "commit"),
+    "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
+    "plan_before_commit": lambda: _after(Intake, "_keep"),
+    "plan_after_commit": lambda: _before(Intender, "intend"),
+    "intents_before_commit": lambda: _after(book, "intend", lambda written: bool(written)),
+    "intents_after_first_chunk": lambda: _after(Intender, "_write"),
+    "send_before": lambda: _before(GateioClient, "send", _is_post),
+    "send_under_way": _while_posting,
+    "send_after": _after_post,
+    "learn_before_commit": lambda: _after(book, "learn"),
+    "learn_after_commit": lambda: _after(Learner, "learn", _final),
+    "learn_after_first_leg": lambda: _after(Learner, "learn", _leg_closed),
+    "resolve_asking": lambda: _before(GateioBroker, "find"),
+    "resolve_answered": lambda: _after(GateioBroker, "find"),
+    "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
+    "frozen_before_signing": lambda: _frozen_before(GateioClient, "sign", _is_order),
+    "frozen_before_send": lambda: _frozen_before(GateioClient, "send", _is_post),
+    "cancel_before": lambda: _before(Carrier, "cancel"),
+    "cancel_after": lambda: _after(GateioBroker, "cancel"),
+}
