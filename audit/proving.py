@@ -1,7 +1,7 @@
 """One order's story with its proofs: everything a stranger needs to check it without us.
 
 A bundle holds the order's records in full, each with its tlog-proof@v1, and the payloads that open
-their commitments. `audit.verifier.verify_bundle` checks it; so does any reader of the C2SP formats.
+their commitments. `audit.bundle.verify_bundle` checks it; so does any reader of the C2SP formats.
 """
 
 from __future__ import annotations

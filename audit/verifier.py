@@ -24,74 +24,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from audit import merkle, record, tiles
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.malformed import Malformed
 from audit.note import VerifierKey
-from audit.proof import parse_proof
 from audit.tiles import ENTRIES, WIDTH, Builder, Tile, tile_of
-
-OK, TAMPERED, INCONSISTENT, UNWITNESSED, INCOMPLETE = 0, 2, 3, 4, 5
-WORDS = {
-    OK: "verified",
-    TAMPERED: "tampered",
-    INCONSISTENT: "inconsistent",
-    UNWITNESSED: "unwitnessed",
-    INCOMPLETE: "incomplete",
-}
-_GRAVEST_FIRST = (TAMPERED, INCONSISTENT, INCOMPLETE)
-MOST_FINDINGS = 100
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong. `index`: the first record that it concerns, where one can be named."""
-
-    code: int
-    what: str
-    index: int | None = None
-
-
-@dataclass
-class Verdict:
-    """What was found. `code` is the exit status, `word` its name."""
-
-    origin: str = ""
-    size: int = 0
-    root: str = ""
-    orders: int = 0
-    orders_open: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def code(self) -> int:
-        found = {finding.code for finding in self.findings}
-        return next((code for code in _GRAVEST_FIRST if code in found), OK)
-
-    @property
-    def word(self) -> str:
-        return WORDS[self.code]
-
-    @property
-    def first_bad_index(self) -> int | None:
-        return min((f.index for f in self.findings if f.index is not None), default=None)
-
-    def find(self, code: int, what: str, index: int | None = None) -> None:
-        new_code = code not in {finding.code for finding in self.findings}
-        if len(self.findings) < MOST_FINDINGS or new_code:
-            self.findings.append(Finding(code, what, index))
-
-    def as_json(self) -> dict[str, Any]:
-        summary = {"verdict": self.word, "exit": self.code, "first_bad_index": self.first_bad_index}
-        return summary | asdict(self)
-
-
-class _Stop(Exception):
-    """No later step can say more."""
+from audit.verdict import INCOMPLETE, INCONSISTENT, TAMPERED, Stop, Verdict, describe
 
 
 def verify_log(directory: Path, vkey: str, since: bytes | None = None) -> Verdict:
@@ -106,7 +46,7 @@ def verify_log(directory: Path, vkey: str, since: bytes | None = None) -> Verdic
         builder, files, story = Builder(), _Files(directory, head.size), _Story(head.origin)
         older = _older(verdict, key, head, since)
         _replay(verdict, files, head, builder, story, older)
-    except _Stop:
+    except Stop:
         pass
     return verdict
 
@@ -117,7 +57,7 @@ def _read_key(verdict: Verdict, vkey: str) -> VerifierKey:
         return VerifierKey.parse(vkey.strip())
     except Malformed as error:
         verdict.find(TAMPERED, f"verifier key: {error}")
-        raise _Stop from None
+        raise Stop from None
 
 
 def _open_head(verdict: Verdict, directory: Path, key: VerifierKey) -> Checkpoint:
@@ -126,12 +66,12 @@ def _open_head(verdict: Verdict, directory: Path, key: VerifierKey) -> Checkpoin
         note = (directory / "checkpoint").read_bytes()
     except OSError as error:
         verdict.find(INCOMPLETE, f"no checkpoint can be read: {error.strerror}")
-        raise _Stop from None
+        raise Stop from None
     try:
         head = open_checkpoint(note, key)
     except Malformed as error:
         verdict.find(TAMPERED, f"checkpoint: {error}")
-        raise _Stop from None
+        raise Stop from None
     verdict.origin, verdict.size, verdict.root = head.origin, head.size, head.root.hex()
     shown = directory / "vkey"
     if shown.exists() and shown.read_bytes() != f"{key}\n".encode():
@@ -346,66 +286,6 @@ class _Story:
         """How many orders were told of, and how many of those without a close."""
         still_open = sum(kind != record.Kind.ORDER_CLOSE for _, _, kind in self._heads.values())
         return len(self._heads), still_open
-
-
-def verify_bundle(bundle: dict[str, Any], vkey: str) -> Verdict:
-    """The verdict on one order's proof bundle, as audit.proving makes it.
-
-    Each record is under the checkpoint by its own proof, the records are the order's from its
-    first on without a gap, and each payload that is given opens its record's commitment. That no
-    later record exists is shown by the whole log alone (verify_log).
-    """
-    verdict = Verdict()
-    try:
-        key = _read_key(verdict, vkey)
-        oid = bundle["oid"]
-        number, digest = 0, None
-        for item in bundle["records"]:
-            entry = item["leaf"].encode()
-            proof = parse_proof(item["proof"])
-            head = proof.check(entry, key)
-            verdict.origin, verdict.size = head.origin, max(verdict.size, head.size)
-            verdict.root = head.root.hex()
-            leaf = record.read(entry)
-            if (leaf.index, leaf.oid, leaf.on, leaf.op) != (proof.index, oid, number + 1, digest):
-                what = f"record {proof.index} does not continue order {oid} after number {number}"
-                verdict.find(INCONSISTENT, what, proof.index)
-            number, digest = leaf.on or 0, merkle.leaf_hash(entry).hex()
-            _check_payload(verdict, leaf, item.get("payload"))
-            verdict.orders, verdict.orders_open = 1, int(leaf.kind != record.Kind.ORDER_CLOSE)
-        if number == 0:
-            verdict.find(INCOMPLETE, "the bundle holds no record")
-    except Malformed as error:
-        verdict.find(TAMPERED, str(error))
-    except (KeyError, TypeError, AttributeError) as error:
-        verdict.find(TAMPERED, f"not a proof bundle: {error!r}")
-    except _Stop:
-        pass
-    return verdict
-
-
-def _check_payload(verdict: Verdict, leaf: record.Leaf, payload: str | None) -> None:
-    if payload is None:
-        return
-    try:
-        secret = bytes.fromhex(json.loads(payload)["k_rec"])
-    except (ValueError, KeyError, TypeError):
-        secret = b""
-    if not record.opens(leaf.commitment, secret, payload.encode()):
-        what = f"the payload of record {leaf.index} is not what was committed to"
-        verdict.find(TAMPERED, what, leaf.index)
-
-
-def describe(verdict: Verdict) -> str:
-    """The verdict in words for a reader at a terminal."""
-    lines = [f"{verdict.word}: {verdict.origin or 'no readable checkpoint'}"]
-    if verdict.root:
-        lines.append(f"  {verdict.size} records, root {verdict.root}")
-        lines.append(f"  {verdict.orders} orders, {verdict.orders_open} of them still open")
-    if verdict.first_bad_index is not None:
-        lines.append(f"  first bad index: {verdict.first_bad_index}")
-    lines += [f"  {WORDS[finding.code]}: {finding.what}" for finding in verdict.findings]
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -167,6 +167,17 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
     )
 
 
+def check_worker(settings: Settings) -> None:
+    """Would a worker take these settings? Raises ConfigurationError; connects to nothing."""
+    brokers = make_brokers(
+        settings.brokers,
+        signer=SignerClient(settings.hsm.signer_socket),
+        database=Database(settings.database.worker, name="check", size=1),
+        clock=SystemClock(),
+    )
+    fanout_settings(settings).check(brokers)
+
+
 def answers(database: Database) -> Check:
     """Does PostgreSQL answer under this role?"""
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from ops.compose import check_worker
 from ops.processes import ROOT
 from ops.settings import Settings, read_settings
 from ops.stack.child import tail
@@ -28,10 +29,12 @@ def state_of(settings: Settings) -> State | None:
 def up(file: Path, timeout_s: float = UP_TIMEOUT_S) -> State:
     """Start everything in the background and return when all of it is ready.
 
-    Returns at once where it is up already. Raises Unavailable, naming what is not ready and the
-    end of its log; everything is then stopped again.
+    Returns at once where it is up already. Raises ConfigurationError where a process could not take the
+    settings; Unavailable, naming what is not ready and the end of its log, and everything is then
+    stopped again.
     """
     settings = read_settings(file)
+    check_worker(settings)
     log = settings.instance.var / "log" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ops import migrate
+from ops.compose import check_worker
 from ops.paths import Places
 from ops.settings import Settings
 from ops.stack import postgres, redis
@@ -27,7 +28,13 @@ class Finding(NamedTuple):
 
 def preflight(settings: Settings) -> list[Finding]:
     """All findings; never raises for what it finds."""
-    return [*_files(settings), *_programs(settings), _disk(settings), _schema(settings)]
+    return [
+        *_files(settings),
+        *_programs(settings),
+        _disk(settings),
+        Finding("brokers and leases", _problem(lambda: check_worker(settings))),
+        _schema(settings),
+    ]
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from tenancy.errors import NotFound
 
 _ONE = """
     SELECT s.signal_id, s.strategy_id, s.message_id, s.state, s.received_at, s.traceparent, s.body,
-           p.version, p.seed, p.planned_at, p.plan::text AS plan
+           p.version, p.seed::text AS seed, p.planned_at, p.plan::text AS plan
     FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = %b
 """
 _PAGE = """

@@ -53,14 +53,15 @@ async def whole(config: Config, conninfo: str, redis_socket: str) -> None:
         conninfo=conninfo, database=database, redis=redis, opener=PlainOpener(),
         clock=SystemClock(), settings=settings,
     ) as listener:  # fmt: skip
-        await serve(listener.app, config, shutdown_trigger=asyncio.Event().wait)
+        app: Any = listener.app  # Hypercorn types its own scopes
+        await serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
 
 async def main(kind: str, fd: str, certfile: str, keyfile: str, *rest: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     config = hypercorn_config(f"fd://{fd}", certfile=certfile, keyfile=keyfile)
     if kind == "bare":
-        app = Starlette(routes=[Route("/v1/hooks/{hook_id}", Bare(), methods=["POST"])])
+        app: Any = Starlette(routes=[Route("/v1/hooks/{hook_id}", Bare(), methods=["POST"])])
         await serve(app, config, shutdown_trigger=asyncio.Event().wait)
     else:
         await whole(config, *rest)

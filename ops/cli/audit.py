@@ -10,12 +10,14 @@ from uuid import UUID
 
 import click
 
+from audit.bundle import verify_bundle
 from audit.malformed import Malformed
 from audit.proving import prove_order
-from audit.verifier import describe, verify_bundle, verify_log
+from audit.verdict import describe
+from audit.verifier import verify_log
+from ops.onboard import operator_scope
+from ops.settings import Settings, read_settings
 from tenancy.database import Database
-from tenancy.errors import PortcullisError
-from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
 
 
@@ -86,34 +88,22 @@ def verify_one(context: click.Context, bundle: Any, vkey_file: Path) -> None:
 @audit.command()
 @click.option("--order", "oid", required=True, help="The order's id (not an attempt's ClOrdID).")
 @click.option("--tenant", required=True, type=click.UUID, help="Whose order it is.")
-@click.option(
-    "--database",
-    required=True,
-    envvar="PORTCULLIS_DATABASE",
-    help="PostgreSQL connection string of the role portcullis_admin.",
-)
-@click.option(
-    "--store",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The recorder's store: one directory per log.",
-)
 @click.option("--out", type=click.File("w"), default="-", help="Where to write; standard output.")
-def prove(oid: str, tenant: UUID, database: str, store: Path, out: Any) -> None:
+@click.pass_obj
+def prove(file: Path, oid: str, tenant: UUID, out: Any) -> None:
     """Write one order's records with their proofs: JSON that opens without our software."""
-    scope = TenantScope(TenantID(tenant), Actor(kind="human", id="operator"))
     try:
-        bundle = asyncio.run(_prove(database, scope, store, oid))
-    except (PortcullisError, Malformed) as error:
+        bundle = asyncio.run(_prove(read_settings(file), TenantID(tenant), oid))
+    except Malformed as error:
         raise click.ClickException(str(error)) from None
     json.dump(bundle, out, indent=2, ensure_ascii=False)
     out.write("\n")
 
 
-async def _prove(conninfo: str, scope: TenantScope, store: Path, oid: str) -> dict[str, Any]:
-    database = Database(conninfo, name="portcullis-audit-prove", size=1)
+async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, Any]:
+    database = Database(settings.database.admin, name="portcullis-audit-prove", size=1)
     await database.open()
     try:
-        return await prove_order(database, scope, store, oid)
+        return await prove_order(database, operator_scope(tenant), settings.recorder.store, oid)
     finally:
         await database.close()

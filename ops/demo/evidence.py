@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from audit.bundle import verify_bundle
 from audit.checkpoint import open_checkpoint
 from audit.logs import Log, read_logs
 from audit.proving import prove_order
-from audit.verifier import verify_bundle
 from ops.demo.pages import Pages
 from ops.processes import ROOT
 from ops.settings import Settings

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.verifier import OK, verify_log
+from audit.verdict import OK
+from audit.verifier import verify_log
 from tests.fakes.audit_log import KEY, files_of, leaves, write_log
 from tests.fixtures.audit import entry
 

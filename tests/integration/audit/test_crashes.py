@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from audit.tiles import Reader
-from audit.verifier import OK, verify_log
+from audit.verdict import OK
+from audit.verifier import verify_log
 from tests.fixtures.audit import entry
 from tests.integration.audit.recorder_process import STEPS
 
@@ -61,6 +62,18 @@ async def test_a_crash_after_this_step_loses_and_doubles_nothing(bench, database
     await bench.new_recorder().drain()
     check_everything(bench, 500)
     assert verify_log(bench.directory, str(bench.log.key), since=before).code == OK
+
+
+async def test_a_checkpoint_that_was_kept_is_published_at_the_next_start_without_news(
+    bench, database
+):
+    """The crash fell between the row and the file: nothing new comes, and readers see it all the same."""
+    await bench.append([entry(n) for n in range(7)])
+    process = await start(bench, database, "5 kept in the database")
+    assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+    assert not (bench.directory / "checkpoint").exists()
+    await bench.new_recorder().drain()
+    check_everything(bench, 7)
 
 
 @pytest.mark.slow

@@ -8,11 +8,13 @@ import json
 import psycopg
 import pytest
 
+from audit.bundle import verify_bundle
 from audit.inbox import append
 from audit.ports import LogHalted
 from audit.proving import ProofPending, prove_order
 from audit.record import Kind, opens
-from audit.verifier import INCONSISTENT, OK, TAMPERED, verify_bundle, verify_log
+from audit.verdict import INCONSISTENT, OK, TAMPERED
+from audit.verifier import verify_log
 from tenancy.errors import Invalid, NotFound, Unavailable
 from tests.fixtures.audit import add_log, entry
 
@@ -199,20 +201,29 @@ async def test_of_two_recorders_one_is_fenced(bench):
     assert (verdict.code, verdict.size) == (OK, 22), verdict.findings
 
 
-async def test_a_database_older_than_the_files_halts_the_log_and_signs_nothing(bench):
-    await bench.append([entry(n) for n in range(10)])
-    await bench.recorder.drain()
-    with psycopg.connect(bench.superuser) as conn:  # a backup from before comes back
+def restore_a_backup(bench, size):
+    """The rows as they were when the log had `size` leaves; the files stay as they are."""
+    with psycopg.connect(bench.superuser) as conn:
         conn.execute("SET session_replication_role = replica")
-        for table in ("audit_leaves", "audit_checkpoints"):
+        for table, newer in (("audit_leaves", "i >= %s"), ("audit_checkpoints", "size > %s")):
             conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-            conn.execute(f"DELETE FROM {table}")
+            conn.execute(f"DELETE FROM {table} WHERE {newer}", (size,))
             conn.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER fence")
+
+
+@pytest.mark.parametrize(
+    ("backup", "why"), [(0, "the database knows no checkpoint"), (4, "the database kept 4")]
+)
+async def test_a_database_older_than_the_files_halts_the_log_and_signs_nothing(bench, backup, why):
+    await bench.append([entry(n) for n in range(4)])
+    await bench.recorder.drain()
+    await bench.append([entry(n) for n in range(6)])
+    await bench.recorder.drain()
+    restore_a_backup(bench, backup)
     signed = len(bench.signer.signed)
     await bench.append([entry(n) for n in range(20)])
-    again = bench.new_recorder()
-    with pytest.raises(LogHalted, match="the files go to 10"):
-        await again.drain()
+    with pytest.raises(LogHalted, match=why):
+        await bench.new_recorder().drain()
     assert len(bench.signer.signed) == signed
     assert bench.rows("SELECT count(*) FROM audit_inbox") == [(20,)]
     assert verify_log(bench.directory, str(bench.log.key)).size == 10

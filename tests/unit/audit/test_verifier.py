@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from audit.merkle import leaf_hash
-from audit.verifier import INCOMPLETE, INCONSISTENT, OK, TAMPERED, main, verify_log
+from audit.verdict import INCOMPLETE, INCONSISTENT, OK, TAMPERED
+from audit.verifier import main, verify_log
 from tests.fakes.audit_log import KEY, files_of, leaf, leaves, write_log
 
 

@@ -1,0 +1,216 @@
+"""The whole product, every process real: one trace from hook to broker, and no secret in any file."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import urllib.parse
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from ops.initialise import Choices
+from ops.onboard import NewHook, Onboarding, onboarding
+from ops.trial.exchange import broker_settings, exchange
+from ops.trial.installation import Installation, fresh, remove, running
+from ops.trial.outcome import settled, story
+from ops.trial.sender import Sender, Sent, sender
+from tenancy.database import Database
+from tenancy.scope import Actor, TenantScope
+from tenancy.subscription import SubscriptionSettings
+
+ACCOUNTS = 3
+
+
+class Collector:
+    """An OTLP/HTTP receiver: keeps the spans that the product's processes send."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, str, str]] = []  # service, name, trace id
+
+    async def take(self, request: web.Request) -> web.Response:
+        batch = ExportTraceServiceRequest.FromString(await request.read())
+        for resource in batch.resource_spans:
+            facts = {a.key: a.value.string_value for a in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans += [
+                    (facts["service.instance.id"], span.name, span.trace_id.hex())
+                    for span in scope.spans
+                ]
+        return web.Response()
+
+
+class Whole:
+    """What the tests of this file look at."""
+
+    def __init__(self) -> None:
+        self.collector = Collector()
+        self.secrets: list[str] = []
+        self.here: Installation
+        self.scope: TenantScope
+        self.hook: NewHook
+        self.service_key = ""
+        self.sent: Sent
+        self.database: Database
+
+    async def set_up(self, onboard: Onboarding) -> list[dict[str, Any]]:
+        self.scope = await onboard.tenant("Acme", Actor(kind="human", id="test"))
+        strategy = await onboard.strategy(self.scope, "trend")
+        self.hook = await onboard.hook(self.scope, strategy)
+        self.service_key = await onboard.service_key(self.scope, "test")
+        keys = []
+        for index in range(ACCOUNTS):
+            account = await onboard.account(
+                self.scope, f"client {index}", broker="gateio", currency="USDT",
+                stated_equity=Decimal(1000),
+            )  # fmt: skip
+            key, secret = f"key-{index}", secrets.token_hex(32)
+            await onboard.credential(
+                self.scope, account, broker="gateio", api_key=key, secret=secret.encode()
+            )
+            await onboard.subscription(self.scope, strategy, account, SubscriptionSettings())
+            keys.append({"key": key, "secret": secret, "balance": "10000"})
+            self.secrets.append(secret)
+        self.secrets += [self.hook.secret, self.service_key.rpartition("_")[2]]
+        return keys
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    """An installation with three accounts that has carried out one signal."""
+    it, var = Whole(), tmp_path_factory.mktemp("whole") / "var"
+    app = web.Application()
+    app.router.add_post("/v1/traces", it.collector.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    otlp = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/traces"
+    where = None
+    try:
+        async with exchange(var.parent / "exchange.log") as market:
+            choices = Choices(
+                ingress_port=0,
+                admin_port=0,
+                worker_processes=1,
+                otlp_endpoint=otlp,
+                brokers={"gateio": broker_settings(market.url, connections=8)},
+            )
+            where = await asyncio.to_thread(fresh, var, choices)
+            async with running(where) as it.here:
+                async with onboarding(it.here.settings) as onboard:
+                    await market.accounts(await it.set_up(onboard))
+                it.database = Database(it.here.settings.database.admin, name="test", size=1)
+                await it.database.open()
+                authority = it.here.places.var / "tls" / "ca.pem"
+                async with sender(it.here.state.urls["ingress"], authority, it.hook) as strategy:
+                    it.sent = await _accepted(strategy)
+                    await settled(it.database, it.scope, [it.sent.signal_id or ""], within_s=20.0)
+                    yield it
+                await it.database.close()
+    finally:
+        await runner.cleanup()
+        if where is not None:
+            await asyncio.to_thread(remove, where)
+
+
+async def _accepted(strategy: Sender) -> Sent:
+    """A new hook is in force within a second: until then the answer is `try again`."""
+    for _ in range(50):
+        sent = await strategy.send(ticker="BTC_USDT", action="buy", quantity=2)
+        if sent.status == 202:
+            return sent
+        await asyncio.sleep(0.1)
+    raise AssertionError(sent.answer)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+class TestWhole:
+    async def test_one_trace_leads_from_the_hook_to_each_broker_request(self, whole: Whole):
+        told = await story(whole.database, whole.scope, whole.sent.signal_id or "")
+        async with whole.database.tenant(whole.scope) as conn:
+            row = await (
+                await conn.execute(
+                    "SELECT traceparent FROM signals WHERE signal_id = %s", (whole.sent.signal_id,)
+                )
+            ).fetchone()
+        assert row is not None
+        trace = row[0].split("-")[1]
+        for _ in range(100):  # spans travel in batches
+            mine = [(service, name) for service, name, t in whole.collector.spans if t == trace]
+            if sum(name == "order.submit" for _, name in mine) == ACCOUNTS:
+                break
+            await asyncio.sleep(0.1)
+        assert len(told.attempts) == ACCOUNTS
+        assert sum(name == "order.submit" for _, name in mine) == ACCOUNTS
+        assert {"plan", "order.submit"} <= {name for _, name in mine}
+        assert len({service for service, _ in mine}) == 2  # ingress and worker
+        assert trace in await self._leaves(whole)
+
+    async def _leaves(self, whole: Whole) -> str:
+        """The audit log's bundles, as text: the trace id is in them."""
+        for _ in range(50):
+            found = [
+                path.read_bytes().decode("utf-8", "replace")
+                for path in whole.here.settings.recorder.store.rglob("entries/**/*")
+                if path.is_file()
+            ]
+            if any("order.close" in text for text in found):
+                return "".join(found)
+            await asyncio.sleep(0.1)
+        raise AssertionError("no order was closed in the audit log")
+
+    async def test_the_status_link_answers_to_the_tenants_key_alone(self, whole: Whole):
+        link = json.loads(whole.sent.answer)["links"]["self"]
+        path = urllib.parse.urlsplit(link).path
+        url = whole.here.state.urls["admin"] + path
+        async with aiohttp.ClientSession() as session:
+            key = {"authorization": f"Bearer {whole.service_key}"}
+            async with session.get(url, ssl=False, headers=key) as answer:
+                assert answer.status == 200
+                body = await answer.json()
+            async with session.get(url, ssl=False) as answer:
+                assert answer.status == 401
+        assert whole.sent.signal_id in json.dumps(body)
+
+    async def test_health_and_metrics_answer_on_the_management_listener(self, whole: Whole):
+        async with aiohttp.ClientSession() as session:
+            for path, wanted in (("/healthz", ""), ("/readyz", ""), ("/metrics", "portcullis_")):
+                url = whole.here.state.urls["admin"] + path
+                async with session.get(url, ssl=False) as answer:
+                    assert answer.status == 200
+                    assert wanted in await answer.text()
+
+    async def test_no_secret_is_in_any_file_that_the_product_wrote(self, whole: Whole):
+        """Logs, database and write-ahead log, Redis, audit store, settings: every byte of var."""
+        needles = [needle.encode() for secret in whole.secrets for needle in _spellings(secret)]
+        found = [
+            str(path)
+            for root in (whole.here.places.var, whole.here.places.runtime)
+            for path in root.rglob("*")
+            if path.is_file() and _holds(path, needles)
+        ]
+        assert found == []
+
+
+def _spellings(secret: str) -> list[str]:
+    """The secret as it is typed, and as the key that it says."""
+    plain = [secret]
+    if secret.startswith("whsec_"):
+        plain.append(base64.b64decode(secret.removeprefix("whsec_")).hex())
+        plain.append(secret.removeprefix("whsec_"))
+    return plain
+
+
+def _holds(path: Path, needles: list[bytes]) -> bool:
+    content = path.read_bytes()
+    return any(needle in content for needle in needles)
