@@ -160,8 +160,9 @@ async def learn(
         if lesson.successor is not None:
             successors.append(lesson.successor)
         consequences.append(Consequence(order=after, sends=lesson.successor))
-    await news.write(conn)
-    await _record(conn, scope, news.entries)
+    async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
+        await news.write(conn)
+        await _record(conn, scope, news.entries)
     written = await intend(conn, scope, successors)
     consequences = [
         c if c.sends is None or c.sends.cl_ord_id in written else Consequence(order=c.order)

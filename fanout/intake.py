@@ -233,10 +233,11 @@ class Intake:
         )  # fmt: skip
         part = partition(plan.strategy_id)
         await self._leases.fence(conn, {part: self._leases.epoch(part)})
-        await conn.execute(_KEEP, values)
-        await conn.execute(_PLANNED, (plan.signal_id,))
-        await conn.execute(
-            _PARTS,
-            (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
-        )
-        await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])
+        async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
+            await conn.execute(_KEEP, values)
+            await conn.execute(_PLANNED, (plan.signal_id,))
+            await conn.execute(
+                _PARTS,
+                (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
+            )
+            await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])

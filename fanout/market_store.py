@@ -16,7 +16,7 @@ from tenancy.values import AccountID
 log = structlog.get_logger()
 
 _POSITIONS = "SELECT account_id, symbol, qty FROM positions WHERE strategy_id = %s AND qty <> 0"
-_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%s)"
+_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%b)"
 # A market order fills at once or not at all: until it has, it counts as if it had. Orders that
 # rest are not counted, and doubt stops the account.
 _UNDER_WAY = """
@@ -33,25 +33,25 @@ async def read_market(
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
     symbols = _symbols(snapshot, signal.ticker, instruments)
+    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
+    async with conn.pipeline():  # one round trip
+        held = await conn.execute(_POSITIONS, (strategy,))
+        open_orders = await conn.execute(_UNDER_WAY, (strategy,))
+        balances = await conn.execute(_BALANCES, (list(currencies),))
     positions: dict[AccountID, Decimal] = {}
-    for account, symbol, qty in await (await conn.execute(_POSITIONS, (strategy,))).fetchall():
+    for account, symbol, qty in await held.fetchall():
         if symbols.get(account) == symbol:
             positions[account] = qty
     under_way: dict[AccountID, Decimal] = defaultdict(Decimal)
     in_doubt: set[AccountID] = set()
-    for account, symbol, doubtful, qty in await (
-        await conn.execute(_UNDER_WAY, (strategy,))
-    ).fetchall():
+    for account, symbol, doubtful, qty in await open_orders.fetchall():
         if symbols.get(account) != symbol:
             continue
         under_way[account] += qty
         if doubtful:
             in_doubt.add(account)
-    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
     equities: dict[AccountID, Decimal] = {}
-    for account, equity, currency in await (
-        await conn.execute(_BALANCES, (list(currencies),))
-    ).fetchall():
+    for account, equity, currency in await balances.fetchall():
         if currencies[account] == currency:
             equities[account] = equity
         else:
