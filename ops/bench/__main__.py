@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from ops.bench.catalogue import BENCHES, Bench, chosen
@@ -55,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _quiet() -> None:
+    """The parts that run in this process log to stderr, and only what is wrong."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 1: a part does not work; 2: asked wrongly."""
     parser = _parser()
@@ -65,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PortcullisError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    _quiet()
     under = conditions(effort, datetime.now(UTC))
     try:
         measurements = uvloop.run(measure(benches, effort))

@@ -15,16 +15,15 @@ Between them everything settles: the next begins when no order of the last is op
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from fanout.order import order_id
 from ops.bench.crowd import Crowd, Following, follow, gather_crowd
 from ops.bench.measure import Effort, Measurement, Series, percentile
 from ops.bench.plain_loop import PlainLoop, spread
+from ops.bench.stores import passable_directory
 from ops.initialise import Choices
 from ops.onboard import onboarding
 from ops.trial.exchange import Exchange, broker_settings, exchange
@@ -166,14 +165,6 @@ async def _stage(say: Say) -> AsyncIterator[Stage]:
                     yield stage
             finally:
                 await asyncio.to_thread(remove, where)
-
-
-@contextmanager
-def passable_directory() -> Iterator[Path]:
-    """A temporary directory that PostgreSQL's user may pass through."""
-    with tempfile.TemporaryDirectory(prefix="pc-bench-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
 
 
 def _choices(market: Exchange) -> Choices:

@@ -31,7 +31,6 @@ FIGURES = {
     "hsm_daemon_signatures_per_s": Figure(
         "signatures of the signer daemon", "hmac in this process", more_is_better=True
     ),
-    "hsm_daemon_p99_ms": Figure("one of its signatures, 99 of 100", "hmac in this process"),
     "audit_records_per_s": Figure("records into the log", _PGBENCH, more_is_better=True),
     "audit_ack_p99_ms": Figure("one record durable, 99 of 100", _PGBENCH),
 }

@@ -21,22 +21,32 @@ def number(value: float) -> str:
 def table(measurements: Sequence[Measurement]) -> Table:
     """One row per figure."""
     shown = Table(title="Figures beside this machine's floors", title_justify="left")
-    for column in ("figure", "what it is", "value", "runs", "floor", "ratio", "the floor is"):
-        right = column in ("value", "runs", "floor", "ratio")
-        shown.add_column(column, justify="right" if right else "left", no_wrap=right)
+    for column in ("figure", "value", "runs", "floor", "ratio"):
+        shown.add_column(column, justify="left" if column == "figure" else "right", no_wrap=True)
     for one in measurements:
-        words = figure(one.name)
         shown.add_row(
             one.name,
-            words.what,
             f"{number(one.value)} {one.unit}",
             f"{number(min(one.runs))} to {number(max(one.runs))}",
             f"{number(one.floor)} {one.unit}",
             number(one.ratio),
-            words.floor,
         )
     return shown
 
 
+def legend(measurements: Sequence[Measurement]) -> list[str]:
+    """What each figure is, and beside what it stands."""
+    lines = []
+    for one in measurements:
+        words = figure(one.name)
+        lines.append(f"{one.name}: {words.what}. Floor: {words.floor}.")
+    return lines
+
+
 def print_table(measurements: Sequence[Measurement]) -> None:
-    Console(width=None).print(table(measurements))
+    console = Console()
+    # Where the output is no terminal there is no width to keep to.
+    console.width = max(console.width, 100)
+    console.print(table(measurements))
+    for line in legend(measurements):
+        console.print(line, highlight=False, soft_wrap=True)
