@@ -75,7 +75,9 @@ class Intake:
         clock: Clock,
         rules: Rules,
         wake_parts: Callable[[SignalID, Sequence[int]], None],
+        look_again: Callable[[], None],
     ) -> None:
+        """`look_again` is called when a strategy's signals are planned: others may have come meanwhile."""
         self._database = database
         self._leases = leases
         self._accounts = accounts
@@ -84,6 +86,7 @@ class Intake:
         self._clock = clock
         self._rules = rules
         self._wake_parts = wake_parts
+        self._look_again = look_again
         self._snapshots: dict[StrategyID, Snapshot] = {}
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
 
@@ -123,6 +126,7 @@ class Intake:
                 # Other workers' parts end in PostgreSQL: there is nothing here to wait for.
                 while not await self.plan_one(scope, signal, strategy):  # noqa: ASYNC110
                     await asyncio.sleep(POLL_S)
+            self._look_again()  # not after an error, which then waits for the sweep
         except LeaseLost as error:
             log.info("planning_left_to_the_next_owner", strategy=str(strategy), why=str(error))
         except PortcullisError as error:
@@ -233,10 +237,11 @@ class Intake:
         )  # fmt: skip
         part = partition(plan.strategy_id)
         await self._leases.fence(conn, {part: self._leases.epoch(part)})
-        await conn.execute(_KEEP, values)
-        await conn.execute(_PLANNED, (plan.signal_id,))
-        await conn.execute(
-            _PARTS,
-            (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
-        )
-        await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])
+        async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
+            await conn.execute(_KEEP, values)
+            await conn.execute(_PLANNED, (plan.signal_id,))
+            await conn.execute(
+                _PARTS,
+                (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
+            )
+            await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])

@@ -15,7 +15,7 @@ from tenancy.values import AccountID
 
 log = structlog.get_logger()
 
-_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%s)"
+_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%b)"
 # A market order fills at once or not at all: until it has, it counts as if it had. Orders that
 # rest are not counted, and doubt stops the account. Positions and orders in one statement, for a
 # statement is one moment: between two, a fill could be in neither, or in both.
@@ -36,23 +36,22 @@ async def read_market(
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
     symbols = _symbols(snapshot, signal.ticker, instruments)
+    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
+    async with conn.pipeline():  # one round trip
+        held_and_open = await conn.execute(_HELD_AND_UNDER_WAY, {"strategy": strategy})
+        balances = await conn.execute(_BALANCES, (list(currencies),))
     positions: dict[AccountID, Decimal] = defaultdict(Decimal)
     under_way: dict[AccountID, Decimal] = defaultdict(Decimal)
     in_doubt: set[AccountID] = set()
-    for account, symbol, held, moving, doubtful in await (
-        await conn.execute(_HELD_AND_UNDER_WAY, {"strategy": strategy})
-    ).fetchall():
+    for account, symbol, held, moving, doubtful in await held_and_open.fetchall():
         if symbols.get(account) != symbol:
             continue
         positions[account] += held
         under_way[account] += moving
         if doubtful:
             in_doubt.add(account)
-    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
     equities: dict[AccountID, Decimal] = {}
-    for account, equity, currency in await (
-        await conn.execute(_BALANCES, (list(currencies),))
-    ).fetchall():
+    for account, equity, currency in await balances.fetchall():
         if currencies[account] == currency:
             equities[account] = equity
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -14,8 +16,9 @@ def trace_id(traceparent: str) -> str:
     return traceparent.split("-")[1] if traceparent.count("-") == 3 else ""
 
 
+@lru_cache(maxsize=1024)
 def parent(traceparent: str) -> Context:
-    """The context in which a span continues that trace."""
+    """The context in which a span continues that trace: all orders of a signal share it."""
     return _PROPAGATOR.extract({"traceparent": traceparent})
 
 

@@ -35,7 +35,7 @@ from fanout.refresh import Balances, Instrumented
 from fanout.waker import Waker, WakeSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
-from tenancy.errors import ConfigurationError, OutcomeUnknown, PortcullisError, Unavailable
+from tenancy.errors import ConfigurationError, PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, TenantID
 
@@ -43,6 +43,9 @@ log = structlog.get_logger()
 
 OPEN_AGAIN_S = 1.0
 ADOPTER = Actor(kind="algo", id="adopter")
+
+INTENDING_AT_ONCE = 4
+"""Signals of which parts are written at the same time, each with a database connection."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,6 +87,7 @@ class Worker:
         patience: Patience | None = None,
     ) -> None:
         settings.check(brokers)
+        self._woken = asyncio.Event()
         self._database = database
         self._redis = redis
         self._brokers = brokers
@@ -98,6 +102,8 @@ class Worker:
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
+        self._intending: dict[SignalID, asyncio.Task[None]] = {}
+        self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
         self.intake = Intake(
             database,
@@ -108,9 +114,9 @@ class Worker:
             clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
             self._wake_parts,
+            self._woken.set,
         )
         self._waker = Waker(redis, WakeSettings())
-        self._woken = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"Worker({self.leases!r}, {self.lanes!r})"
@@ -175,6 +181,8 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.lease_ttl_s):
                 await self.intake.idle()
+                while self._intending:
+                    await asyncio.wait(list(self._intending.values()))
                 await self.lanes.idle()
         # A lane that did not finish may have a request under way: its partition is not given
         # away, the lease runs out, and a lease outlives every request that it allowed.
@@ -236,15 +244,29 @@ class Worker:
                     (parts,),
                 )
             ).fetchall()
-        for signal, tenant, signal_parts in rows:
+        found = [row for row in rows if row[0] not in self._intending]
+        for signal, tenant, signal_parts in found:
             scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
-            try:
-                await self._intender.intend(scope, signal, signal_parts)
-            except (LeaseLost, Unavailable, OutcomeUnknown):
-                raise
-            except Exception:  # this plan's; the others' orders go out
-                log.exception("plan_cannot_be_carried_out", signal_id=str(signal))
-        return len(rows)
+            self._intending[signal] = asyncio.create_task(self._intend(scope, signal, signal_parts))
+        return len(found)
+
+    async def _intend(self, scope: TenantScope, signal: SignalID, parts: Sequence[int]) -> None:
+        """Parts of one signal. An error ends it here: the parts are still listed for the sweep.
+
+        Two signals at once never belong to one strategy: its second is planned when the first
+        has no parts left.
+        """
+        try:
+            async with self._intending_gate:
+                await self._intender.intend(scope, signal, parts)
+        except LeaseLost as error:
+            log.info("intents_left_to_the_next_owner", signal=str(signal), why=str(error))
+        except PortcullisError as error:
+            log.warning("intents_wait", signal=str(signal), error=str(error))
+        except Exception:
+            log.exception("intents_failed", signal=str(signal))
+        finally:
+            del self._intending[signal]
 
     async def _adopt(self) -> None:
         """Take in hand every open order of our partitions that no lane and no follower knows."""

@@ -3,8 +3,8 @@
 `audit_records_per_s`: from the first append to the last leaf committed, while several writers
 append in batches as the order path does and one recorder sequences, integrates and publishes.
 `audit_ack_p99_ms`: one record appended and committed, under a steady load of such batches.
-Floor of both: single-row INSERT commits on the same PostgreSQL in the same run, by as many
-connections (rate) and by one after the other (p99).
+Floor of both: pgbench on the same PostgreSQL in the same run, single-row INSERT commits by as many
+connections (rate) and by one (p99).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from audit.inbox import Entry, append
 from audit.ports import NoteSigner
 from audit.record import Kind
 from audit.recorder import Recorder
+from ops.bench.measure import Measurement, Series, percentile
+from ops.bench.pgbench import commits
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.scope import Actor
@@ -28,10 +29,6 @@ WRITERS = 4
 RECORDS_PER_COMMIT = 50
 ACTOR = Actor(kind="algo", id="bench")
 
-_FLOOR = """
-INSERT INTO audit_inbox (tenant_id, kind, ts, act, cls, pc, payload)
-VALUES (%s, 'bench', 0, '{}', 'bench', sha256('x'), 'x')"""
-
 
 async def run(
     *,
@@ -40,26 +37,24 @@ async def run(
     tenant: TenantID,
     signer: NoteSigner,
     store_dir: Path,
+    floor_conninfo: str,
     seconds: float = 5.0,
     runs: int = 3,
-) -> list[dict[str, Any]]:
+) -> list[Measurement]:
     """Measure on a database of its own: `tenant` must have an audit log that `signer` signs for.
 
-    `ingress` needs WRITERS connections or more. Takes about 4·`seconds`·`runs`. Each figure is the
-    median of its runs; `runs` holds them all.
+    `ingress` needs WRITERS connections or more. Takes about 3·`seconds`·`runs`.
     """
     recorder = Recorder(recording, signer, store_dir, SystemClock())
-    rates, floors, acks, ack_floors = [], [], [], []
+    series = Series({"audit_records_per_s": "1/s", "audit_ack_p99_ms": "ms"})
     for _ in range(runs):
-        floors.append(await _commits_per_s(ingress, tenant, seconds / 2))
-        ack_floors.append(await _p99_ms(lambda: _bare(ingress, tenant), seconds / 2))
-        await recorder.drain(600)  # the floor's rows are records too, and in nobody's way now
-        rates.append(await _records_per_s(ingress, recorder, tenant, seconds))
-        acks.append(await _ack_p99_ms(ingress, recorder, tenant, seconds))
-    return [
-        _figure("audit_records_per_s", "1/s", rates, floors),
-        _figure("audit_ack_p99_ms", "ms", acks, ack_floors),
-    ]
+        floor_s = max(1, round(seconds / 2))
+        rate = (await commits(floor_conninfo, clients=WRITERS, seconds=floor_s)).per_s
+        p99 = (await commits(floor_conninfo, clients=1, seconds=floor_s)).p99_ms
+        series.floor(audit_records_per_s=rate, audit_ack_p99_ms=p99)
+        series.value(audit_records_per_s=await _records_per_s(ingress, recorder, tenant, seconds))
+        series.value(audit_ack_p99_ms=await _ack_p99_ms(ingress, recorder, tenant, seconds))
+    return series.measurements()
 
 
 def entries(tenant: TenantID, start: int, count: int) -> list[tuple[TenantID, Entry]]:
@@ -148,30 +143,4 @@ async def _p99_ms(act: Callable[[], Awaitable[None]], seconds: float) -> float:
     while (began := time.perf_counter()) < until:
         await act()
         took.append(time.perf_counter() - began)
-    return sorted(took)[int(len(took) * 0.99)] * 1000
-
-
-async def _commits_per_s(ingress: Database, tenant: TenantID, seconds: float) -> float:
-    until = time.perf_counter() + seconds
-
-    async def writer() -> int:
-        done = 0
-        while time.perf_counter() < until:
-            await _bare(ingress, tenant)
-            done += 1
-        return done
-
-    return sum(await asyncio.gather(*(writer() for _ in range(WRITERS)))) / seconds
-
-
-async def _bare(ingress: Database, tenant: TenantID) -> None:
-    async with ingress.connection() as conn:
-        await conn.execute(_FLOOR, (tenant,))
-
-
-def _figure(name: str, unit: str, values: list[float], floors: list[float]) -> dict[str, Any]:
-    value, floor = sorted(values)[len(values) // 2], sorted(floors)[len(floors) // 2]
-    return {
-        "name": name, "value": round(value, 3), "unit": unit, "floor": round(floor, 3),
-        "ratio": round(value / floor, 3), "runs": [round(one, 3) for one in values],
-    }  # fmt: skip
+    return percentile(took, 99) * 1000

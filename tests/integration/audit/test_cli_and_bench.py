@@ -8,12 +8,29 @@ import json
 from click.testing import CliRunner
 
 from ops.bench.audit import run
-from ops.cli.audit import audit
+from ops.cli.main import cli
+from ops.initialise import Choices, document
+from ops.paths import places
+from ops.toml import dumps
 from tests.fixtures.audit import entry
 
 
-async def invoke(*arguments):
-    return await asyncio.to_thread(CliRunner().invoke, audit, [str(one) for one in arguments])
+async def invoke(*arguments, settings=None):
+    words = [str(one) for one in arguments]
+    return await asyncio.to_thread(
+        lambda: CliRunner().invoke(cli, ["--settings", str(settings), "audit", *words])
+    )
+
+
+def settings_of(bench, database, directory):
+    """An installation's settings file that names this test's database and store."""
+    made = document(places(directory / "var"), Choices())
+    made["database"]["admin"] = database.conninfo("admin")
+    made["recorder"]["store"] = bench.store_dir
+    file = directory / "portcullis.toml"
+    file.write_text(dumps(made))
+    file.chmod(0o600)
+    return file
 
 
 async def test_the_operator_verifies_and_proves(bench, database, tmp_path):
@@ -22,8 +39,8 @@ async def test_the_operator_verifies_and_proves(bench, database, tmp_path):
     verified = await invoke("verify", bench.directory)
     assert (verified.exit_code, verified.output.split(":")[0]) == (0, "verified")
     proved = await invoke(
-        "prove", "--order", "o-1", "--tenant", bench.log.tenant_id, "--store", bench.store_dir,
-        "--database", database.conninfo("admin"), "--out", tmp_path / "bundle.json",
+        "prove", "--order", "o-1", "--tenant", bench.log.tenant_id,
+        "--out", tmp_path / "bundle.json", settings=settings_of(bench, database, tmp_path),
     )  # fmt: skip
     assert proved.exit_code == 0, proved.output
     key = bench.directory / "vkey"
@@ -38,20 +55,21 @@ async def test_the_operator_verifies_and_proves(bench, database, tmp_path):
     assert json.loads(broken.output)["first_bad_index"] == 0
 
 
-async def test_an_unknown_order_is_named(bench, database):
+async def test_an_unknown_order_is_named(bench, database, tmp_path):
     bench.store_dir.mkdir()
     proved = await invoke(
-        "prove", "--order", "o-9", "--tenant", bench.log.tenant_id, "--store", bench.store_dir,
-        "--database", database.conninfo("admin"),
+        "prove", "--order", "o-9", "--tenant", bench.log.tenant_id,
+        settings=settings_of(bench, database, tmp_path),
     )  # fmt: skip
     assert proved.exit_code == 1
     assert "no order 'o-9'" in proved.output
 
 
-async def test_the_benchmark_runs_and_names_its_figures(bench, tmp_path):
+async def test_the_benchmark_runs_and_names_its_figures(bench, database, tmp_path):
     figures = await run(
         ingress=bench.ingress, recording=bench.recording, tenant=bench.log.tenant_id,
-        signer=bench.signer, store_dir=tmp_path / "audit", seconds=0.4, runs=1,
+        signer=bench.signer, store_dir=tmp_path / "audit", floor_conninfo=database.superuser,
+        seconds=0.4, runs=1,
     )  # fmt: skip
-    assert [figure["name"] for figure in figures] == ["audit_records_per_s", "audit_ack_p99_ms"]
-    assert all(figure["value"] > 0 and figure["floor"] > 0 for figure in figures)
+    assert [figure.name for figure in figures] == ["audit_records_per_s", "audit_ack_p99_ms"]
+    assert all(figure.value > 0 and figure.floor > 0 for figure in figures)

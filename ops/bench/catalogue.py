@@ -1,0 +1,70 @@
+"""The benches by name, each on what it stands on. Each module is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from ops.bench.measure import Effort, Measurement
+from tenancy.errors import Invalid
+
+Say = Callable[[str], None]
+Bench = Callable[[Effort, Say], Awaitable[list[Measurement]]]
+
+
+class UnknownBench(Invalid):
+    """No bench has this name."""
+
+    code = "unknown_bench"
+
+
+async def accept(effort: Effort, say: Say) -> list[Measurement]:
+    """The public listener beside a bare 202 on the same server, and beside single commits."""
+    from ops.bench import accept_alone
+
+    return await accept_alone.run(effort, say)
+
+
+async def fanout(effort: Effort, say: Say) -> list[Measurement]:
+    """A whole installation beside a plain loop of the same orders."""
+    from ops.bench import fanout
+
+    return await fanout.run(effort, say)
+
+
+async def hsm(effort: Effort, say: Say) -> list[Measurement]:
+    """The signer daemon beside hmac in this process."""
+    from ops.bench import hsm
+
+    say("hsm: a token of its own, and the daemon")
+    seconds = 0.5 if effort.quick else 3.0
+    rows = await hsm.run(accounts=20 if effort.quick else 200, seconds=seconds, runs=effort.runs)
+    # The daemon's p99 at its limit has no floor worth the name: one hmac waits for nobody.
+    return [
+        Measurement(**{**row, "runs": tuple(row["runs"])})
+        for row in rows
+        if row["name"] == "hsm_daemon_signatures_per_s"
+    ]
+
+
+async def audit(effort: Effort, say: Say) -> list[Measurement]:
+    """The log's way in beside single commits."""
+    from ops.bench import audit_alone
+
+    return await audit_alone.run(effort, say)
+
+
+BENCHES: Mapping[str, Bench] = {"accept": accept, "fanout": fanout, "hsm": hsm, "audit": audit}
+
+
+def chosen(names: Sequence[str]) -> dict[str, Bench]:
+    """The benches of these names, all where there is none, in the catalogue's order.
+
+    Raises UnknownBench, which lists what there is.
+    """
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        raise UnknownBench(
+            f"there is no bench named {', '.join(map(repr, unknown))};"
+            f" choose from {', '.join(BENCHES)}, or none for all of them"
+        )
+    return {name: bench for name, bench in BENCHES.items() if not names or name in names}

@@ -1,0 +1,42 @@
+"""What each figure is, what its floor is, and which way is better. docs/benchmarks.md says more."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """Words for people."""
+
+    what: str
+    floor: str
+    more_is_better: bool = False
+
+
+_LOOP = "a plain aiohttp loop, same requests"
+_BARE = "bare Hypercorn + Starlette 202, same TLS"
+_PGBENCH = "pgbench, one INSERT a commit"
+
+FIGURES = {
+    "accept_throughput": Figure("webhooks answered 202 a second", _BARE, more_is_better=True),
+    "accept_p50_ms": Figure("webhook to 202, half of them", _BARE),
+    "accept_p99_ms": Figure("webhook to 202, 99 of 100", _BARE),
+    "accept_keep_throughput": Figure("webhooks kept a second", _PGBENCH, more_is_better=True),
+    "first_order_p50_ms": Figure("webhook to its first order at the exchange, 8 at once", _LOOP),
+    "first_order_p99_ms": Figure("the same, 99 of 100", _LOOP),
+    "fanout_20_last_ms": Figure("webhook to the last of 20 orders", _LOOP),
+    "fanout_1000_first_ms": Figure("webhook to the first of 1,000 orders", _LOOP),
+    "fanout_1000_last_ms": Figure("webhook to the last of 1,000 orders", _LOOP),
+    "dispatch_throughput": Figure("orders a second among the 1,000", _LOOP, more_is_better=True),
+    "hsm_daemon_signatures_per_s": Figure(
+        "signatures of the signer daemon", "hmac in this process", more_is_better=True
+    ),
+    "audit_records_per_s": Figure("records into the log", _PGBENCH, more_is_better=True),
+    "audit_ack_p99_ms": Figure("one record durable, 99 of 100", _PGBENCH),
+}
+
+
+def figure(name: str) -> Figure:
+    """Its words; a name that nobody described yet shows as itself."""
+    known = FIGURES.get(name)
+    return known or Figure(name, "see docs/benchmarks.md", more_is_better=name.endswith("_per_s"))

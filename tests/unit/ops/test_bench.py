@@ -1,0 +1,119 @@
+"""The arithmetic and the words of the benchmark; no claim here depends on a clock."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from ops.bench.__main__ import main
+from ops.bench.catalogue import BENCHES, UnknownBench, chosen
+from ops.bench.figures import FIGURES, figure
+from ops.bench.measure import Effort, Series, measured, percentile, to_json
+from ops.bench.picture import cost, draw
+from ops.bench.plain_loop import spread
+from ops.bench.show import number
+
+
+def test_value_and_floor_are_medians_and_not_means():
+    one = measured("accept_p50_ms", "ms", [1.0, 100.0, 3.0], [2.0, 1.0, 50.0])
+    assert (one.value, one.floor, one.ratio) == (3.0, 2.0, 1.5)
+
+
+def test_ratio_is_value_through_floor_whichever_way_is_better():
+    """A rate at half of its floor has the ratio 0.5, a time at twice its floor 2."""
+    assert measured("dispatch_throughput", "orders/s", [500.0], [1000.0]).ratio == 0.5
+    assert measured("accept_p99_ms", "ms", [10.0], [5.0]).ratio == 2.0
+
+
+def test_cost_is_above_one_for_what_is_worse_than_its_floor():
+    assert cost("dispatch_throughput", 500, 1000) == 2
+    assert cost("accept_p99_ms", 10, 5) == 2
+
+
+@pytest.mark.parametrize(("values", "floors"), [([], [1.0]), ([1.0], []), ([1.0], [0.0])])
+def test_no_figure_without_a_run_or_a_floor(values: list[float], floors: list[float]):
+    with pytest.raises(ValueError):
+        measured("x", "ms", values, floors)
+
+
+def test_json_has_exactly_the_promised_keys_and_every_run():
+    rows = to_json([measured("x", "ms", [1.23456789, 2.0, 3.0], [1.0])])
+    assert [list(row) for row in rows] == [["name", "value", "unit", "floor", "ratio", "runs"]]
+    assert json.loads(json.dumps(rows))[0]["runs"] == [1.2346, 2.0, 3.0]
+
+
+def test_series_gives_its_figures_in_the_order_of_its_names():
+    series = Series({"a": "ms", "b": "1/s"})
+    series.floor(a=1, b=10)
+    series.value(b=5, a=3)
+    series.floor(a=1, b=20)
+    series.value(b=7, a=4)
+    got = series.measurements()
+    assert [(m.name, m.unit, m.value, m.floor, m.runs) for m in got] == [
+        ("a", "ms", 3.5, 1, (3, 4)),
+        ("b", "1/s", 6, 15, (5, 7)),
+    ]
+
+
+def test_percentile_is_a_sample_by_nearest_rank():
+    samples = [float(n) for n in range(100, 0, -1)]
+    assert [percentile(samples, p) for p in (1, 50, 99, 100)] == [1, 50, 99, 100]
+    assert percentile([7.0], 99) == 7
+    with pytest.raises(ValueError):
+        percentile([], 50)
+
+
+def test_spread_counts_the_rate_between_first_and_last():
+    """Three arrivals have two gaps: 2 in 20 ms are 100 a second."""
+    first, last, rate = spread(100.0, [100.03, 100.01, 100.02])
+    assert (round(first, 6), round(last, 6), round(rate, 6)) == (10, 30, 100)
+    assert math.isnan(spread(0.0, [1.0])[2])
+
+
+def test_unknown_name_is_refused_and_told_what_there_is(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UnknownBench, match=r"'fan-out'.*fanout"):
+        chosen(["fan-out"])
+    assert main(["fan-out"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert all(name in said.err for name in BENCHES)
+
+
+def test_no_names_means_all_of_them():
+    assert list(chosen([])) == list(BENCHES)
+
+
+@pytest.mark.parametrize("runs", ["0", "-1"])
+def test_fewer_runs_than_one_are_refused(runs: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["fanout", "--runs", runs]) == 2
+    assert "runs must be 1 or more" in capsys.readouterr().err
+    with pytest.raises(ValueError):
+        Effort(runs=0)
+
+
+def test_every_figure_says_what_it_is_and_what_its_floor_is():
+    for words in FIGURES.values():
+        assert words.what
+        assert words.floor
+    assert figure("something_new_per_s").more_is_better
+
+
+def test_numbers_are_shown_without_exponent():
+    assert [number(n) for n in (0.01234, 1.5, 99.94, 12345.6)] == [
+        "0.0123",
+        "1.5",
+        "99.9",
+        "12,346",
+    ]
+
+
+def test_picture_is_a_png_with_a_row_for_each_figure(tmp_path: Path):
+    rows = [
+        measured("accept_p50_ms", "ms", [3.0, 4.0], [2.0]),
+        measured("dispatch_throughput", "orders/s", [1500.0], [9000.0]),
+    ]
+    draw(rows, tmp_path / "new" / "bench.png", "under what conditions")
+    assert (tmp_path / "new" / "bench.png").read_bytes().startswith(b"\x89PNG")
