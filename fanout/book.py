@@ -66,7 +66,7 @@ _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
   AND (account_id, symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
   AND (state IN ('new', 'partially_filled')
-       OR state IN ('intent', 'in_doubt') AND ord_type <> 'market')
+       OR state IN ('intent', 'in_doubt', 'waiting') AND ord_type <> 'market')
   AND cancel_requested_at IS NULL
   AND NOT cl_ord_id = ANY(%s) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
 _UPDATE = """
@@ -122,7 +122,8 @@ async def want_cancelled(
     """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones.
 
     Returns those that rest at the broker now. One that is still under way is cancelled when its
-    outcome is learned; market orders under way are not marked, for the plan counts them as filled.
+    outcome is learned, a second leg that waits is denied when its first has ended; market orders
+    under way are not marked, for the plan counts them as filled.
     """
     pairs = list(wanted)
     if not pairs:
@@ -305,30 +306,34 @@ async def _second_legs(
         return consequences
     rows = await (
         await conn.execute(
-            _SELECT + _WAITING,
+            _SELECT_WISHED + _WAITING,
             ([key[0] for key in ended], [key[1] for key in ended], _FINAL),
         )
     ).fetchall()
     following: dict[str, Consequence] = {}
-    for waiting in map(_order, rows):
+    for row in rows:
+        waiting = _order(row)
         first = ended[waiting.signal_id, waiting.account_id]
-        closed = first.order.cum_qty >= first.order.order_qty
-        state = OrdState.INTENT if closed else OrdState.DENIED
-        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, state)
+        why_not = ""
+        if row[-1]:
+            why_not = "a later signal cancelled it"
+        elif first.order.cum_qty < first.order.order_qty:
+            why_not = "the first leg did not close the position"
+        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, why_not)
     return [following.get(c.order.cl_ord_id, c) for c in consequences]
 
 
 async def _release(
-    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, state: OrdState
+    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, why_not: str
 ) -> Consequence:
+    state = OrdState.DENIED if why_not else OrdState.INTENT
     after = msgspec.structs.replace(waiting, state=state)
-    text = "" if state is OrdState.INTENT else "the first leg did not close the position"
     row = await (
         await conn.execute(
             "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = now(),"
             " done_at = CASE WHEN %s = 'denied' THEN now() END WHERE cl_ord_id = %s"
             " RETURNING intent_at",
-            (state.value, text, state.value, waiting.cl_ord_id),
+            (state.value, why_not, state.value, waiting.cl_ord_id),
         )
     ).fetchone()
     assert row is not None
@@ -336,7 +341,7 @@ async def _release(
     if state is OrdState.INTENT:
         await _record(conn, scope, [evidence.intent(after, row[0])])
         return msgspec.structs.replace(first, sends=after)
-    await _record(conn, scope, [evidence.denied(after, row[0], text)])
+    await _record(conn, scope, [evidence.denied(after, row[0], why_not)])
     return msgspec.structs.replace(first, denied=after)
 
 

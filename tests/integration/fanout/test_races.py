@@ -16,7 +16,7 @@ from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Lesson
 from fanout.order import OrdState, cl_ord_id, order_id
-from fanout.ports import CancelUnknown
+from fanout.ports import CancelTooLate, CancelUnknown
 from fanout.worker import Worker
 from tenancy.clock import SystemClock
 from tenancy.errors import OutcomeUnknown
@@ -161,6 +161,34 @@ async def test_order_under_way_is_cancelled_when_its_outcome_is_known(bench):
         await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 1)
         await bench.signal(action="cancel")
         await bench.until("SELECT count(*) FROM orders WHERE state = 'canceled'", 1)
+
+
+async def test_second_leg_that_a_later_signal_cancels_is_not_sent_when_the_first_fills(
+    bench, monkeypatch
+):
+    """The fill of the first leg crossed the cancel: the position is closed, and stays closed."""
+    await bench.set_up(1)
+
+    async def filled_meanwhile(account, order):
+        at_broker = bench.broker.reports[order.cl_ord_id]
+        bench.broker.reports[order.cl_ord_id] = msgspec.structs.replace(
+            at_broker, ord_status=OrdState.FILLED, cum_qty=order.order_qty, avg_px=order.price
+        )
+        return CancelTooLate(text="filled")
+
+    monkeypatch.setattr(bench.broker, "cancel", filled_meanwhile)
+    async with bench.worker():
+        await bench.signal(quantity=3)
+        await bench.until(DONE, 1)
+        await bench.signal(action="sell", quantity=5, orderType="limit", limitPrice=90_000)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'new'", 1)
+        await bench.signal(action="cancel")
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'denied'", 1)
+    assert await bench.rows("SELECT qty FROM positions") == [(Decimal(0),)]
+    assert await bench.rows("SELECT text FROM orders WHERE state = 'denied'") == [
+        ("a later signal cancelled it",)
+    ]
+    assert len(bench.broker.executed) == 2
 
 
 async def test_cancel_whose_answer_is_lost_is_repeated(bench, monkeypatch):
