@@ -76,6 +76,20 @@ async def test_pauses_grow_while_a_child_keeps_ending(tmp_path: Path) -> None:
     assert 3 <= starts <= 5, "0.1 s, 0.2 s, 0.4 s, …: four starts in the first second"
 
 
+async def test_a_child_that_says_78_is_not_started_again(tmp_path: Path) -> None:
+    """A wrong PIN tried again and again would lock a hardware token."""
+    starts = tmp_path / "starts"
+    refused = sleeper(tmp_path, "refused", script=f"echo refused >>{starts}; exit 78")
+    ending = sleeper(tmp_path, "ending", script=f"echo ending >>{starts}; exit 1")
+    children = [Child(spec, lambda: None) for spec in (refused, ending)]
+    for child in children:
+        child.start()
+    await until(lambda: starts.exists() and starts.read_text().count("ending") >= 3)
+    for child in children:
+        await child.stop()
+    assert starts.read_text().count("refused") == 1
+
+
 async def test_a_child_that_ignores_the_signal_is_killed_in_time(tmp_path: Path) -> None:
     script = "trap '' TERM; while :; do sleep 0.1; done"
     async with supervised(sleeper(tmp_path, "stubborn", script=script)) as children:
