@@ -22,6 +22,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
