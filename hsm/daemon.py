@@ -22,6 +22,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -205,10 +206,26 @@ def harden() -> None:
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
+def set_up_logging(name: str) -> None:
+    """JSON lines on stderr, as every other process of ours writes them."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=name)
+
+
 def main(name: str, open_desk: Callable[[DaemonSettings], Desk]) -> int:
     """The daemon's `main`: settings, token, socket. Returns the exit status."""
     parser = argparse.ArgumentParser(prog=f"hsm.{name}")
     parser.add_argument("--config", type=Path, required=True, help="TOML file, see hsm/settings.py")
+    set_up_logging(name)
     try:
         settings = read_daemon_settings(parser.parse_args().config)
         harden()

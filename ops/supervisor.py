@@ -1,7 +1,8 @@
 """Keep a set of processes running, in stages, and stop them in the opposite order.
 
 A child that ends unasked is started again after a pause that doubles from 0.1 s to 5 s and falls
-back once the child has lived for ten seconds. Children are executed, never forked (a forked child
+back once the child has lived for ten seconds. One that ends with status 78 is left alone: the next
+wrong PIN might lock a token. Children are executed, never forked (a forked child
 would inherit a login to the HSM), and the kernel ends them if the supervisor dies however it dies.
 
 Start: the first stage, and when it is ready, or after STAGE_LIMIT_S, everything else at once, since
@@ -24,6 +25,8 @@ import structlog
 from ops.stack.child import dying_with_parent
 from ops.state import Process, identify
 
+EX_CONFIG = 78
+"""sysexits.h: the process says that another start would fail alike, or harm (a refused PIN counts)."""
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 5.0
 SETTLED_S = 10.0
@@ -100,6 +103,9 @@ class Child:
             began = loop.time()
             status = await self._run_once()
             if self._stopping.is_set():
+                return
+            if status == EX_CONFIG:
+                log.error("process_must_not_restart", name=self.spec.name, log=str(self.spec.log))
                 return
             pause = BACKOFF_FIRST_S if loop.time() - began > SETTLED_S else pause
             log.warning("process_ended", name=self.spec.name, status=status, again_in_s=pause)

@@ -403,7 +403,6 @@ CREATE POLICY recorder_writes ON audit_payloads TO portcullis_recorder USING (tr
 CREATE POLICY recorder_writes ON audit_order_heads TO portcullis_recorder USING (true) WITH CHECK (true);
 CREATE POLICY recorder_writes ON audit_checkpoints TO portcullis_recorder USING (true) WITH CHECK (true);
 GRANT SELECT, DELETE ON audit_inbox TO portcullis_recorder;
-GRANT UPDATE (seq) ON audit_inbox TO portcullis_recorder;   -- SELECT … FOR UPDATE asks for it
 GRANT SELECT ON audit_logs TO portcullis_recorder;
 GRANT SELECT, INSERT ON audit_leaves, audit_payloads, audit_checkpoints TO portcullis_recorder;
 GRANT SELECT, INSERT, UPDATE ON audit_order_heads TO portcullis_recorder;

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ops.stack.child import dying_with_parent
 from ops.state import Process, is_alive
@@ -66,14 +67,26 @@ async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_pauses_grow_while_a_child_keeps_ending(tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
-    spec = sleeper(tmp_path, "brief", script=f"echo x >> {marks}; exit 3")
-    child = Child(spec, lambda: None)
-    child.start()
-    await asyncio.sleep(1.0)
-    await child.stop()
-    starts = len(marks.read_text().split())
-    assert 3 <= starts <= 5, "0.1 s, 0.2 s, 0.4 s, …: four starts in the first second"
+    child = Child(sleeper(tmp_path, "brief", script="exit 3"), lambda: None)
+    with capture_logs() as logs:
+        child.start()
+        await until(lambda: len(logs) >= 4)
+        await child.stop()
+    assert [entry["again_in_s"] for entry in logs[:4]] == [0.1, 0.2, 0.4, 0.8]
+
+
+async def test_a_child_that_says_78_is_not_started_again(tmp_path: Path) -> None:
+    """A wrong PIN tried again and again would lock a hardware token."""
+    starts = tmp_path / "starts"
+    refused = sleeper(tmp_path, "refused", script=f"echo refused >>{starts}; exit 78")
+    ending = sleeper(tmp_path, "ending", script=f"echo ending >>{starts}; exit 1")
+    children = [Child(spec, lambda: None) for spec in (refused, ending)]
+    for child in children:
+        child.start()
+    await until(lambda: starts.exists() and starts.read_text().count("ending") >= 3)
+    for child in children:
+        await child.stop()
+    assert starts.read_text().count("refused") == 1
 
 
 async def test_a_child_that_ignores_the_signal_is_killed_in_time(tmp_path: Path) -> None:
@@ -144,6 +157,8 @@ async def test_stages_start_in_order_and_stop_in_the_opposite(tmp_path: Path) ->
 ORPHANS = """
 import asyncio, sys
 from pathlib import Path
+from structlog.testing import capture_logs
+
 from ops.stack.child import dying_with_parent
 from ops.supervisor import Spec, Supervisor
 async def ready():
