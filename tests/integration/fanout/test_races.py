@@ -222,6 +222,51 @@ async def test_order_wanted_cancelled_is_not_sent_again_when_it_is_proven_absent
     assert await bench.rows(closes) == [(1,)]
 
 
+async def test_doubt_that_lasts_keeps_no_partition_from_its_new_owner(bench):
+    """The exchange does not answer for one account; the partition's other work goes on elsewhere."""
+    await bench.set_up(1)
+    bench.broker.faults.append("lost_after")
+    bench.broker.finds.extend(["unproven"] * 100_000)
+    async with bench.worker(name="w1"):
+        await bench.signal(quantity=1)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'in_doubt'", 1)
+        # The second is to have the upper half: move the account's partition there.
+        await bench.rows("UPDATE orders SET part = 15 RETURNING 1")
+        await bench.rows("UPDATE accounts SET part = 15 RETURNING 1")
+    bench.broker.finds.clear()
+    bench.broker.finds.extend(["unproven"] * 100_000)
+    async with bench.worker(name="w1"):
+        await bench.until("SELECT count(*) FROM leases WHERE expires_at > now()", 16)
+        await asyncio.sleep(0.5)
+        async with bench.worker(name="w2"):
+            moved = "SELECT count(*) FROM leases WHERE part = 15 AND starts_with(holder, 'w2-')"
+            await bench.until(moved, 1, within_s=15)
+            bench.broker.finds.clear()
+            await bench.until(DONE, 1)
+    assert len(bench.broker.executed) == 1
+
+
+async def test_beat_under_way_does_not_bring_a_released_lease_back(bench):
+    """For its former owner it would look held, and somebody else may hold it already."""
+    await bench.set_up(1)
+    database = await bench.open("worker")
+    leases = Leases(database, SystemClock(), "one", ttl_s=5.0)
+    try:
+        await leases.beat()
+        for _ in range(20):
+            beat = asyncio.create_task(leases.beat())
+            await asyncio.sleep(0.001)
+            await leases.release([3])
+            held_there = await bench.rows(
+                "SELECT count(*) FROM leases WHERE part = 3 AND expires_at > now()"
+            )
+            await beat
+            assert leases.holds(3) <= (held_there == [(1,)])
+            await leases.beat()
+    finally:
+        await database.close()
+
+
 async def test_broken_database_connections_do_not_end_a_worker(bench):
     await bench.set_up(4, allow_add_to_position=True)
     async with bench.worker() as worker:
