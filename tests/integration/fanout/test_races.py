@@ -433,3 +433,22 @@ async def test_a_plan_reads_positions_and_orders_of_one_moment(bench):
             conn.execute = execute
         assert asked > 1
         assert [now.expected for now in market.accounts.values()] == [Decimal(10)]
+
+
+async def test_what_has_ended_is_in_nobodys_hands_any_more(bench):
+    """`known` would grow for ever, and hide an order from the sweep that should adopt it."""
+    await bench.set_up(3)
+    async with bench.worker() as worker:
+        await bench.signal(quantity=3)
+        await bench.until(DONE, 3)
+        bench.broker.faults.extend(["lost_before", "reject", "lost_after"])
+        await bench.signal(action="sell", quantity=5)
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('filled', 'denied')", 8)
+        await bench.signal(action="buy", quantity=1, orderType="limit", limitPrice=40_000)
+        await bench.until("SELECT count(*) > 0 FROM orders WHERE state = 'new'", True)
+        assert worker.lanes.known
+        await bench.signal(action="cancel")
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('new', 'waiting')", 0)
+        await worker.lanes.idle()
+        await asyncio.sleep(0.3)  # the follower asks once more
+        assert worker.lanes.known == set()
