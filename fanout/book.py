@@ -140,14 +140,17 @@ async def want_cancelled(
 
 
 async def read_unsettled(
-    conn: Connection, accounts: Sequence[AccountID], new: set[str]
+    conn: Connection, accounts: Sequence[AccountID], parts: Sequence[int], new: set[str]
 ) -> list[Order]:
-    """What may have been sent for these accounts and is not known yet, but for the `new` ones."""
+    """What may have been sent for these accounts and is not known yet, but for the `new` ones.
+
+    `parts`: theirs; with it the index of open orders serves, however long the accounts' history is.
+    """
     rows = await (
         await conn.execute(
-            _SELECT + " WHERE account_id = ANY(%s) AND state IN ('intent', 'in_doubt')"
-            " AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
-            (list(accounts), list(new)),
+            _SELECT + " WHERE part = ANY(%b::smallint[]) AND account_id = ANY(%b::uuid[])"
+            " AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
+            (list(parts), list(accounts), list(new)),
         )
     ).fetchall()
     return [_order(row) for row in rows]
