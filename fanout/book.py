@@ -51,6 +51,11 @@ _INSERT = (
 )
 _SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
 _SELECT_WISHED = _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+# A strategy's plans in their order, whenever the attempts were written: a second attempt of an
+# early order comes before the first of a later one.
+_AS_MEANT = """
+ORDER BY strategy_id, (SELECT rotation FROM plans p WHERE p.signal_id = orders.signal_id),
+         place, leg, attempt"""
 # Not while the first leg goes on in a later attempt: then that one's end decides.
 _WAITING = """ WHERE state = 'waiting'
   AND (signal_id, account_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
@@ -61,7 +66,7 @@ _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
   AND (account_id, symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
   AND (state IN ('new', 'partially_filled')
-       OR state IN ('intent', 'in_doubt') AND ord_type <> 'market')
+       OR state IN ('intent', 'in_doubt', 'waiting') AND ord_type <> 'market')
   AND cancel_requested_at IS NULL
   AND NOT cl_ord_id = ANY(%s) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
 _UPDATE = """
@@ -117,7 +122,8 @@ async def want_cancelled(
     """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones.
 
     Returns those that rest at the broker now. One that is still under way is cancelled when its
-    outcome is learned; market orders under way are not marked, for the plan counts them as filled.
+    outcome is learned, a second leg that waits is denied when its first has ended; market orders
+    under way are not marked, for the plan counts them as filled.
     """
     pairs = list(wanted)
     if not pairs:
@@ -133,11 +139,25 @@ async def want_cancelled(
     return [o for o in orders if o.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED)]
 
 
+async def read_unsettled(
+    conn: Connection, accounts: Sequence[AccountID], new: set[str]
+) -> list[Order]:
+    """What may have been sent for these accounts and is not known yet, but for the `new` ones."""
+    rows = await (
+        await conn.execute(
+            _SELECT + " WHERE account_id = ANY(%s) AND state IN ('intent', 'in_doubt')"
+            " AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
+            (list(accounts), list(new)),
+        )
+    ).fetchall()
+    return [_order(row) for row in rows]
+
+
 async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:
     """The attempts, in the order in which they were meant; and whether a cancel is wanted."""
     rows = await (
         await conn.execute(
-            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s) ORDER BY intent_at, place, leg, attempt",
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s)" + _AS_MEANT,
             (list(ids),),
         )
     ).fetchall()
@@ -286,30 +306,34 @@ async def _second_legs(
         return consequences
     rows = await (
         await conn.execute(
-            _SELECT + _WAITING,
+            _SELECT_WISHED + _WAITING,
             ([key[0] for key in ended], [key[1] for key in ended], _FINAL),
         )
     ).fetchall()
     following: dict[str, Consequence] = {}
-    for waiting in map(_order, rows):
+    for row in rows:
+        waiting = _order(row)
         first = ended[waiting.signal_id, waiting.account_id]
-        closed = first.order.cum_qty >= first.order.order_qty
-        state = OrdState.INTENT if closed else OrdState.DENIED
-        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, state)
+        why_not = ""
+        if row[-1]:
+            why_not = "a later signal cancelled it"
+        elif first.order.cum_qty < first.order.order_qty:
+            why_not = "the first leg did not close the position"
+        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, why_not)
     return [following.get(c.order.cl_ord_id, c) for c in consequences]
 
 
 async def _release(
-    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, state: OrdState
+    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, why_not: str
 ) -> Consequence:
+    state = OrdState.DENIED if why_not else OrdState.INTENT
     after = msgspec.structs.replace(waiting, state=state)
-    text = "" if state is OrdState.INTENT else "the first leg did not close the position"
     row = await (
         await conn.execute(
             "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = now(),"
             " done_at = CASE WHEN %s = 'denied' THEN now() END WHERE cl_ord_id = %s"
             " RETURNING intent_at",
-            (state.value, text, state.value, waiting.cl_ord_id),
+            (state.value, why_not, state.value, waiting.cl_ord_id),
         )
     ).fetchone()
     assert row is not None
@@ -317,7 +341,7 @@ async def _release(
     if state is OrdState.INTENT:
         await _record(conn, scope, [evidence.intent(after, row[0])])
         return msgspec.structs.replace(first, sends=after)
-    await _record(conn, scope, [evidence.denied(after, row[0], text)])
+    await _record(conn, scope, [evidence.denied(after, row[0], why_not)])
     return msgspec.structs.replace(first, denied=after)
 
 

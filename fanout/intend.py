@@ -3,7 +3,8 @@
 1. Read the plan's row, and take the entries of our partitions, in fan-out order.
 2. A chunk at a time, in one transaction: the leases held (fenced), the order rows, the wishes to
    cancel, the audit records; with the last chunk the parts are struck off `plan_parts`.
-3. After each commit its orders go to their lanes.
+3. After each commit its orders go to their lanes, behind whatever of their accounts may have
+   been sent and is not known: a lane that was just taken over settles the old before the new.
 
 Crash before 2: the parts are still listed, the next owner does them. Between chunks: the rows
 that exist are intents (doubt), the others are written now; names are derived, so nobody writes
@@ -112,6 +113,7 @@ class Intender:
             async with self._database.tenant(scope) as conn:
                 await self._leases.fence(conn, epochs)
                 written = await book.intend(conn, scope, orders)
+                before = await book.read_unsettled(conn, list(accounts), names)
                 wishes = {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
                 cancels = await book.want_cancelled(
                     conn, scope, wishes, names, strategy=plan.strategy_id, at=now
@@ -123,6 +125,11 @@ class Intender:
             raise
         waiting = {order.cl_ord_id for order in orders if order.state is OrdState.WAITING}
         self._lanes.known -= (new - written) | (new & waiting)
+        for order in before:
+            if order.cl_ord_id not in self._lanes.known:
+                adopted = _job("resolve", scope, accounts, order, epochs)
+                sent_by = self._clock.now()
+                self._lanes.put(msgspec.structs.replace(adopted, sent_by=sent_by))
         for order in cancels:
             self._lanes.put(_job("cancel", scope, accounts, order, epochs))
         for order in orders:
@@ -131,7 +138,7 @@ class Intender:
 
 
 def _job(
-    kind: Literal["send", "cancel"],
+    kind: Literal["send", "resolve", "cancel"],
     scope: TenantScope,
     accounts: Mapping[AccountID, BrokerAccount],
     order: Order,

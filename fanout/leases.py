@@ -37,7 +37,7 @@ _LIVE = "SELECT count(*) FROM workers WHERE seen_at > now() - make_interval(secs
 _RENEW = """
 UPDATE leases SET expires_at = now() + make_interval(secs => %(ttl)s)
 WHERE part IN (SELECT part FROM leases WHERE holder = %(me)s AND expires_at > now()
-               ORDER BY part FOR UPDATE)
+               AND NOT part = ANY(%(overdue)s::smallint[]) ORDER BY part FOR UPDATE)
 RETURNING part, epoch"""
 _TAKE = """
 UPDATE leases SET holder = %(me)s, epoch = epoch + 1,
@@ -78,7 +78,9 @@ class Leases:
         self.worker_id = worker_id
         self._ttl_s = ttl_s
         self._held: dict[int, Lease] = {}
-        self._leaving: set[int] = set()
+        self._leaving: dict[int, float] = {}  # since when
+        # A beat that was under way while a partition was given back would bring it back to life.
+        self._one_at_a_time = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"Leases({self.worker_id}, parts={self.parts()})"
@@ -134,8 +136,15 @@ class Leases:
 
     async def beat(self) -> set[int]:
         """Renew, and take our share of what is free; the partitions newly taken. Raises Unavailable."""
+        async with self._one_at_a_time:
+            return await self._beat()
+
+    async def _beat(self) -> set[int]:
         started = self._clock.monotonic()
-        values = {"me": self.worker_id, "ttl": self._ttl_s}
+        # A lane that is in doubt for long must not keep a partition from who is to have it: the
+        # lease is let run out, which it does only after every request that it allowed.
+        overdue = [p for p, since in self._leaving.items() if started - since > self._ttl_s]
+        values = {"me": self.worker_id, "ttl": self._ttl_s, "overdue": overdue}
         taken: list[tuple[int, int]] = []
         async with self._database.shared() as conn:
             await conn.execute(_BEAT, values)
@@ -148,20 +157,25 @@ class Leases:
                 taken = await (await conn.execute(_TAKE, {**values, "most": most})).fetchall()
         until = started + self._ttl_s
         self._held = {part: Lease(epoch, until) for part, epoch in [*renewed, *taken]}
-        self._leaving = set(sorted(self._held)[share:])
+        leaving = sorted(self._held)[share:]
+        self._leaving = {part: self._leaving.get(part, started) for part in leaving}
         metrics.PARTITIONS_HELD.set(len(self._held))
         return {part for part, _ in taken}
 
     def leaving(self) -> set[int]:
-        """Partitions beyond our share: no new work; give them back when their lanes are idle."""
+        """Partitions beyond our share: no new work; give them back when their lanes are idle.
+
+        One whose lanes are not idle within `ttl_s` is not renewed any more.
+        """
         return set(self._leaving)
 
     async def release(self, parts: list[int]) -> None:
         """Give partitions back; for us they end before the statement begins. Raises Unavailable."""
-        for part in parts:
-            self._held.pop(part, None)
-        async with self._database.shared() as conn:
-            await conn.execute(_RELEASE, (self.worker_id, parts))
+        async with self._one_at_a_time:
+            for part in parts:
+                self._held.pop(part, None)
+            async with self._database.shared() as conn:
+                await conn.execute(_RELEASE, (self.worker_id, parts))
 
     async def keep(self, stop: asyncio.Event, *, every_s: float) -> None:
         """Beat until told to stop. A beat that fails is tried again; leases run out by themselves."""

@@ -57,6 +57,7 @@ def judge(facts: Facts, *, carried_out: bool = False, venue: str = VENUE) -> Opi
         *orders.planned(facts),
         *orders.traded(facts, carried_out=carried_out),
         *orders.executed(facts, venue),
+        *orders.in_turn(facts, venue),
         *orders.folded(facts),
         *trail(facts),
     }

@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards; only differences mean anything."""
+        """Seconds that never run backwards and never stop; only differences mean anything."""
         ...
 
 
@@ -33,4 +33,5 @@ class SystemClock:
         return time.time_ns()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        # CLOCK_MONOTONIC stands still while the machine is suspended, and a lease does not.
+        return time.clock_gettime(time.CLOCK_BOOTTIME)

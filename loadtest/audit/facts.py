@@ -73,6 +73,7 @@ class Plan:
     signal_id: str
     sha256: str
     legs: tuple[Leg, ...]
+    rotation: int = 0  # of its strategy's plans, the how manieth
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Each function looks at one step of the way and yields what is wrong there:
     planned   a signal → a plan
     traded    a planned leg → attempts with the plan's own terms, of which the last has ended
     executed  the exchange's orders ↔ attempts: once each, none that nobody intended
+    in_turn   an account's orders, in the order of the signals they came from
     folded    fills → cum_qty → positions → what the exchange says is held
 """
 
@@ -142,6 +143,26 @@ def executed(facts: Facts, venue: str) -> Iterator[Finding]:
         if order.cl_ord_id not in arrived and (order.cum_qty or order.state == "filled"):
             line = f"{order.cl_ord_id} is {order.state} with {order.cum_qty}"
             yield Finding("unexplained", f"{line}, and the exchange never had it")
+
+
+def in_turn(facts: Facts, venue: str) -> Iterator[Finding]:
+    """A lane keeps its order: what a later signal wants is never executed before an earlier one's.
+
+    Second legs of resting orders are left out: they are sent when the first has filled.
+    """
+    rotation = {plan.signal_id: plan.rotation for plan in facts.plans}
+    attempts = {o.cl_ord_id: o for o in facts.orders if o.broker == venue}
+    last: dict[tuple[str, str], Order] = {}
+    for there in sorted(facts.executed, key=lambda one: one.order_id):
+        order = attempts.get(there.cl_ord_id)
+        if order is None or (order.leg and order.ord_type != "market"):
+            continue
+        lane = order.account_id, order.strategy_id
+        before = last.setdefault(lane, order)
+        if rotation.get(order.signal_id, 0) < rotation.get(before.signal_id, 0):
+            line = f"{order.cl_ord_id} of signal {order.signal_id} was executed after"
+            yield Finding("unexplained", f"{line} {before.cl_ord_id} of a later signal")
+        last[lane] = order
 
 
 def folded(facts: Facts) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ ED25519 = b"\x01"
 _WALL = """
 SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"""
 _SIGNALS = "SELECT signal_id::text, message_id, state, body FROM signals"
-_PLANS = "SELECT signal_id::text, plan::text FROM plans"
+_PLANS = "SELECT signal_id::text, plan::text, rotation FROM plans"
 _ORDERS = """
 SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.account_id::text, o.leg,
        o.attempt, o.broker, o.symbol, o.side, o.order_qty, o.ord_type, o.reduce_only, o.state,
@@ -116,7 +116,7 @@ async def _all(conn: psycopg.AsyncConnection, query: Any, *values: object) -> li
     return await (await conn.execute(query, values)).fetchall()
 
 
-def _plan(signal_id: str, text: str) -> Plan:
+def _plan(signal_id: str, text: str, rotation: int) -> Plan:
     said = json.loads(text, parse_float=Decimal)
     legs = [
         Leg(
@@ -133,7 +133,7 @@ def _plan(signal_id: str, text: str) -> Plan:
         for entry in said["entries"]
         for leg in entry.get("legs", ())
     ]
-    return Plan(signal_id, hashlib.sha256(text.encode()).hexdigest(), tuple(legs))
+    return Plan(signal_id, hashlib.sha256(text.encode()).hexdigest(), tuple(legs), rotation)
 
 
 def _record(log_id: str, index: int, leaf: bytes, payload: bytes | None) -> Record:

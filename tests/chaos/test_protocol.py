@@ -6,12 +6,15 @@ once, rows, exchange and audit records agree (loadtest/audit), by the judgement 
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.chaos.stage import staged
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
+LATE_S = 3.0
 ATTEMPTS = "SELECT attempt, state FROM orders ORDER BY order_id, attempt"
 
 
@@ -82,10 +85,12 @@ async def test_killed_while_the_request_is_under_way(database, gateio):
 async def test_killed_while_a_request_is_under_way_that_comes_too_late(database, gateio):
     """Its X-Gate-Exptime has passed when the exchange looks: refused there, so attempt 2 is alone."""
     async with staged(database, gateio, 1) as stage:
-        await stage.fault("delay_before", seconds=3.0)
+        await stage.fault("delay_before", seconds=LATE_S)
         await stage.signal(quantity=2)
         await stage.dies("send_under_way")
         assert len(await stage.settles()) == 1
+        await asyncio.sleep(LATE_S)  # by now it has certainly arrived
+        assert len(await stage.executed()) == 1
         assert await stage.rows(ATTEMPTS) == [(1, "absent"), (2, "filled")]
 
 

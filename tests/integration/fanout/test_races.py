@@ -16,7 +16,8 @@ from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Lesson
 from fanout.order import OrdState, cl_ord_id, order_id
-from fanout.ports import CancelUnknown
+from fanout.ports import CancelTooLate, CancelUnknown
+from fanout.worker import Worker
 from tenancy.clock import SystemClock
 from tenancy.errors import OutcomeUnknown
 from tenancy.ids import new_id
@@ -126,6 +127,31 @@ async def test_nothing_opens_a_position_after_its_deadline(bench):
     assert text == [("too_late: its deadline passed before it could be sent",)]
 
 
+async def test_new_orders_wait_in_their_lane_for_what_a_dead_worker_left(bench, monkeypatch):
+    """Else the second order trades before the first, and the plan of either is wrong."""
+    await bench.set_up(4, allow_add_to_position=True)
+    await bench.signal(quantity=1)
+    bench.broker.delay_s = 30.0
+    async with bench.crashing_worker() as crash:
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 4)
+        await crash()
+    bench.broker.delay_s = 0.0
+    await bench.signal(quantity=2)
+    adopt = Worker._adopt
+
+    async def late(worker) -> None:
+        """The sweep comes when the second signal's orders are in their lanes already."""
+        if (await bench.rows("SELECT count(DISTINCT signal_id) FROM orders"))[0][0] == 2:
+            await adopt(worker)
+
+    monkeypatch.setattr(Worker, "_adopt", late)
+    async with bench.worker(name="w2"):
+        await bench.until(DONE, 8)
+    for account in bench.accounts:
+        sent = [o.order_qty for o in bench.broker.executed if o.account_id == account]
+        assert sent == [1, 2]
+
+
 async def test_order_under_way_is_cancelled_when_its_outcome_is_known(bench):
     """The limit order is not acknowledged yet when the next signal wants it cancelled."""
     await bench.set_up(1)
@@ -135,6 +161,34 @@ async def test_order_under_way_is_cancelled_when_its_outcome_is_known(bench):
         await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 1)
         await bench.signal(action="cancel")
         await bench.until("SELECT count(*) FROM orders WHERE state = 'canceled'", 1)
+
+
+async def test_second_leg_that_a_later_signal_cancels_is_not_sent_when_the_first_fills(
+    bench, monkeypatch
+):
+    """The fill of the first leg crossed the cancel: the position is closed, and stays closed."""
+    await bench.set_up(1)
+
+    async def filled_meanwhile(account, order):
+        at_broker = bench.broker.reports[order.cl_ord_id]
+        bench.broker.reports[order.cl_ord_id] = msgspec.structs.replace(
+            at_broker, ord_status=OrdState.FILLED, cum_qty=order.order_qty, avg_px=order.price
+        )
+        return CancelTooLate(text="filled")
+
+    monkeypatch.setattr(bench.broker, "cancel", filled_meanwhile)
+    async with bench.worker():
+        await bench.signal(quantity=3)
+        await bench.until(DONE, 1)
+        await bench.signal(action="sell", quantity=5, orderType="limit", limitPrice=90_000)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'new'", 1)
+        await bench.signal(action="cancel")
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'denied'", 1)
+    assert await bench.rows("SELECT qty FROM positions") == [(Decimal(0),)]
+    assert await bench.rows("SELECT text FROM orders WHERE state = 'denied'") == [
+        ("a later signal cancelled it",)
+    ]
+    assert len(bench.broker.executed) == 2
 
 
 async def test_cancel_whose_answer_is_lost_is_repeated(bench, monkeypatch):
@@ -166,6 +220,51 @@ async def test_order_wanted_cancelled_is_not_sent_again_when_it_is_proven_absent
     assert await bench.rows("SELECT count(*) FROM orders") == [(1,)]
     closes = "SELECT count(*) FROM audit_inbox WHERE kind = 'order.close'"
     assert await bench.rows(closes) == [(1,)]
+
+
+async def test_doubt_that_lasts_keeps_no_partition_from_its_new_owner(bench):
+    """The exchange does not answer for one account; the partition's other work goes on elsewhere."""
+    await bench.set_up(1)
+    bench.broker.faults.append("lost_after")
+    bench.broker.finds.extend(["unproven"] * 100_000)
+    async with bench.worker(name="w1"):
+        await bench.signal(quantity=1)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'in_doubt'", 1)
+        # The second is to have the upper half: move the account's partition there.
+        await bench.rows("UPDATE orders SET part = 15 RETURNING 1")
+        await bench.rows("UPDATE accounts SET part = 15 RETURNING 1")
+    bench.broker.finds.clear()
+    bench.broker.finds.extend(["unproven"] * 100_000)
+    async with bench.worker(name="w1"):
+        await bench.until("SELECT count(*) FROM leases WHERE expires_at > now()", 16)
+        await asyncio.sleep(0.5)
+        async with bench.worker(name="w2"):
+            moved = "SELECT count(*) FROM leases WHERE part = 15 AND starts_with(holder, 'w2-')"
+            await bench.until(moved, 1, within_s=15)
+            bench.broker.finds.clear()
+            await bench.until(DONE, 1)
+    assert len(bench.broker.executed) == 1
+
+
+async def test_beat_under_way_does_not_bring_a_released_lease_back(bench):
+    """For its former owner it would look held, and somebody else may hold it already."""
+    await bench.set_up(1)
+    database = await bench.open("worker")
+    leases = Leases(database, SystemClock(), "one", ttl_s=5.0)
+    try:
+        await leases.beat()
+        for _ in range(20):
+            beat = asyncio.create_task(leases.beat())
+            await asyncio.sleep(0.001)
+            await leases.release([3])
+            held_there = await bench.rows(
+                "SELECT count(*) FROM leases WHERE part = 3 AND expires_at > now()"
+            )
+            await beat
+            assert leases.holds(3) <= (held_there == [(1,)])
+            await leases.beat()
+    finally:
+        await database.close()
 
 
 async def test_broken_database_connections_do_not_end_a_worker(bench):
@@ -334,3 +433,22 @@ async def test_a_plan_reads_positions_and_orders_of_one_moment(bench):
             conn.execute = execute
         assert asked > 1
         assert [now.expected for now in market.accounts.values()] == [Decimal(10)]
+
+
+async def test_what_has_ended_is_in_nobodys_hands_any_more(bench):
+    """`known` would grow for ever, and hide an order from the sweep that should adopt it."""
+    await bench.set_up(3)
+    async with bench.worker() as worker:
+        await bench.signal(quantity=3)
+        await bench.until(DONE, 3)
+        bench.broker.faults.extend(["lost_before", "reject", "lost_after"])
+        await bench.signal(action="sell", quantity=5)
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('filled', 'denied')", 8)
+        await bench.signal(action="buy", quantity=1, orderType="limit", limitPrice=40_000)
+        await bench.until("SELECT count(*) > 0 FROM orders WHERE state = 'new'", True)
+        assert worker.lanes.known
+        await bench.signal(action="cancel")
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('new', 'waiting')", 0)
+        await worker.lanes.idle()
+        await asyncio.sleep(0.3)  # the follower asks once more
+        assert worker.lanes.known == set()

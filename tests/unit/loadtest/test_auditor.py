@@ -226,6 +226,18 @@ def test_every_kind_of_damage_is_found(name):
     assert any(f.kind == kind and words in f.line for f in opinion.findings), opinion.findings
 
 
+def test_an_order_that_overtook_an_earlier_signals_is_found():
+    earlier = Plan("sig0", "d0", (leg(LIVE, 0, 5, "gateio"),), rotation=0)
+    later = replace(CLEAN.plans[0], rotation=1)
+    slow = order(LIVE, 0, 1, 5, "gateio", signal_id="sig0", order_id="slow", cl_ord_id="slow.1")
+    facts = replace(CLEAN, plans=(earlier, later), orders=(*CLEAN.orders, slow))
+    turns = (executed(slow, 1), executed(SECOND, 2))
+    overtaken = (executed(SECOND, 1), executed(slow, 2))
+    words = "slow.1 of signal sig0 was executed after"
+    assert not any(words in f.line for f in judge(replace(facts, executed=turns)).findings)
+    assert any(words in f.line for f in judge(replace(facts, executed=overtaken)).findings)
+
+
 def test_what_we_gave_up_with_a_reason_is_a_loss_only_where_everything_must_be_carried_out():
     changes = {
         "orders": (FIRST, ON_PAPER),
