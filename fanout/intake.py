@@ -163,11 +163,13 @@ class Intake:
         self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID
     ) -> tuple[Plan, str] | bool | None:
         """The plan and its trace; True if it was planned already, None if it has to wait."""
-        row = await (await conn.execute(_SIGNAL, (signal,))).fetchone()
+        async with conn.pipeline():  # one round trip
+            asked_row = await conn.execute(_SIGNAL, (signal,))
+            last_row = await conn.execute(_LAST, {"strategy": strategy})
+        row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
             return True
         body, received_at, traceparent, _ = row
-        last = await (await conn.execute(_LAST, {"strategy": strategy})).fetchone()
         assert last is not None
         rotation, parts_open = last
         if parts_open:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -27,9 +27,11 @@ from tenancy.values import AccountID
 log = structlog.get_logger()
 
 AT_ONCE = 8
+A_TRANSACTION = 256
 _KEEP = """
 INSERT INTO balances (account_id, tenant_id, equity, available, currency, as_of)
-VALUES (%s, %s, %s, %s, %s, %s)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::numeric[], %b::numeric[], %b::text[],
+                     %b::timestamptz[])
 ON CONFLICT (account_id) DO UPDATE SET equity = excluded.equity, available = excluded.available,
     currency = excluded.currency, as_of = excluded.as_of"""
 
@@ -115,32 +117,33 @@ class Balances:
                 by_tenant.setdefault(scope, []).append((broker, account))
         for scope, wanted in by_tenant.items():
             known = await self._accounts.get(scope, [account for _, account in wanted])
-            await asyncio.gather(
-                *(
-                    self._one(scope, self._brokers[broker], known[account], gate)
-                    for broker, account in wanted
-                    if account in known
+            present = [(self._brokers[b], known[a]) for b, a in wanted if a in known]
+            for start in range(0, len(present), A_TRANSACTION):
+                some = present[start : start + A_TRANSACTION]
+                await self._keep(
+                    scope, await asyncio.gather(*(self._ask(*one, gate) for one in some))
                 )
-            )
 
-    async def _one(
-        self, scope: TenantScope, broker: Broker, account: BrokerAccount, gate: asyncio.Semaphore
-    ) -> None:
+    async def _ask(
+        self, broker: Broker, account: BrokerAccount, gate: asyncio.Semaphore
+    ) -> tuple[BrokerAccount, Equity] | None:
+        """None where the broker does not answer, or has no such thing."""
         async with gate:
             try:
                 equity = await broker.equity(account)
             except Unavailable as error:
                 log.warning("equity_unknown", account=str(account.account_id), error=str(error))
-                return
-            if equity is not None:
-                await self._keep(scope, account, equity)
+                return None
+        return None if equity is None else (account, equity)
 
-    async def _keep(self, scope: TenantScope, account: BrokerAccount, equity: Equity) -> None:
-        async with self._database.tenant(scope) as conn:
-            await conn.execute(
-                _KEEP,
-                (
-                    account.account_id, account.tenant_id, equity.equity, equity.available,
-                    equity.currency, equity.as_of,
-                ),
-            )  # fmt: skip
+    async def _keep(
+        self, scope: TenantScope, answers: Sequence[tuple[BrokerAccount, Equity] | None]
+    ) -> None:
+        """In one statement, sorted: two workers that change places cannot wait for each other."""
+        rows = sorted(
+            (a.account_id, a.tenant_id, e.equity, e.available, e.currency, e.as_of)
+            for a, e in (answer for answer in answers if answer is not None)
+        )
+        if rows:
+            async with self._database.tenant(scope) as conn:
+                await conn.execute(_KEEP, [list(column) for column in zip(*rows, strict=True)])

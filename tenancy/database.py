@@ -40,7 +40,9 @@ class Database:
             timeout=acquire_timeout_s,
             open=False,
             name=name,
-            kwargs={"autocommit": True, "application_name": name},
+            # Prepared from the second use on: with eight connections taking turns, psycopg's own
+            # threshold of five kept most statements being parsed and planned anew.
+            kwargs={"autocommit": True, "application_name": name, "prepare_threshold": 1},
         )
 
     async def open(self, wait_s: float = 10.0) -> None:

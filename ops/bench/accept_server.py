@@ -22,6 +22,7 @@ from gateway.answers import Answer, Receive, Scope, Send, send_answer
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
 from gateway.listener import hypercorn_config
+from ops.run import collect_garbage_rarely
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 
@@ -68,4 +69,5 @@ async def main(kind: str, fd: str, certfile: str, keyfile: str, *rest: str) -> N
 
 
 if __name__ == "__main__":
+    collect_garbage_rarely()
     uvloop.run(main(*sys.argv[1:]))

@@ -41,6 +41,7 @@ WORKERS = 2
 ROUNDS = 16
 """Of eight webhooks each in a run: 128 samples for the 99th percentile."""
 SETTLE_S = 60.0
+POLL_S = 0.02
 
 UNITS = {
     "first_order_p50_ms": "ms",
@@ -87,7 +88,7 @@ class Stage:
         """Every connection open, every key in the token, every plan's path walked; not measured."""
         for each in (self.many, self.few, *self.single):
             for _ in range(2):
-                await self.settled([await self.send(*each)])
+                await self.together(each)
 
     async def send(self, following: Following, by: Sender) -> Sent:
         """Buy where the strategy is flat, exit where it is not: one order for each account."""
@@ -101,20 +102,31 @@ class Stage:
         (self._held.discard if held else self._held.add)(following.strategy)
         return sent
 
-    async def settled(self, sent: Sequence[Sent]) -> None:
+    async def together(self, *each: tuple[Following, Sender]) -> list[Sent]:
+        """A webhook to each at once; returns when all their orders are executed and in the book.
+
+        The exchange is asked first: questions to PostgreSQL meanwhile would be paid by the subject.
+        """
+        wanted = await self.market.count() + sum(len(following.accounts) for following, _ in each)
+        sent = await asyncio.gather(*(self.send(*one) for one in each))
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                while await self.market.count() < wanted:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise Unavailable(f"not every order arrived within {SETTLE_S:g} s") from None
         ids = [one.signal_id for one in sent if one.signal_id]
         await settled(self._database, self._crowd.scope, ids, within_s=SETTLE_S)
+        return sent
 
 
 async def _one_run(stage: Stage, plain: PlainLoop, series: Series, rounds: int) -> None:
     floor_many, floor_few = await plain.send(MANY), await plain.send(FEW)
-    many, few = await _fan_out(stage, stage.many), await _fan_out(stage, stage.few)
+    (many,), (few,) = await stage.together(stage.many), await stage.together(stage.few)
     floor_single, single = [], []
     for _ in range(rounds):
         floor_single += await asyncio.gather(*(plain.single() for _ in range(AT_ONCE)))
-        sent = await asyncio.gather(*(stage.send(*each) for each in stage.single))
-        single += list(sent)
-        await stage.settled(sent)
+        single += await stage.together(*stage.single)
     at = {order.text: order.arrived_wall for order in await stage.market.executed()}
 
     first, last, rate = spread(floor_many[0], [at[text] for text in floor_many[1]])
@@ -133,12 +145,6 @@ async def _one_run(stage: Stage, plain: PlainLoop, series: Series, rounds: int) 
     series.floor(
         first_order_p50_ms=percentile(floors, 50), first_order_p99_ms=percentile(floors, 99)
     )
-
-
-async def _fan_out(stage: Stage, each: tuple[Following, Sender]) -> Sent:
-    sent = await stage.send(*each)
-    await stage.settled([sent])
-    return sent
 
 
 def _arrivals(sent: Sent, following: Following, at: dict[str, float]) -> list[float]:

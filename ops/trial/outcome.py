@@ -50,16 +50,17 @@ class Story(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
 
 
+# Orders are counted against the plan's legs, not looked for one by one: their names are derived
+# from the plan, so as many are the same ones.
 _SETTLED = """
 SELECT count(*) FILTER (WHERE s.state = 'accepted')
      + (SELECT count(*) FROM orders o WHERE o.signal_id = ANY(%(ids)s)
         AND o.state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled'))
-     + count(*) FILTER (WHERE s.state = 'planned' AND EXISTS (
-           SELECT 1 FROM json_array_elements(p.plan->'entries') e
-           CROSS JOIN LATERAL json_array_elements(e->'legs') l
-           WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.signal_id = s.signal_id
-                             AND o.account_id = (e->>'account_id')::uuid
-                             AND o.leg = (l->>'leg')::int)))
+     + count(*) FILTER (WHERE s.state = 'planned' AND
+           (SELECT count(*) FROM json_array_elements(p.plan->'entries') e
+            CROSS JOIN LATERAL json_array_elements(e->'legs') l)
+           > (SELECT count(DISTINCT (o.account_id, o.leg)) FROM orders o
+              WHERE o.signal_id = s.signal_id))
 FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = ANY(%(ids)s)"""
 
 

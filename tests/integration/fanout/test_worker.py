@@ -186,3 +186,12 @@ async def test_two_workers_share_the_partitions_and_never_an_order(bench):
         assert len(first.leases.parts()) == len(second.leases.parts()) == 8
         assert not set(first.leases.parts()) & set(second.leases.parts())
     assert set(executed_orders(bench).values()) == {1}
+
+
+async def test_every_accounts_equity_is_kept_and_kept_fresh(bench):
+    """One statement for all accounts of a tenant; the second round replaces the first's rows."""
+    await bench.set_up(accounts=3)
+    async with bench.worker():
+        await bench.until("SELECT count(*) FROM balances WHERE equity = 20000", 3)
+        before = (await bench.rows("SELECT min(as_of) FROM balances"))[0][0]
+        await bench.until(f"SELECT count(*) FROM balances WHERE as_of > '{before}'", 3)
