@@ -86,11 +86,12 @@ class Load:
                 pass
 
     async def finish(self, within_s: float) -> None:
-        """Close the resting orders, and wait until all is answered. Raises Unavailable."""
-        for ticker in sorted(PRICES):
-            self._begin({"ticker": ticker, "action": "cancel"})
+        """Wait until all is answered; then close what rests, last of all. Raises Unavailable."""
         try:
             async with asyncio.timeout(within_s):
+                await asyncio.gather(*self._waiting)
+                for ticker in sorted(PRICES):
+                    self._begin({"ticker": ticker, "action": "cancel"})
                 await asyncio.gather(*self._waiting)
         except TimeoutError:
             waiting = len(self._waiting)
