@@ -22,7 +22,7 @@ from audit.inbox import Entry, append
 from fanout import evidence, metrics
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance
-from fanout.order import FINAL, Order, OrdState
+from fanout.order import FINAL, Order, OrdState, cl_ord_id, order_id
 from tenancy.database import Connection
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
@@ -140,14 +140,17 @@ async def want_cancelled(
 
 
 async def read_unsettled(
-    conn: Connection, accounts: Sequence[AccountID], new: set[str]
+    conn: Connection, accounts: Sequence[AccountID], parts: Sequence[int], new: set[str]
 ) -> list[Order]:
-    """What may have been sent for these accounts and is not known yet, but for the `new` ones."""
+    """What may have been sent for these accounts and is not known yet, but for the `new` ones.
+
+    `parts`: theirs; with it the index of open orders serves, however long the accounts' history is.
+    """
     rows = await (
         await conn.execute(
-            _SELECT + " WHERE account_id = ANY(%s) AND state IN ('intent', 'in_doubt')"
-            " AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
-            (list(accounts), list(new)),
+            _SELECT + " WHERE part = ANY(%b::smallint[]) AND account_id = ANY(%b::uuid[])"
+            " AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
+            (list(parts), list(accounts), list(new)),
         )
     ).fetchall()
     return [_order(row) for row in rows]
@@ -165,9 +168,13 @@ async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order,
 
 
 async def learn(
-    conn: Connection, scope: TenantScope, lessons: Sequence[Lesson]
+    conn: Connection, scope: TenantScope, lessons: Sequence[Lesson], *, again: bool = False
 ) -> list[Consequence]:
-    """Write what was learned; one consequence for each lesson, in their order."""
+    """Write what was learned; one consequence for each lesson, in their order.
+
+    `again`: the same lessons were written before, and nobody knows whether that was committed. If
+    it was, they are no news now; what they released then is named again, for nobody has sent it.
+    """
     ids = sorted({lesson.order.cl_ord_id for lesson in lessons})
     # Locked in one order everywhere: two learners cannot wait for each other.
     rows = await (
@@ -187,7 +194,8 @@ async def learn(
         lesson = msgspec.structs.replace(heard, successor=None) if cancel else heard
         after, progress = _apply(before, lesson)
         if after is None:
-            consequences.append(Consequence(order=before, cancel=cancel))
+            sends = await _released(conn, lesson) if again else None
+            consequences.append(Consequence(order=before, cancel=cancel, sends=sends))
             continue
         known[after.cl_ord_id] = after
         news.add(lesson, before, after, progress)
@@ -198,13 +206,31 @@ async def learn(
         await news.write(conn)
         await _record(conn, scope, news.entries)
     written = await intend(conn, scope, successors)
+    proposed = {order.cl_ord_id for order in successors}
     consequences = [
         c
-        if c.sends is None or c.sends.cl_ord_id in written
+        if c.sends is None or c.sends.cl_ord_id in written or c.sends.cl_ord_id not in proposed
         else msgspec.structs.replace(c, sends=None)
         for c in consequences
     ]
-    return await _second_legs(conn, scope, consequences)
+    at = {lesson.order.cl_ord_id: lesson.learned_at for lesson in lessons}
+    return await _second_legs(conn, scope, consequences, at)
+
+
+async def _released(conn: Connection, lesson: Lesson) -> Order | None:
+    """The intent that this very lesson released in an earlier commit: it bears the lesson's time."""
+    order, then = lesson.order, lesson.learned_at
+    name = cl_ord_id(order_id(order.signal_id, order.account_id, 1), 1)
+    if lesson.successor is not None:
+        name, then = lesson.successor.cl_ord_id, lesson.successor.intent_at
+    if name == order.cl_ord_id:
+        return None
+    row = await (
+        await conn.execute(
+            _SELECT + " WHERE cl_ord_id = %s AND state = 'intent' AND intent_at = %s", (name, then)
+        )
+    ).fetchone()
+    return _order(row) if row is not None else None
 
 
 def _apply(before: Order, lesson: Lesson) -> tuple[Order | None, Progress | None]:
@@ -294,9 +320,12 @@ def _without_repeats(fills: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]
 
 
 async def _second_legs(
-    conn: Connection, scope: TenantScope, consequences: list[Consequence]
+    conn: Connection, scope: TenantScope, consequences: list[Consequence], at: dict[str, datetime]
 ) -> list[Consequence]:
-    """Release or deny the second legs whose first leg has just ended."""
+    """Release or deny the second legs whose first leg has just ended.
+
+    `at`: when each first leg's end was learned, which becomes the time of what it released.
+    """
     ended = {
         (c.order.signal_id, c.order.account_id): c
         for c in consequences
@@ -319,29 +348,32 @@ async def _second_legs(
             why_not = "a later signal cancelled it"
         elif first.order.cum_qty < first.order.order_qty:
             why_not = "the first leg did not close the position"
-        following[first.order.cl_ord_id] = await _release(conn, scope, first, waiting, why_not)
+        ended_at = at[first.order.cl_ord_id]
+        released = await _release(conn, scope, first, waiting, why_not, ended_at)
+        following[first.order.cl_ord_id] = released
     return [following.get(c.order.cl_ord_id, c) for c in consequences]
 
 
 async def _release(
-    conn: Connection, scope: TenantScope, first: Consequence, waiting: Order, why_not: str
+    conn: Connection,
+    scope: TenantScope,
+    first: Consequence,
+    waiting: Order,
+    why_not: str,
+    at: datetime,
 ) -> Consequence:
     state = OrdState.DENIED if why_not else OrdState.INTENT
-    after = msgspec.structs.replace(waiting, state=state)
-    row = await (
-        await conn.execute(
-            "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = now(),"
-            " done_at = CASE WHEN %s = 'denied' THEN now() END WHERE cl_ord_id = %s"
-            " RETURNING intent_at",
-            (state.value, why_not, state.value, waiting.cl_ord_id),
-        )
-    ).fetchone()
-    assert row is not None
-    after = msgspec.structs.replace(after, intent_at=row[0])
+    after = msgspec.structs.replace(waiting, state=state, intent_at=at)
+    done_at = at if why_not else None
+    await conn.execute(
+        "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = %s, done_at = %s"
+        " WHERE cl_ord_id = %s",
+        (state.value, why_not, at, done_at, waiting.cl_ord_id),
+    )
     if state is OrdState.INTENT:
-        await _record(conn, scope, [evidence.intent(after, row[0])])
+        await _record(conn, scope, [evidence.intent(after, at)])
         return msgspec.structs.replace(first, sends=after)
-    await _record(conn, scope, [evidence.denied(after, row[0], why_not)])
+    await _record(conn, scope, [evidence.denied(after, at, why_not)])
     return msgspec.structs.replace(first, denied=after)
 
 

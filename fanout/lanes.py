@@ -6,7 +6,8 @@ of an unknown. `known` holds every attempt that somebody in this process has in 
 sweep adopts only what nobody works on. A name is in it *before* the row that makes it an intent
 can be seen: else the sweep could take the attempt for a dead process's doubt, and send another.
 
-When a lease is lost the lane drops what it has: the partition's next owner finds the same rows.
+When a lease is lost, or a job fails, the lane drops all that it has: who owns the partition then
+finds the same rows.
 """
 
 from __future__ import annotations
@@ -94,8 +95,7 @@ class Lanes:
     async def _work(self, account: AccountID) -> None:
         queue = self._queues[account]
         try:
-            while queue:
-                await self._do(queue[0])
+            while queue and await self._do(queue[0]):
                 queue.popleft()
         finally:
             for job in queue:
@@ -103,8 +103,12 @@ class Lanes:
             del self._queues[account], self._tasks[account]
             metrics.LANES_BUSY.dec()
 
-    async def _do(self, job: Job) -> None:
-        """One job and what follows from it. Errors end here: the sweep adopts what is left."""
+    async def _do(self, job: Job) -> bool:
+        """One job and what follows from it; False where the lane cannot go on.
+
+        Errors end here. What is left in the lane is then dropped with the job, because an order
+        must not overtake one before it: the sweep adopts all of them, in their order.
+        """
         following: Job | None = job
         while following is not None:
             current = following
@@ -113,13 +117,14 @@ class Lanes:
             except LeaseLost as error:
                 self.known.discard(current.order.cl_ord_id)
                 log.info("lane_lost", cl_ord_id=current.order.cl_ord_id, why=str(error))
-                return
+                return False
             except Exception:
                 self.known.discard(current.order.cl_ord_id)
                 log.exception(
                     "lane_job_failed", cl_ord_id=current.order.cl_ord_id, kind=current.kind
                 )
-                return
+                return current.kind == "cancel"  # that one is repeated by who follows the order
+        return True
 
     async def _carry(self, job: Job) -> Consequence | None:
         if job.kind == "cancel":

@@ -24,7 +24,7 @@ from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import cl_ord_id, order_id
 from tenancy.database import Connection, Database
-from tenancy.errors import PortcullisError, Retry
+from tenancy.errors import OutcomeUnknown, PortcullisError, Retry
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
 
@@ -106,15 +106,16 @@ class Learner:
     ) -> list[Consequence | LeaseLost]:
         """Until it is written: `learn` is idempotent, so a commit of unknown outcome is repeated.
 
-        If the first one did succeed, the second finds no news and names no order to send; the
-        sweep then adopts the intent that the first one wrote, as doubt.
+        If the first one did succeed, the second changes nothing, and names what the first one
+        released: it is in nobody's hands but ours, because its name is claimed until we return.
         """
+        again = False
         while True:
             try:
                 async with self._database.tenant(scope) as conn:
                     lost = await self._lost(conn, lessons)
                     counting = [lesson for lesson in lessons if _lease(lesson) not in lost]
-                    learned = iter(await book.learn(conn, scope, counting))
+                    learned = iter(await book.learn(conn, scope, counting, again=again))
                 return [
                     LeaseLost(f"{lesson.order.cl_ord_id}: its lease ended before this was written")
                     if _lease(lesson) in lost
@@ -124,6 +125,7 @@ class Learner:
             except PortcullisError as error:
                 if error.retry is Retry.NEVER:
                     raise
+                again |= isinstance(error, OutcomeUnknown)
                 log.warning("lessons_wait", lessons=len(lessons), error=str(error))
                 await asyncio.sleep(RETRY_S)
 

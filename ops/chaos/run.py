@@ -207,7 +207,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (PortcullisError, ExceptionGroup) as error:
-        words = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+        words: Exception = error
+        if isinstance(error, ExceptionGroup):  # of the tasks of the storm
+            words = error.exceptions[0]
+            if not isinstance(words, PortcullisError):
+                raise
         print(f"chaos: {words}", file=sys.stderr)  # noqa: T201
         print(f"seed {settings.seed}; logs and notes are in {settings.var}", file=sys.stderr)  # noqa: T201
         return 1

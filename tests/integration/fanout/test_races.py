@@ -152,6 +152,54 @@ async def test_new_orders_wait_in_their_lane_for_what_a_dead_worker_left(bench, 
         assert sent == [1, 2]
 
 
+async def one_behind_the_other(bench) -> None:
+    """Two signals' orders in each lane; the first one's request is lost on its way."""
+    bench.broker.delay_s = 0.5
+    bench.broker.faults.extend(["lost_before"] * len(bench.accounts))
+    await bench.signal(quantity=1)
+    await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", len(bench.accounts))
+    await bench.signal(quantity=2)
+    await bench.until("SELECT count(*) FROM orders", 2 * len(bench.accounts))
+    bench.broker.delay_s = 0.0
+
+
+def in_turn(bench) -> bool:
+    lanes = [
+        [o.order_qty for o in bench.broker.executed if o.account_id == a] for a in bench.accounts
+    ]
+    return all(lane == [1, 2] for lane in lanes)
+
+
+async def test_next_attempt_of_unknown_commit_is_not_overtaken(bench, monkeypatch):
+    """Found by the chaos run: the lane went on to the next order, and a sweep found the attempt later."""
+    await bench.set_up(2, allow_add_to_position=True)
+    lost = UnknownCommit(monkeypatch, "SELECT FROM orders WHERE state = 'absent'")
+    async with bench.worker():
+        await one_behind_the_other(bench)
+        await bench.until(DONE, 4)
+    assert lost.happened == 1
+    assert in_turn(bench)
+    assert await bench.rows("SELECT max(attempt) FROM orders") == [(2,)]
+
+
+async def test_lane_whose_job_failed_lets_nothing_overtake_it(bench, monkeypatch):
+    await bench.set_up(2, allow_add_to_position=True)
+    learn, failed = Learner.learn, []
+
+    async def fails_once(learner, scope, lesson):
+        if lesson.state is OrdState.ABSENT and len(failed) < 2:
+            failed.append(lesson)
+            raise RuntimeError("nobody foresaw this")
+        return await learn(learner, scope, lesson)
+
+    monkeypatch.setattr(Learner, "learn", fails_once)
+    async with bench.worker():
+        await one_behind_the_other(bench)
+        await bench.until(DONE, 4)
+    assert len(failed) == 2
+    assert in_turn(bench)
+
+
 async def test_order_under_way_is_cancelled_when_its_outcome_is_known(bench):
     """The limit order is not acknowledged yet when the next signal wants it cancelled."""
     await bench.set_up(1)
