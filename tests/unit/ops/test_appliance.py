@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import shutil
 import subprocess
 import sys
@@ -94,8 +95,28 @@ def test_a_machine_without_apt_is_told_what_to_install(
 ):
     monkeypatch.setenv("PATH", "/nowhere")
     appliance = loaded(clone)
+    assert appliance.redis_package() == "redis-server"
     with pytest.raises(appliance.Failed, match="postgresql, softhsm2"):
         appliance.install_packages([("postgresql", "why"), ("softhsm2", "why")])
+
+
+@pytest.mark.parametrize(
+    ("sudo", "told"),
+    [(None, "no sudo"), ("echo sudo: a password is required >&2; exit 1", "sudo wants a password")],
+)
+def test_who_may_not_become_root_is_told_what_root_has_to_type(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, sudo: str | None, told: str
+):
+    tools = {"apt-get": "exit 0", **({"sudo": sudo} if sudo else {})}
+    for name, script in tools.items():
+        (clone / name).write_text(f"#!/bin/sh\n{script}\n")
+        (clone / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(clone))
+    appliance = loaded(clone)
+    monkeypatch.setattr(appliance.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(appliance.sys, "stdin", io.StringIO())
+    with pytest.raises(appliance.Failed, match=f"{told}.*apt-get install softhsm2"):
+        appliance.install_packages([("softhsm2", "why")])
 
 
 def test_help_of_the_tests_runs_no_check(capsys: pytest.CaptureFixture[str]):
