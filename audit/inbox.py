@@ -53,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 _INSERT = """
 INSERT INTO audit_inbox (tenant_id, kind, ts, oid, acct, act, cor, cls, pc, payload)
-SELECT * FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %s::text[], %s::text[], %b::text[],
+SELECT * FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[],
                      %b::text[], %b::text[], %b::bytea[], %b::bytea[])"""
 
 

@@ -42,7 +42,7 @@ JOIN unnest(%b::uuid[], %b::text[]) AS w (log_id, oid) ON h.log_id = w.log_id AN
 
 _LEAVES = """
 INSERT INTO audit_leaves (log_id, i, tenant_id, oid, leaf, leaf_hash)
-SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %s::text[], %b::bytea[], %b::bytea[])"""
+SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::bytea[], %b::bytea[])"""
 
 _MOVE = """
 WITH taken AS (

@@ -59,17 +59,17 @@ ORDER BY strategy_id, (SELECT rotation FROM plans p WHERE p.signal_id = orders.s
          place, leg, attempt"""
 # Not while the first leg goes on in a later attempt: then that one's end decides.
 _WAITING = """ WHERE state = 'waiting'
-  AND (signal_id, account_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+  AND (signal_id, account_id) IN (SELECT * FROM unnest(%b::uuid[], %b::uuid[]))
   AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = orders.signal_id
-                  AND o.account_id = orders.account_id AND o.leg = 0 AND NOT o.state = ANY(%s))
+                  AND o.account_id = orders.account_id AND o.leg = 0 AND NOT o.state = ANY(%b::text[]))
 ORDER BY cl_ord_id FOR UPDATE"""
 _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
-  AND (account_id, symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
+  AND (account_id, symbol) IN (SELECT * FROM unnest(%b::uuid[], %b::text[]))
   AND (state IN ('new', 'partially_filled')
        OR state IN ('intent', 'in_doubt', 'waiting') AND ord_type <> 'market')
   AND cancel_requested_at IS NULL
-  AND NOT cl_ord_id = ANY(%s) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
+  AND NOT cl_ord_id = ANY(%b::text[]) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
 
 
 async def intend(conn: Connection, scope: TenantScope, orders: Sequence[Order]) -> set[str]:
@@ -120,7 +120,7 @@ async def read_unsettled(
     rows = await (
         await conn.execute(
             _SELECT + " WHERE part = ANY(%b::smallint[]) AND account_id = ANY(%b::uuid[])"
-            " AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%s)" + _AS_MEANT,
+            " AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%b::text[])" + _AS_MEANT,
             (list(parts), list(accounts), list(new)),
         )
     ).fetchall()
@@ -131,7 +131,7 @@ async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order,
     """The attempts, in the order in which they were meant; and whether a cancel is wanted."""
     rows = await (
         await conn.execute(
-            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s)" + _AS_MEANT,
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%b::text[])" + _AS_MEANT,
             (list(ids),),
         )
     ).fetchall()
@@ -150,7 +150,8 @@ async def learn(
     # Locked in one order everywhere: two learners cannot wait for each other.
     rows = await (
         await conn.execute(
-            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%s) ORDER BY cl_ord_id FOR UPDATE", (ids,)
+            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%b::text[]) ORDER BY cl_ord_id FOR UPDATE",
+            (ids,),
         )
     ).fetchall()
     known = {order.cl_ord_id: order for order in map(_order, rows)}

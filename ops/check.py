@@ -35,14 +35,26 @@ def steps() -> list[Step]:
     ]
 
 
+HELP = """usage: ./appliance test [PYTEST ARGUMENT …]
+
+Format, lint, types and import contracts, then every test. Further words go to pytest:
+
+  ./appliance test tests/unit           one directory
+  ./appliance test -k "leases" -x       tests by name, stopping at the first failure
+  ./appliance test --durations=10       the slowest ones"""
+
+
 def main(arguments: list[str]) -> int:
+    if arguments in (["-h"], ["--help"]):
+        print(HELP)  # noqa: T201 - this is a command's output
+        return 0
     for step in steps():
         print(f"== {step.name}", flush=True)  # noqa: T201 - this is a command's output
         done = subprocess.run(step.command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"{done.stdout}{done.stderr}\n{step.name} failed: {step.then}")  # noqa: T201
             return 1
-    print("== tests", flush=True)  # noqa: T201
+    print("== tests (some minutes; they start servers of their own)", flush=True)  # noqa: T201
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False
     ).returncode

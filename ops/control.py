@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ops.compose import check_worker
@@ -26,12 +27,17 @@ def state_of(settings: Settings) -> State | None:
     return read_state(settings.instance.runtime / "state.json")
 
 
-def up(file: Path, timeout_s: float = UP_TIMEOUT_S) -> State:
+def up(
+    file: Path,
+    timeout_s: float = UP_TIMEOUT_S,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
+) -> State:
     """Start everything in the background and return when all of it is ready.
 
     Returns at once where it is up already. Raises ConfigurationError where a process could not take the
     settings; Unavailable, naming what is not ready and the end of its log, and everything is then
-    stopped again.
+    stopped again. `given_up` is asked while waiting: True ends what was started, and raises Unavailable.
     """
     settings = read_settings(file)
     check_worker(settings)
@@ -49,6 +55,23 @@ def up(file: Path, timeout_s: float = UP_TIMEOUT_S) -> State:
                 cwd=ROOT,
                 start_new_session=True,
             )
+    try:
+        return _ready(settings, process, log, deadline, given_up)
+    except BaseException:  # Ctrl-C too: what is half started is ended by who started it
+        if process is not None:
+            process.terminate()
+            process.wait(DOWN_TIMEOUT_S)
+        raise
+
+
+def _ready(
+    settings: Settings,
+    process: subprocess.Popen[bytes] | None,
+    log: Path,
+    deadline: float,
+    given_up: Callable[[], bool],
+) -> State:
+    """Wait for it. `process`: the supervisor where it is ours, perhaps too young to be recorded."""
     while True:
         state = state_of(settings)
         if state is not None and state.ready:
@@ -57,10 +80,12 @@ def up(file: Path, timeout_s: float = UP_TIMEOUT_S) -> State:
             return state
         if process is not None and process.poll() is not None:
             raise Unavailable(f"the supervisor ended at once; {log} ends with:\n{tail(log)}")
+        if given_up():
+            raise Unavailable("the start was given up before everything was ready")
         if time.monotonic() > deadline:
             story = _who_is_not_ready(settings)
             down(settings)
-            raise Unavailable(f"not everything was ready within {timeout_s:g} s; {story}")
+            raise Unavailable(f"not everything was ready in time; {story}")
         time.sleep(POLL_S)
 
 

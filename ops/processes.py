@@ -33,6 +33,7 @@ import ops
 from ops.paths import Places
 from ops.probe import accepts, is_ready
 from ops.settings import Settings, check_socket_path, read_settings
+from ops.stack.child import Server
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
 from ops.state import State, identify, write_state
@@ -101,7 +102,7 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
 
 
 def _stack(settings: Settings, places: Places) -> list[Spec]:
-    servers: list[Postgres | RedisServer] = []
+    servers: list[Server] = []
     if settings.stack is not None and settings.stack.postgres:
         servers.append(Postgres(places))
     if settings.stack is not None and settings.stack.redis:
@@ -109,7 +110,7 @@ def _stack(settings: Settings, places: Places) -> list[Spec]:
     return [_server(server) for server in servers]
 
 
-def _server(server: Postgres | RedisServer) -> Spec:
+def _server(server: Server) -> Spec:
     return Spec(
         name=server.name,
         stage=0,
@@ -118,7 +119,7 @@ def _server(server: Postgres | RedisServer) -> Spec:
         ready=lambda: asyncio.to_thread(server.ready),
         log=server.log,
         stop_signal=server.stop_signal,
-        stop_timeout_s=30.0,
+        stop_timeout_s=server.stop_timeout_s,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +35,21 @@ async def verify(settings: Settings, scope: TenantScope, database: Database, pag
     )  # fmt: skip
     out, _ = await process.communicate()
     verdict = json.loads(out)
-    pages.say(f"python -m audit.verifier {directory}")
+    pages.say("a process with neither database, HSM nor network; try it yourself:")
+    words = [
+        _near(sys.executable),
+        "-m",
+        "audit.verifier",
+        _near(directory),
+        "--vkey",
+        str(log.key),
+    ]
+    pages.copy(shlex.join(words))
     pages.say(
         f"{verdict['verdict']}: {verdict['size']} records of {verdict['orders']} orders,"
-        f" root {verdict['root']}, {len(verdict['findings'])} findings"
+        f" {len(verdict['findings'])} findings"
     )
+    pages.say(f"root {verdict['root']}")
     return str(verdict["verdict"])
 
 
@@ -55,12 +66,21 @@ async def prove_one(
         said = json.loads(record["payload"] or "{}")
         words = said.get("state") or f"{said.get('side')} {said.get('order_qty')}"
         pages.say(
-            f"{leaf['i']:>6}  {leaf['ts']}  {leaf['k']:<20} {said.get('cl_ord_id', '')}  {words}"
+            f"{leaf['i']:>6}  {leaf['ts'][11:23]}  {leaf['k']:<18}  {said.get('cl_ord_id', '')}  {words}"
         )
     log = await _log(database, scope)
     verdict = verify_bundle(bundle, str(log.key))
-    pages.say(f"every record is under the signed root: {verdict.word}")
-    pages.console.print(bundle["records"][-1]["proof"], soft_wrap=True)
+    pages.say(
+        f"every record is under the signed root: {verdict.word}. The last one's proof, as a file:"
+    )
+    pages.console.print()
+    pages.copy(bundle["records"][-1]["proof"].rstrip())
+
+
+def _near(path: str | Path) -> str:
+    """As one types it where the reader stands: the clone."""
+    path = Path(path)
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 async def _log(database: Database, scope: TenantScope) -> Log:

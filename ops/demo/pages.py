@@ -1,4 +1,8 @@
-"""What a demo run shows: tables for people, nothing in --json mode."""
+"""What a demo run shows: tables for people, nothing in --json mode.
+
+Every table fits a terminal of 100 columns with one line for each row. What a reader may want to
+copy (a command, a path, a proof) is never broken by us, only by the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import sys
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from fanout.plan import PlanEntry
 from fanout.reasons import SENTENCES
 from ops.demo.numbers import Result
 from ops.trial.cast import Cast
@@ -17,6 +24,9 @@ from tenancy.values import plain
 
 WIDTH = 180
 """Where nobody says how wide the page is."""
+
+WIDE = 135
+"""From here on the subscriptions' settings have a column of their own."""
 
 
 class Pages:
@@ -28,15 +38,31 @@ class Pages:
         )
 
     def step(self, text: str) -> None:
-        self.console.print(f"\n[bold]▸ {text}[/bold]")
+        self.console.print()
+        self.console.print(Text(f"▸ {text}", style="bold"))
 
     def say(self, text: str) -> None:
-        self.console.print(f"  {text}")
+        """A sentence, indented on every line that it takes."""
+        self.console.print(Padding(Text(text), (0, 0, 0, 2)))
+
+    def copy(self, text: str) -> None:
+        """Something to be copied: no indent, no line break of ours."""
+        self.console.print(Text(text), soft_wrap=True)
 
     def decisions(self, cast: Cast, sent: Sent, story: Story) -> None:
         """Per account: what was decided, why, what the broker said, how long each step took."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("#", "account", "sizing", "arithmetic", "order", "broker's answer", "ms"):
+        wide = self.console.width >= WIDE
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        names = (
+            "#",
+            "account",
+            *(["sizing"] if wide else []),
+            "arithmetic",
+            "order",
+            "answer",
+            "ms",
+        )
+        for name in names:
             table.add_column(name, justify="right" if name in ("#", "ms") else "left")
         by_account: dict[object, list[Attempt]] = {}
         for attempt in story.attempts:
@@ -44,16 +70,27 @@ class Pages:
         for entry in story.plan.entries:
             member = cast.member(entry.account_id)
             attempts = by_account.get(entry.account_id, [])
-            order = ", ".join(f"{leg.side} {plain(leg.order_qty)}" for leg in entry.legs)
-            said = "; ".join(map(_answer, attempts)) or SENTENCES[entry.reason]
-            table.add_row(
-                str(entry.place + 1), member.name, member.sizing, entry.words, order or "—", said,
+            cells = (
+                str(entry.place + 1), member.name, *([member.sizing] if wide else []),
+                entry.words.partition(" → ")[0],
+                ", ".join(f"{leg.side} {plain(leg.order_qty)}" for leg in entry.legs) or "—",
+                "; ".join(map(_answer, attempts)) or _why(entry),
                 "; ".join(_times(sent, a) for a in attempts),
             )  # fmt: skip
+            table.add_row(*map(Text, cells))  # a broker's words are no markup
+        self.console.print()
         self.console.print(table)
+        self._legend(story)
+
+    def _legend(self, story: Story) -> None:
+        self.console.print()
         self.say(
-            "ms: from the webhook to our intent / to the first byte to the broker / to its answer."
+            "arithmetic: signal × factor, or money / (price × lot), or equity × share × leverage"
         )
+        self.say("/ (price × lot); the order is that, rounded down to whole lots")
+        for entry in {e.reason: e for e in story.plan.entries if not e.legs}.values():
+            self.say(f"{_why(entry)}: {SENTENCES[entry.reason]}")
+        self.say("ms: from the webhook to our intent / first byte to the broker / its answer")
 
     def killed(self, before: int, after: int, wanted: int, story: Story) -> None:
         resolved = [a for a in story.attempts if a.state == "absent"]
@@ -76,14 +113,22 @@ class Pages:
         self.say(f"done in {seconds:.0f} s")
 
 
+def _why(entry: PlanEntry) -> str:
+    """The reason's code as words: `below minimum`."""
+    return entry.reason.value.replace("_", " ")
+
+
 def _answer(attempt: Attempt) -> str:
+    """How it ended; the quantity where it is not the order's own, the broker's words where they add any."""
+    whole = attempt.cum_qty == attempt.order_qty
+    quantity = "" if whole else f" {plain(attempt.cum_qty)} of {plain(attempt.order_qty)}"
     price = f" at {plain(attempt.avg_px)}" if attempt.avg_px is not None else ""
-    words = f" ({attempt.text})" if attempt.text else ""
-    return f"{attempt.state} {plain(attempt.cum_qty)}{price}{words}"
+    words = f" ({attempt.text})" if attempt.text and attempt.text != attempt.state else ""
+    return f"{attempt.state}{quantity}{price}{words}"
 
 
 def _times(sent: Sent, attempt: Attempt) -> str:
     moments = (attempt.intent_at, attempt.sent_at, attempt.acked_at)
-    return " / ".join(
+    return "/".join(
         f"{(moment.timestamp() - sent.sent_at) * 1000:.0f}" if moment else "–" for moment in moments
     )

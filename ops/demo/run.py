@@ -6,16 +6,23 @@
 4. SIGKILL for a worker in the middle of a fan-out of all accounts; then the count at the exchange.
 5. The audit log, verified from its files alone, and one order's proof.
 
-Everything it starts it ends, whatever happens; with --keep it stays and says how to use it.
+Everything it starts it ends, whatever happens, Ctrl-C, a closed terminal and SIGTERM included (what a
+SIGKILL leaves, the next run ends first); with --keep it stays and says how to use it. One demo at a
+time runs in a clone: a second one says so and touches nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import json
+import shlex
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +116,8 @@ class Demo:
                 sent = await self._send(strategy, fields)
                 await self._settled(sent)
                 self.timed.append(sent)
+        slowest = max(one.took_s for one in self.timed) * 1000
+        self._pages.say(f"every one was answered 202, the slowest after {slowest:.0f} ms")
 
     async def _kill(self, strategy: Sender) -> None:
         self._pages.step("SIGKILL for every worker in the middle of a fan-out of all accounts")
@@ -152,11 +161,29 @@ class Demo:
         )
 
 
+@contextmanager
+def alone(var: Path) -> Iterator[None]:
+    """Hold `var` for one demo. Raises Unavailable where another has it; the lock dies with its holder."""
+    var.parent.mkdir(parents=True, exist_ok=True)
+    with (var.parent / f"{var.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(
+                f"another demo runs in {var}: wait until it has ended, or end it with Ctrl-C"
+                " where it was started"
+            ) from None
+        yield
+
+
 async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
     """The demo. Raises PortcullisError where a step does not do what it shows."""
+    task = asyncio.current_task()
+    assert task is not None
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C is the runner's own
+        asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
     pages, begun = Pages(quiet=quiet), time.monotonic()
     pages.step("A private installation: PostgreSQL, Redis, SoftHSM, and the product's processes")
-    var.parent.mkdir(parents=True, exist_ok=True)
     async with exchange(var.parent / "demo-exchange.log") as market:
         for contract, mark in CONTRACT_DEPTH:
             await market.depth(contract, mark, "1000000")
@@ -172,9 +199,8 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
         )
         where = await asyncio.to_thread(fresh, var, choices)
         async with running(where) as here:
-            pages.say(
-                f"up after {time.monotonic() - begun:.1f} s: {', '.join(here.state.processes)}"
-            )
+            pages.say(f"up after {time.monotonic() - begun:.1f} s:")
+            pages.say(", ".join(here.state.processes))
             outcome = await _with_cast(pages, here, market, keep=keep)
             pages.summary(outcome, time.monotonic() - begun)
             if keep:
@@ -187,6 +213,11 @@ async def _with_cast(pages: Pages, here: Installation, market: Exchange, *, keep
     async with onboarding(here.settings) as onboard:
         cast = await assemble(onboard, market, name="Acme Asset Management", accounts=ACCOUNTS)
         service_key = await onboard.service_key(cast.scope, "demo") if keep else ""
+    papers = sum(1 for member in cast.members if member.broker == "paper")
+    pages.say(
+        f"{ACCOUNTS - papers} accounts at the Gate.io API (the exchange simulator, {market.url}),"
+        f" {papers} at the paper broker"
+    )
     database = Database(here.settings.database.admin, name="portcullis-demo", size=2)
     await database.open()
     try:
@@ -207,26 +238,28 @@ def _how_to(
     pages.step("It stays up; Ctrl-C ends it")
     for name, url in here.state.urls.items():
         pages.say(f"{name}: {url}")
-    pages.say(f"certificate authority: {authority}")
-    pages.say(f"service key of the management API: {key}")
+    pages.say("certificate authority:")
+    pages.copy(str(authority))
+    pages.say("service key of the management API:")
+    pages.copy(key)
     script = (
         'body=\'{"ticker":"BTC_USDT","action":"exit"}\'; id=msg_$(date +%s%N); at=$(date +%s);'
         f" key=$(printf %s '{cast.hook.secret.removeprefix('whsec_')}' | base64 -d | od -An -tx1 -v"
         " | tr -d ' \\n');"
         ' sig=$(printf %s "$id.$at.$body" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key'
         " -binary | base64);"
-        f" curl --cacert {authority} {strategy.url} -H 'content-type: application/json'"
+        f" curl --cacert {shlex.quote(str(authority))} {strategy.url} -H 'content-type: application/json'"
         ' -H "webhook-id: $id" -H "webhook-timestamp: $at" -H "webhook-signature: v1,$sig" -d "$body"'
     )
-    pages.say("a signal of your own:")
-    pages.console.print(script, soft_wrap=True)
+    pages.say("a signal of your own (close every position), for another terminal:")
+    pages.copy(script)
 
 
 async def _stay(pages: Pages) -> None:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        pages.say("ending")
+        pages.say("ending everything …")
         raise
 
 
@@ -241,8 +274,10 @@ def main() -> int:
     parser.add_argument("--var", type=Path, default=Path("var/demo"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     try:
-        outcome = asyncio.run(run(arguments.var, keep=arguments.keep, quiet=arguments.json))
-    except KeyboardInterrupt:
+        with alone(arguments.var):
+            outcome = asyncio.run(run(arguments.var, keep=arguments.keep, quiet=arguments.json))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("ended; nothing of the demo is left running", file=sys.stderr)  # noqa: T201
         return 130
     except PortcullisError as error:
         print(f"the demo failed: {error}", file=sys.stderr)  # noqa: T201

@@ -6,8 +6,10 @@ before the server: a change of user, or a new user namespace, clears that wish (
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +52,40 @@ def tail(log: Path, lines: int = 12) -> str:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except OSError:
         return ""
+
+
+class Server(ABC):
+    """What a private server is to whoever runs it: `command()` for a supervisor, or start and stop."""
+
+    name: str
+    stop_signal: signal.Signals
+    start_timeout_s: float
+    stop_timeout_s: float
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """What has to be there before each start."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What runs in the foreground."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Does it answer?"""
+
+    def start(self) -> None:
+        """Run it as our child until stop(); returns when it answers. Raises Unavailable."""
+        self.prepare()
+        self._process = spawn(self.command(), self.log)
+        wait_until(self.ready, self._process, self.log, self.start_timeout_s)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(self.stop_signal)
+            self._process.wait(self.stop_timeout_s)
+            self._process = None

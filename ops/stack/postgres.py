@@ -24,14 +24,12 @@ import psycopg
 from psycopg import sql
 
 from ops.paths import Places, make_private
-from ops.stack.child import dying_with_parent, spawn, wait_until
+from ops.stack.child import Server, dying_with_parent
 from tenancy.errors import ConfigurationError, Unavailable
 
 SUPERUSER = "portcullis_bootstrap"
 DATABASE = "portcullis"
 PORT = 5432
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
 
 SETTINGS = {
     "listen_addresses": "",
@@ -67,17 +65,18 @@ def binaries() -> Path:
     return Path(on_path).resolve().parent
 
 
-class Postgres:
-    """The cluster under `places`. `create()` once; then `command()` for a supervisor, or `start()`."""
+class Postgres(Server):
+    """The cluster under `places`. `create()` it once."""
 
     name = "postgres"
     stop_signal = signal.SIGINT  # fast: ends sessions, checkpoints, leaves nothing to recover
+    start_timeout_s = 60.0
+    stop_timeout_s = 30.0
 
     def __init__(self, places: Places) -> None:
+        super().__init__(places.log / "postgres.log")
         self.data = places.var / "postgres"
         self.socket_dir = places.runtime / "pg"
-        self.log = places.log / "postgres.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def exists(self) -> bool:
         return (self.data / "PG_VERSION").exists()
@@ -119,18 +118,6 @@ class Postgres:
         for key, value in {**SETTINGS, "unix_socket_directories": str(self.socket_dir)}.items():
             words += ["-c", f"{key}={value}"]
         return self._as_owner(words)
-
-    def start(self) -> None:
-        """Run it as our child until stop(); returns when it answers. Raises Unavailable."""
-        self.prepare()
-        self._process = spawn(self.command(), self.log)
-        wait_until(self.ready, self._process, self.log, START_TIMEOUT_S)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(self.stop_signal)
-            self._process.wait(STOP_TIMEOUT_S)
-            self._process = None
 
     def ready(self) -> bool:
         try:

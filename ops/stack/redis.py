@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from ops.paths import Places, make_private
-from ops.stack.child import dying_with_parent, spawn, wait_until
+from ops.stack.child import Server, dying_with_parent
 from tenancy.errors import ConfigurationError
-
-START_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 10.0
 
 
 def binary() -> str:
@@ -29,16 +25,17 @@ def binary() -> str:
     return found
 
 
-class RedisServer:
-    """`command()` for a supervisor, or `start()` and `stop()`."""
+class RedisServer(Server):
+    """The server under `places`."""
 
     name = "redis"
     stop_signal = signal.SIGTERM
+    start_timeout_s = 15.0
+    stop_timeout_s = 10.0
 
     def __init__(self, places: Places) -> None:
+        super().__init__(places.log / "redis.log")
         self.socket = places.runtime / "redis.sock"
-        self.log = places.log / "redis.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -53,18 +50,6 @@ class RedisServer:
         words += ["--dir", str(self.socket.parent), "--daemonize", "no"]
         words += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"]
         return dying_with_parent("TERM", words)
-
-    def start(self) -> None:
-        """Returns when it answers. Raises Unavailable."""
-        self.prepare()
-        self._process = spawn(self.command(), self.log)
-        wait_until(self.ready, self._process, self.log, START_TIMEOUT_S)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(self.stop_signal)
-            self._process.wait(STOP_TIMEOUT_S)
-            self._process = None
 
     def ready(self) -> bool:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -63,6 +64,20 @@ def remove(where: Places) -> None:
     shutil.rmtree(where.runtime, ignore_errors=True)
 
 
+async def _start(where: Places) -> None:
+    """control.up in a thread; a cancellation reaches it, and waits until it has let go of everything."""
+    given_up = threading.Event()
+    starting = asyncio.create_task(
+        asyncio.to_thread(control.up, where.settings, given_up=given_up.is_set)
+    )
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        given_up.set()
+        await asyncio.gather(starting, return_exceptions=True)  # it says that it was given up
+        raise
+
+
 @asynccontextmanager
 async def running(where: Places, *, keep: bool = False) -> AsyncIterator[Installation]:
     """Start it and wait until all of it is ready; end it afterwards unless `keep`.
@@ -71,7 +86,7 @@ async def running(where: Places, *, keep: bool = False) -> AsyncIterator[Install
     """
     settings = read_settings(where.settings)
     try:
-        await asyncio.to_thread(control.up, where.settings)
+        await _start(where)
         yield Installation(where, settings)
     except BaseException:
         keep = False

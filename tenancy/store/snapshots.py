@@ -34,7 +34,7 @@ WHERE u.strategy_id = %s ORDER BY u.priority, u.subscription_id"""  # noqa: S608
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
-WHERE a.account_id = ANY(%s)"""  # noqa: S608 - constants only
+WHERE a.account_id = ANY(%b::uuid[])"""  # noqa: S608 - constants only
 
 
 async def read_version(conn: Connection, strategy: StrategyID) -> tuple[int, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,52 @@ def test_the_demo_loses_nothing_doubles_nothing_and_leaves_nothing_running(tmp_p
     assert set(result["latency_ms"]) == {
         "accept_p50", "accept_p99", "first_order_p50", "last_order_p50",
     }  # fmt: skip
+    assert _processes_under(var) == []
+
+
+def test_a_second_demo_says_so_and_touches_nothing(tmp_path: Path):
+    """The first one holds `demo.lock`; what it runs must not be ended by a second."""
+    var = tmp_path / "demo"
+    var.mkdir()
+    (var / "portcullis.toml").write_text("the first one's")
+    with (tmp_path / "demo.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [sys.executable, "-m", "ops.demo.run", "--var", str(var)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another demo runs" in done.stderr
+    assert (var / "portcullis.toml").read_text() == "the first one's"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "ending"),
+    [
+        ("postgres.log", signal.SIGTERM),
+        ("supervisor.log", signal.SIGINT),
+        ("ingress-0.log", signal.SIGHUP),
+    ],
+)
+def test_a_demo_that_is_ended_early_leaves_nothing_running(
+    tmp_path: Path, moment: str, ending: signal.Signals
+):
+    """Ended while the installation is made, the supervisor is started, and the product comes up."""
+    var = tmp_path / "demo"
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "ops.demo.run", "--var", str(var)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (var / "log" / moment).exists():
+        assert demo.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    demo.send_signal(ending)
+    _, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert errors == "ended; nothing of the demo is left running\n"
     assert _processes_under(var) == []
 
 
