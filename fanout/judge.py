@@ -65,7 +65,8 @@ def judge(
     if instrument is None:
         return Reason.TICKER_UNKNOWN
     now = market.accounts.get(row.account.account_id, AccountNow())
-    if now.in_doubt:
+    # Doubt stops what would trade on top of it; a wish to cancel reaches orders in doubt as well.
+    if now.in_doubt and signal.action != "cancel":
         return Reason.IN_DOUBT
     move = decide(signal, now.expected, allow_add=row.settings.allow_add_to_position)
     if move is Reason.CANCEL_ONLY:

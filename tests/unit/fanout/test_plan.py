@@ -211,3 +211,13 @@ class TestThePlanAsARow:
             Reason.ACCOUNT_HALTED,
             Reason.NOT_CONNECTED,
         ]
+
+
+def test_doubt_stops_orders_but_not_a_cancel():
+    """Found by the chaos run: orders of an account in doubt stayed open after a cancel."""
+    snap = snapshot(subscribed())
+    doubtful = market(snap, {0: AccountNow(in_doubt=True)})
+    (bought,) = plan(signal(quantity=1), snap, doubtful).entries
+    (cancelled,) = plan(signal(action="cancel"), snap, doubtful).entries
+    assert (bought.reason, bought.cancel_open) == (Reason.IN_DOUBT, False)
+    assert (cancelled.reason, cancelled.cancel_open) == (Reason.CANCEL_ONLY, True)
