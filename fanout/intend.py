@@ -113,7 +113,9 @@ class Intender:
             async with self._database.tenant(scope) as conn:
                 await self._leases.fence(conn, epochs)
                 written = await book.intend(conn, scope, orders)
-                before = await book.read_unsettled(conn, list(accounts), list(epochs), names)
+                unsettled = await book.read_unsettled(conn, list(accounts), list(epochs), names)
+                # Asked now: a lane that settles one meanwhile forgets its name after its commit.
+                before = [o for o in unsettled if o.cl_ord_id not in self._lanes.known]
                 wishes = {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
                 cancels = await book.want_cancelled(
                     conn, scope, wishes, names, strategy=plan.strategy_id, at=now

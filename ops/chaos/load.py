@@ -73,6 +73,7 @@ class Load:
         self._notes = notes
         self._random = random
         self._waiting: set[asyncio.Task[None]] = set()
+        self._failed: BaseException | None = None
         self.accepted = 0
 
     async def run(self, stop: asyncio.Event, *, per_s: float) -> None:
@@ -86,24 +87,41 @@ class Load:
                 pass
 
     async def finish(self, within_s: float) -> None:
-        """Close the resting orders, and wait until all is answered. Raises Unavailable."""
-        for ticker in sorted(PRICES):
-            self._begin({"ticker": ticker, "action": "cancel"})
+        """Wait until all is answered; then close what rests, last of all.
+
+        Raises Unavailable, also where one was refused for good earlier.
+        """
         try:
             async with asyncio.timeout(within_s):
                 await asyncio.gather(*self._waiting)
+                for ticker in sorted(PRICES):
+                    self._begin({"ticker": ticker, "action": "cancel"})
+                await asyncio.gather(*self._waiting)
+            if self._failed is not None:
+                raise self._failed
         except TimeoutError:
             waiting = len(self._waiting)
             raise Unavailable(
                 f"{waiting} signals had no answer {within_s:g} s after the last kill"
             ) from None
 
+    async def drop(self) -> None:
+        """Give up what has no answer; nothing to do where `finish` came first."""
+        for task in list(self._waiting):
+            task.cancel()
+        await asyncio.gather(*self._waiting, return_exceptions=True)
+
     def _begin(self, fields: dict[str, Any]) -> None:
         message = f"msg_{UUID(int=self._random.getrandbits(128)).hex}"
         repeats = 1 + (self._random.random() < REPEAT_SHARE)
         task = asyncio.create_task(self._until_accepted(message, fields, repeats))
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failed = task.exception()
 
     async def _until_accepted(self, message: str, fields: dict[str, Any], times: int) -> None:
         wait = AGAIN_FIRST_S

@@ -106,14 +106,12 @@ class Chaos:
         over_s = max(1.0, self.settings.seconds - LAST_KILL_S)
         kills = plan_kills(random, self.settings.kills, over_s)
         async with AsyncExitStack() as stack:
-            loads = [
-                Load(
-                    await stack.enter_async_context(_sender(here, cast)),
-                    notes,
-                    Random(random.random()),  # noqa: S311
-                )
-                for cast in casts
-            ]
+            loads = []
+            for cast in casts:
+                own = Random(random.random())  # noqa: S311
+                load = Load(await stack.enter_async_context(_sender(here, cast)), notes, own)
+                stack.push_async_callback(load.drop)
+                loads.append(load)
             stop = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 for load in loads:

@@ -65,6 +65,11 @@ async def test_a_refusal_for_good_ends_the_run_with_its_words(tmp_path):
     load = Load(Answers(422), notes, Random(1))
     with pytest.raises(Unavailable, match="msg_1 was refused for good: 422"):
         await load._until_accepted("msg_1", {"action": "buy"}, 1)
+    load = Load(Answers(422), notes, Random(1))
+    load._begin({"action": "buy"})
+    await asyncio.sleep(0.01)
+    with pytest.raises(Unavailable, match="refused for good: 422"):
+        await load.finish(1.0)
     notes.close()
 
 
@@ -73,7 +78,7 @@ async def test_a_signal_that_is_never_answered_is_named_at_the_end(tmp_path):
     load = Load(Answers(*[503] * 1000), notes, Random(1))
     with pytest.raises(Unavailable, match="had no answer"):
         await load.finish(0.2)
-    await asyncio.sleep(0)
+    await load.drop()
     notes.close()
 
 

@@ -1,0 +1,113 @@
+"""A lane keeps its order, whatever fails in it; and nothing is sent too late."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from fanout.learner import Learner
+from fanout.order import OrdState
+from fanout.worker import Worker
+from tests.fakes.commits import UnknownCommit
+
+DONE = "SELECT count(*) FROM orders WHERE state = 'filled'"
+
+
+async def test_nothing_opens_a_position_after_its_deadline(bench):
+    """Intents may be written late, by the next owner of the partition: they are then not sent."""
+    await bench.set_up(2)
+    await bench.signal(quantity=1)
+    async with bench.crashing_worker() as crash:
+        bench.broker.faults.extend(["hang", "hang"])
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 2)
+        await crash()
+    bench.broker.faults.clear()
+    bench.broker.executed.clear()
+    bench.broker.reports.clear()  # the requests never arrived
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    await bench.rows("UPDATE orders SET deadline = %s RETURNING 1", past)
+    late = (await bench.rows("SELECT cl_ord_id FROM orders ORDER BY 1 LIMIT 1"))[0][0]
+    # As if the crash had come before this one's intent.
+    await bench.rows("UPDATE plans SET plan = jsonb_set(plan::jsonb, '{deadline}', to_jsonb(%s::text))::json"
+                     " RETURNING 1", past.isoformat())  # fmt: skip
+    await bench.rows(
+        "WITH gone AS (DELETE FROM orders WHERE cl_ord_id = %s RETURNING *) INSERT INTO plan_parts"
+        " SELECT signal_id, part, tenant_id, strategy_id, now() FROM gone RETURNING 1", late
+    )  # fmt: skip
+    async with bench.worker(name="w2"):
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('absent', 'unsent')", 2)
+    assert bench.broker.executed == []
+    text = await bench.rows("SELECT text FROM orders WHERE state = 'unsent'")
+    assert text == [("too_late: its deadline passed before it could be sent",)]
+
+
+async def test_new_orders_wait_in_their_lane_for_what_a_dead_worker_left(bench, monkeypatch):
+    """Else the second order trades before the first, and the plan of either is wrong."""
+    await bench.set_up(4, allow_add_to_position=True)
+    await bench.signal(quantity=1)
+    bench.broker.delay_s = 30.0
+    async with bench.crashing_worker() as crash:
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 4)
+        await crash()
+    bench.broker.delay_s = 0.0
+    await bench.signal(quantity=2)
+    adopt = Worker._adopt
+
+    async def late(worker) -> None:
+        """The sweep comes when the second signal's orders are in their lanes already."""
+        if (await bench.rows("SELECT count(DISTINCT signal_id) FROM orders"))[0][0] == 2:
+            await adopt(worker)
+
+    monkeypatch.setattr(Worker, "_adopt", late)
+    async with bench.worker(name="w2"):
+        await bench.until(DONE, 8)
+    for account in bench.accounts:
+        sent = [o.order_qty for o in bench.broker.executed if o.account_id == account]
+        assert sent == [1, 2]
+
+
+async def one_behind_the_other(bench) -> None:
+    """Two signals' orders in each lane; the first one's request is lost on its way."""
+    bench.broker.delay_s = 0.5
+    bench.broker.faults.extend(["lost_before"] * len(bench.accounts))
+    await bench.signal(quantity=1)
+    await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", len(bench.accounts))
+    await bench.signal(quantity=2)
+    await bench.until("SELECT count(*) FROM orders", 2 * len(bench.accounts))
+    bench.broker.delay_s = 0.0
+
+
+def in_turn(bench) -> bool:
+    lanes = [
+        [o.order_qty for o in bench.broker.executed if o.account_id == a] for a in bench.accounts
+    ]
+    return all(lane == [1, 2] for lane in lanes)
+
+
+async def test_next_attempt_of_unknown_commit_is_not_overtaken(bench, monkeypatch):
+    """Found by the chaos run: the lane went on to the next order, and a sweep found the attempt later."""
+    await bench.set_up(2, allow_add_to_position=True)
+    lost = UnknownCommit(monkeypatch, "SELECT FROM orders WHERE state = 'absent'")
+    async with bench.worker():
+        await one_behind_the_other(bench)
+        await bench.until(DONE, 4)
+    assert lost.happened == 1
+    assert in_turn(bench)
+    assert await bench.rows("SELECT max(attempt) FROM orders") == [(2,)]
+
+
+async def test_lane_whose_job_failed_lets_nothing_overtake_it(bench, monkeypatch):
+    await bench.set_up(2, allow_add_to_position=True)
+    learn, failed = Learner.learn, []
+
+    async def fails_once(learner, scope, lesson):
+        if lesson.state is OrdState.ABSENT and len(failed) < 2:
+            failed.append(lesson)
+            raise RuntimeError("nobody foresaw this")
+        return await learn(learner, scope, lesson)
+
+    monkeypatch.setattr(Learner, "learn", fails_once)
+    async with bench.worker():
+        await one_behind_the_other(bench)
+        await bench.until(DONE, 4)
+    assert len(failed) == 2
+    assert in_turn(bench)
