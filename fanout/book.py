@@ -43,8 +43,7 @@ _TYPES = (
 )  # fmt: skip
 _READ = (*_COLUMNS, "broker_order_id", "cum_qty", "avg_px")
 
-# Arrays go in binary (%b): psycopg escapes an array's text element by element, which once was a
-# fifth of a fan-out's whole time.
+# Arrays go in binary (%b): psycopg escapes text element by element, a fifth of a fan-out's time.
 _INSERT = (
     f"INSERT INTO orders ({', '.join(_COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 - constants
     + ", ".join(f"%b::{kind}[]" for kind in _TYPES)
@@ -52,6 +51,7 @@ _INSERT = (
 )
 _SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
 _SELECT_WISHED = _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+_LOCKED = _SELECT_WISHED + " WHERE cl_ord_id = ANY(%b::text[]) ORDER BY cl_ord_id FOR UPDATE"
 # A strategy's plans in their order, whenever the attempts were written: a second attempt of an
 # early order comes before the first of a later one.
 _AS_MEANT = """
@@ -148,12 +148,7 @@ async def learn(
     """
     ids = sorted({lesson.order.cl_ord_id for lesson in lessons})
     # Locked in one order everywhere: two learners cannot wait for each other.
-    rows = await (
-        await conn.execute(
-            _SELECT_WISHED + " WHERE cl_ord_id = ANY(%b::text[]) ORDER BY cl_ord_id FOR UPDATE",
-            (ids,),
-        )
-    ).fetchall()
+    rows = await (await conn.execute(_LOCKED, (ids,))).fetchall()
     known = {order.cl_ord_id: order for order in map(_order, rows)}
     wished = {row[0] for row in rows if row[-1]}
     news = News()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,7 +29,13 @@ def _say(text: str) -> None:
 
 
 async def measure(benches: dict[str, Bench], effort: Effort) -> list[Measurement]:
-    """One bench after the other: two at once would measure each other."""
+    """One bench after the other: two at once would measure each other.
+
+    SIGTERM ends it as Ctrl-C does, so that nothing which it started stays.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return [one for bench in benches.values() for one in await bench(effort, _say)]
 
 
@@ -80,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     under = conditions(effort, datetime.now(UTC))
     try:
         measurements = uvloop.run(measure(benches, effort))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     except PortcullisError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201

@@ -15,7 +15,7 @@ import psycopg
 
 from ops.bench.measure import percentile
 from ops.stack.postgres import binaries
-from tenancy.errors import Unavailable
+from tenancy.errors import ConfigurationError, Unavailable
 
 _TABLE = "CREATE TABLE IF NOT EXISTS bench_commits (body bytea NOT NULL)"
 _SCRIPT = "INSERT INTO bench_commits VALUES (decode(repeat('61', 300), 'hex'));\n"
@@ -30,7 +30,7 @@ class Commits(msgspec.Struct, frozen=True):
 
 
 async def commits(conninfo: str, *, clients: int, seconds: int) -> Commits:
-    """Run pgbench so long, with so many connections. Raises Unavailable where it fails."""
+    """Run pgbench so long, with so many connections. Raises Unavailable, ConfigurationError."""
     with psycopg.connect(conninfo, autocommit=True) as conn:
         conn.execute(_TABLE)
     with tempfile.TemporaryDirectory(prefix="pc-pgbench-") as name:
@@ -46,8 +46,11 @@ async def commits(conninfo: str, *, clients: int, seconds: int) -> Commits:
 async def _pgbench(conninfo: str, directory: Path, clients: int, seconds: int) -> None:
     options = ["-n", "-M", "prepared", "-f", "insert.sql", "-c", str(clients), "-j", "1"]
     options += ["-T", str(seconds), "-l", "--log-prefix=log", conninfo]
+    program = binaries() / "pgbench"
+    if not program.exists():
+        raise ConfigurationError(f"{program} is not installed: Debian has it in `postgresql`")
     process = await asyncio.create_subprocess_exec(
-        str(binaries() / "pgbench"), *options, cwd=directory,
+        str(program), *options, cwd=directory,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await process.communicate()

@@ -14,7 +14,7 @@ from ops.bench.figures import figure
 from ops.bench.measure import Measurement
 from ops.bench.show import number
 
-OURS, FLOOR, FAINT, TEXT = "#1f6f8b", "#b5651d", "#c9d6dc", "#22303a"
+OURS, BETTER, FLOOR, FAINT, TEXT = "#1f6f8b", "#3c8d5a", "#b5651d", "#c9d6dc", "#22303a"
 
 
 def cost(name: str, value: float, floor: float) -> float:
@@ -47,9 +47,10 @@ def draw(measurements: Sequence[Measurement], path: Path, subtitle: str) -> None
 
 def _row(axes: Any, place: int, one: Measurement) -> None:
     at = cost(one.name, one.value, one.floor)
-    axes.plot([1, at], [place, place], color=OURS, linewidth=7, solid_capstyle="butt", alpha=0.85)
+    colour = OURS if at >= 1 else BETTER
+    axes.plot([1, at], [place, place], color=colour, linewidth=7, solid_capstyle="butt", alpha=0.85)
     runs = [cost(one.name, run, one.floor) for run in one.runs]
-    axes.scatter(runs, [place] * len(runs), s=14, color="white", edgecolor=OURS, zorder=3)
+    axes.scatter(runs, [place] * len(runs), s=14, color="white", edgecolor=colour, zorder=3)
     axes.annotate(
         f"{number(one.value)} {one.unit}", (max(at, *runs, 1), place), xytext=(9, 0),
         textcoords="offset points", va="center", size=9, weight="bold", color=TEXT,

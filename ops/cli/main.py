@@ -69,7 +69,9 @@ def default_settings() -> Path:
     return Path(os.environ.get("PORTCULLIS_SETTINGS", "var/portcullis.toml"))
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="portcullis", prog_name="portcullis")
 @click.option(
     "--settings",
@@ -96,7 +98,7 @@ def main() -> None:
     if not __debug__:
         click.echo("portcullis refuses to run under -O: its assertions are part of it", err=True)
         sys.exit(2)
-    cli()
+    cli(prog_name="portcullis")  # however it was started, python -m included
 
 
 if __name__ == "__main__":

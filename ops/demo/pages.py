@@ -43,7 +43,7 @@ class Pages:
 
     def say(self, text: str) -> None:
         """A sentence, indented on every line that it takes."""
-        self.console.print(Padding(Text(text), (0, 0, 0, 2)))
+        self.console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
     def copy(self, text: str) -> None:
         """Something to be copied: no indent, no line break of ours."""

@@ -35,7 +35,7 @@ from ops.initialise import PAPER_INSTRUMENTS, Choices
 from ops.onboard import onboarding
 from ops.trial.cast import Cast, assemble
 from ops.trial.exchange import Exchange, broker_settings, exchange
-from ops.trial.installation import Installation, fresh, running
+from ops.trial.installation import Installation, free_port, fresh, running
 from ops.trial.outcome import Story, settled, story
 from ops.trial.sender import Sender, Sent, sender
 from tenancy.database import Database
@@ -189,7 +189,7 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
             await market.depth(contract, mark, "1000000")
         choices = Choices(
             ingress_port=0,
-            admin_port=0,
+            admin_port=free_port(),  # by name, for it is in the answers' status links
             rate_per_minute=600,
             rate_per_hour=6000,
             brokers={
@@ -201,14 +201,15 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
         async with running(where) as here:
             pages.say(f"up after {time.monotonic() - begun:.1f} s:")
             pages.say(", ".join(here.state.processes))
-            outcome = await _with_cast(pages, here, market, keep=keep)
-            pages.summary(outcome, time.monotonic() - begun)
+            outcome = await _with_cast(pages, here, market, begun, keep=keep)
             if keep:
                 await _stay(pages)
     return outcome
 
 
-async def _with_cast(pages: Pages, here: Installation, market: Exchange, *, keep: bool) -> Result:
+async def _with_cast(
+    pages: Pages, here: Installation, market: Exchange, begun: float, *, keep: bool
+) -> Result:
     pages.step(f"A tenant, a strategy, {ACCOUNTS} accounts at two brokers; every API secret sealed")
     async with onboarding(here.settings) as onboard:
         cast = await assemble(onboard, market, name="Acme Asset Management", accounts=ACCOUNTS)
@@ -224,6 +225,7 @@ async def _with_cast(pages: Pages, here: Installation, market: Exchange, *, keep
         url, authority = here.state.urls["ingress"], here.places.var / "tls" / "ca.pem"
         async with sender(url, authority, cast.hook) as strategy:
             outcome = await Demo(pages, here, market, cast, database).play(strategy)
+            pages.summary(outcome, time.monotonic() - begun)
             if keep:
                 _how_to(pages, here, strategy, authority, service_key, cast)
     finally:
@@ -253,6 +255,11 @@ def _how_to(
     )
     pages.say("a signal of your own (close every position), for another terminal:")
     pages.copy(script)
+    pages.say("what became of it, per account (the answer's `links.self`):")
+    pages.copy(
+        f"curl --cacert {shlex.quote(str(authority))} -H 'Authorization: Bearer {key}'"
+        f" {here.state.urls['admin']}/v1/signals/SIGNAL_ID"
+    )
 
 
 async def _stay(pages: Pages) -> None:

@@ -5,10 +5,13 @@ PostgreSQL refuses to run as root. Called by root, it runs
 - as the system user `postgres` by setpriv(1), where that user can reach `var/`; the data is then
   that user's and nobody's else;
 - else (a clone under /root) in a user namespace in which root is `nobody`: the server keeps its
-  access to root's files but has no capability. Containers often forbid this; the first does not
-  need it.
+  access to root's files but has no capability;
+- else (a container or a chroot, which forbid namespaces) as `postgres` with one capability of root's
+  left, to pass through directories that are closed to it. That lets the server read, not write,
+  other files of this machine: its superuser logs in by a socket that is closed to all but root.
 
-Which of the two was chosen at `create` is read from the owner of the data directory.
+The owner of the data directory says which was chosen at `create`: root for the namespace, `postgres`
+for the others, of which the last is taken where the directory is out of reach at a start.
 """
 
 from __future__ import annotations
@@ -30,6 +33,15 @@ from tenancy.errors import ConfigurationError, Unavailable
 SUPERUSER = "portcullis_bootstrap"
 DATABASE = "portcullis"
 PORT = 5432
+NAMESPACE = ["--user", "--map-user=65534", "--map-group=65534"]
+PASSING = [
+    f"--{which}=-all,+dac_read_search" for which in ("bounding-set", "inh-caps", "ambient-caps")
+]
+NOBODY_MAY = (
+    "PostgreSQL will not run as root, the system user `postgres` cannot reach this directory, and "
+    "this machine allows neither user namespaces nor root's way past closed directories. Clone to a "
+    "place that others may pass through (/srv, /opt), or run as an ordinary user."
+)
 
 SETTINGS = {
     "listen_addresses": "",
@@ -86,8 +98,9 @@ class Postgres(Server):
         if self.exists():
             raise ConfigurationError(f"{self.data} holds a cluster already")
         binary = str(binaries() / "initdb")
-        self.data.mkdir(parents=True, mode=0o700)
+        self.data.parent.mkdir(parents=True, exist_ok=True)
         owner = self._choose_owner()
+        self.data.mkdir(mode=0o700, exist_ok=True)  # an empty one is what an init cut short leaves
         if owner is not None:
             os.chown(self.data, owner.pw_uid, owner.pw_gid)
         options = ["-D", str(self.data), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"]
@@ -160,24 +173,30 @@ class Postgres(Server):
         )
 
     def _choose_owner(self) -> pwd.struct_passwd | None:
-        """Whose the data shall be: None is ours (not root, or root in a namespace)."""
+        """Whose the data shall be: None is ours (not root, or root in a namespace).
+
+        Raises Unavailable where nobody may run it here.
+        """
         if os.geteuid() != 0:
             return None
         try:
             user = pwd.getpwnam("postgres")
         except KeyError:
+            user = None
+        if user is not None and self._is_reached(_become(user.pw_uid, user.pw_gid)):
+            return user
+        if _works(["unshare", *NAMESPACE, "--", "true"]):
             return None
-        look = [
-            "setpriv",
-            *_become(user.pw_uid, user.pw_gid),
-            "--",
-            "test",
-            "-x",
-            str(self.data.parent),
-        ]
-        if subprocess.run(look, check=False, cwd="/").returncode != 0:
-            return None
-        return user
+        if user is not None and self._is_reached(_become(user.pw_uid, user.pw_gid) + PASSING):
+            return user
+        raise Unavailable(NOBODY_MAY)
+
+    def _is_reached(self, become: list[str]) -> bool:
+        """Whether setpriv with these options comes as far as the data directory.
+
+        Looks up a name beyond it: access(2), which `test -x` asks, leaves capabilities out.
+        """
+        return _works(["setpriv", *become, "--", "test", "-e", f"{self.data.parent}/."])
 
     def _as_owner(self, command: list[str]) -> list[str]:
         if os.geteuid() != 0:
@@ -185,10 +204,12 @@ class Postgres(Server):
         owner = self.data.stat()
         if owner.st_uid != 0:
             become = _become(owner.st_uid, owner.st_gid)
+            if not self._is_reached(become):
+                become += PASSING
             return ["setpriv", "--pdeathsig", "INT", *become, "--", *command]
-        _check_namespaces()
-        nobody = ["--map-user=65534", "--map-group=65534"]
-        return ["unshare", "--user", *nobody, "--", *dying_with_parent("INT", command)]
+        if not _works(["unshare", *NAMESPACE, "--", "true"]):
+            raise Unavailable(NOBODY_MAY)
+        return ["unshare", *NAMESPACE, "--", *dying_with_parent("INT", command)]
 
 
 LOGIN_ROLES = ("owner", "admin", "ingress", "worker", "recorder")
@@ -217,11 +238,5 @@ def _become(uid: int, gid: int) -> list[str]:
     return [f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
 
 
-def _check_namespaces() -> None:
-    command = ["unshare", "--user", "--map-user=65534", "--map-group=65534", "--", "true"]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        raise Unavailable(
-            "PostgreSQL will not run as root, the system user `postgres` cannot reach this "
-            "directory, and this machine allows no user namespaces. Clone to a place that others "
-            "may pass through (/srv, /opt), or run as an ordinary user."
-        )
+def _works(command: list[str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,13 @@ class Installation:
             raise Unavailable(f"{name} is not running just now")
         os.kill(process.pid, signal.SIGKILL)
         return process.pid
+
+
+def free_port() -> int:
+    """A port of loopback that was free a moment ago: the kernel hands out others first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def fresh(var: Path, choices: Choices) -> Places:

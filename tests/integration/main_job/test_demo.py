@@ -35,6 +35,43 @@ def test_the_demo_loses_nothing_doubles_nothing_and_leaves_nothing_running(tmp_p
     assert _processes_under(var) == []
 
 
+@pytest.mark.slow
+def test_a_demo_that_stays_prints_a_line_that_the_hook_accepts(tmp_path: Path):
+    """A directory with a space in its name, a signal typed as printed, its status link, then Ctrl-C."""
+    var = tmp_path / "a place" / "demo"
+    demo = subprocess.Popen(
+        [sys.executable, "-u", "-m", "ops.demo.run", "--keep", "--var", str(var)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert demo.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in demo.stdout:
+            lines.append(line.rstrip("\n"))
+            if "SIGNAL_ID" in line:
+                break
+        assert demo.poll() is None, demo.communicate()[1]
+        answer = json.loads(_shell(next(line for line in lines if line.startswith("body="))))
+        assert answer["status"] == "accepted"
+        assert answer["links"]["self"] in lines[-1].replace("SIGNAL_ID", answer["signalId"])
+        status = json.loads(_shell(lines[-1].replace("SIGNAL_ID", answer["signalId"])))
+        assert status["signalId"] == answer["signalId"]
+    finally:
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (130, "ended; nothing of the demo is left running\n")
+    assert _processes_under(var) == []
+
+
+def _shell(line: str) -> str:
+    done = subprocess.run(
+        ["/bin/sh", "-c", line.replace("curl ", "curl -sS --fail-with-body ", 1)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_a_second_demo_says_so_and_touches_nothing(tmp_path: Path):
     """The first one holds `demo.lock`; what it runs must not be ended by a second."""
     var = tmp_path / "demo"

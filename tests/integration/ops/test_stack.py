@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -13,12 +14,21 @@ from ops import migrate
 from ops.initialise import Choices, initialise
 from ops.paths import Places, places
 from ops.settings import read_settings
+from ops.stack import postgres as server
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
 from tenancy.clock import SystemClock
-from tenancy.errors import ConfigurationError
+from tenancy.errors import ConfigurationError, Unavailable
 
 pytestmark = pytest.mark.stack
+
+CAP_DAC_READ_SEARCH = 1 << 2  # linux/capability.h
+
+
+def namespaces() -> bool:
+    """Whether this machine lets root make a user namespace; containers and chroots do not."""
+    command = ["unshare", "--user", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_started_twice_it_is_the_same_database(installation: Places) -> None:
@@ -50,7 +60,8 @@ def test_it_is_durable_on_a_socket_only_and_not_root(installation: Places) -> No
         pid = int((postgres.data / "postmaster.pid").read_text().split()[0])
         status = Path(f"/proc/{pid}/status").read_text()
         capabilities = next(line for line in status.splitlines() if line.startswith("CapEff"))
-        assert int(capabilities.split()[1], 16) == 0
+        assert int(capabilities.split()[1], 16) & ~CAP_DAC_READ_SEARCH == 0
+        assert int(next(line for line in status.splitlines() if line[:4] == "Uid:").split()[1]) != 0
         assert postgres.socket_dir.stat().st_mode & 0o077 == 0
     finally:
         postgres.stop()
@@ -101,19 +112,59 @@ def test_redis_starts_twice_on_a_socket_only(installation: Places) -> None:
 
 
 def test_it_runs_in_a_directory_that_nobody_else_can_reach(tmp_path: Path) -> None:
-    """tmp_path is 0700: where root calls, setpriv's way is closed and the namespace is used."""
+    """tmp_path is 0700: where root calls, `postgres` cannot pass and the namespace is used, if there is any."""
     tmp_path.chmod(0o700)
     where = places(tmp_path / ("deep" * 20) / "var")
     where.log.mkdir(parents=True)
     postgres = Postgres(where)
     try:
         postgres.create()
-        assert postgres.data.stat().st_uid == os.geteuid()
+        if namespaces():
+            assert postgres.data.stat().st_uid == os.geteuid()
         postgres.start()
         assert postgres.ready()
         postgres.stop()
     finally:
         shutil.rmtree(where.runtime, ignore_errors=True)
+
+
+def test_without_namespaces_a_closed_directory_is_passed_with_one_capability(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone under /root, in a container. An ordinary user is not concerned: it runs it as itself."""
+    monkeypatch.setattr(server, "NAMESPACE", ["--user", "--no-such-option"])
+    tmp_path.chmod(0o700)
+    where = places(tmp_path / ("deep" * 20) / "var")
+    where.log.mkdir(parents=True)
+    postgres = Postgres(where)
+    try:
+        postgres.create()
+        postgres.start()
+        pid = int((postgres.data / "postmaster.pid").read_text().split()[0])
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        postgres.stop()
+    finally:
+        shutil.rmtree(where.runtime, ignore_errors=True)
+    assert int(status["Uid"].split()[0]) == postgres.data.stat().st_uid != 0
+    if os.geteuid() == 0:
+        assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == CAP_DAC_READ_SEARCH
+    else:
+        assert int(status["CapEff"], 16) == 0
+
+
+def test_where_nobody_may_run_it_a_sentence_says_where_to_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "NAMESPACE", ["--user", "--no-such-option"])
+    monkeypatch.setattr(server, "PASSING", ["--no-such-option"])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    tmp_path.chmod(0o700)
+    postgres = Postgres(places(tmp_path / "var"))
+    with pytest.raises(Unavailable, match="Clone to a place that others may pass through"):
+        postgres.create()
+    assert not postgres.data.exists()
 
 
 def test_what_init_made_has_every_migration(installation: Places) -> None:

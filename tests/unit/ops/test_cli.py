@@ -29,6 +29,14 @@ def test_every_command_explains_itself(command: str) -> None:
     assert len(done.output.splitlines()) > 4
 
 
+def test_help_calls_it_by_its_name_however_it_was_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.cli.main", "--help"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("Usage: portcullis ")
+
+
 def test_optimised_python_is_refused() -> None:
     """-O would remove the assertions that the product is built with."""
     for module in ("ops.cli.main", "ops.run"):
