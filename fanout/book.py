@@ -162,7 +162,9 @@ async def learn(
         after, progress = _apply(before, lesson)
         if after is None:
             sends = await _released(conn, lesson) if again else None
-            consequences.append(Consequence(order=before, cancel=cancel, sends=sends))
+            consequences.append(
+                Consequence(order=before, cancel=cancel, sends=sends, news=sends is not None)
+            )
             continue
         known[after.cl_ord_id] = after
         news.add(lesson, before, after, progress)

@@ -242,7 +242,12 @@ class Carrier:
                 epoch=epoch,
             )
         return await self._learn(
-            scope, order, state=OrdState.ABSENT, text=proof.evidence, successor=successor
+            scope,
+            order,
+            state=OrdState.ABSENT,
+            text=proof.evidence,
+            successor=successor,
+            epoch=epoch,  # what was heard is a fact; another attempt is for the lane's owner to make
         )
 
     async def _learn(

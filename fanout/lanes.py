@@ -113,7 +113,11 @@ class Lanes:
         while following is not None:
             current = following
             try:
-                following = self._after(current, await self._carry(current))
+                consequence = await self._carry(current)
+                following = self._after(current, consequence)
+                if _settled_by_another(current, consequence):
+                    log.info("lane_overtaken", cl_ord_id=current.order.cl_ord_id)
+                    return False
             except LeaseLost as error:
                 self.known.discard(current.order.cl_ord_id)
                 log.info("lane_lost", cl_ord_id=current.order.cl_ord_id, why=str(error))
@@ -151,3 +155,13 @@ class Lanes:
         if consequence.sends is None:
             return None
         return msgspec.structs.replace(job, kind="send", order=consequence.sends, sent_by=None)
+
+
+def _settled_by_another(job: Job, consequence: Consequence | None) -> bool:
+    """A former owner wrote the end first, and its next attempt or second leg is in nobody's lane."""
+    return (
+        job.kind != "cancel"
+        and consequence is not None
+        and not consequence.news
+        and consequence.order.state in FINAL
+    )

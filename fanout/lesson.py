@@ -28,8 +28,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     acked_at: datetime | None = None
     successor: Order | None = None
     epoch: int | None = None
-    """Where the broker's book died with its process (Caps.remembers): worth nothing unless the
-    partition is still ours under this epoch when it is written."""
+    """Worth nothing unless the partition is still ours under this epoch when it is written: with
+    `successor`, and where the broker's book died with its process (Caps.remembers)."""
 
 
 class Consequence(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,3 +39,4 @@ class Consequence(msgspec.Struct, frozen=True, kw_only=True):
     sends: Order | None = None  # the successor, or the second leg of a flip, now an intent
     denied: Order | None = None  # the second leg, when the first did not close the position
     cancel: bool = False  # somebody wants the order cancelled
+    news: bool = True  # False: somebody else had written it, and has what follows from it

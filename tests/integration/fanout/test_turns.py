@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from fanout import book
 from fanout.learner import Learner
 from fanout.order import OrdState
 from fanout.worker import Worker
@@ -93,6 +94,26 @@ async def test_next_attempt_of_unknown_commit_is_not_overtaken(bench, monkeypatc
     assert lost.happened == 1
     assert in_turn(bench)
     assert await bench.rows("SELECT max(attempt) FROM orders") == [(2,)]
+
+
+async def test_what_a_former_owner_released_is_not_overtaken(bench, monkeypatch):
+    """It wrote the proof and the next attempt late, when the lane was another's already."""
+    await bench.set_up(2, allow_add_to_position=True)
+    learn, wrote = Learner.learn, []
+
+    async def somebody_was_first(learner, scope, lesson):
+        if lesson.state is OrdState.ABSENT and len(wrote) < 2:
+            wrote.append(lesson)
+            async with learner._database.tenant(scope) as conn:
+                await book.learn(conn, scope, [lesson])
+        return await learn(learner, scope, lesson)
+
+    monkeypatch.setattr(Learner, "learn", somebody_was_first)
+    async with bench.worker():
+        await one_behind_the_other(bench)
+        await bench.until("SELECT count(DISTINCT order_id) FROM orders WHERE state = 'filled'", 4)
+    assert len(wrote) == 2
+    assert in_turn(bench)
 
 
 async def test_lane_whose_job_failed_lets_nothing_overtake_it(bench, monkeypatch):
