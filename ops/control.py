@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from psycopg.conninfo import conninfo_to_dict
+
 from ops.compose import check_worker
 from ops.processes import ROOT
 from ops.settings import Settings, read_settings
@@ -25,6 +27,16 @@ POLL_S = 0.05
 def state_of(settings: Settings) -> State | None:
     """What runs under these settings; None where nothing does."""
     return read_state(settings.instance.runtime / "state.json")
+
+
+def check_runs(settings: Settings) -> None:
+    """Raises Unavailable where PostgreSQL's own socket is not there: sooner than a time-out says it.
+
+    A PostgreSQL that is reached over a network answers for itself.
+    """
+    host = str(conninfo_to_dict(settings.database.admin).get("host", ""))
+    if host.startswith("/") and not any(Path(host).glob(".s.PGSQL.*")):
+        raise Unavailable(f"nothing runs under {settings.instance.var}: `portcullis up` starts it")
 
 
 def up(

@@ -15,6 +15,7 @@ from audit.malformed import Malformed
 from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
+from ops import control
 from ops.onboard import operator_scope
 from ops.settings import Settings, read_settings
 from tenancy.database import Database
@@ -101,6 +102,7 @@ def prove(file: Path, oid: str, tenant: UUID, out: Any) -> None:
 
 
 async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, Any]:
+    control.check_runs(settings)
     database = Database(settings.database.admin, name="portcullis-audit-prove", size=1)
     await database.open()
     try:

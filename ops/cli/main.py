@@ -7,6 +7,7 @@ work; 2: it was asked wrongly (a setting, an argument).
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -98,6 +99,8 @@ def main() -> None:
     if not __debug__:
         click.echo("portcullis refuses to run under -O: its assertions are part of it", err=True)
         sys.exit(2)
+    # Each attempt of a pool's is a warning of its own: an operator gets the one sentence at the end.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     cli(prog_name="portcullis")  # however it was started, python -m included
 
 

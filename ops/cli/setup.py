@@ -59,7 +59,9 @@ def _do(file: Path, act: Callable[[Onboarding], Awaitable[T]]) -> T:
     """Run one step of onboarding against the running installation."""
 
     async def run() -> T:
-        async with onboarding(read_settings(file)) as onboard:
+        settings = read_settings(file)
+        control.check_runs(settings)
+        async with onboarding(settings) as onboard:
             return await act(onboard)
 
     return asyncio.run(run())
@@ -74,7 +76,9 @@ def _say(as_json: bool, **made: Any) -> None:
 
 def _list(file: Path, what: str, tenant_id: UUID, as_json: bool) -> None:
     async def run() -> list[Sequence[Any]]:
-        database = Database(read_settings(file).database.admin, name="portcullis-list", size=1)
+        settings = read_settings(file)
+        control.check_runs(settings)
+        database = Database(settings.database.admin, name="portcullis-list", size=1)
         await database.open()
         try:
             async with database.tenant(operator_scope(TenantID(tenant_id))) as conn:

@@ -181,7 +181,8 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
     task = asyncio.current_task()
     assert task is not None
     for ending in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C is the runner's own
-        asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
+        if signal.getsignal(ending) != signal.SIG_IGN:  # nohup's wish is kept
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
     pages, begun = Pages(quiet=quiet), time.monotonic()
     pages.step("A private installation: PostgreSQL, Redis, SoftHSM, and the product's processes")
     async with exchange(var.parent / "demo-exchange.log") as market:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+HEARING = ["env", "--default-signal=INT,HUP,TERM"]
+"""A shell's background job, and what nohup starts, would ignore the signals that are sent here."""
 
 
 @pytest.mark.slow
@@ -40,7 +42,7 @@ def test_a_demo_that_stays_prints_a_line_that_the_hook_accepts(tmp_path: Path):
     """A directory with a space in its name, a signal typed as printed, its status link, then Ctrl-C."""
     var = tmp_path / "a place" / "demo"
     demo = subprocess.Popen(
-        [sys.executable, "-u", "-m", "ops.demo.run", "--keep", "--var", str(var)],
+        [*HEARING, sys.executable, "-u", "-m", "ops.demo.run", "--keep", "--var", str(var)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert demo.stdout is not None
@@ -103,7 +105,7 @@ def test_a_demo_that_is_ended_early_leaves_nothing_running(
     """Ended while the installation is made, the supervisor is started, and the product comes up."""
     var = tmp_path / "demo"
     demo = subprocess.Popen(
-        [sys.executable, "-m", "ops.demo.run", "--var", str(var)],
+        [*HEARING, sys.executable, "-m", "ops.demo.run", "--var", str(var)],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
