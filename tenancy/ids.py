@@ -17,5 +17,10 @@ def new_id() -> UUID:
 
 
 def new_hook_id() -> str:
-    """A hook's public name: 192 random bits, URL-safe. Unguessable, but not a secret."""
-    return secrets.token_urlsafe(24)
+    """A hook's public name: some 192 random bits, URL-safe. Unguessable, but not a secret.
+
+    Never begins with a hyphen: typed after `hook send` that would be read as an option.
+    """
+    while (name := secrets.token_urlsafe(24)).startswith("-"):
+        pass
+    return name
