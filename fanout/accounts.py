@@ -39,12 +39,17 @@ class Accounts:
         """Those of this tenant among `ids`. Raises Unavailable."""
         wanted = set(ids)
         oldest = self._clock.monotonic() - KEEP_S
-        missing = [i for i in wanted if i not in self._kept or self._kept[i][0] < oldest]
+        missing = [i for i in wanted if not self._fresh(i, oldest)]
         if missing:
             async with self._database.tenant(scope) as conn:
                 self.keep(await read_accounts(conn, missing))
         kept = {i: self._kept[i][1] for i in wanted if i in self._kept}
         return {i: account for i, account in kept.items() if account.tenant_id == scope.tenant_id}
+
+    def _fresh(self, account: AccountID, oldest: float) -> bool:
+        """One without a credential is always read again: its key may have come since."""
+        at, kept = self._kept.get(account, (float("-inf"), None))
+        return at >= oldest and kept is not None and kept.credential is not None
 
 
 def as_broker_account(account: Account) -> BrokerAccount:

@@ -206,7 +206,9 @@ class Intake:
         rotation: int,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
-        market = await read_market(conn, snapshot, asked, self._instruments.by_broker())
+        market = await read_market(
+            conn, snapshot, asked, self._instruments.by_broker(), self._instruments.keyed()
+        )
         return make_plan(
             asked,
             snapshot,

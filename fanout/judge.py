@@ -58,6 +58,8 @@ def judge(
     instruments = market.instruments.get(row.account.broker)
     if instruments is None:
         return Reason.NOT_CONNECTED
+    if row.account.broker in market.keyed and row.account.sealed is None:
+        return Reason.NOT_CONNECTED
     refused, allowed = row.settings.tickers_refused, row.settings.tickers_allowed
     if signal.ticker in refused or (allowed and signal.ticker not in allowed):
         return Reason.TICKER_NOT_ALLOWED

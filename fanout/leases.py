@@ -57,6 +57,9 @@ SELECT l.part, l.epoch FROM leases l
 JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
 WHERE l.holder = %s AND l.expires_at > now() ORDER BY l.part FOR SHARE OF l"""
 
+YOUNG_BEATS = 5
+"""How many times as often a worker beats during the length of its first lease."""
+
 
 class LeaseLost(PortcullisError):
     """The partition belongs to another worker, or will before we could be done. Nothing was sent."""
@@ -179,10 +182,13 @@ class Leases:
 
     async def keep(self, stop: asyncio.Event, *, every_s: float) -> None:
         """Beat until told to stop. A beat that fails is tried again; leases run out by themselves."""
+        began = self._clock.monotonic()
         while not stop.is_set():
             try:
                 await self.beat()
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("lease_beat_failed", error=str(error), held=len(self.parts()))
+            # At first more often: what others give back to us should not lie there for a beat.
+            young = self._clock.monotonic() - began < self._ttl_s
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
+                await asyncio.wait_for(stop.wait(), every_s / YOUNG_BEATS if young else every_s)

@@ -59,6 +59,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
     instruments: dict[str, Instruments]  # by broker
     accounts: dict[AccountID, AccountNow]
+    keyed: frozenset[str] = frozenset()  # brokers whose accounts trade with an enrolled key only
 
 
 def _folded(symbol: str) -> str:

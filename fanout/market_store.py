@@ -31,7 +31,11 @@ FROM orders WHERE strategy_id = %(strategy)s
 
 
 async def read_market(
-    conn: Connection, snapshot: Snapshot, signal: Signal, instruments: dict[str, Instruments]
+    conn: Connection,
+    snapshot: Snapshot,
+    signal: Signal,
+    instruments: dict[str, Instruments],
+    keyed: frozenset[str],
 ) -> Market:
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
@@ -58,6 +62,7 @@ async def read_market(
             log.warning("balance_in_another_currency", account=str(account), currency=currency)
     return Market(
         instruments=instruments,
+        keyed=keyed,
         accounts={
             account: AccountNow(
                 equity=equities.get(account),

@@ -185,6 +185,7 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     server_deadline: bool
     unique_client_ids: bool
     equity: bool
+    credential: bool = True  # an account trades with an enrolled key only
     orders_per_s: float  # per account; the adapter's lane budget
     remembers: bool = True
     """False: its book lives in our process, so what was done and not recorded never happened."""

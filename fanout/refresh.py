@@ -49,6 +49,10 @@ class Instrumented:
         oldest = self._clock.monotonic() - self._stale_s
         return {name: known for name, (at, known) in self._kept.items() if at >= oldest}
 
+    def keyed(self) -> frozenset[str]:
+        """Brokers whose accounts trade with an enrolled key only."""
+        return frozenset(name for name, broker in self._brokers.items() if broker.caps.credential)
+
     def missing(self) -> list[str]:
         """Brokers whose instruments are not known, or too old."""
         return sorted(set(self._brokers) - set(self.by_broker()))

@@ -95,7 +95,6 @@ async def assemble(
     strategy = await onboard.strategy(scope, "trend following")
     hook = await onboard.hook(scope, strategy)
     members: list[Member] = []
-    keys: list[dict[str, object]] = []
     for index in range(accounts):
         paper = paper_every > 0 and index % paper_every == paper_every - 1
         sizing, settings = SIZINGS[0 if uniform else index % len(SIZINGS)]
@@ -109,20 +108,19 @@ async def assemble(
             leverage=Decimal(1 + index % 3),
         )
         if not paper:
-            keys.append(await _credential(onboard, scope, account, index))
+            await _connect(onboard, exchange, scope, account, index)
         await onboard.subscription(scope, strategy, account, settings, priority=index)
         members.append(
             Member(account, f"{'Paper' if paper else 'Client'} {index + 1:03}", broker, sizing)
         )
-    await exchange.accounts(keys)
     return Cast(scope, strategy, hook, tuple(members))
 
 
-async def _credential(
-    onboard: Onboarding, scope: TenantScope, account: AccountID, index: int
-) -> dict[str, object]:
-    """Enrol a made-up API key; what the exchange has to know of it."""
+async def _connect(
+    onboard: Onboarding, exchange: Exchange, scope: TenantScope, account: AccountID, index: int
+) -> None:
+    """A made-up API key: known to the exchange first, then enrolled, so that it works at once."""
     key, secret = f"key-{account.hex[-12:]}", secrets.token_hex(32)
-    await onboard.credential(scope, account, broker="gateio", api_key=key, secret=secret.encode())
     balance = str(5_000 + 1_000 * (index % 40))
-    return {"key": key, "secret": secret, "balance": balance, "leverage": "10"}
+    await exchange.accounts([{"key": key, "secret": secret, "balance": balance, "leverage": "10"}])
+    await onboard.credential(scope, account, broker="gateio", api_key=key, secret=secret.encode())

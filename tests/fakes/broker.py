@@ -48,6 +48,7 @@ class FakeBroker:
         server_deadline=True,
         unique_client_ids=False,
         equity=True,
+        credential=False,
         orders_per_s=1000.0,
     )
     request_timeout_s = 0.5

@@ -71,6 +71,7 @@ class PaperBroker:
         server_deadline=False,
         unique_client_ids=True,
         equity=True,
+        credential=False,
         orders_per_s=100_000.0,
         remembers=False,
     )

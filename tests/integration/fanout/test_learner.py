@@ -135,7 +135,7 @@ async def test_a_plan_reads_positions_and_orders_of_one_moment(bench):
 
             conn.execute = meanwhile
             known = builders.market(snapshot).instruments
-            market = await read_market(conn, snapshot, builders.signal(), known)
+            market = await read_market(conn, snapshot, builders.signal(), known, frozenset())
             conn.execute = execute
         assert asked > 1
         assert [now.expected for now in market.accounts.values()] == [Decimal(10)]

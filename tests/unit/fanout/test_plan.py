@@ -168,6 +168,15 @@ class TestRefusals:
         row = subscribed(SubscriptionSettings(direction="short"))
         assert only(plan(signal(quantity=1), snapshot(row))).reason is Reason.DIRECTION_NOT_ALLOWED
 
+    def test_an_account_without_a_key_trades_only_where_none_is_needed(self):
+        snap = snapshot(subscribed(), subscribed(sealed=b"row"), subscribed(broker="paper"))
+        keyed = msgspec.structs.replace(market(snap), keyed=frozenset({"gateio"}))
+        assert [entry.reason for entry in plan(signal(quantity=1), snap, keyed).entries] == [
+            Reason.NOT_CONNECTED,
+            Reason.ORDER,
+            Reason.ORDER,
+        ]
+
     def test_unknown_ticker_is_not_guessed(self):
         made = plan(signal(ticker="NOPE", quantity=1), snapshot(subscribed()))
         assert only(made).reason is Reason.TICKER_UNKNOWN
