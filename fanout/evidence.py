@@ -72,7 +72,8 @@ def learned(
 
     raw = lesson.report.raw if lesson.report is not None else lesson.raw
     heard = {"broker": raw.decode("utf-8", "replace")} if raw else {}
-    if before is OrdState.IN_DOUBT and state is not OrdState.IN_DOUBT:
+    settled = before is OrdState.IN_DOUBT and state is not OrdState.IN_DOUBT
+    if settled or state is OrdState.ABSENT:  # a proof of absence is why another attempt may follow
         add(Kind.ORDER_RESOLVED, heard)
     elif state is OrdState.IN_DOUBT:
         add(Kind.ORDER_IN_DOUBT, heard)

@@ -57,7 +57,8 @@ class FakeBroker:
         self.executed: list[Order] = []
         self.reports: dict[str, Report] = {}
         self.faults: deque[str] = deque()
-        """For the next submissions: ok, lost_before, lost_after, reject, unsent, raise, hang."""
+        """For the next submissions: ok, lost_before, lost_after, reject, unsent, raise, hang,
+        hang_unsent."""
         self.finds: deque[str] = deque()
         """For the next look-ups: ok, unproven."""
         self.submitting = 0
@@ -95,6 +96,8 @@ class FakeBroker:
             return Rejected(code="INSUFFICIENT_AVAILABLE", kind="funds", text="not enough")
         if fault == "lost_before":
             return InDoubt(cause="reset before execution", not_after=None)
+        if fault == "hang_unsent":
+            await asyncio.Event().wait()
         self._execute(order)
         if fault == "raise":
             raise RuntimeError("the adapter has a bug")

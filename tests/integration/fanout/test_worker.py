@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from decimal import Decimal
 
@@ -82,6 +83,26 @@ async def test_an_order_proven_absent_is_sent_as_a_new_attempt(bench):
     rows = await bench.rows("SELECT attempt, state FROM orders ORDER BY attempt")
     assert rows == [(1, "absent"), (2, "filled")]
     assert set(executed_orders(bench).values()) == {1}
+
+
+async def test_why_another_attempt_was_allowed_is_in_the_audit_log(bench):
+    """An intent that a dead worker left was never called in doubt; its proof of absence is told."""
+    await bench.set_up(1)
+    bench.broker.faults.append("hang_unsent")
+    await bench.signal(quantity=2)
+    async with bench.crashing_worker(name="w1") as crash:
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 1)
+        await crash()
+    async with bench.worker(name="w2"):
+        await bench.until(DONE, 1)
+    told = await bench.rows(
+        "SELECT kind, payload FROM audit_inbox WHERE oid IS NOT NULL ORDER BY seq"
+    )
+    assert [kind for kind, _ in told] == [
+        "order.intent", "order.resolved", "order.intent", "order.acknowledged", "order.fill",
+        "order.close",
+    ]  # fmt: skip
+    assert json.loads(bytes(told[1][1]))["text"] == "asked twice"
 
 
 async def test_unsent_is_sent_again_under_the_same_name(bench):
