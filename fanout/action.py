@@ -23,13 +23,6 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     adds: bool = False
 
 
-def wanted_side(signal: Signal) -> Side | None:
-    """The side that the action names; None for exit, add without a sentiment, and cancel."""
-    if signal.action in ("buy", "sell"):
-        return "buy" if signal.action == "buy" else "sell"
-    return side_of_sentiment(signal)
-
-
 def side_of_sentiment(signal: Signal) -> Side | None:
     if signal.sentiment in ("bullish", "long"):
         return "buy"

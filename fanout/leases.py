@@ -1,8 +1,8 @@
 """Who may trade which partition: leases with an epoch, kept in PostgreSQL.
 
-One statement a beat renews what is ours and takes what nobody holds, up to our fair share.
+One transaction a beat renews what is ours and takes what nobody holds, up to our fair share.
 A lease counts from *before* the request that renewed it, by the monotonic clock, so that our
-own idea of it always ends before PostgreSQL's does. `covers()` is asked before every send, for
+own idea of it always ends before PostgreSQL's does. `require()` is asked before every send, for
 as long as the send may take: two workers never own one lane, and a request under way never
 outlives the lease that allowed it. A worker that cannot reach PostgreSQL stops sending by itself.
 
@@ -46,12 +46,6 @@ WHERE part IN (SELECT part FROM leases WHERE expires_at <= now()
                ORDER BY part LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING part, epoch"""
 _RELEASE = "UPDATE leases SET expires_at = now() WHERE holder = %s AND part = ANY(%s)"
-_FENCE = """
-SELECT count(*) FROM (SELECT l.part FROM leases l
-    JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
-    WHERE l.holder = %s AND l.expires_at > now() ORDER BY l.part FOR SHARE OF l) AS held"""
-
-
 _STILL = """
 SELECT l.part, l.epoch FROM leases l
 JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
@@ -125,9 +119,7 @@ class Leases:
 
         Raises LeaseLost.
         """
-        values = (list(epochs), list(epochs.values()), self.worker_id)
-        row = await (await conn.execute(_FENCE, values)).fetchone()
-        if row is None or row[0] != len(epochs):
+        if len(await self.still_held(conn, set(epochs.items()))) != len(epochs):
             raise LeaseLost(f"partitions {sorted(epochs)} are not all ours any more")
 
     async def still_held(

@@ -52,9 +52,6 @@ class Exchange:
         """Open and fund: `key`, `secret`, `balance`."""
         await self._ask("POST", "accounts", accounts)
 
-    async def delay(self, order_delay_ms: float) -> None:
-        await self._ask("POST", "settings", {"order_delay_ms": order_delay_ms})
-
     async def limits(self, *, orders_per_s: int) -> None:
         await self._ask("POST", "settings", {"orders_per_s": orders_per_s})
 

@@ -12,7 +12,6 @@ from tenancy.database import Connection
 from tenancy.errors import Invalid
 from tenancy.ids import new_id
 from tenancy.scope import TenantScope
-from tenancy.strategy import TradingState
 from tenancy.values import AccountID, partition
 
 _INSERT = """
@@ -68,7 +67,3 @@ async def put_credential(
         " VALUES (%s, %s, %s, %s, %s, %s)",
         (new_id(), scope.tenant_id, account, broker, api_key, sealed),
     )
-
-
-async def set_state(conn: Connection, account: AccountID, state: TradingState) -> None:
-    await conn.execute("UPDATE accounts SET state = %s WHERE account_id = %s", (state, account))

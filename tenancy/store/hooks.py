@@ -42,21 +42,3 @@ async def add_secret(
         " VALUES (%s, %s, %s, 'v1', %s, %s)",
         (secret, hook, scope.tenant_id, sealed, expires_at),
     )
-
-
-async def add_public_key(
-    conn: Connection, scope: TenantScope, hook: str, secret: UUID, *, public_key: bytes
-) -> None:
-    """A `v1a` sender's Ed25519 public key, 32 bytes."""
-    await conn.execute(
-        "INSERT INTO hook_secrets (secret_id, hook_id, tenant_id, scheme, public_key)"
-        " VALUES (%s, %s, %s, 'v1a', %s)",
-        (secret, hook, scope.tenant_id, public_key),
-    )
-
-
-async def revoke_secret(conn: Connection, secret: UUID) -> None:
-    await conn.execute(
-        "UPDATE hook_secrets SET revoked_at = coalesce(revoked_at, now()) WHERE secret_id = %s",
-        (secret,),
-    )

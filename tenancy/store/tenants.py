@@ -1,14 +1,13 @@
-"""SQL of tenants: creating one, and its state."""
+"""SQL of tenants."""
 
 from __future__ import annotations
 
 import psycopg
 
-from tenancy.database import Connection, Database
+from tenancy.database import Database
 from tenancy.errors import Invalid
 from tenancy.ids import new_id
 from tenancy.scope import Actor, TenantScope
-from tenancy.strategy import TradingState
 from tenancy.values import TenantID
 
 
@@ -28,10 +27,3 @@ async def create_tenant(database: Database, name: str, actor: Actor) -> TenantSc
     except psycopg.errors.CheckViolation:
         raise Invalid(f"tenant name {name!r}: 1 to 100 characters are needed") from None
     return scope
-
-
-async def set_state(conn: Connection, scope: TenantScope, state: TradingState) -> None:
-    """`halted`: nothing trades. `reducing`: positions are only closed."""
-    await conn.execute(
-        "UPDATE tenants SET state = %s WHERE tenant_id = %s", (state, scope.tenant_id)
-    )

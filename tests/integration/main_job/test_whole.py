@@ -84,7 +84,7 @@ class Whole:
             await onboard.subscription(self.scope, strategy, account, SubscriptionSettings())
             keys.append({"key": key, "secret": secret, "balance": "10000"})
             self.secrets.append(secret)
-        self.secrets += [self.hook.secret, self.service_key.rpartition("_")[2]]
+        self.secrets += [self.hook.secret, self.service_key.split("_", 2)[2]]
         return keys
 
 
