@@ -55,3 +55,19 @@ class Invalid(PortcullisError):
     """The input cannot be used: says where, what was found and what would be right."""
 
     code = "invalid"
+
+    def __init__(self, text: str, *, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class Conflict(PortcullisError):
+    """The input is right, but something that exists stands against it: says what."""
+
+    code = "conflict"
+
+
+class Stale(PortcullisError):
+    """The object was changed since the revision that the change was made for."""
+
+    code = "stale_revision"

@@ -79,6 +79,25 @@ ALTER TABLE service_keys
     ADD COLUMN revision bigint NOT NULL DEFAULT 1,
     ADD CHECK (length(name) BETWEEN 1 AND 100);
 
+-- A foreign key does not look through row-level security: with the tenant in it, it cannot point over the wall.
+ALTER TABLE strategies ADD UNIQUE (tenant_id, strategy_id);
+ALTER TABLE account_groups ADD UNIQUE (tenant_id, group_id);
+ALTER TABLE accounts ADD UNIQUE (tenant_id, account_id);
+ALTER TABLE hooks ADD UNIQUE (tenant_id, hook_id);
+ALTER TABLE accounts DROP CONSTRAINT accounts_group_id_fkey,
+    ADD CONSTRAINT accounts_group_id_fkey FOREIGN KEY (tenant_id, group_id) REFERENCES account_groups (tenant_id, group_id);
+ALTER TABLE hooks DROP CONSTRAINT hooks_strategy_id_fkey,
+    ADD CONSTRAINT hooks_strategy_id_fkey FOREIGN KEY (tenant_id, strategy_id) REFERENCES strategies (tenant_id, strategy_id);
+ALTER TABLE hook_secrets DROP CONSTRAINT hook_secrets_hook_id_fkey,
+    ADD CONSTRAINT hook_secrets_hook_id_fkey FOREIGN KEY (tenant_id, hook_id) REFERENCES hooks (tenant_id, hook_id);
+ALTER TABLE credentials DROP CONSTRAINT credentials_account_id_fkey,
+    ADD CONSTRAINT credentials_account_id_fkey FOREIGN KEY (tenant_id, account_id) REFERENCES accounts (tenant_id, account_id);
+ALTER TABLE subscriptions DROP CONSTRAINT subscriptions_strategy_id_fkey, DROP CONSTRAINT subscriptions_account_id_fkey,
+    ADD CONSTRAINT subscriptions_strategy_id_fkey FOREIGN KEY (tenant_id, strategy_id)
+        REFERENCES strategies (tenant_id, strategy_id),
+    ADD CONSTRAINT subscriptions_account_id_fkey FOREIGN KEY (tenant_id, account_id)
+        REFERENCES accounts (tenant_id, account_id);
+
 -- A default of the strategy is one of its settings now, under the name that the signal language has for it.
 ALTER TABLE strategies NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE subscriptions NO FORCE ROW LEVEL SECURITY;

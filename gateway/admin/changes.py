@@ -1,0 +1,252 @@
+"""The one way in which anything that people set up changes: checked, agreed, versioned, audited.
+
+In the caller's transaction, in this order:
+
+1. What the kind of object demands beyond its schema (a broker that exists, a parameter that something sets).
+2. Four eyes: a change of a category that the tenant guards becomes a proposal, and nothing else
+   happens. An approved proposal comes here again with `by.proposal`, and passes.
+3. The row, at the revision that the change was made for; else Stale.
+4. A row of `revisions`: before, after, who, why.
+5. The audit record of the same.
+
+All of it commits together or not at all; a crash anywhere before the commit leaves the object, its
+history and the log as they were. PATCH, rollback, an approval, a declared configuration and the
+kill switch are all this path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from audit.inbox import Entry, append
+from audit.record import Kind
+from gateway.admin.operation import Call, Services
+from tenancy.database import Connection
+from tenancy.four_eyes import asked
+from tenancy.ids import new_id
+from tenancy.scope import TenantScope
+from tenancy.store import documents
+from tenancy.store.documents import Stored, Table
+from tenancy.store.tenants import read_settings
+from tenancy.tenant import TenantSettings
+
+D = TypeVar("D", bound=msgspec.Struct)
+Verb = Literal["create", "change", "remove", "state"]
+
+
+class By(msgspec.Struct, frozen=True, kw_only=True):
+    """Who changes something, why, and in which transaction."""
+
+    scope: TenantScope
+    conn: Connection
+    services: Services
+    why: str = ""
+    trace_id: str = ""
+    proposal: UUID | None = None
+    settings: TenantSettings | None = None
+
+
+class Change(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """What is wanted. `base` 0: there is no such object yet. `extra`: columns beside the document."""
+
+    verb: Verb
+    kind: ObjectKind[D]
+    object_id: str
+    base: int
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of it: a new revision, or a proposal that waits for a second person."""
+
+    revision: int = 0
+    proposal: UUID | None = None
+
+
+Check = Callable[[By, Any, Any], Awaitable[None]]
+Extra = Callable[[By, UUID | str, Any], Awaitable[Mapping[str, Any]]]
+Danger = Callable[[Any, Any, Mapping[str, Any]], frozenset[str]]
+
+
+async def _no_check(by: By, before: Any, after: Any) -> None:
+    return None
+
+
+async def _no_extra(by: By, object_id: UUID | str, document: Any) -> Mapping[str, Any]:
+    return {}
+
+
+def _no_danger(before: Any, after: Any, facts: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset()
+
+
+class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """A kind of object: its table, what it demands, and which categories of four eyes a change touches.
+
+    `check(by, before, after)` raises Invalid or Conflict. `danger(before, after, facts)`: documents
+    or None. `extra(by, id, document)`: columns of a new row that are no part of its document.
+    `after(by, change)`: what follows a change in the same transaction (sessions that end).
+    """
+
+    name: str
+    table: Table[D]
+    check: Check = _no_check
+    danger: Danger = _no_danger
+    extra: Extra = _no_extra
+    follow: Callable[[By, str, Any, Any], Awaitable[None]] | None = None
+
+    def new_id(self) -> UUID | str:
+        return new_id()
+
+
+def by(call: Call) -> By:
+    """The author of a change that a request asks for."""
+    return By(
+        scope=call.scope,
+        conn=call.conn,
+        services=call.services,
+        why=call.why,
+        trace_id=call.trace_id,
+    )
+
+
+async def create(by: By, kind: ObjectKind[D], document: D, object_id: UUID | str = "") -> tuple[str, Made]:
+    """A new object; its id, and what became of it."""
+    object_id = object_id or kind.new_id()
+    await kind.check(by, None, document)
+    change = Change(
+        verb="create", kind=kind, object_id=str(object_id), base=0, before=None,
+        after=plain(document),
+    )  # fmt: skip
+    if made := await _proposed(by, change, kind.danger(None, document, {})):
+        return str(object_id), made
+    extra = await kind.extra(by, object_id, document)
+    await documents.insert(by.conn, by.scope, kind.table, object_id, document, extra)
+    return str(object_id), await _kept(by, change, 1, None, document)
+
+
+async def change(by: By, kind: ObjectKind[D], stored: Stored[D], document: D) -> Made:
+    """Another document in place of the one that was read. The same document again changes nothing."""
+    if document == stored.document:
+        return Made(revision=stored.revision)
+    await kind.check(by, stored.document, document)
+    change = Change(
+        verb="change", kind=kind, object_id=stored.object_id, base=stored.revision,
+        before=plain(stored.document), after=plain(document),
+    )  # fmt: skip
+    if made := await _proposed(by, change, kind.danger(stored.document, document, stored.facts)):
+        return made
+    revision = await documents.write(
+        by.conn, kind.table, stored.object_id, document, stored.revision
+    )
+    return await _kept(by, change, revision, stored.document, document)
+
+
+async def remove(by: By, kind: ObjectKind[D], stored: Stored[D]) -> Made:
+    """Archive the object (or delete it where its table keeps no history)."""
+    await kind.check(by, stored.document, None)
+    change = Change(
+        verb="remove", kind=kind, object_id=stored.object_id, base=stored.revision,
+        before=plain(stored.document), after=None,
+    )  # fmt: skip
+    if made := await _proposed(by, change, kind.danger(stored.document, None, stored.facts)):
+        return made
+    revision = await documents.archive(by.conn, kind.table, stored.object_id, stored.revision)
+    return await _kept(by, change, revision, stored.document, None)
+
+
+async def put_fact(
+    by: By, kind: ObjectKind[D], stored: Stored[D], column: str, value: Any, categories: frozenset[str]
+) -> Made:
+    """Change one column that is no part of the document (a trading state, a revocation)."""
+    if stored.facts[column] == value:
+        return Made(revision=stored.revision)
+    change = Change(
+        verb="state", kind=kind, object_id=stored.object_id, base=stored.revision,
+        before={column: stored.facts[column]}, after={column: value},
+    )  # fmt: skip
+    if made := await _proposed(by, change, categories):
+        return made
+    revision = await documents.put_fact(
+        by.conn, kind.table, stored.object_id, column, value, stored.revision
+    )
+    kind_of = Kind.KILL_SWITCH if column == "state" else Kind.ADMIN_CHANGE
+    return await _kept(by, change, revision, None, None, record=kind_of)
+
+
+def plain(document: msgspec.Struct | None) -> dict[str, Any] | None:
+    """A document as JSON has it."""
+    return None if document is None else msgspec.to_builtins(document)
+
+
+async def _kept(
+    by: By, change: Change[D], revision: int, before: D | None, after: D | None,
+    record: Kind = Kind.ADMIN_CHANGE,
+) -> Made:  # fmt: skip
+    await by.conn.execute(
+        "INSERT INTO revisions (tenant_id, kind, object_id, revision, before, after, actor, why,"
+        " proposal_id) VALUES (%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s)",
+        (
+            by.scope.tenant_id, change.kind.name, change.object_id, revision, _json(change.before),
+            _json(change.after), _json(by.scope.actor), by.why, by.proposal,
+        ),
+    )  # fmt: skip
+    await record_change(by, record, {
+        "object": change.kind.name, "id": change.object_id, "revision": revision,
+        "before": change.before, "after": change.after, "why": by.why,
+        "proposal": str(by.proposal) if by.proposal else None,
+    })  # fmt: skip
+    if change.kind.follow is not None:
+        await change.kind.follow(by, change.object_id, before, after)
+    return Made(revision=revision)
+
+
+async def record_change(by: By, kind: Kind, payload: dict[str, Any]) -> None:
+    """One record in the tenant's audit log, in this transaction."""
+    entry = Entry(
+        kind=kind,
+        ts_ns=by.services.clock.now_ns(),
+        payload=payload,
+        actor=by.scope.actor,
+        cor=by.trace_id,
+        cls="admin",
+    )
+    await append(by.conn, [(by.scope.tenant_id, entry)])
+
+
+async def _proposed(by: By, change: Change[D], categories: frozenset[str]) -> Made | None:
+    """A proposal in place of the change, where the tenant wants a second person for it."""
+    if by.proposal is not None or not categories:
+        return None
+    settings = by.settings or await read_settings(by.conn, by.scope.tenant_id)
+    reasons = asked(categories, frozenset(settings.four_eyes))
+    if not reasons:
+        return None
+    proposal = new_id()
+    now: datetime = by.services.clock.now()
+    await by.conn.execute(
+        "INSERT INTO proposals (proposal_id, tenant_id, reasons, operation, kind, object_id, base,"
+        " before, after, comment, proposed_by, proposed_at, expires_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s::jsonb, %s, %s)",
+        (
+            proposal, by.scope.tenant_id, sorted(reasons), change.verb, change.kind.name,
+            change.object_id, change.base, _json(change.before), _json(change.after), by.why,
+            _json(by.scope.actor), now, now + timedelta(hours=settings.proposal_hours),
+        ),
+    )  # fmt: skip
+    await record_change(by, Kind.APPROVAL_ASKED, {
+        "proposal": str(proposal), "reasons": sorted(reasons), "operation": change.verb,
+        "object": change.kind.name, "id": change.object_id, "before": change.before,
+        "after": change.after, "why": by.why,
+    })  # fmt: skip
+    return Made(proposal=proposal)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

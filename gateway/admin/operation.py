@@ -1,0 +1,154 @@
+"""An operation of the admin API, as a value: what it is called, who may do it, what goes in and out.
+
+The list of all of them (gateway/admin/operations.py) is the API. From it come the routes, the
+check of who may, the OpenAPI document, the problem codes that each may answer, and the matrix test
+that calls every one as every role. Nothing but health and metrics is reachable without being in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import Redis
+
+from hsm.client import EnrollerClient, SignerClient
+from tenancy.clock import Clock
+from tenancy.database import Connection, Database
+from tenancy.errors import NotFound
+from tenancy.roles import TenantKind
+from tenancy.scope import TenantScope
+
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+T = TypeVar("T")
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls, proven: made by gateway/admin/auth.py alone.
+
+    `credential` is what a rate and an idempotency key are counted for (a key's id, a session's id);
+    `second_factor`: a person showed one in this session. `home`: the tenant that the caller belongs
+    to where that is another than the one it looks at (an operator who was let in).
+    """
+
+    scope: TenantScope
+    kind: TenantKind
+    actions: frozenset[str]
+    credential: str
+    person_id: UUID | None = None
+    session_id: str | None = None
+    second_factor: bool = False
+    home: UUID | None = None
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What handlers may reach beside their transaction."""
+
+    database: Database
+    redis: Redis
+    enroller: EnrollerClient
+    signer: SignerClient
+    clock: Clock
+    brokers: tuple[str, ...]
+    hooks_base_url: str
+    extras: Mapping[str, Any] = {}
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One request, authenticated, permitted and decoded, inside its transaction.
+
+    `conn` is open in the caller's tenant; it is committed after the handler returned and before the
+    answer is sent. An operation that anybody may call has neither a principal nor a transaction.
+    """
+
+    operation: Operation
+    services: Services
+    path: Mapping[str, str]
+    query: Any = None
+    body: Any = None
+    patch: Mapping[str, Any] | None = None
+    if_match: int | None = None
+    why: str = ""
+    client: str = ""
+    headers: Mapping[str, str] = {}
+    cookies: Mapping[str, str] = {}
+    trace_id: str = ""
+    _principal: Principal | None = None
+    _conn: Connection | None = None
+
+    @property
+    def principal(self) -> Principal:
+        assert self._principal is not None, "an operation for anybody has no principal"
+        return self._principal
+
+    @property
+    def scope(self) -> TenantScope:
+        return self.principal.scope
+
+    @property
+    def conn(self) -> Connection:
+        assert self._conn is not None, "an operation for anybody opens its own transaction"
+        return self._conn
+
+    def uuid(self, name: str) -> UUID:
+        """The id in the path. Raises NotFound for what is no UUID: there is no such object."""
+        try:
+            return UUID(self.path[name])
+        except ValueError:
+            raise NotFound(f"{name} is a UUID; there is no such object") from None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler answers with.
+
+    `once`: members that are added to this answer and to no repeat of it (secrets shown once).
+    `revision` becomes the ETag. `status` replaces the operation's own (202 for a proposal).
+    """
+
+    content: Any = None
+    status: int | None = None
+    revision: int | None = None
+    location: str | None = None
+    once: Mapping[str, str] = {}
+    headers: tuple[tuple[str, str], ...] = ()
+    stream: AsyncIterator[bytes] | None = None
+
+
+Handle = Callable[[Call], Awaitable[Result]]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method at one address.
+
+    `action`: what the caller must be allowed to do; "self" is everybody who signed in, None is
+    anybody. `conditional`: If-Match is needed. `merge_patch`: the document that a JSON Merge Patch
+    (RFC 7396) applies to, in place of a body. `also`: further 2xx answers and their types.
+    `platform`: only within the platform's own tenant.
+    """
+
+    name: str
+    method: Method
+    path: str
+    summary: str
+    tag: str
+    action: str | None
+    handle: Handle
+    answer: Any = None
+    status: int = 200
+    also: Mapping[int, Any] = {}
+    body: Any = None
+    merge_patch: Any = None
+    query: Any = None
+    conditional: bool = False
+    platform: bool = False
+    stream: bool = False
+    html: bool = False
+    shows_once: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    detail: str = ""
+
+    @property
+    def changes(self) -> bool:
+        return self.method != "GET"

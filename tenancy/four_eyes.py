@@ -1,0 +1,50 @@
+"""Which changes need a second person, where the tenant says so. Pure.
+
+A tenant names categories (`TenantSettings.four_eyes`); a change belongs to the categories that its
+kind of object says (gateway/admin/kinds.py), by comparing before and after with the functions here.
+A change that falls into a named category is kept as a proposal, and nobody approves their own.
+What makes trading safer never waits: halting, lowering a limit, taking a role away.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal, get_args
+
+Category = Literal[
+    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "channels"
+]
+CATEGORIES: frozenset[Category] = frozenset(get_args(Category))
+
+STRICTNESS = {"active": 0, "reducing": 1, "halted": 2}
+
+
+def loosens_limits(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether a limit is gone or higher. `before`, `after`: limits as JSON has them."""
+    return any(_looser(value, after.get(name)) for name, value in before.items())
+
+
+def _looser(before: Any, after: Any) -> bool:
+    if before is None:
+        return False
+    if after is None:
+        return True
+    try:
+        return Decimal(str(after)) > Decimal(str(before))
+    except ArithmeticError:
+        return bool(after != before)  # a word, not an amount: any other word counts as looser
+
+
+def releases(before: str, after: str) -> bool:
+    """Whether a trading state becomes less strict."""
+    return STRICTNESS[after] < STRICTNESS[before]
+
+
+def adds_roles(before: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether somebody may do more than before."""
+    return not after <= before
+
+
+def asked(categories: frozenset[str], settings: frozenset[str]) -> frozenset[str]:
+    """The reasons for which this tenant wants a second person."""
+    return categories & settings

@@ -1,0 +1,100 @@
+"""What may be done, and which roles may do it. Pure.
+
+An action is `resource:verb`. A person has roles and may do what any of them may; a service key has
+scopes, which are actions, and may do those. Two facts hold whatever the table says: what belongs
+to the platform is done by its own people and keys alone, and an operator sees nothing of a
+customer's trading without having been let in (gateway/admin/access.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+TenantKind = Literal["customer", "platform"]
+Role = Literal["operator", "admin", "trader", "approver", "compliance", "viewer"]
+
+READS = frozenset(
+    {
+        "tenant:read", "strategies:read", "hooks:read", "accounts:read", "subscriptions:read",
+        "limits:read", "signals:read", "orders:read", "positions:read", "halts:read",
+        "proposals:read", "events:read",
+    }
+)  # fmt: skip
+"""Looking at what is set up and what was traded."""
+
+OVERSIGHT = frozenset(
+    {
+        "people:read", "keys:read", "channels:read", "revisions:read", "configuration:read",
+        "subjects:export", "access:read",
+    }
+)  # fmt: skip
+"""Looking at who may do what, and at who did."""
+
+SET_UP = frozenset(
+    {
+        "strategies:write", "hooks:write", "accounts:write", "credentials:write",
+        "subscriptions:write", "limits:write", "channels:write", "configuration:write",
+    }
+)  # fmt: skip
+"""Changing what trades, and how."""
+
+TRADE = frozenset({"halts:write", "orders:cancel", "signals:send"})
+"""Stepping in."""
+
+DECIDE = frozenset({"proposals:decide", "signals:decide"})
+"""A second person's yes or no."""
+
+PEOPLE = frozenset(
+    {"tenant:write", "people:write", "keys:write", "access:decide", "subjects:correct"}
+)
+"""Who may do what."""
+
+PLATFORM = frozenset({"tenants:read", "tenants:write", "access:ask"})
+"""What only the platform's own people and keys do."""
+
+ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | PLATFORM
+
+_OWN_HOUSE = frozenset(
+    {
+        "tenant:read", "tenant:write", "people:read", "people:write", "keys:read", "keys:write",
+        "limits:read", "limits:write", "halts:read", "halts:write", "revisions:read",
+        "proposals:read", "proposals:decide", "channels:read", "channels:write", "events:read",
+        "subjects:export", "subjects:correct",
+    }
+)  # fmt: skip
+"""What the platform does in its own house: its people, its keys, its limits, its kill switch."""
+
+ROLES: dict[Role, frozenset[str]] = {
+    "operator": PLATFORM | _OWN_HOUSE,
+    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE,
+    "trader": READS
+    | TRADE
+    | frozenset({"strategies:write", "hooks:write", "subscriptions:write", "signals:decide"}),
+    "approver": READS | DECIDE | frozenset({"revisions:read"}),
+    "compliance": READS | OVERSIGHT | frozenset({"access:decide", "halts:write"}),
+    "viewer": READS,
+}
+
+LET_IN = READS | frozenset({"revisions:read"})
+"""What an operator may do in a customer's house who was let in: look."""
+
+
+def roles_of(kind: TenantKind) -> frozenset[Role]:
+    """The roles that people of such a tenant may have."""
+    operator: frozenset[Role] = frozenset({"operator"})
+    return operator if kind == "platform" else frozenset(get_args(Role)) - operator
+
+
+def actions_of(roles: Iterable[str], kind: TenantKind) -> frozenset[str]:
+    """What somebody with these roles may do. A role that the tenant's kind does not have gives nothing."""
+    allowed = roles_of(kind)
+    return frozenset().union(*(ROLES[role] for role in allowed if role in set(roles)))
+
+
+def scopes_of(kind: TenantKind) -> frozenset[str]:
+    """The scopes that a service key of such a tenant may have.
+
+    No key decides: a second person is a person.
+    """
+    return ROLES["operator" if kind == "platform" else "admin"] - DECIDE
