@@ -46,8 +46,14 @@ PROBLEMS: dict[str, Kind] = {
     ),
     "bad_key": Kind(
         401,
-        "No valid service key",
-        "Send Authorization: Bearer pck_… with a key that is not revoked.",
+        "No valid credential",
+        "Send Authorization: Bearer pck_… with a key that is not revoked or expired, from an address"
+        " that it allows; or sign in.",
+    ),
+    "forbidden": Kind(
+        403,
+        "This credential may not do that",
+        "Use one whose role or scopes include the action that `detail` names.",
     ),
     "sender_unsupported": Kind(
         403,
@@ -69,6 +75,22 @@ PROBLEMS: dict[str, Kind] = {
         "The message id was used with another body",
         "Use a new webhook-id for a new message; the first one stands.",
     ),
+    "conflict": Kind(
+        409, "Something that exists stands against it", "Change what `detail` names, or the other."
+    ),
+    "idempotency_conflict": Kind(
+        409, "The Idempotency-Key stands for another request", "Use a new key for a new request."
+    ),
+    "stale_revision": Kind(
+        412,
+        "The object was changed meanwhile",
+        "Read it again and repeat the change with its new ETag in If-Match.",
+    ),
+    "if_match_needed": Kind(
+        428,
+        "If-Match is needed",
+        "Read the object and send its ETag in If-Match; * overwrites whatever is there.",
+    ),
     "too_large": Kind(
         413, "The body is too large", "Send at most the number of bytes in `detail`."
     ),
@@ -82,13 +104,16 @@ PROBLEMS: dict[str, Kind] = {
     "unavailable": Kind(503, "A part that is needed does not answer; nothing was done", _AGAIN),
     "overloaded": Kind(503, "Too much is waiting already; nothing was done", _AGAIN),
     "outcome_unknown": Kind(
-        503, "The message may or may not have been kept", _AGAIN + " A repeat causes nothing twice."
+        503,
+        "It may or may not have been done",
+        "Send the same again: a signal under its webhook-id, a POST under its Idempotency-Key; a"
+        " repeat causes nothing twice. Anything else: look before acting.",
     ),
 }
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """RFC 9457, with our extension members `code`, `field` and `traceId`."""
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457, with our extension members `code`, `field` and `trace_id`."""
 
     type: str
     title: str
@@ -127,7 +152,7 @@ def problem_of(error: PortcullisError, *, instance: str, trace_id: str | None = 
     """The answer for an error of ours; one without a row is `internal`, with nothing told."""
     if error.code not in PROBLEMS or error.code == "internal":
         return internal(instance=instance, trace_id=trace_id)
-    retry = 1 if PROBLEMS[error.code].status == 503 else None
+    retry = 1 if PROBLEMS[error.code].status == 503 else getattr(error, "retry_after_s", None)
     field = getattr(error, "field", None) or None
     return problem(
         error.code,

@@ -17,6 +17,7 @@ from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.admin.app import admin_app
+from gateway.admin.operation import Services
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
 from hsm.client import EnrollerClient, SignerClient
@@ -112,7 +113,16 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             "signer": said(signer.status),
             "enroller": said(enroller.status),
         }
-        app = admin_app(database, checks=checks)
+        services = Services(
+            database=database,
+            redis=redis,
+            enroller=enroller,
+            signer=signer,
+            clock=SystemClock(),
+            brokers=tuple(settings.brokers),
+            hooks_base_url=settings.ingress.base_url,
+        )
+        app = admin_app(services, checks=checks)
         serving = serve(app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop)
         yield {"postgres": checks["postgres"]}, asyncio.create_task(serving)
 

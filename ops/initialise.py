@@ -117,6 +117,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "time_window_s": 300,
             "rate_per_minute": choices.rate_per_minute,
             "rate_per_hour": choices.rate_per_hour,
+            "base_url": f"https://localhost:{choices.ingress_port}",
             "tls": tls,
         },
         "admin": {

@@ -90,7 +90,10 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The public listener. `port` 0 takes a free one and says which in state.json."""
+    """The public listener. `port` 0 takes a free one and says which in state.json.
+
+    `base_url` is what senders' addresses begin with.
+    """
 
     host: str
     port: Port
@@ -100,6 +103,7 @@ class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     time_window_s: Annotated[int, Meta(ge=10, le=3600)]
     rate_per_minute: Positive
     rate_per_hour: Positive
+    base_url: str
 
 
 class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,7 +8,7 @@ that calls every one as every role. Nothing but health and metrics is reachable 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -43,6 +43,28 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     home: UUID | None = None
 
 
+class Allowed(Protocol):
+    """What a rate says of one request."""
+
+    @property
+    def allowed(self) -> bool: ...
+
+    @property
+    def retry_after_s(self) -> int: ...
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """RateLimit headers of the answer."""
+        ...
+
+
+class Rates(Protocol):
+    """Counts requests per credential and per tenant; never raises for what Redis does."""
+
+    async def take(self, credential: str, tenant: UUID, cost: Literal["read", "write"]) -> Allowed:
+        """Decide and count."""
+        ...
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What handlers may reach beside their transaction."""
 
@@ -53,7 +75,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     brokers: tuple[str, ...]
     hooks_base_url: str
-    extras: Mapping[str, Any] = {}
+    rates: Rates | None = None
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -141,6 +163,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     merge_patch: Any = None
     query: Any = None
+    body_max_bytes: int = 0
     conditional: bool = False
     platform: bool = False
     stream: bool = False

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import base64
 import binascii
-from uuid import UUID
+from typing import Annotated, Generic, TypeVar
 
-from tenancy.errors import Invalid
+import msgspec
+from msgspec import Meta
+
+from gateway.admin.errors import Malformed
+
+T = TypeVar("T")
 
 LIMIT_MAX = 100
+Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many items at most.")]
+Cursor = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=200, pattern="^[A-Za-z0-9_-]+$",
+        description="`next` of the page before, unchanged.",
+    ),
+]  # fmt: skip
 
 
-def read_limit(text: str | None) -> int:
-    """How many rows; 1 to 100, 50 if not said. Raises Invalid."""
-    if text is None:
-        return 50
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise Invalid(f"limit: 1 to {LIMIT_MAX} is needed, got {text[:20]!r}")
-    return int(text)
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which page."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
 
 
-def write_cursor(last: UUID) -> str:
-    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, omit_defaults=True):
+    """Some items; `next` is there where more may follow."""
+
+    items: list[T]
+    next: str | None = None
 
 
-def read_cursor(text: str | None) -> UUID | None:
-    """The id after which the page begins. Raises Invalid for what write_cursor() never wrote."""
+def write_cursor(last: str) -> str:
+    """An opaque name for the place after `last`."""
+    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> str | None:
+    """What write_cursor() was given. Raises Malformed for what it never wrote."""
     if text is None:
         return None
     try:
-        return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
-    except (binascii.Error, ValueError):
-        raise Invalid("cursor: take it from `next` of the page before, unchanged") from None
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Malformed("cursor: take it from `next` of the page before, unchanged", field="cursor") from None

@@ -33,7 +33,7 @@ async def signals_page(conn: Connection, *, limit: int, after: UUID | None) -> d
     rows = await cursor.fetchall()
     page: dict[str, Any] = {"signals": [shown(row) for row in rows]}
     if len(rows) == limit:
-        page["next"] = write_cursor(rows[-1]["signal_id"])
+        page["next"] = write_cursor(str(rows[-1]["signal_id"]))
     return page
 
 

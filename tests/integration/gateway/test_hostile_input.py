@@ -116,7 +116,7 @@ async def server(
 
 def problem_code(reply: Reply) -> str:
     assert reply.headers["content-type"] == "application/problem+json", reply
-    assert reply.headers["portcullis-trace-id"] == reply.json()["traceId"]
+    assert reply.headers["portcullis-trace-id"] == reply.json()["trace_id"]
     code: str = reply.json()["code"]
     return code
 
@@ -244,7 +244,7 @@ async def test_an_unknown_hook_and_a_wrong_secret_get_the_same_answer(server: Se
     assert known.status == unknown.status == 401
     ours, theirs = known.json(), unknown.json()
     for body in (ours, theirs):
-        del body["instance"], body["traceId"]
+        del body["instance"], body["trace_id"]
     assert ours == theirs
     assert known.headers.keys() == unknown.headers.keys()
 

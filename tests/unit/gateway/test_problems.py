@@ -46,7 +46,7 @@ def test_an_error_without_a_row_tells_nothing() -> None:
     answer = problem_of(error, instance="/x", trace_id="ab")
     assert answer.status == 500
     assert b"1234" not in answer.body
-    assert b'"traceId":"ab"' in answer.body
+    assert b'"trace_id":"ab"' in answer.body
 
 
 def names(answer: Answer) -> set[str]:

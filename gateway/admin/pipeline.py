@@ -1,0 +1,189 @@
+"""One request of the admin API, from its bytes to its answer; the same steps for every operation.
+
+1. Authenticate: a Principal, or 401.
+2. Rate: per credential and per tenant, or 429.
+3. Permit: the operation's action is among the caller's, or 403.
+4. Read: query, headers, body, each refused with its place.
+5. One transaction in the caller's tenant: a kept answer for a repeated POST, else the handler, its
+   audit records and the answer to keep. Committed before the first byte of the answer.
+6. Answer: JSON, ETag, Location; what is shown once is added here and is nowhere else.
+
+Whatever is refused leaves as a problem document. An error at COMMIT is `outcome_unknown`: with an
+Idempotency-Key the caller may simply repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from opentelemetry import trace
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from audit.record import Kind
+from gateway import metrics
+from gateway.admin import changes, idempotency
+from gateway.admin.auth import authenticated, client_of
+from gateway.admin.errors import BadKey, Forbidden, TooMany
+from gateway.admin.operation import Call, Operation, Principal, Result, Services
+from gateway.admin.reading import read_body, read_if_match, read_query, read_why
+from gateway.answers import JSON, Answer
+from gateway.listener import as_response
+from gateway.problems import problem_of
+from tenancy.database import Connection
+from tenancy.errors import PortcullisError
+
+log = structlog.get_logger()
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def endpoint(operation: Operation, services: Services) -> Endpoint:
+    """Starlette's endpoint of one operation."""
+
+    async def answer(request: Request) -> Response:
+        extra: list[tuple[str, str]] = []
+        try:
+            response = await _answered(operation, services, request, extra)
+        except PortcullisError as error:
+            response = as_response(_refusal(error, request))
+            if isinstance(error, BadKey):
+                log.warning("credential_refused", client=client_of(request))
+        for name, value in extra:
+            response.headers.append(name, value)
+        metrics.ADMIN_REQUESTS.labels(operation.name, str(response.status_code)).inc()
+        return response
+
+    return answer
+
+
+async def _answered(
+    operation: Operation, services: Services, request: Request, extra: list[tuple[str, str]]
+) -> Response:
+    principal: Principal | None = None
+    if operation.action is not None:
+        principal, headers = await authenticated(request, services)
+        extra.extend(headers)
+        await _rated(operation, services, principal, extra)
+        permit(operation, principal)
+    call, once = await _read(operation, services, request, principal)
+    if principal is None:
+        return _response(operation, await operation.handle(call))
+    kept: Answer | None = None
+    result: Result | None = None
+    async with services.database.tenant(principal.scope) as conn:
+        call._conn = conn
+        if once is not None:
+            kept = await idempotency.find(conn, principal, once)
+        if kept is None:
+            await _note_operator(call, principal)
+            result = await operation.handle(call)
+            if once is not None:
+                await _keep(conn, principal, once, operation, result)
+    if kept is not None:
+        return as_response(kept)
+    assert result is not None
+    return _response(operation, result)
+
+
+async def _rated(
+    operation: Operation, services: Services, principal: Principal, extra: list[tuple[str, str]]
+) -> None:
+    if services.rates is None:
+        return
+    allowance = await services.rates.take(
+        principal.credential,
+        principal.scope.tenant_id,
+        "write" if operation.changes else "read",
+    )
+    extra.extend(allowance.headers())
+    if not allowance.allowed:
+        raise TooMany("the rate of this credential or of its tenant is used up", allowance.retry_after_s)
+
+
+def permit(operation: Operation, principal: Principal) -> None:
+    """Raises Forbidden, naming the action that is missing."""
+    if operation.platform and principal.kind != "platform":
+        raise Forbidden("this belongs to the platform: only its operators may")
+    if operation.action not in ("self", *principal.actions):
+        raise Forbidden(f"{operation.action} is needed, and this credential does not have it")
+
+
+async def _read(
+    operation: Operation, services: Services, request: Request, principal: Principal | None
+) -> tuple[Call, idempotency.Once | None]:
+    query = read_query(operation, request)
+    if_match = read_if_match(operation, request)
+    body, patch, raw = await read_body(operation, request)
+    once = None
+    if operation.method == "POST" and principal is not None:
+        address = f"{request.url.path}?{request.url.query}"
+        key = request.headers.get(idempotency.HEADER)
+        once = idempotency.read_key(key, operation.method, address, raw)
+    call = Call(
+        operation=operation,
+        services=services,
+        path=dict(request.path_params),
+        query=query,
+        body=body,
+        patch=patch,
+        if_match=if_match,
+        why=read_why(request),
+        client=client_of(request),
+        headers=dict(request.headers),
+        cookies=dict(request.cookies),
+        trace_id=_trace_id() or "",
+        _principal=principal,
+    )
+    return call, once
+
+
+async def _note_operator(call: Call, principal: Principal) -> None:
+    """Whoever was let in leaves a record of every request in the log of the house."""
+    if principal.home is not None:
+        facts = {"operation": call.operation.name, "path": dict(call.path), "client": call.client}
+        await changes.record_change(changes.by(call), Kind.KEY_USE, facts)
+
+
+async def _keep(
+    conn: Connection, principal: Principal, once: idempotency.Once, operation: Operation, result: Result
+) -> None:
+    if result.stream is None:
+        await idempotency.keep(conn, principal, once, _answer(operation, result, with_once=False))
+
+
+def _response(operation: Operation, result: Result) -> Response:
+    if result.stream is not None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(result.stream, media_type="text/event-stream", headers=headers)
+    return as_response(_answer(operation, result, with_once=True))
+
+
+def _answer(operation: Operation, result: Result, *, with_once: bool) -> Answer:
+    status = result.status or operation.status
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in result.headers]
+    if result.revision is not None:
+        headers.append((b"etag", b'"%d"' % result.revision))
+    if result.location is not None:
+        headers.append((b"location", result.location.encode()))
+    content: Any = result.content
+    if content is None and not result.once:
+        return Answer(status, operation.name, b"", b"", tuple(headers))
+    if isinstance(content, Answer):
+        return content
+    if result.once:
+        content = msgspec.to_builtins(content) or {}
+        content |= result.once if with_once else dict.fromkeys(result.once)
+    return Answer(status, operation.name, msgspec.json.encode(content), JSON, tuple(headers))
+
+
+def _refusal(error: PortcullisError, request: Request) -> Answer:
+    return problem_of(error, instance=request.url.path, trace_id=_trace_id())
+
+
+def _trace_id() -> str | None:
+    span = trace.get_current_span().get_span_context()
+    return f"{span.trace_id:032x}" if span.is_valid else None

@@ -1,0 +1,155 @@
+"""From a request's bytes to typed values: query, body, patch and the headers that mean something.
+
+Bodies are bounded and of one media type; unknown members are refused with their path, because a
+typo in a setting loses money.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, TooLarge, WrongMediaType
+from gateway.admin.operation import Operation
+
+BODY_MAX_BYTES = 1024 * 1024
+WHY_MAX_CHARS = 1000
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"', re.ASCII)
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+JSON_TYPES = ("application/json",)
+PATCH_TYPES = ("application/merge-patch+json", "application/json")
+
+
+def read_query(operation: Operation, request: Request) -> Any:
+    """The query's parameters. Raises Malformed for an unknown, repeated or wrong one."""
+    names: list[str] = [name for name, _ in request.query_params.multi_items()]
+    allowed = operation.query.__struct_fields__ if operation.query is not None else ()
+    for name in names:
+        if name not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise Malformed(f"query parameter {name[:40]!r} is not known; known: {known}", field=name[:40])
+        if names.count(name) > 1:
+            raise Malformed(f"query parameter {name!r} is given more than once", field=name)
+    if operation.query is None:
+        return None
+    return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)
+
+
+async def read_body(operation: Operation, request: Request) -> tuple[Any, Mapping[str, Any] | None, bytes]:
+    """Body, patch and raw bytes; the first two as the operation wants them."""
+    raw = await _bytes(request, operation.body_max_bytes or BODY_MAX_BYTES)
+    if operation.merge_patch is not None:
+        _typed(request, PATCH_TYPES)
+        return None, _patch(raw), raw
+    if operation.body is not None:
+        _typed(request, JSON_TYPES)
+        return _decoded(raw, operation.body), None, raw
+    if raw:
+        raise Malformed("this operation takes no body")
+    return None, None, raw
+
+
+def read_if_match(operation: Operation, request: Request) -> int | None:
+    """The revision in If-Match; None for `*`. Raises IfMatchNeeded, BadRequest."""
+    text = request.headers.get("if-match")
+    if not operation.conditional:
+        return None
+    if text is None:
+        raise IfMatchNeeded(
+            'If-Match: "<revision>" is needed: the ETag of what you read, or * to overwrite whatever is there'
+        )
+    if text.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(text.strip())
+    if found is None:
+        raise BadRequest('If-Match: one ETag as it was given, such as "3", or * is needed')
+    return int(found[1])
+
+
+def read_why(request: Request) -> str:
+    """The reason somebody gives for a change: UTF-8 in the header Portcullis-Reason."""
+    text = request.headers.get("portcullis-reason", "")
+    try:
+        text = text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("Portcullis-Reason: UTF-8 text is needed") from None
+    if len(text) > WHY_MAX_CHARS or any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise BadRequest(f"Portcullis-Reason: at most {WHY_MAX_CHARS} characters, no control characters")
+    return text
+
+
+def merged(document: msgspec.Struct, patch: Mapping[str, Any]) -> Any:
+    """The document after a JSON Merge Patch (RFC 7396), read by its own type. Raises Malformed."""
+    before = msgspec.to_builtins(document)
+    return _converted(_merge(before, patch), type(document), "document", strict=True)
+
+
+def _merge(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merge(result.get(name), value)
+    return result
+
+
+def _typed(request: Request, types: tuple[str, ...]) -> None:
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if kind.strip() not in types or charset not in ("", "charset=utf-8"):
+        raise WrongMediaType(f"Content-Type: {' or '.join(types)} is needed")
+
+
+async def _bytes(request: Request, most: int) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > most:
+            raise TooLarge(f"the body has more than {most} bytes")
+    return bytes(data)
+
+
+_PATCH: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(
+    dict[str, Any], float_hook=Decimal
+)
+"""Numbers stay what somebody wrote, to the last digit."""
+
+
+def _patch(raw: bytes) -> dict[str, Any]:
+    return _read(_PATCH.decode, raw)
+
+
+def _decoded(raw: bytes, kind: Any) -> Any:
+    return _read(lambda data: msgspec.json.decode(data, type=kind), raw)
+
+
+def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
+    try:
+        return decode(raw)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, "body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON: {error}") from None
+
+
+def _converted(value: Any, kind: Any, what: str, *, strict: bool) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, what) from None
+
+
+def _malformed(error: msgspec.ValidationError, what: str) -> Malformed:
+    text = str(error)
+    found = _PATH.search(text)
+    if found is None:
+        return Malformed(f"{what}: {text}")
+    return Malformed(f"{what} {found[1] or 'as a whole'}: {text[: found.start()]}", field=found[1])

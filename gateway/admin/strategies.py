@@ -1,0 +1,105 @@
+"""Strategies: what sends signals, in which order its accounts trade, and what it sets for them all."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from gateway.admin.changes import By, ObjectKind
+from gateway.admin.objects import Resource
+from gateway.admin.paging import PageQuery
+from tenancy.four_eyes import loosens_limits
+from tenancy.limits import Limits
+from tenancy.parameters import TradingState
+from tenancy.store.documents import Table
+from tenancy.strategy import AssetClass, Sequence, StrategySettings
+from tenancy.values import partition
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class StrategyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people set about a strategy."""
+
+    name: Name
+    asset_class: AssetClass = "crypto"
+    sequence: Sequence = "rotate"
+    settings: StrategySettings = StrategySettings()
+    limits: Limits = Limits()
+
+
+class StrategyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy as it is. `version` grows with everything that a plan could notice."""
+
+    strategy_id: UUID
+    name: str
+    asset_class: AssetClass
+    sequence: Sequence
+    settings: StrategySettings
+    limits: Limits
+    state: TradingState
+    version: int
+    revision: int
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class StrategyFilters(PageQuery, frozen=True, kw_only=True):
+    """Which strategies."""
+
+    name: str | None = None
+    archived: bool = False
+
+
+async def _extra(by: By, object_id: Any, document: StrategyDocument) -> Mapping[str, Any]:
+    return {"part": partition(object_id)}
+
+
+def _danger(
+    before: StrategyDocument | None, after: StrategyDocument | None, facts: Mapping[str, Any]
+) -> frozenset[str]:
+    return limits_danger(before, after)
+
+
+def limits_danger(before: Any, after: Any) -> frozenset[str]:
+    """Whether a document's limits become looser; documents that begin or end loosen nothing."""
+    if before is None or after is None:
+        return frozenset()
+    loosened = loosens_limits(
+        msgspec.to_builtins(before.limits), msgspec.to_builtins(after.limits)
+    )
+    return frozenset({"limits"}) if loosened else frozenset()
+
+
+STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
+    name="strategy",
+    table=Table(
+        noun="strategy",
+        table="strategies",
+        key="strategy_id",
+        document=StrategyDocument,
+        facts=("state", "version", "created_at", "archived_at"),
+        json=frozenset({"settings", "limits"}),
+        names={"strategies_name": "this strategy's name is in use in the tenant: choose another"},
+    ),
+    extra=_extra,
+    danger=_danger,
+)
+
+STRATEGIES: Resource[StrategyDocument] = Resource(
+    kind=STRATEGY,
+    path="/v1/strategies",
+    id_name="strategy_id",
+    tag="Strategies",
+    view=StrategyView,
+    resource="strategies",
+    filters=StrategyFilters,
+    create=StrategyDocument,
+)
+
+OPERATIONS = STRATEGIES.operations()

@@ -1,0 +1,47 @@
+"""Enroller and signer in one, without an HSM: seals by reversing what was encrypted to its real RSA key.
+
+The encryption of a secret on its way in is real (hsm/enrol.py); only the token is a stand-in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tenancy.errors import Unavailable
+
+
+class Vault:
+    """`away` makes it fail. `sealed` lists what came: (method, tenant, subject, purpose)."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+        self.away = False
+        self.sealed: list[tuple[Any, ...]] = []
+
+    async def public_key_pem(self) -> bytes:
+        self._check()
+        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    async def seal_secret(
+        self, tenant: UUID, subject: str, purpose: str, ciphertext: bytes
+    ) -> bytes:
+        self._check()
+        self.sealed.append(("secret", tenant, subject, purpose))
+        return ciphertext[::-1]
+
+    async def seal_key(self, tenant: UUID, account: UUID, broker: str, ciphertext: bytes) -> bytes:
+        self._check()
+        self.sealed.append(("key", tenant, account, broker))
+        return ciphertext[::-1]
+
+    async def status(self) -> dict[str, Any]:
+        self._check()
+        return {}
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("the enroller is away")
