@@ -35,7 +35,7 @@ from tenancy.store.service_keys import create_service_key
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
 from tenancy.store.tenants import create_tenant
-from tenancy.strategy import Parameters, Sequence
+from tenancy.strategy import Sequence, StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID, SubscriptionID, TenantID
 
@@ -89,11 +89,11 @@ class Onboarding:
         *,
         asset_class: str = "crypto",
         sequence: Sequence = "rotate",
-        defaults: Parameters | None = None,
+        settings: StrategySettings | None = None,
     ) -> StrategyID:
         async with self._database.tenant(scope) as conn:
             return await create_strategy(
-                conn, scope, name, asset_class=asset_class, sequence=sequence, defaults=defaults
+                conn, scope, name, asset_class=asset_class, sequence=sequence, settings=settings
             )
 
     async def hook(self, scope: TenantScope, strategy: StrategyID) -> NewHook:

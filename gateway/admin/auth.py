@@ -36,7 +36,7 @@ async def authenticated(request: Request, database: Database) -> TenantScope:
     key_id, secret = found.groups()
     async with database.shared() as conn:
         cursor = await conn.execute(
-            "SELECT tenant_id, secret_sha256 FROM find_service_key(%b)", (key_id,)
+            "SELECT tenant_id, secret_sha256 FROM find_service_key(%b, NULL)", (key_id,)
         )
         row = await cursor.fetchone()
     tenant_id, expected = (row[0], bytes(row[1])) if row is not None else (None, _NOBODY)

@@ -175,7 +175,7 @@ async def test_no_process_role_owns_anything_or_may_change_the_wall(database):
         ("admin", "INSERT INTO signals DEFAULT VALUES"),
         ("admin", "UPDATE orders SET state = 'filled'"),
         ("admin", "SELECT * FROM find_accepted_signals(ARRAY[1]::smallint[], 1)"),
-        ("ingress", "SELECT * FROM find_service_key('x')"),
+        ("ingress", "SELECT * FROM find_service_key('x', NULL)"),
     ],
 )
 async def test_each_role_may_do_its_own_work_only(database, role, statement):
