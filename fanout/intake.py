@@ -36,7 +36,7 @@ from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
-from tenancy.store.snapshots import read_snapshot, read_version
+from tenancy.store.snapshots import Version, read_snapshot, read_version
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
@@ -223,9 +223,9 @@ class Intake:
 
     async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:
         """The snapshot at its newest version: one row is read to see whether the kept one still holds."""
-        version, tenant_state = await read_version(conn, strategy)
+        version = await read_version(conn, strategy)
         kept = self._snapshots.get(strategy)
-        if kept is None or (kept.strategy.version, kept.tenant_state) != (version, tenant_state):
+        if kept is None or Version(kept.strategy.version, kept.platform) != version:
             kept = await read_snapshot(conn, strategy)
             self._snapshots[strategy] = kept
         self._accounts.keep(row.account for row in kept.rows)

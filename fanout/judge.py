@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import cast
 
 import msgspec
 
@@ -60,17 +59,17 @@ def judge(
         return Reason.NOT_CONNECTED
     if row.account.broker in market.keyed and row.account.sealed is None:
         return Reason.NOT_CONNECTED
-    refused, allowed = row.settings.tickers_refused, row.settings.tickers_allowed
+    refused, allowed = row.settings.tickers_refused.value, row.settings.tickers_allowed.value
     if signal.ticker in refused or (allowed and signal.ticker not in allowed):
         return Reason.TICKER_NOT_ALLOWED
-    instrument = instruments.find(signal.ticker, row.settings.symbol_map)
+    instrument = instruments.find(signal.ticker, row.settings.symbol_map.value)
     if instrument is None:
         return Reason.TICKER_UNKNOWN
     now = market.accounts.get(row.account.account_id, AccountNow())
     # Doubt stops what would trade on top of it; a wish to cancel reaches orders in doubt as well.
     if now.in_doubt and signal.action != "cancel":
         return Reason.IN_DOUBT
-    move = decide(signal, now.expected, allow_add=row.settings.allow_add_to_position)
+    move = decide(signal, now.expected, allow_add=row.settings.allow_add_to_position.value)
     if move is Reason.CANCEL_ONLY:
         return Draft(row=row, place=place, instrument=instrument, move=None, cancel_open=True)
     if isinstance(move, Reason):
@@ -84,7 +83,7 @@ def judge(
 
 def _stopped(snapshot: Snapshot, row: Subscribed) -> Reason | None:
     """Kill states first, then the subscription's own switch."""
-    if snapshot.tenant_state == "halted":
+    if snapshot.tenant.state == "halted":
         return Reason.TENANT_HALTED
     if snapshot.strategy.state == "halted":
         return Reason.STRATEGY_HALTED
@@ -96,9 +95,9 @@ def _stopped(snapshot: Snapshot, row: Subscribed) -> Reason | None:
 
 
 def _may_open(snapshot: Snapshot, row: Subscribed, move: Move, *, too_old: bool) -> Reason | None:
-    if "reducing" in (snapshot.tenant_state, snapshot.strategy.state, row.account.state):
+    if "reducing" in (snapshot.tenant.state, snapshot.strategy.state, row.account.state):
         return Reason.REDUCE_ONLY
-    if row.settings.direction == ("short" if move.side == "buy" else "long"):
+    if row.settings.direction.value == ("short" if move.side == "buy" else "long"):
         return Reason.DIRECTION_NOT_ALLOWED
     return Reason.SIGNAL_TOO_OLD if too_old else None
 
@@ -119,11 +118,11 @@ def _priced(
             quantity_type=signal.quantity_type,
             order_type=signal.order_type,
             time_in_force=signal.time_in_force,
+            take_profit=signal.take_profit,
+            stop_loss=signal.stop_loss,
         ),
         row.settings,
-        snapshot.strategy.defaults,
         exit=exit_only,
-        product_time_in_force="gtc" if snapshot.strategy.asset_class == "crypto" else "day",
     )
     unsupported = _unsupported(signal, values, exit_only=exit_only)
     if unsupported is not None:
@@ -138,15 +137,16 @@ def _priced(
     factors, divisor, words = sized
     if exit_only and not factors:
         move = msgspec.structs.replace(move, close="whole")
-    cancels = row.settings.cancel_open_orders_on_signal if signal.cancel is None else signal.cancel
+    own = row.settings.cancel_open_orders_on_signal.value
+    cancels = own if signal.cancel is None else signal.cancel
     return Draft(
         row=row,
         place=place,
         instrument=instrument,
         move=move,
         cancel_open=cancels,
-        ord_type=cast(OrdType, values.order_type),
-        time_in_force=cast(TimeInForce, values.time_in_force),
+        ord_type=values.order_type,
+        time_in_force=values.time_in_force,
         source=values.source,
         position=now.expected,
         equity=equity,
@@ -165,7 +165,7 @@ def _unsupported(signal: Signal, values: Effective, *, exit_only: bool) -> Reaso
         return Reason.OPTIONS_UNSUPPORTED
     if exit_only:
         return None
-    if signal.take_profit is not None or signal.stop_loss is not None:
+    if values.take_profit is not None or values.stop_loss is not None:
         return Reason.ATTACHED_ORDERS_UNSUPPORTED
     if values.quantity_type in ("risk_dollar_amount", "risk_percent"):
         return Reason.QUANTITY_TYPE_UNSUPPORTED

@@ -82,7 +82,7 @@ def _symbols(
     symbols: dict[AccountID, str] = {}
     for row in snapshot.rows:
         known = instruments.get(row.account.broker)
-        found = known.find(ticker, row.settings.symbol_map) if known is not None else None
+        found = known.find(ticker, row.settings.symbol_map.value) if known is not None else None
         if found is not None:
             symbols[row.account.account_id] = found.symbol
     return symbols

@@ -16,11 +16,11 @@ from typing import Literal
 
 import msgspec
 
+from tenancy.parameters import OrdType as OrdType
+from tenancy.parameters import TimeInForce as TimeInForce
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID
 
 Side = Literal["buy", "sell"]
-OrdType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
-TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
 
 
 class OrdState(StrEnum):

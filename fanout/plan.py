@@ -151,7 +151,7 @@ def _sizes(drafts: list[Draft]) -> list[Decimal]:
         if width == 0:
             continue
         columns = [[drafts[index].factors[column] for index in members] for column in range(width)]
-        modes = [ROUNDING[drafts[index].row.settings.rounding] for index in members]
+        modes = [ROUNDING[drafts[index].row.settings.rounding.value] for index in members]
         for index, steps in zip(members, lots(columns, divisor, modes), strict=True):
             sizes[index] = steps * drafts[index].instrument.lot_step
     return sizes
@@ -191,7 +191,7 @@ def _legs(draft: Draft, size: Decimal) -> tuple[tuple[Leg, ...], Reason, str]:
             words = f"{words}; closes {plain(closing)} of {plain(held)}".lstrip("; ")
     if move.opens:
         opening = size
-        if legs and draft.row.settings.subtract_exit_quantity:
+        if legs and draft.row.settings.subtract_exit_quantity.value:
             opening = max(Decimal(0), size - held)
             words += f"; the exit's {plain(held)} counts"
         opening, note = _bounded(draft, opening)
@@ -207,7 +207,7 @@ def _bounded(draft: Draft, size: Decimal) -> tuple[Decimal, str]:
     """Within the instrument's minimum and maximum, and what was done to get there."""
     least, most = draft.instrument.min_qty, draft.instrument.max_qty
     if size < least:
-        if draft.row.settings.below_minimum == "raise" and size >= 0:
+        if draft.row.settings.below_minimum.value == "raise" and size >= 0:
             return least, f", raised to the minimum {plain(least)}"
         return Decimal(0), f", below the minimum {plain(least)}"
     if size > most:

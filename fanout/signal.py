@@ -13,15 +13,13 @@ from typing import Any, Literal
 import msgspec
 
 from fanout.order import OrdType, TimeInForce
+from tenancy import protection
 from tenancy.errors import Invalid
-from tenancy.values import positive
+from tenancy.parameters import QuantityType
+from tenancy.protection import exactly_one, positive_members
 
 Action = Literal["buy", "sell", "exit", "add", "cancel"]
 Sentiment = Literal["bullish", "long", "bearish", "short", "flat"]
-QuantityType = Literal[
-    "fixed_quantity", "dollar_amount", "risk_dollar_amount", "risk_percent",
-    "percent_of_equity", "percent_of_position",
-]  # fmt: skip
 
 MAX_BYTES = 64 * 1024
 
@@ -36,39 +34,32 @@ class InvalidSignal(Invalid):
         self.field = field
 
 
-class TakeProfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Exactly one of the three."""
+class TakeProfit(
+    protection.TakeProfit,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename="camel",
+):
+    """As in settings, under the signal language's names."""
 
     limit_price: Decimal | None = None
     percent: Decimal | None = None
     amount: Decimal | None = None
 
-    def __post_init__(self) -> None:
-        _positive_fields(self, "limit_price", "percent", "amount")
-        _exactly_one(self, "limit_price", "percent", "amount")
 
+class StopLoss(
+    protection.StopLoss, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
+    """As in settings, under the signal language's names."""
 
-class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Where the loss is stopped. What each type needs is checked here."""
-
-    type: Literal["stop", "stop_limit", "trailing_stop"] = "stop"
+    type: protection.StopType = "stop"
     percent: Decimal | None = None
     amount: Decimal | None = None
     stop_price: Decimal | None = None
     limit_price: Decimal | None = None
     trail_amount: Decimal | None = None
     trail_percent: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        _positive_fields(
-            self, "percent", "amount", "stop_price", "limit_price", "trail_amount", "trail_percent"
-        )
-        if self.type == "trailing_stop":
-            _exactly_one(self, "trail_amount", "trail_percent")
-        else:
-            _exactly_one(self, "percent", "amount", "stop_price")
-        if self.type == "stop_limit" and self.limit_price is None:
-            raise ValueError("stop_limit needs limitPrice")
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -104,14 +95,14 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     def __post_init__(self) -> None:
         if not 1 <= len(self.ticker) <= 50 or not self.ticker.isprintable():
             raise ValueError("ticker: 1 to 50 printable characters are needed")
-        _positive_fields(
+        positive_members(
             self, "signal_price", "price", "limit_price", "stop_price", "quantity",
             "trail_amount", "trail_percent", "strike_price",
         )  # fmt: skip
         if self.price is not None and self.signal_price not in (None, self.price):
             raise ValueError("price and signalPrice are two names of one thing and differ")
         if self.order_type == "trailing_stop":
-            _exactly_one(self, "trail_amount", "trail_percent")
+            exactly_one(self, "trail_amount", "trail_percent")
         if self.quantity_type in ("risk_dollar_amount", "risk_percent") and self.stop_loss is None:
             raise ValueError(f"quantityType {self.quantity_type} needs a stopLoss")
 
@@ -154,23 +145,3 @@ def _translated(error: msgspec.ValidationError) -> InvalidSignal:
         name = message.split("`")[1]
         return InvalidSignal(f"{path or '$'}.{name}", "is required")
     return InvalidSignal(path or "$", message)
-
-
-def _positive_fields(struct: msgspec.Struct, *names: str) -> None:
-    for name in names:
-        value = getattr(struct, name)
-        if value is not None:
-            positive(value, _camel(name))
-
-
-def _exactly_one(struct: msgspec.Struct, *names: str) -> None:
-    given = [name for name in names if getattr(struct, name) is not None]
-    if len(given) != 1:
-        wanted = ", ".join(_camel(name) for name in names)
-        found = ", ".join(_camel(name) for name in given) or "none"
-        raise ValueError(f"exactly one of {wanted} is needed; found {found}")
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)

@@ -27,6 +27,7 @@ from ops.initialise import token_settings
 from ops.settings import Settings
 from tenancy.database import Database
 from tenancy.ids import new_id
+from tenancy.roles import scopes_of
 from tenancy.scope import Actor, TenantScope
 from tenancy.store.accounts import create_account, put_credential
 from tenancy.store.audit_logs import create_audit_log
@@ -35,7 +36,7 @@ from tenancy.store.service_keys import create_service_key
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
 from tenancy.store.tenants import create_tenant
-from tenancy.strategy import Parameters, Sequence
+from tenancy.strategy import Sequence, StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID, SubscriptionID, TenantID
 
@@ -78,9 +79,9 @@ class Onboarding:
         return scope
 
     async def service_key(self, scope: TenantScope, name: str) -> str:
-        """A key for the management API: shown once."""
+        """A key for the management API with every scope that a key may have: shown once."""
         async with self._database.tenant(scope) as conn:
-            return await create_service_key(conn, scope, name)
+            return await create_service_key(conn, scope, name, scopes_of("customer"))
 
     async def strategy(
         self,
@@ -89,11 +90,11 @@ class Onboarding:
         *,
         asset_class: str = "crypto",
         sequence: Sequence = "rotate",
-        defaults: Parameters | None = None,
+        settings: StrategySettings | None = None,
     ) -> StrategyID:
         async with self._database.tenant(scope) as conn:
             return await create_strategy(
-                conn, scope, name, asset_class=asset_class, sequence=sequence, defaults=defaults
+                conn, scope, name, asset_class=asset_class, sequence=sequence, settings=settings
             )
 
     async def hook(self, scope: TenantScope, strategy: StrategyID) -> NewHook:

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from tenancy.strategy import TradingState
-from tenancy.values import AccountID, TenantID
+from tenancy.limits import Limits
+from tenancy.parameters import TradingState
+from tenancy.values import AccountID, GroupID, TenantID
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     state: TradingState
     settings: dict[str, Any]
     part: int
+    group_id: GroupID | None = None
+    limits: Limits = Limits()
+    archived: bool = False
     api_key: str | None = None
     sealed: bytes | None = None
 

@@ -9,12 +9,7 @@ What makes trading safer never waits: halting, lowering a limit, taking a role a
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal, get_args
-
-Category = Literal[
-    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "channels"
-]
-CATEGORIES: frozenset[Category] = frozenset(get_args(Category))
+from typing import Any
 
 STRICTNESS = {"active": 0, "reducing": 1, "halted": 2}
 

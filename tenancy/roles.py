@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-TenantKind = Literal["customer", "platform"]
+from tenancy.tenant import TenantKind
+
 Role = Literal["operator", "admin", "trader", "approver", "compliance", "viewer"]
 
 READS = frozenset(

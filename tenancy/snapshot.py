@@ -1,8 +1,12 @@
-"""A strategy's subscriptions and accounts, side by side, at one version of its settings.
+"""A strategy's subscriptions and accounts, side by side, at one version of what people set up.
 
 A plan is a pure function of (signal, snapshot, market, seed): the snapshot is what people set
-up, the market part what brokers said. Rows are in the order of the subscriptions' priority,
-then their ids, so that the same version always gives the same rows.
+up, the market part what brokers said. Inheritance is resolved in it, and the tightest limits are
+chosen. Rows are in the order of the subscriptions' priority, then their ids, so that the same
+version always gives the same rows.
+
+`strategy.version` covers everything of the tenant's: strategy, tenant, groups, accounts,
+subscriptions, credentials. The platform's own terms have a revision of their own.
 """
 
 from __future__ import annotations
@@ -10,24 +14,31 @@ from __future__ import annotations
 import msgspec
 
 from tenancy.account import Account
-from tenancy.strategy import Strategy, TradingState
-from tenancy.subscription import SubscriptionSettings
+from tenancy.effective import Resolved
+from tenancy.limits import EffectiveLimits
+from tenancy.parameters import TradingState
+from tenancy.strategy import Strategy
+from tenancy.tenant import Terms
 from tenancy.values import SubscriptionID
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: a subscription and its account."""
+    """One row: a subscription, its account, and all that holds for the two."""
 
     subscription_id: SubscriptionID
     enabled: bool
     priority: int
-    settings: SubscriptionSettings
+    settings: Resolved
+    limits: EffectiveLimits
     account: Account
+    group_state: TradingState = "active"
+    group_archived: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What people set up, at `strategy.version`."""
+    """What people set up, at `strategy.version` and `platform.revision`."""
 
     strategy: Strategy
-    tenant_state: TradingState
+    tenant: Terms
+    platform: Terms
     rows: tuple[Subscribed, ...]

@@ -1,4 +1,4 @@
-"""A strategy, and the parameters that it, a subscription or a signal can set."""
+"""A strategy: what it sets for all its accounts, where neither signal, subscription nor group does."""
 
 from __future__ import annotations
 
@@ -7,51 +7,36 @@ from typing import Literal
 
 import msgspec
 
-from tenancy.values import StrategyID, TenantID, positive
+from tenancy.limits import Limits
+from tenancy.parameters import Behaviours, OrdType, QuantityType, TimeInForce
+from tenancy.parameters import TradingState as TradingState
+from tenancy.protection import StopLoss, TakeProfit, positive_members
+from tenancy.values import StrategyID, TenantID
 
-TradingState = Literal["active", "reducing", "halted"]
 Sequence = Literal["rotate", "random", "fixed"]
-
-QUANTITY_TYPES = frozenset(
-    {
-        "fixed_quantity",
-        "multiplier",
-        "dollar_amount",
-        "percent_of_equity",
-        "percent_of_position",
-        "risk_dollar_amount",
-        "risk_percent",
-    }
-)
-ORDER_TYPES = frozenset({"market", "limit", "stop", "stop_limit", "trailing_stop"})
-TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})
+AssetClass = Literal["crypto", "stock", "future", "option"]
 
 
-class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Values for what a signal may leave out. Used as a strategy's defaults and as overrides."""
+class StrategySettings(
+    Behaviours, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The least specific layer that people write. Absent: the product's (tenancy/effective.py)."""
 
-    quantity: Decimal | None = None
-    quantity_type: str | None = None
-    order_type_entry: str | None = None
-    order_type_exit: str | None = None
-    time_in_force_entry: str | None = None
-    time_in_force_exit: str | None = None
+    default_quantity: Decimal | None = None
+    default_quantity_type: QuantityType | None = None
+    default_order_type_entry: OrdType | None = None
+    default_order_type_exit: OrdType | None = None
+    default_time_in_force_entry: TimeInForce | None = None
+    default_time_in_force_exit: TimeInForce | None = None
+    default_take_profit: TakeProfit | None = None
+    default_stop_loss: StopLoss | None = None
 
     def __post_init__(self) -> None:
-        if self.quantity is not None:
-            positive(self.quantity, "quantity")
-        if self.quantity_type is not None and self.quantity is None:
-            raise ValueError("quantity_type without a quantity says nothing: set both or neither")
-        for name, allowed in (
-            ("quantity_type", QUANTITY_TYPES),
-            ("order_type_entry", ORDER_TYPES),
-            ("order_type_exit", ORDER_TYPES),
-            ("time_in_force_entry", TIMES_IN_FORCE),
-            ("time_in_force_exit", TIMES_IN_FORCE),
-        ):
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise ValueError(f"{name}: {value!r} is none of {', '.join(sorted(allowed))}")
+        positive_members(self, "default_quantity")
+        if self.default_quantity_type is not None and self.default_quantity is None:
+            raise ValueError(
+                "default_quantity_type without a default_quantity says nothing: set both or neither"
+            )
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +48,8 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     asset_class: str
     state: TradingState
     sequence: Sequence
-    defaults: Parameters
+    settings: StrategySettings
+    limits: Limits
     part: int
     version: int
+    archived: bool = False

@@ -2,61 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from decimal import Decimal
 
-import msgspec
-
-from tenancy.strategy import Parameters
-
-Rounding = Literal["down", "nearest", "up"]
+from tenancy.parameters import Behaviours, OrdType, OverrideQuantityType, TimeInForce
+from tenancy.protection import StopLoss, TakeProfit, positive_members
 
 
 class SubscriptionSettings(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+    Behaviours, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What one account does with one strategy's signals. Spec: signal.md (inheritance), sizing.md.
+    """What accounts do with a strategy's signals: one's own in a subscription, many's in a group.
 
-    `override.quantity_type = "multiplier"` makes `override.quantity` the factor on the signal's
-    own quantity.
+    Every member may be absent: then the group's holds, then the strategy's, then the product's.
+    `override_quantity_type = "multiplier"` makes `override_quantity` the factor on the signal's
+    own quantity. Spec: signal.md (inheritance), sizing.md.
     """
 
-    use_signal_quantity: bool = True
-    use_signal_order_type_entry: bool = True
-    use_signal_order_type_exit: bool = True
-    use_signal_time_in_force_entry: bool = True
-    use_signal_time_in_force_exit: bool = True
-    override: Parameters = Parameters()
+    use_signal_quantity: bool | None = None
+    use_signal_order_type_entry: bool | None = None
+    use_signal_order_type_exit: bool | None = None
+    use_signal_time_in_force_entry: bool | None = None
+    use_signal_time_in_force_exit: bool | None = None
+    use_signal_take_profit: bool | None = None
+    use_signal_stop_loss: bool | None = None
 
-    allow_add_to_position: bool = False
-    subtract_exit_quantity: bool = False
-    cancel_open_orders_on_signal: bool = True
-    direction: Literal["both", "long", "short"] = "both"
-    rounding: Rounding = "down"
-    below_minimum: Literal["skip", "raise"] = "skip"
-    tickers_allowed: tuple[str, ...] = ()
-    tickers_refused: tuple[str, ...] = ()
-    symbol_map: dict[str, str] = {}
+    override_quantity: Decimal | None = None
+    override_quantity_type: OverrideQuantityType | None = None
+    override_order_type_entry: OrdType | None = None
+    override_order_type_exit: OrdType | None = None
+    override_time_in_force_entry: TimeInForce | None = None
+    override_time_in_force_exit: TimeInForce | None = None
+    override_take_profit: TakeProfit | None = None
+    override_stop_loss: StopLoss | None = None
 
-
-PARAMETERS = (
-    "quantity",
-    "order_type_entry",
-    "order_type_exit",
-    "time_in_force_entry",
-    "time_in_force_exit",
-)
-
-
-def unresolvable(settings: SubscriptionSettings, defaults: Parameters) -> tuple[str, ...]:
-    """The parameters that do not use the signal's value and have nothing in its place.
-
-    Saving a subscription with any is refused: an order must never fall back to a product
-    default that somebody switched the signal off for.
-    """
-    return tuple(
-        name
-        for name in PARAMETERS
-        if not getattr(settings, f"use_signal_{name}")
-        and getattr(settings.override, name) is None
-        and getattr(defaults, name) is None
-    )
+    def __post_init__(self) -> None:
+        positive_members(self, "override_quantity")
+        if self.override_quantity_type is not None and self.override_quantity is None:
+            raise ValueError(
+                "override_quantity_type without an override_quantity says nothing:"
+                " set both or neither"
+            )

@@ -16,6 +16,7 @@ StrategyID = NewType("StrategyID", UUID)
 AccountID = NewType("AccountID", UUID)
 SubscriptionID = NewType("SubscriptionID", UUID)
 SignalID = NewType("SignalID", UUID)
+GroupID = NewType("GroupID", UUID)
 
 PARTITIONS = 16
 """Into how many partitions accounts and strategies fall; one row each in `leases`."""

@@ -13,10 +13,14 @@ from fanout.ports import BrokerAccount, Instrument, Report
 from fanout.sequence import seed_of
 from fanout.signal import Signal, decode
 from tenancy.account import Account
+from tenancy.effective import resolve
 from tenancy.ids import new_id
+from tenancy.limits import EffectiveLimits, Limits
+from tenancy.parameters import TradingState
 from tenancy.snapshot import Snapshot, Subscribed
-from tenancy.strategy import Parameters, Strategy
+from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
+from tenancy.tenant import Terms
 from tenancy.values import (
     AccountID,
     SignalID,
@@ -77,13 +81,23 @@ def broker_account(**changes: object) -> BrokerAccount:
 
 
 def subscribed(
-    settings: SubscriptionSettings | None = None, **account_changes: object
+    settings: SubscriptionSettings | None = None,
+    *,
+    strategy: StrategySettings | None = None,
+    group: SubscriptionSettings | None = None,
+    held_to: EffectiveLimits | None = None,
+    group_state: TradingState = "active",
+    **account_changes: object,
 ) -> Subscribed:
+    """`strategy`, `group`: the settings of the layers above; `held_to`: the tightest limits."""
+    own = settings or SubscriptionSettings()
     return Subscribed(
         subscription_id=SubscriptionID(new_id()),
         enabled=True,
         priority=0,
-        settings=settings or SubscriptionSettings(),
+        settings=resolve(strategy or StrategySettings(), group, own, asset_class="crypto"),
+        limits=held_to or EffectiveLimits(),
+        group_state=group_state,
         account=account(**account_changes),
     )
 
@@ -97,14 +111,17 @@ def snapshot(*rows: Subscribed, **changes: object) -> Snapshot:
         "asset_class": "crypto",
         "state": "active",
         "sequence": "fixed",
-        "defaults": Parameters(),
+        "settings": StrategySettings(),
+        "limits": Limits(),
         "part": partition(identity),
         "version": 3,
     }
-    tenant_state = changes.pop("tenant_state", "active")
+    tenant = Terms(state=changes.pop("tenant_state", "active"))  # type: ignore[arg-type]
+    platform = Terms(state=changes.pop("platform_state", "active"))  # type: ignore[arg-type]
     return Snapshot(
         strategy=Strategy(**{**values, **changes}),  # type: ignore[arg-type]
-        tenant_state=tenant_state,  # type: ignore[arg-type]
+        tenant=tenant,
+        platform=platform,
         rows=rows,
     )
 

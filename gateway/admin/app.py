@@ -19,7 +19,7 @@ from starlette.routing import Route
 from gateway.admin.health import Ask, readiness
 from gateway.admin.operation import Operation, Services
 from gateway.admin.operations import OPERATIONS
-from gateway.admin.pipeline import endpoint
+from gateway.admin.pipeline import Endpoint, endpoint
 from gateway.answers import json_answer
 from gateway.listener import as_response, http_problem, unexpected
 
@@ -62,7 +62,9 @@ def routes(operations: Sequence[Operation], services: Services) -> list[Route]:
 
 
 def _route(path: str, operations: list[Operation], services: Services) -> Route:
-    by_method = {operation.method: endpoint(operation, services) for operation in operations}
+    by_method: dict[str, Endpoint] = {
+        operation.method: endpoint(operation, services) for operation in operations
+    }
 
     async def dispatch(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method

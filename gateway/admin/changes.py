@@ -70,7 +70,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Check = Callable[[By, Any, Any], Awaitable[None]]
-Extra = Callable[[By, UUID | str, Any], Awaitable[Mapping[str, Any]]]
+Columns = Callable[[By, UUID | str, Any], Awaitable[Mapping[str, Any]]]
 Danger = Callable[[Any, Any, Mapping[str, Any]], frozenset[str]]
 
 
@@ -78,7 +78,7 @@ async def _no_check(by: By, before: Any, after: Any) -> None:
     return None
 
 
-async def _no_extra(by: By, object_id: UUID | str, document: Any) -> Mapping[str, Any]:
+async def _no_columns(by: By, object_id: UUID | str, document: Any) -> Mapping[str, Any]:
     return {}
 
 
@@ -90,7 +90,7 @@ class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """A kind of object: its table, what it demands, and which categories of four eyes a change touches.
 
     `check(by, before, after)` raises Invalid or Conflict. `danger(before, after, facts)`: documents
-    or None. `extra(by, id, document)`: columns of a new row that are no part of its document.
+    or None. `columns(by, id, document)`: columns of a new row that are no part of its document.
     `after(by, change)`: what follows a change in the same transaction (sessions that end).
     """
 
@@ -98,7 +98,7 @@ class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     table: Table[D]
     check: Check = _no_check
     danger: Danger = _no_danger
-    extra: Extra = _no_extra
+    columns: Columns = _no_columns
     follow: Callable[[By, str, Any, Any], Awaitable[None]] | None = None
 
     def new_id(self) -> UUID | str:
@@ -116,7 +116,9 @@ def by(call: Call) -> By:
     )
 
 
-async def create(by: By, kind: ObjectKind[D], document: D, object_id: UUID | str = "") -> tuple[str, Made]:
+async def create(
+    by: By, kind: ObjectKind[D], document: D, object_id: UUID | str = ""
+) -> tuple[str, Made]:
     """A new object; its id, and what became of it."""
     object_id = object_id or kind.new_id()
     await kind.check(by, None, document)
@@ -126,7 +128,7 @@ async def create(by: By, kind: ObjectKind[D], document: D, object_id: UUID | str
     )  # fmt: skip
     if made := await _proposed(by, change, kind.danger(None, document, {})):
         return str(object_id), made
-    extra = await kind.extra(by, object_id, document)
+    extra = await kind.columns(by, object_id, document)
     await documents.insert(by.conn, by.scope, kind.table, object_id, document, extra)
     return str(object_id), await _kept(by, change, 1, None, document)
 
@@ -162,7 +164,12 @@ async def remove(by: By, kind: ObjectKind[D], stored: Stored[D]) -> Made:
 
 
 async def put_fact(
-    by: By, kind: ObjectKind[D], stored: Stored[D], column: str, value: Any, categories: frozenset[str]
+    by: By,
+    kind: ObjectKind[D],
+    stored: Stored[D],
+    column: str,
+    value: Any,
+    categories: frozenset[str],
 ) -> Made:
     """Change one column that is no part of the document (a trading state, a revocation)."""
     if stored.facts[column] == value:

@@ -52,7 +52,9 @@ def read_key(text: str | None, method: str, path: str, body: bytes) -> Once | No
         return None
     text = text.strip('"')
     if _KEY.fullmatch(text) is None:
-        raise BadRequest("Idempotency-Key: 1 to 255 printable ASCII characters without spaces are needed")
+        raise BadRequest(
+            "Idempotency-Key: 1 to 255 printable ASCII characters without spaces are needed"
+        )
     digest = hashlib.sha256(b"\0".join((method.encode(), path.encode(), body)))
     return Once(text, digest.digest())
 

@@ -6,7 +6,6 @@ once, here, and every change goes through gateway/admin/changes.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -15,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.admin import changes
-from gateway.admin.changes import By, Made, ObjectKind, by
+from gateway.admin.changes import Made, ObjectKind, by
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
 from gateway.admin.reading import merged
@@ -77,7 +76,9 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
     def show(self, stored: Stored[D]) -> Any:
         """As the API shows it."""
-        fields = {name: getattr(stored.document, name) for name in stored.document.__struct_fields__}
+        fields = {
+            name: getattr(stored.document, name) for name in stored.document.__struct_fields__
+        }
         own: Any = stored.object_id if self.text_ids else UUID(stored.object_id)
         return self.view(**{self.id_name: own}, **fields, **stored.facts, revision=stored.revision)
 
@@ -94,7 +95,9 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             )
         return stored
 
-    async def answer(self, call: Call, object_id: UUID | str, made: Made, status: int = 200) -> Result:
+    async def answer(
+        self, call: Call, object_id: UUID | str, made: Made, status: int = 200
+    ) -> Result:
         """The object as it is now; or 202 with the proposal that waits for a second person."""
         if made.proposal is not None:
             return Result(
@@ -186,7 +189,9 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         try:
             return str(UUID(after))
         except ValueError:
-            raise Invalid("cursor: take it from `next` of the page before, unchanged", field="cursor") from None
+            raise Invalid(
+                "cursor: take it from `next` of the page before, unchanged", field="cursor"
+            ) from None
 
     async def _create(self, call: Call) -> Result:
         object_id, made = await changes.create(by(call), self.kind, call.body)
@@ -199,13 +204,17 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     async def _change(self, call: Call) -> Result:
         stored = await self.stored(call, lock=True)
         assert call.patch is not None
-        made = await changes.change(by(call), self.kind, stored, merged(stored.document, call.patch))
+        made = await changes.change(
+            by(call), self.kind, stored, merged(stored.document, call.patch)
+        )
         return await self.answer(call, stored.object_id, made)
 
     async def _remove(self, call: Call) -> Result:
         stored = await self.stored(call, lock=True)
         made = await changes.remove(by(call), self.kind, stored)
-        return Result() if made.proposal is None else await self.answer(call, stored.object_id, made)
+        return (
+            Result() if made.proposal is None else await self.answer(call, stored.object_id, made)
+        )
 
     async def _revisions(self, call: Call) -> Result:
         stored = await self.stored(call)
@@ -260,5 +269,3 @@ async def revisions(
         )
         for row in await cursor.fetchall()
     ]  # fmt: skip
-
-

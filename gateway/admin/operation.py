@@ -18,8 +18,8 @@ from hsm.client import EnrollerClient, SignerClient
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import NotFound
-from tenancy.roles import TenantKind
 from tenancy.scope import TenantScope
+from tenancy.tenant import TenantKind
 
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 T = TypeVar("T")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from gateway.admin import strategies
+from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.orders import order_by_id
 from gateway.admin.paging import PageQuery, read_cursor
 from gateway.admin.signals import signal_by_id, signals_page
-from uuid import UUID
 
 
 async def _signals(call: Call) -> Result:
     after = read_cursor(call.query.cursor)
-    page = await signals_page(call.conn, limit=call.query.limit, after=UUID(after) if after else None)
+    if after is not None and len(after) != 36:
+        raise Malformed("cursor: take it from `next` of the page before", field="cursor")
+    page = await signals_page(
+        call.conn, limit=call.query.limit, after=UUID(after) if after else None
+    )
     return Result(content=page)
 
 

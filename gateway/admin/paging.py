@@ -48,6 +48,10 @@ def read_cursor(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
+        return base64.b64decode(
+            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
+        ).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
-        raise Malformed("cursor: take it from `next` of the page before, unchanged", field="cursor") from None
+        raise Malformed(
+            "cursor: take it from `next` of the page before, unchanged", field="cursor"
+        ) from None

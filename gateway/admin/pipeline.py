@@ -101,7 +101,9 @@ async def _rated(
     )
     extra.extend(allowance.headers())
     if not allowance.allowed:
-        raise TooMany("the rate of this credential or of its tenant is used up", allowance.retry_after_s)
+        raise TooMany(
+            "the rate of this credential or of its tenant is used up", allowance.retry_after_s
+        )
 
 
 def permit(operation: Operation, principal: Principal) -> None:
@@ -149,7 +151,11 @@ async def _note_operator(call: Call, principal: Principal) -> None:
 
 
 async def _keep(
-    conn: Connection, principal: Principal, once: idempotency.Once, operation: Operation, result: Result
+    conn: Connection,
+    principal: Principal,
+    once: idempotency.Once,
+    operation: Operation,
+    result: Result,
 ) -> None:
     if result.stream is None:
         await idempotency.keep(conn, principal, once, _answer(operation, result, with_once=False))

@@ -32,7 +32,9 @@ def read_query(operation: Operation, request: Request) -> Any:
     for name in names:
         if name not in allowed:
             known = ", ".join(allowed) or "none"
-            raise Malformed(f"query parameter {name[:40]!r} is not known; known: {known}", field=name[:40])
+            raise Malformed(
+                f"query parameter {name[:40]!r} is not known; known: {known}", field=name[:40]
+            )
         if names.count(name) > 1:
             raise Malformed(f"query parameter {name!r} is given more than once", field=name)
     if operation.query is None:
@@ -40,7 +42,9 @@ def read_query(operation: Operation, request: Request) -> Any:
     return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)
 
 
-async def read_body(operation: Operation, request: Request) -> tuple[Any, Mapping[str, Any] | None, bytes]:
+async def read_body(
+    operation: Operation, request: Request
+) -> tuple[Any, Mapping[str, Any] | None, bytes]:
     """Body, patch and raw bytes; the first two as the operation wants them."""
     raw = await _bytes(request, operation.body_max_bytes or BODY_MAX_BYTES)
     if operation.merge_patch is not None:
@@ -79,7 +83,9 @@ def read_why(request: Request) -> str:
     except UnicodeDecodeError:
         raise BadRequest("Portcullis-Reason: UTF-8 text is needed") from None
     if len(text) > WHY_MAX_CHARS or any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise BadRequest(f"Portcullis-Reason: at most {WHY_MAX_CHARS} characters, no control characters")
+        raise BadRequest(
+            f"Portcullis-Reason: at most {WHY_MAX_CHARS} characters, no control characters"
+        )
     return text
 
 

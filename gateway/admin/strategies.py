@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -56,7 +56,7 @@ class StrategyFilters(PageQuery, frozen=True, kw_only=True):
     archived: bool = False
 
 
-async def _extra(by: By, object_id: Any, document: StrategyDocument) -> Mapping[str, Any]:
+async def _columns(by: By, object_id: Any, document: StrategyDocument) -> Mapping[str, Any]:
     return {"part": partition(object_id)}
 
 
@@ -70,9 +70,7 @@ def limits_danger(before: Any, after: Any) -> frozenset[str]:
     """Whether a document's limits become looser; documents that begin or end loosen nothing."""
     if before is None or after is None:
         return frozenset()
-    loosened = loosens_limits(
-        msgspec.to_builtins(before.limits), msgspec.to_builtins(after.limits)
-    )
+    loosened = loosens_limits(msgspec.to_builtins(before.limits), msgspec.to_builtins(after.limits))
     return frozenset({"limits"}) if loosened else frozenset()
 
 
@@ -87,7 +85,7 @@ STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
         json=frozenset({"settings", "limits"}),
         names={"strategies_name": "this strategy's name is in use in the tenant: choose another"},
     ),
-    extra=_extra,
+    columns=_columns,
     danger=_danger,
 )
 

@@ -27,7 +27,7 @@ from tenancy.database import Database
 from tenancy.errors import Invalid, Unavailable
 from tenancy.scope import Actor
 from tenancy.store.listing import LISTS, list_rows
-from tenancy.strategy import Parameters
+from tenancy.strategy import StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID, TenantID, positive
 
@@ -140,7 +140,7 @@ def create_strategy(
         file,
         lambda onboard: onboard.strategy(
             operator_scope(TenantID(tenant_id)), name, asset_class=asset_class, sequence=sequence,
-            defaults=Parameters(quantity=quantity),
+            settings=StrategySettings(default_quantity=quantity),
         ),
     )  # fmt: skip
     _say(as_json, strategy=made)
@@ -307,7 +307,7 @@ def subscription() -> None:
 @click.option("--priority", type=int, default=0, show_default=True)
 @click.option(
     "--settings", "text", default="{}",
-    help='JSON, e.g. {"override": {"quantity": "0.5", "quantity_type": "multiplier"}}.',
+    help='JSON, e.g. {"override_quantity": "0.5", "override_quantity_type": "multiplier"}.',
 )  # fmt: skip
 @json_option
 @click.pass_obj

@@ -242,7 +242,7 @@ GRANT UPDATE (name, scopes, expires_at, sources, certificate_sha256, revoked_at,
 GRANT SELECT, INSERT ON revisions TO portcullis_admin;
 GRANT SELECT, INSERT ON proposals TO portcullis_admin;
 GRANT UPDATE (state, decided_by, decided_at, decision_comment, applied_at, failure) ON proposals TO portcullis_admin;
-GRANT SELECT, INSERT, DELETE ON idempotency_keys TO portcullis_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys TO portcullis_admin;
 GRANT SELECT, INSERT ON access_grants TO portcullis_admin;
 GRANT UPDATE (state, decided_by, decided_at, expires_at) ON access_grants TO portcullis_admin;
 

@@ -10,7 +10,6 @@ import msgspec
 from ops.onboard import NewHook, Onboarding
 from ops.trial.exchange import Exchange
 from tenancy.scope import Actor, TenantScope
-from tenancy.strategy import Parameters
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID
 
@@ -18,40 +17,42 @@ SIZINGS = (
     ("the signal's quantity", SubscriptionSettings()),
     (
         "half of the signal's quantity",
-        SubscriptionSettings(
-            override=Parameters(quantity=Decimal("0.5"), quantity_type="multiplier")
-        ),
+        SubscriptionSettings(override_quantity=Decimal("0.5"), override_quantity_type="multiplier"),
     ),
     (
         "three times the signal's quantity",
         SubscriptionSettings(
-            override=Parameters(quantity=Decimal(3), quantity_type="multiplier"),
+            override_quantity=Decimal(3),
+            override_quantity_type="multiplier",
         ),
     ),
     (
         "250 USDT a trade",
         SubscriptionSettings(
             use_signal_quantity=False,
-            override=Parameters(quantity=Decimal(250), quantity_type="dollar_amount"),
+            override_quantity=Decimal(250),
+            override_quantity_type="dollar_amount",
         ),
     ),
     (
         "2.5 % of equity",
         SubscriptionSettings(
             use_signal_quantity=False,
-            override=Parameters(quantity=Decimal("2.5"), quantity_type="percent_of_equity"),
+            override_quantity=Decimal("2.5"),
+            override_quantity_type="percent_of_equity",
         ),
     ),
     (
         "a fixed 7 contracts",
-        SubscriptionSettings(use_signal_quantity=False, override=Parameters(quantity=Decimal(7))),
+        SubscriptionSettings(use_signal_quantity=False, override_quantity=Decimal(7)),
     ),
     # One that shows a reason instead of an order: a tenth of a percent of a small account.
     (
         "0.01 % of equity",
         SubscriptionSettings(
             use_signal_quantity=False,
-            override=Parameters(quantity=Decimal("0.01"), quantity_type="percent_of_equity"),
+            override_quantity=Decimal("0.01"),
+            override_quantity_type="percent_of_equity",
         ),
     ),
 )

@@ -88,8 +88,7 @@ async def page(
         conditions.append(f"{table.key} > %s")
         values.append(after)
     query = (
-        f"{_select(table)} WHERE {' AND '.join(conditions) or 'true'}"
-        f" ORDER BY {table.key} LIMIT %s"
+        f"{_select(table)} WHERE {' AND '.join(conditions) or 'true'} ORDER BY {table.key} LIMIT %s"
     )
     cursor = conn.cursor(row_factory=dict_row)
     await cursor.execute(query.encode(), [*values, limit])
@@ -205,9 +204,7 @@ async def _moved(
         )
 
 
-async def _execute(
-    conn: Connection, table: Table[Any], query: str, values: Sequence[Any]
-) -> int:
+async def _execute(conn: Connection, table: Table[Any], query: str, values: Sequence[Any]) -> int:
     try:
         return (await conn.execute(query.encode(), values)).rowcount
     except psycopg.errors.UniqueViolation as error:

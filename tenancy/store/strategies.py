@@ -9,11 +9,11 @@ from tenancy.database import Connection
 from tenancy.errors import Invalid
 from tenancy.ids import new_id
 from tenancy.scope import TenantScope
-from tenancy.strategy import Parameters, Sequence
+from tenancy.strategy import Sequence, StrategySettings
 from tenancy.values import StrategyID, partition
 
 _INSERT = """
-INSERT INTO strategies (strategy_id, tenant_id, name, asset_class, sequence, defaults, part)
+INSERT INTO strategies (strategy_id, tenant_id, name, asset_class, sequence, settings, part)
 VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s)"""
 
 
@@ -24,11 +24,11 @@ async def create_strategy(
     *,
     asset_class: str = "crypto",
     sequence: Sequence = "rotate",
-    defaults: Parameters | None = None,
+    settings: StrategySettings | None = None,
 ) -> StrategyID:
     """A new strategy. Raises Invalid for a name that the tenant uses already."""
     strategy = StrategyID(new_id())
-    encoded = msgspec.json.encode(defaults or Parameters()).decode()
+    encoded = msgspec.json.encode(settings or StrategySettings()).decode()
     try:
         await conn.execute(
             _INSERT,

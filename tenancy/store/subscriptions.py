@@ -9,8 +9,8 @@ from tenancy.database import Connection
 from tenancy.errors import Invalid, NotFound
 from tenancy.ids import new_id
 from tenancy.scope import TenantScope
-from tenancy.strategy import Parameters
-from tenancy.subscription import SubscriptionSettings, unresolvable
+from tenancy.store.resolvable import require_resolvable
+from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID, SubscriptionID
 
 _INSERT = """
@@ -29,22 +29,17 @@ async def create_subscription(
 ) -> SubscriptionID:
     """Tie the account to the strategy.
 
-    Raises NotFound for a strategy of nobody in this tenant, Invalid for a parameter that neither
-    signal, subscription nor strategy could set, or for a pair that is tied already.
+    Raises NotFound for a strategy or an account of nobody in this tenant, Invalid for a parameter
+    that neither signal, subscription, group nor strategy could set, or for a pair that is tied
+    already.
     """
-    row = await (
-        await conn.execute(
-            "SELECT defaults::text FROM strategies WHERE strategy_id = %s", (strategy,)
-        )
-    ).fetchone()
-    if row is None:
-        raise NotFound(f"no strategy {strategy} in this tenant")
-    missing = unresolvable(settings, msgspec.json.decode(row[0], type=Parameters))
-    if missing:
-        raise Invalid(
-            f"{', '.join(missing)}: the signal's value is switched off, and neither the subscription"
-            " nor the strategy sets one; set an override, or use the signal's"
-        )
+    for table, key, identity in (
+        ("strategies", "strategy_id", strategy),
+        ("accounts", "account_id", account),
+    ):
+        query = f"SELECT 1 FROM {table} WHERE {key} = %s"  # noqa: S608 - constants only
+        if await (await conn.execute(query.encode(), (identity,))).fetchone() is None:
+            raise NotFound(f"no {key.removesuffix('_id')} {identity} in this tenant")
     subscription = SubscriptionID(new_id())
     encoded = msgspec.json.encode(settings).decode()
     try:
@@ -53,4 +48,5 @@ async def create_subscription(
         )
     except psycopg.errors.UniqueViolation:
         raise Invalid("this account has a subscription to this strategy already") from None
+    await require_resolvable(conn, subscription=subscription)
     return subscription

@@ -17,6 +17,7 @@ MAY_MAKE_A_SCOPE = {
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
     "gateway/admin/auth.py": "has checked a service key",
+    "gateway/admin/access.py": "reads whether the tenant let this operator in, and nothing without that",
     "fanout/remembered.py": "takes the tenant id from an account that the worker was given",
     "ops/onboard.py": "is an operator's command on the host itself",
     "tenancy/store/tenants.py": "has just made the tenant",

@@ -26,7 +26,7 @@ from tenancy.store.hooks import create_hook
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
 from tenancy.store.tenants import create_tenant
-from tenancy.strategy import Parameters
+from tenancy.strategy import StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, SignalID, StrategyID, partition
 from tests.fakes.broker import FakeBroker
@@ -61,7 +61,7 @@ class Bench:
         self.scope = await create_tenant(admin, "Acme", Actor(kind="human", id="test"))
         async with admin.tenant(self.scope) as conn:
             self.strategy = await create_strategy(
-                conn, self.scope, "trend", defaults=Parameters(quantity=Decimal(1))
+                conn, self.scope, "trend", settings=StrategySettings(default_quantity=Decimal(1))
             )
             self.hook = await create_hook(conn, self.scope, self.strategy)
             for index in range(accounts):

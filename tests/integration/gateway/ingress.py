@@ -70,6 +70,7 @@ async def post(
 ) -> Reply:
     """One request straight into the application."""
     sent: list[Any] = []
+    path, _, query = path.partition("?")
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
@@ -83,7 +84,7 @@ async def post(
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "scheme": "https",
         "http_version": "1.1",

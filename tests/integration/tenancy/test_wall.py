@@ -12,6 +12,7 @@ import pytest
 
 from tenancy.database import Database
 from tenancy.ids import new_id
+from tenancy.roles import scopes_of
 from tenancy.scope import Actor, TenantScope
 from tenancy.store.accounts import create_account, put_credential
 from tenancy.store.audit_logs import create_audit_log
@@ -38,7 +39,7 @@ async def furnish(admin: Database, name: str) -> TenantScope:
         )
         await put_credential(conn, scope, account, broker="paper", api_key="k", sealed=b"s")
         await create_subscription(conn, scope, strategy, account, settings=SubscriptionSettings())
-        await create_service_key(conn, scope, "key")
+        await create_service_key(conn, scope, "key", scopes_of("customer"))
         await create_audit_log(
             conn, scope, new_id(), origin=f"{name}.invalid", key_label=name, public_key=b"k" * 32
         )
@@ -175,7 +176,7 @@ async def test_no_process_role_owns_anything_or_may_change_the_wall(database):
         ("admin", "INSERT INTO signals DEFAULT VALUES"),
         ("admin", "UPDATE orders SET state = 'filled'"),
         ("admin", "SELECT * FROM find_accepted_signals(ARRAY[1]::smallint[], 1)"),
-        ("ingress", "SELECT * FROM find_service_key('x')"),
+        ("ingress", "SELECT * FROM find_service_key('x', NULL)"),
     ],
 )
 async def test_each_role_may_do_its_own_work_only(database, role, statement):

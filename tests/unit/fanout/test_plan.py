@@ -11,13 +11,12 @@ import pytest
 from fanout.market import AccountNow
 from fanout.plan import Plan
 from fanout.reasons import SENTENCES, Reason
-from tenancy.strategy import Parameters
 from tenancy.subscription import SubscriptionSettings
 from tests.builders import NOW, instrument, market, plan, signal, snapshot, subscribed
 
 
 def mine(**parameters: object) -> SubscriptionSettings:
-    return SubscriptionSettings(override=Parameters(**parameters))
+    return SubscriptionSettings(**{f"override_{name}": value for name, value in parameters.items()})
 
 
 def only(made: Plan):
@@ -49,7 +48,8 @@ class TestSizing:
         row = subscribed(
             SubscriptionSettings(
                 use_signal_quantity=False,
-                override=Parameters(quantity=Decimal(1000), quantity_type="dollar_amount"),
+                override_quantity=Decimal(1000),
+                override_quantity_type="dollar_amount",
             )
         )
         assert qty(plan(signal(), snapshot(row))) == 200  # 1000 / (50000 x 0.0001)
@@ -121,9 +121,7 @@ class TestPositions:
         assert (leg.side, leg.order_qty, leg.reduce_only) == ("sell", 3, True)
 
     def test_an_entrys_own_size_says_nothing_about_an_exit(self):
-        own = SubscriptionSettings(
-            use_signal_quantity=False, override=Parameters(quantity=Decimal(2))
-        )
+        own = SubscriptionSettings(use_signal_quantity=False, override_quantity=Decimal(2))
         snap = snapshot(subscribed(own))
         held = market(snap, {0: AccountNow(position=Decimal(9))})
         assert qty(plan(signal(action="exit", quantity=1), snap, held)) == 9

@@ -1,0 +1,73 @@
+"""Take profit and stop loss: the shapes that the signal language and the settings share.
+
+Spec: signal.md. Settings name the members in snake_case, signals in camelCase (fanout/signal.py
+declares the fields once more, for a `rename` reaches only a class's own fields). What each type
+needs is checked here for both, and messages name a member as its own document does.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from tenancy.values import positive
+
+StopType = Literal["stop", "stop_limit", "trailing_stop"]
+
+
+class TakeProfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Exactly one of the three. Percent and amount count from the fill price."""
+
+    limit_price: Decimal | None = None
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        positive_members(self, "limit_price", "percent", "amount")
+        exactly_one(self, "limit_price", "percent", "amount")
+
+
+class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the loss is stopped."""
+
+    type: StopType = "stop"
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    stop_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        positive_members(
+            self, "percent", "amount", "stop_price", "limit_price", "trail_amount", "trail_percent"
+        )
+        if self.type == "trailing_stop":
+            exactly_one(self, "trail_amount", "trail_percent")
+        else:
+            exactly_one(self, "percent", "amount", "stop_price")
+        if self.type == "stop_limit" and self.limit_price is None:
+            raise ValueError(f"stop_limit needs {wire_name(self, 'limit_price')}")
+
+
+def wire_name(struct: msgspec.Struct, field: str) -> str:
+    """What the struct's own document calls the field."""
+    return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))[field]
+
+
+def positive_members(struct: msgspec.Struct, *names: str) -> None:
+    """Raises ValueError, naming the member, where one is set and is not a number above zero."""
+    for name in names:
+        value = getattr(struct, name)
+        if value is not None:
+            positive(value, wire_name(struct, name))
+
+
+def exactly_one(struct: msgspec.Struct, *names: str) -> None:
+    """Raises ValueError, naming them, unless one of the members is set and no other."""
+    given = [wire_name(struct, name) for name in names if getattr(struct, name) is not None]
+    if len(given) != 1:
+        wanted = ", ".join(wire_name(struct, name) for name in names)
+        raise ValueError(f"exactly one of {wanted} is needed; found {', '.join(given) or 'none'}")

@@ -1,0 +1,44 @@
+"""A tenant, and what holds for everybody in it. The platform is one of them, of its own kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tenancy.limits import Limits
+from tenancy.parameters import TradingState
+
+TenantKind = Literal["customer", "platform"]
+FourEyes = Literal[
+    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals"
+]
+"""Which changes need a second person. `limits`: upward. `live`: a paper account made live.
+`approvals`: the switching off of signals by approval."""
+
+
+class TenantSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Each with the product's value, which holds where the tenant says nothing."""
+
+    four_eyes: Annotated[tuple[FourEyes, ...], msgspec.Meta(max_length=7)] = ()
+    proposal_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
+    """After so long an undecided proposal is expired."""
+    retention_years: Annotated[int, msgspec.Meta(ge=5, le=30)] = 7
+    session_idle_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 30
+    session_max_hours: Annotated[int, msgspec.Meta(ge=1, le=168)] = 12
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 600
+    """Of the management API, all keys and people of the tenant together."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.four_eyes)) != len(self.four_eyes):
+            raise ValueError("four_eyes: each category at most once")
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a whole tenant lays down for trading in it: for the platform, for everybody."""
+
+    state: TradingState = "active"
+    limits: Limits = Limits()
+    revision: int = 0
