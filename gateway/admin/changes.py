@@ -27,6 +27,7 @@ from audit.inbox import Entry, append
 from audit.record import Kind
 from gateway.admin.operation import Call, Services
 from tenancy.database import Connection
+from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import asked
 from tenancy.ids import new_id
 from tenancy.scope import TenantScope
@@ -40,13 +41,18 @@ Verb = Literal["create", "change", "remove", "state"]
 
 
 class By(msgspec.Struct, frozen=True, kw_only=True):
-    """Who changes something, why, and in which transaction."""
+    """Who changes something, why, and in which transaction.
+
+    `actions`: what they may do, for nobody gives more than they have. `proposal`: the approved one
+    that this change comes from; what its author was checked for then is not checked again.
+    """
 
     scope: TenantScope
     conn: Connection
     services: Services
     why: str = ""
     trace_id: str = ""
+    actions: frozenset[str] = frozenset()
     proposal: UUID | None = None
     settings: TenantSettings | None = None
 
@@ -70,12 +76,17 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Check = Callable[[By, Any, Any], Awaitable[None]]
+Beside = Callable[[By, Any, Any], Awaitable[Mapping[str, Any]]]
 Columns = Callable[[By, UUID | str, Any], Awaitable[Mapping[str, Any]]]
 Danger = Callable[[Any, Any, Mapping[str, Any]], frozenset[str]]
 
 
 async def _no_check(by: By, before: Any, after: Any) -> None:
     return None
+
+
+async def _nothing_beside(by: By, before: Any, after: Any) -> Mapping[str, Any]:
+    return {}
 
 
 async def _no_columns(by: By, object_id: UUID | str, document: Any) -> Mapping[str, Any]:
@@ -89,20 +100,22 @@ def _no_danger(before: Any, after: Any, facts: Mapping[str, Any]) -> frozenset[s
 class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """A kind of object: its table, what it demands, and which categories of four eyes a change touches.
 
-    `check(by, before, after)` raises Invalid or Conflict. `danger(before, after, facts)`: documents
-    or None. `columns(by, id, document)`: columns of a new row that are no part of its document.
-    `after(by, change)`: what follows a change in the same transaction (sessions that end).
+    `check(by, before, after)` raises Invalid or Conflict; before and after are documents or None.
+    `danger(before, after, facts)`: the facts are the row's, and what `beside(by, before, after)`
+    reads elsewhere (is the account of this subscription live?). `columns(by, id, document)`:
+    columns of a new row that are no part of its document. `follow(by, id, before, after)` comes
+    after the write, in its transaction, and may refuse it too: what a change leaves behind is seen
+    best when it is there.
     """
 
     name: str
     table: Table[D]
     check: Check = _no_check
     danger: Danger = _no_danger
+    beside: Beside = _nothing_beside
     columns: Columns = _no_columns
     follow: Callable[[By, str, Any, Any], Awaitable[None]] | None = None
-
-    def new_id(self) -> UUID | str:
-        return new_id()
+    make_id: Callable[[], UUID | str] = new_id
 
 
 def by(call: Call) -> By:
@@ -113,23 +126,31 @@ def by(call: Call) -> By:
         services=call.services,
         why=call.why,
         trace_id=call.trace_id,
+        actions=call.principal.actions,
     )
 
 
 async def create(
-    by: By, kind: ObjectKind[D], document: D, object_id: UUID | str = ""
+    by: By,
+    kind: ObjectKind[D],
+    document: D,
+    object_id: UUID | str = "",
+    extra: Mapping[str, Any] | None = None,
 ) -> tuple[str, Made]:
-    """A new object; its id, and what became of it."""
-    object_id = object_id or kind.new_id()
+    """A new object; its id, and what became of it.
+
+    `extra`: columns in place of the kind's own, for what no proposal can carry (a secret's digest).
+    """
+    object_id = object_id or kind.make_id()
     await kind.check(by, None, document)
     change = Change(
         verb="create", kind=kind, object_id=str(object_id), base=0, before=None,
         after=plain(document),
     )  # fmt: skip
-    if made := await _proposed(by, change, kind.danger(None, document, {})):
+    if made := await _proposed(by, change, await _danger(by, kind, None, document, {})):
         return str(object_id), made
-    extra = await kind.columns(by, object_id, document)
-    await documents.insert(by.conn, by.scope, kind.table, object_id, document, extra)
+    columns = {**await kind.columns(by, object_id, document), **(extra or {})}
+    await documents.insert(by.conn, by.scope, kind.table, object_id, document, columns)
     return str(object_id), await _kept(by, change, 1, None, document)
 
 
@@ -137,12 +158,14 @@ async def change(by: By, kind: ObjectKind[D], stored: Stored[D], document: D) ->
     """Another document in place of the one that was read. The same document again changes nothing."""
     if document == stored.document:
         return Made(revision=stored.revision)
+    _keeps(kind.table, stored, document)
     await kind.check(by, stored.document, document)
     change = Change(
         verb="change", kind=kind, object_id=stored.object_id, base=stored.revision,
         before=plain(stored.document), after=plain(document),
     )  # fmt: skip
-    if made := await _proposed(by, change, kind.danger(stored.document, document, stored.facts)):
+    dangers = await _danger(by, kind, stored.document, document, stored.facts)
+    if made := await _proposed(by, change, dangers):
         return made
     revision = await documents.write(
         by.conn, kind.table, stored.object_id, document, stored.revision
@@ -157,7 +180,8 @@ async def remove(by: By, kind: ObjectKind[D], stored: Stored[D]) -> Made:
         verb="remove", kind=kind, object_id=stored.object_id, base=stored.revision,
         before=plain(stored.document), after=None,
     )  # fmt: skip
-    if made := await _proposed(by, change, kind.danger(stored.document, None, stored.facts)):
+    dangers = await _danger(by, kind, stored.document, None, stored.facts)
+    if made := await _proposed(by, change, dangers):
         return made
     revision = await documents.archive(by.conn, kind.table, stored.object_id, stored.revision)
     return await _kept(by, change, revision, stored.document, None)
@@ -185,6 +209,21 @@ async def put_fact(
     )
     kind_of = Kind.KILL_SWITCH if column == "state" else Kind.ADMIN_CHANGE
     return await _kept(by, change, revision, None, None, record=kind_of)
+
+
+def _keeps(table: Table[D], stored: Stored[D], document: D) -> None:
+    """Raises Conflict for history, Invalid for another value of what is fixed."""
+    if table.archived and stored.facts.get(table.archived) is not None:
+        raise Conflict(f"the {table.noun} is history since {stored.facts[table.archived]}")
+    for name in table.fixed:
+        if getattr(document, name) != getattr(stored.document, name):
+            raise Invalid(f"{name}: the {table.noun} keeps it; make another one", field=name)
+
+
+async def _danger(
+    by: By, kind: ObjectKind[D], before: D | None, after: D | None, facts: Mapping[str, Any]
+) -> frozenset[str]:
+    return kind.danger(before, after, {**facts, **await kind.beside(by, before, after)})
 
 
 def plain(document: msgspec.Struct | None) -> dict[str, Any] | None:
@@ -227,14 +266,20 @@ async def record_change(by: By, kind: Kind, payload: dict[str, Any]) -> None:
     await append(by.conn, [(by.scope.tenant_id, entry)])
 
 
+async def waits(by: By, categories: frozenset[str]) -> frozenset[str]:
+    """Those of the categories for which this tenant wants a second person, who has not agreed yet."""
+    if by.proposal is not None or not categories:
+        return frozenset()
+    settings = by.settings or await read_settings(by.conn, by.scope.tenant_id)
+    return asked(categories, frozenset(settings.four_eyes))
+
+
 async def _proposed(by: By, change: Change[D], categories: frozenset[str]) -> Made | None:
     """A proposal in place of the change, where the tenant wants a second person for it."""
-    if by.proposal is not None or not categories:
-        return None
-    settings = by.settings or await read_settings(by.conn, by.scope.tenant_id)
-    reasons = asked(categories, frozenset(settings.four_eyes))
+    reasons = await waits(by, categories)
     if not reasons:
         return None
+    settings = by.settings or await read_settings(by.conn, by.scope.tenant_id)
     proposal = new_id()
     now: datetime = by.services.clock.now()
     await by.conn.execute(

@@ -55,7 +55,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
     `path`: "/v1/strategies"; `id_name`: "strategy_id". `filters`: the list's query, whose members
     besides limit, cursor and archived are columns. `create`: the body's type, None where objects are
-    made in another way.
+    made in another way; `shows_once`: members that only the answer to it has.
     """
 
     kind: ObjectKind[D]
@@ -67,6 +67,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     text_ids: bool = False
     filters: type[PageQuery] = PageQuery
     create: type[D] | None = None
+    shows_once: tuple[str, ...] = ()
     remove: bool = True
     platform: bool = False
 
@@ -81,6 +82,10 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         }
         own: Any = stored.object_id if self.text_ids else UUID(stored.object_id)
         return self.view(**{self.id_name: own}, **fields, **stored.facts, revision=stored.revision)
+
+    def shown(self, call: Call, stored: Stored[D]) -> Any:
+        """As this call is shown it: for kinds whose view says more than their row."""
+        return self.show(stored)
 
     def id_of(self, call: Call) -> UUID | str:
         return call.path[self.id_name] if self.text_ids else call.uuid(self.id_name)
@@ -108,7 +113,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         stored = await documents.read(call.conn, self.kind.table, object_id)
         return Result(
             status=status,
-            content=self.show(stored),
+            content=self.shown(call, stored),
             revision=stored.revision,
             location=f"{self.path}/{object_id}" if status == 201 else None,
         )
@@ -156,7 +161,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
                 name=f"create_{single}", method="POST", path=self.path, tag=self.tag, action=write,
                 summary=f"Make a {self.noun}.", handle=self._create, body=self.create, status=201,
                 answer=self.view, also={202: Proposed}, problems=("conflict",),
-                platform=self.platform,
+                shows_once=self.shows_once, platform=self.platform,
             ))  # fmt: skip
         if self.remove:
             made.append(Operation(
@@ -180,7 +185,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             after=self._after(query.cursor), archived=bool(getattr(query, "archived", False)),
         )  # fmt: skip
         more = write_cursor(rows[-1].object_id) if len(rows) == query.limit else None
-        return Result(content=Page(items=[self.show(row) for row in rows], next=more))
+        return Result(content=Page(items=[self.shown(call, row) for row in rows], next=more))
 
     def _after(self, cursor: str | None) -> str | None:
         after = read_cursor(cursor)
@@ -199,7 +204,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
     async def _get(self, call: Call) -> Result:
         stored = await self.stored(call)
-        return Result(content=self.show(stored), revision=stored.revision)
+        return Result(content=self.shown(call, stored), revision=stored.revision)
 
     async def _change(self, call: Call) -> Result:
         stored = await self.stored(call, lock=True)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from gateway.admin import strategies
+from gateway.admin import (
+    accounts,
+    groups,
+    hooks,
+    service_keys,
+    strategies,
+    subscriptions,
+)
 from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.orders import order_by_id
@@ -32,6 +39,11 @@ async def _order(call: Call) -> Result:
 
 OPERATIONS: tuple[Operation, ...] = (
     *strategies.OPERATIONS,
+    *hooks.OPERATIONS,
+    *groups.OPERATIONS,
+    *accounts.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *service_keys.OPERATIONS,
     Operation(
         name="list_signals", method="GET", path="/v1/signals", summary="List signals.",
         tag="Signals", action="signals:read", handle=_signals, query=PageQuery,

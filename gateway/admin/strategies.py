@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
+from gateway.admin.dangers import document_danger
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
-from tenancy.four_eyes import loosens_limits
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
@@ -60,20 +60,6 @@ async def _columns(by: By, object_id: Any, document: StrategyDocument) -> Mappin
     return {"part": partition(object_id)}
 
 
-def _danger(
-    before: StrategyDocument | None, after: StrategyDocument | None, facts: Mapping[str, Any]
-) -> frozenset[str]:
-    return limits_danger(before, after)
-
-
-def limits_danger(before: Any, after: Any) -> frozenset[str]:
-    """Whether a document's limits become looser; documents that begin or end loosen nothing."""
-    if before is None or after is None:
-        return frozenset()
-    loosened = loosens_limits(msgspec.to_builtins(before.limits), msgspec.to_builtins(after.limits))
-    return frozenset({"limits"}) if loosened else frozenset()
-
-
 STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
     name="strategy",
     table=Table(
@@ -86,7 +72,7 @@ STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
         names={"strategies_name": "this strategy's name is in use in the tenant: choose another"},
     ),
     columns=_columns,
-    danger=_danger,
+    danger=document_danger,
 )
 
 STRATEGIES: Resource[StrategyDocument] = Resource(

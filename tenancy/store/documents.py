@@ -26,8 +26,11 @@ D = TypeVar("D", bound=msgspec.Struct)
 class Table(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """Where a document lives. `facts`: columns that are shown but not edited. `json`: columns of JSON.
 
-    `archived`: the column that says since when the row is history; empty where rows are deleted.
-    `names`: constraint → what to tell the person who ran into it.
+    `read_as`: column or fact → the SQL that says it where its name alone does not (another type, or
+    something that follows from the row). `write_as`: column → the placeholder that makes it the
+    table's type. `fixed`: members that stay as they were made. `archived`: the column that says
+    since when the row is history; empty where rows are deleted. `names`: constraint → what to tell
+    the person who ran into it.
     """
 
     noun: str
@@ -36,8 +39,10 @@ class Table(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     document: type[D]
     facts: tuple[str, ...] = ()
     json: frozenset[str] = frozenset()
+    read_as: Mapping[str, str] = {}
+    write_as: Mapping[str, str] = {}
+    fixed: frozenset[str] = frozenset()
     archived: str = "archived_at"
-    order: str = ""
     names: Mapping[str, str] = {}
 
     @property
@@ -120,9 +125,9 @@ async def insert(
 async def write(
     conn: Connection, table: Table[D], object_id: UUID | str, document: D, base: int
 ) -> int:
-    """Replace the document; the new revision. Raises Stale, Conflict, Invalid."""
-    row = _row(table, document)
-    sets = ", ".join(f"{c} = %s{'::jsonb' if c in table.json else ''}" for c in row)
+    """Replace the document, but for what is fixed; the new revision. Raises Stale, Conflict, Invalid."""
+    row = {c: value for c, value in _row(table, document).items() if c not in table.fixed}
+    sets = ", ".join(f"{column} = {_place(table, column)}" for column in row)
     query = f"UPDATE {table.table} SET {sets}, revision = revision + 1 WHERE {_at(table)}"  # noqa: S608
     await _moved(conn, table, query, [*row.values(), object_id, base], object_id)
     return base + 1
@@ -151,9 +156,13 @@ async def archive(conn: Connection, table: Table[D], object_id: UUID | str, base
 
 
 def _select(table: Table[Any]) -> str:
-    columns = [f"{c}::text AS {c}" if c in table.json else c for c in table.columns]
-    facts = [f"{c}::text AS {c}" if c in table.json else c for c in table.facts]
-    return f"SELECT {', '.join([table.key, *columns, *facts, 'revision'])} FROM {table.table}"  # noqa: S608
+    columns = [_read(table, column) for column in (*table.columns, *table.facts)]
+    return f"SELECT {', '.join([table.key, *columns, 'revision'])} FROM {table.table}"  # noqa: S608
+
+
+def _read(table: Table[Any], column: str) -> str:
+    plain = f"{column}::text" if column in table.json else column
+    return f"{table.read_as.get(column, plain)} AS {column}"
 
 
 def _at(table: Table[Any]) -> str:
@@ -166,15 +175,10 @@ def _stored(table: Table[D], row: dict[str, Any]) -> Stored[D]:
     fields = {column: row[column] for column in table.columns}
     return Stored(
         object_id=str(row[table.key]),
-        document=msgspec.convert(fields, table.document, strict=False, dec_hook=_text),
+        document=msgspec.convert(fields, table.document, strict=False),
         revision=row["revision"],
         facts={column: row[column] for column in table.facts},
     )
-
-
-def _text(kind: type, value: Any) -> Any:
-    """Values that psycopg has types of its own for (networks) are text in a document."""
-    return kind(str(value))
 
 
 def _row(table: Table[D], document: D) -> dict[str, Any]:
@@ -184,14 +188,18 @@ def _row(table: Table[D], document: D) -> dict[str, Any]:
         value = getattr(document, column)
         if column in table.json:
             value = msgspec.json.encode(value).decode()
-        elif isinstance(value, (tuple, frozenset)):
-            value = list(value) if isinstance(value, tuple) else sorted(value)
+        elif isinstance(value, tuple):
+            value = list(value)
         row[column] = value
     return row
 
 
 def _places(table: Table[Any], row: Mapping[str, Any]) -> str:
-    return ", ".join("%s::jsonb" if column in table.json else "%s" for column in row)
+    return ", ".join(_place(table, column) for column in row)
+
+
+def _place(table: Table[Any], column: str) -> str:
+    return table.write_as.get(column, "%s::jsonb" if column in table.json else "%s")
 
 
 async def _moved(

@@ -1,0 +1,140 @@
+"""Accounts: a client's at a broker, paper or live, with the limits that hold for it alone.
+
+An account stays at its broker and in its currency: its orders, positions and limits are told in
+them, and its credential is sealed for them. Another broker is another account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from gateway.admin.changes import By, ObjectKind
+from gateway.admin.dangers import NONE, limits_danger
+from gateway.admin.objects import Resource
+from gateway.admin.paging import PageQuery
+from gateway.admin.strategies import Name
+from tenancy.errors import Invalid
+from tenancy.limits import Limits
+from tenancy.parameters import TradingState
+from tenancy.protection import positive_members
+from tenancy.store.documents import Table
+from tenancy.values import partition
+
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3,5}$")]
+Setting = Annotated[str, Meta(max_length=200)] | bool | int
+BrokerSettings = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=50)], Setting], Meta(max_length=50)
+]
+CredentialState = Literal["live", "waiting", "missing"]
+"""`waiting`: one is sealed, and a second person has not agreed yet."""
+
+PAPER = "paper"
+"""The broker that trades nobody's money; an account at any other is live."""
+
+
+class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people set about an account. `settings`: the broker's own; never a secret."""
+
+    name: Name
+    broker: Annotated[str, Meta(min_length=1, max_length=50)]
+    currency: Currency
+    stated_equity: Decimal | None = None
+    """In the account's currency, for sizes by equity where the broker tells none."""
+    leverage: Decimal = Decimal(1)
+    group_id: UUID | None = None
+    settings: BrokerSettings = {}
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        positive_members(self, "stated_equity", "leverage")
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as it is. `live`: its orders move real money."""
+
+    account_id: UUID
+    name: str
+    broker: str
+    currency: str
+    stated_equity: Decimal | None
+    leverage: Decimal
+    group_id: UUID | None
+    settings: dict[str, Any]
+    limits: Limits
+    live: bool
+    state: TradingState
+    credential: CredentialState
+    revision: int
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class AccountFilters(PageQuery, frozen=True, kw_only=True):
+    """Which accounts."""
+
+    name: str | None = None
+    broker: str | None = None
+    group_id: UUID | None = None
+    archived: bool = False
+
+
+async def _columns(by: By, object_id: Any, document: AccountDocument) -> Mapping[str, Any]:
+    return {"part": partition(object_id)}
+
+
+async def _check(by: By, before: AccountDocument | None, after: AccountDocument | None) -> None:
+    if before is None and after is not None and after.broker not in by.services.brokers:
+        known = ", ".join(by.services.brokers)
+        raise Invalid(
+            f"broker: {after.broker!r} is not connected here; connected: {known}", field="broker"
+        )
+
+
+def _danger(
+    before: AccountDocument | None, after: AccountDocument | None, facts: Mapping[str, Any]
+) -> frozenset[str]:
+    begins_live = before is None and after is not None and after.broker != PAPER
+    return limits_danger(before, after) | (frozenset({"live"}) if begins_live else NONE)
+
+
+ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
+    name="account",
+    table=Table(
+        noun="account",
+        table="accounts",
+        key="account_id",
+        document=AccountDocument,
+        facts=("live", "state", "credential", "created_at", "archived_at"),
+        json=frozenset({"settings", "limits"}),
+        read_as={
+            "live": f"(broker <> '{PAPER}')",
+            "credential": "CASE WHEN EXISTS (SELECT FROM credentials c WHERE c.account_id ="
+            " accounts.account_id AND c.revoked_at IS NULL) THEN 'live' ELSE 'missing' END",
+        },
+        fixed=frozenset({"broker", "currency"}),
+        names={"accounts_name": "this account's name is in use in the tenant: choose another"},
+    ),
+    check=_check,
+    columns=_columns,
+    danger=_danger,
+)
+
+ACCOUNTS: Resource[AccountDocument] = Resource(
+    kind=ACCOUNT,
+    path="/v1/accounts",
+    id_name="account_id",
+    tag="Accounts",
+    view=AccountView,
+    resource="accounts",
+    filters=AccountFilters,
+    create=AccountDocument,
+)
+
+OPERATIONS = ACCOUNTS.operations()

@@ -1,0 +1,109 @@
+"""Subscriptions: which account follows which strategy, and what it does with the strategy's signals.
+
+The pair is what a subscription is: it stays, and an account follows a strategy once. A subscription
+that ends is deleted; what it was is in its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from gateway.admin.accounts import PAPER
+from gateway.admin.changes import By, ObjectKind
+from gateway.admin.dangers import NONE, approvals_danger
+from gateway.admin.objects import Resource
+from gateway.admin.paging import PageQuery
+from tenancy.store.documents import Table
+from tenancy.subscription import SubscriptionSettings
+
+
+class SubscriptionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people set about a subscription. `priority`: lower trades first where the order is fixed."""
+
+    strategy_id: UUID
+    account_id: UUID
+    enabled: bool = True
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+    settings: SubscriptionSettings = SubscriptionSettings()
+
+
+class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as it is; `…/effective` says what holds under all layers."""
+
+    subscription_id: UUID
+    strategy_id: UUID
+    account_id: UUID
+    enabled: bool
+    priority: int
+    settings: SubscriptionSettings
+    revision: int
+    created_at: datetime
+
+
+class SubscriptionFilters(PageQuery, frozen=True, kw_only=True):
+    """Which subscriptions."""
+
+    strategy_id: UUID | None = None
+    account_id: UUID | None = None
+    enabled: bool | None = None
+
+
+async def _beside(
+    by: By, before: SubscriptionDocument | None, after: SubscriptionDocument | None
+) -> Mapping[str, Any]:
+    """Whether the account is live; one that is not there is refused when the row is written."""
+    document = after or before
+    assert document is not None
+    query = "SELECT broker FROM accounts WHERE account_id = %s"
+    row = await (await by.conn.execute(query, (document.account_id,))).fetchone()
+    return {"live": row is not None and row[0] != PAPER}
+
+
+def _danger(
+    before: SubscriptionDocument | None,
+    after: SubscriptionDocument | None,
+    facts: Mapping[str, Any],
+) -> frozenset[str]:
+    begins = after is not None and after.enabled and (before is None or not before.enabled)
+    live = frozenset({"live"}) if begins and facts["live"] else NONE
+    return live | approvals_danger(before, after)
+
+
+SUBSCRIPTION: ObjectKind[SubscriptionDocument] = ObjectKind(
+    name="subscription",
+    table=Table(
+        noun="subscription",
+        table="subscriptions",
+        key="subscription_id",
+        document=SubscriptionDocument,
+        facts=("created_at",),
+        json=frozenset({"settings"}),
+        fixed=frozenset({"strategy_id", "account_id"}),
+        archived="",
+        names={
+            "subscriptions_strategy_id_account_id_key": "this account follows this strategy already:"
+            " change that subscription"
+        },
+    ),
+    beside=_beside,
+    danger=_danger,
+)
+
+SUBSCRIPTIONS: Resource[SubscriptionDocument] = Resource(
+    kind=SUBSCRIPTION,
+    path="/v1/subscriptions",
+    id_name="subscription_id",
+    tag="Subscriptions",
+    view=SubscriptionView,
+    resource="subscriptions",
+    filters=SubscriptionFilters,
+    create=SubscriptionDocument,
+)
+
+OPERATIONS = SUBSCRIPTIONS.operations()
