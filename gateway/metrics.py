@@ -43,3 +43,6 @@ HOOKS_AGE = Gauge(
 ADMIN_REQUESTS = Counter(
     "portcullis_admin_requests_total", "Requests to the management listener", ["route", "status"]
 )
+RATE_REFUSALS = Counter(
+    "portcullis_rate_refusals_total", "Requests over a limit on use, by the quota's name", ["quota"]
+)

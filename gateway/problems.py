@@ -97,7 +97,11 @@ PROBLEMS: dict[str, Kind] = {
     "unsupported_media_type": Kind(
         415, "The content type is not JSON", "Send Content-Type: application/json."
     ),
-    "rate_limited": Kind(429, "The hook's rate limit is reached", _AGAIN),
+    "rate_limited": Kind(
+        429,
+        "A limit on use is reached",
+        "Send the same again after Retry-After seconds; the RateLimit fields say what is left.",
+    ),
     "internal": Kind(
         500, "Something failed here", "Give the trace id to the operator; the log has the rest."
     ),

@@ -6,7 +6,7 @@ the rate counter, the decoder or the database.
 
 - An unknown hook, a disabled one and a bad signature get the same answer after the same work.
 - 202 is sent after the commit and never waits for Redis.
-- A repeat of id and body gets the first one's answer, byte for byte.
+- A repeat of id and body gets the first one's answer, byte for byte (the RateLimit fields are today's).
 - Halted tenants' and strategies' signals are kept too: the plan denies them, with a reason;
   refusing here would lose the evidence.
 - Refusals of known hooks go to the audit log, so many per second and hook; the next one that is
@@ -31,7 +31,6 @@ from gateway import metrics
 from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
 from gateway.hooks.accept import Acceptor, Incoming, Kept, MessageConflict
 from gateway.hooks.body import SenderLeft, read_body
-from gateway.hooks.rate import Rates
 from gateway.hooks.records import accepted
 from gateway.hooks.refusals import Refusals
 from gateway.hooks.registry import Hook, Registry
@@ -40,6 +39,8 @@ from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, tracepa
 from gateway.hooks.verify import Refusal, Verified, verify
 from gateway.listener import http_problem, unexpected
 from gateway.problems import internal, problem, problem_of
+from gateway.quota import Allowance
+from gateway.rate import Rates
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
@@ -61,6 +62,7 @@ class _Seen(msgspec.Struct):
     message_id: str | None = None
     body_sha256: bytes = b""
     signal_id: str | None = None
+    allowance: Allowance = Allowance(False)
 
 
 class HookEndpoint:
@@ -102,7 +104,7 @@ class HookEndpoint:
         except Exception:
             log.exception("hook_failed", trace_id=seen.trace_id)
             answer = internal(instance=seen.path, trace_id=seen.trace_id)
-        await send_answer(_with_trace_id(answer, seen.trace_id), send)
+        await send_answer(_with_headers(answer, seen), send)
         self._tell(answer, seen, span, started)
 
     async def _answer(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer:
@@ -120,10 +122,14 @@ class HookEndpoint:
         seen.message_id = verified.message_id
         seen.body_sha256 = hashlib.sha256(body).digest()
         assert seen.hook is not None
-        allowance = await self._rates.take(seen.hook.hook_id)
-        if not allowance.allowed:
+        seen.allowance = await self._rates.take(seen.hook.claim)
+        if not seen.allowance.allowed:
+            metrics.RATE_REFUSALS.labels(seen.allowance.policy).inc()
             return self._problem(
-                "rate_limited", self._rate_text(), seen, retry_after_s=allowance.retry_after_s
+                "rate_limited",
+                seen.allowance.refusal(),
+                seen,
+                retry_after_s=seen.allowance.retry_after_s,
             )
         refused = self._unfit(headers, body, seen)
         if refused is not None:
@@ -224,10 +230,6 @@ class HookEndpoint:
             retry_after_s=retry_after_s,
         )
 
-    def _rate_text(self) -> str:
-        rate = self._settings.rate
-        return f"this hook takes {rate.per_minute} signals per minute and {rate.per_hour} per hour"
-
     def _tell(self, answer: Answer, seen: _Seen, span: Span, started: float) -> None:
         """After the answer: numbers, one log line, the audit record of a refusal."""
         metrics.HOOK_REQUESTS.labels(answer.code).inc()
@@ -270,9 +272,12 @@ def _seen(scope: Scope, context: SpanContext) -> _Seen:
     return _Seen(scope["path"], client[0] if client else "", trace_id_of(text), text)
 
 
-def _with_trace_id(answer: Answer, trace_id: str) -> Answer:
-    header = (b"portcullis-trace-id", trace_id.encode())
-    return msgspec.structs.replace(answer, headers=(*answer.headers, header))
+def _with_headers(answer: Answer, seen: _Seen) -> Answer:
+    """The trace, and what is left of the quotas: for whom they were counted, so for nobody unknown."""
+    trace = (b"portcullis-trace-id", seen.trace_id.encode())
+    rate = ((name.encode(), value.encode()) for name, value in seen.allowance.headers())
+    headers = (*answer.headers, *rate, trace)
+    return msgspec.structs.replace(answer, headers=headers)
 
 
 def hooks_app(endpoint: HookEndpoint) -> Starlette:

@@ -20,9 +20,9 @@ from starlette.applications import Starlette
 from fanout.waker import Waker
 from gateway.hooks.accept import Acceptor
 from gateway.hooks.app import HookEndpoint, hooks_app
-from gateway.hooks.rate import Rates
 from gateway.hooks.registry import Registry, SecretOpener
 from gateway.hooks.settings import HookSettings
+from gateway.rate import Rates
 from tenancy.clock import Clock
 from tenancy.database import Database
 
@@ -65,12 +65,12 @@ async def hooks_listener(
     poll_s: float = 1.0,
 ) -> AsyncIterator[HooksListener]:
     """`conninfo` and the open `database` connect as portcullis_ingress. Raises Unavailable."""
-    registry = Registry(database, opener, poll_s=poll_s)
+    rate = settings.rate
+    rates = Rates(redis, redis_timeout_s=rate.redis_timeout_s, redis_pause_s=rate.redis_pause_s)
+    registry = Registry(database, opener, rate=rate, poll_s=poll_s)
     waker = Waker(redis, settings.wake)
     acceptor = Acceptor(conninfo, wake=waker.wake, settings=settings.keep)
-    endpoint = HookEndpoint(
-        registry, Rates(redis, settings.rate), acceptor, clock=clock, settings=settings
-    )
+    endpoint = HookEndpoint(registry, rates, acceptor, clock=clock, settings=settings)
     async with AsyncExitStack() as stack:
         for part in (registry, waker, acceptor):
             stack.push_async_callback(part.stop)

@@ -1,7 +1,8 @@
-"""Which hooks exist, whose they are, and who may sign: kept in memory, compared every second.
+"""Which hooks exist, whose they are, who may sign, how often: kept in memory, compared every second.
 
-1. Every `poll_s` ask PostgreSQL for a digest of the hooks' and secrets' rows; where it moved,
-   read the rows. So a revoked secret is out of force ≤ 1 s later, an expired one at its time.
+1. Every `poll_s` ask PostgreSQL for a digest of the hooks', secrets' and tenants' rows; where it
+   moved, read the rows. So a revoked secret is out of force ≤ 1 s later, an expired one at its
+   time, and a changed limit on use holds ≤ 1 s later.
 2. A secret that is new is opened once by the signer and then kept in memory only. Until it is
    open its hook answers `unavailable`, never "bad signature": the sender would give up.
 3. A hook that nobody knows is looked up once; the answer "no" is remembered for a while, in
@@ -25,7 +26,9 @@ import psycopg
 import structlog
 
 from gateway import metrics
+from gateway.hooks.settings import RateSettings
 from gateway.hooks.verify import Scheme, Secret, read_secret
+from gateway.quota import Claim, Partition, Quota
 from tenancy.database import Database
 from tenancy.errors import Unavailable
 from tenancy.values import StrategyID, TenantID
@@ -58,6 +61,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     part: int
     sender: str
     secrets: tuple[LiveSecret, ...]
+    claim: Claim
+    """What a signal of this hook counts against."""
 
     def live(self, now: datetime) -> tuple[Secret, ...]:
         """The secrets that count at this moment."""
@@ -84,15 +89,18 @@ class _SecretRow(msgspec.Struct, frozen=True):
 _DIGEST = """
     SELECT (SELECT (count(*), sum(hashtextextended(h::text, 0))) FROM hooks h)::text,
            (SELECT (count(*), sum(hashtextextended(
-                       (secret_id, hook_id, expires_at, revoked_at)::text, 0))) FROM hook_secrets)::text
+                       (secret_id, hook_id, expires_at, revoked_at)::text, 0))) FROM hook_secrets)::text,
+           (SELECT (count(*), sum(hashtextextended(
+                       (tenant_id, signals_per_minute)::text, 0))) FROM tenants)::text
 """
 _HOOKS = """
     SELECT h.hook_id, h.tenant_id, h.strategy_id, s.part, h.sender,
-           k.secret_id, k.scheme, k.public_key, k.expires_at
-    FROM hooks h JOIN strategies s USING (strategy_id)
+           k.secret_id, k.scheme, k.public_key, k.expires_at,
+           h.per_minute, h.per_hour, t.signals_per_minute
+    FROM hooks h JOIN strategies s USING (strategy_id) JOIN tenants t ON t.tenant_id = h.tenant_id
     LEFT JOIN hook_secrets k ON k.hook_id = h.hook_id AND k.revoked_at IS NULL
                             AND (k.expires_at IS NULL OR k.expires_at > now())
-    WHERE h.enabled AND (%b::text IS NULL OR h.hook_id = %b::text)
+    WHERE h.enabled AND h.archived_at IS NULL AND (%b::text IS NULL OR h.hook_id = %b::text)
     ORDER BY h.hook_id, k.created_at
 """
 _SEALED = "SELECT sealed FROM hook_secrets WHERE secret_id = %b"
@@ -106,6 +114,7 @@ class Registry:
         database: Database,
         opener: SecretOpener,
         *,
+        rate: RateSettings,
         poll_s: float = 1.0,
         unknown_max: int = 10_000,
         unknown_s: float = 5.0,
@@ -114,6 +123,7 @@ class Registry:
     ) -> None:
         self._database = database
         self._opener = opener
+        self._rate = rate
         self._poll_s = poll_s
         self._unknown_max, self._unknown_s = unknown_max, unknown_s
         self._lookups_per_s, self._lookup_timeout_s = lookups_per_s, lookup_timeout_s
@@ -255,6 +265,7 @@ class Registry:
             hook_id: Hook(
                 hook_id=hook_id, tenant_id=row[1], strategy_id=row[2], part=row[3], sender=row[4],
                 secrets=tuple(secrets.get(hook_id, ())),
+                claim=_claim(hook_id, row[1], self._rate, per_minute=row[9], per_hour=row[10], together=row[11]),
             )
             for hook_id, row in facts.items()
         }  # fmt: skip
@@ -266,3 +277,30 @@ def _secret_row(row: Any) -> _SecretRow | None:
     expires_at = row[8].astimezone(UTC) if row[8] is not None else None
     public_key = bytes(row[7]) if row[7] is not None else None
     return _SecretRow(row[5], row[1], row[6], public_key, expires_at)
+
+
+def _claim(
+    hook_id: str,
+    tenant_id: TenantID,
+    rate: RateSettings,
+    *,
+    per_minute: int | None,
+    per_hour: int | None,
+    together: int | None,
+) -> Claim:
+    """The hook's own quotas, or the installation's; and its tenant's for all hooks `together`.
+
+    The tenant in braces: one hash slot, where Redis is a cluster.
+    """
+    own = Partition(
+        f"{{{tenant_id}}}:hook:{hook_id}",
+        (
+            Quota("hook-minute", per_minute or rate.per_minute, 60),
+            Quota("hook-hour", per_hour or rate.per_hour, 3600),
+        ),
+    )
+    if together is None:
+        return Claim(own)
+    return Claim(
+        own, Partition(f"{{{tenant_id}}}:signals", (Quota("tenant-minute", together, 60),))
+    )

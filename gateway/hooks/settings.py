@@ -8,7 +8,10 @@ from fanout.waker import WakeSettings
 
 
 class RateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Per hook. `redis_timeout_s`: a slower Redis counts as away, and this process counts alone."""
+    """Per hook that has no limits of its own.
+
+    `redis_timeout_s`: a slower Redis counts as away, and this process counts alone.
+    """
 
     per_minute: int = 60
     per_hour: int = 500
