@@ -43,3 +43,8 @@ HOOKS_AGE = Gauge(
 ADMIN_REQUESTS = Counter(
     "portcullis_admin_requests_total", "Requests to the management listener", ["route", "status"]
 )
+LOGINS = Counter(
+    "portcullis_logins_total",
+    "Steps of signing in by outcome (in, half_way, wrong_…, slowed, locked, replayed, oidc_failed)",
+    ["outcome"],
+)
