@@ -7,6 +7,7 @@ bytes, and no more than a few seconds for a client that says nothing.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +21,22 @@ from gateway.problems import internal, problem
 
 
 def hypercorn_config(
-    bind: str, *, certfile: str | None = None, keyfile: str | None = None
+    bind: str,
+    *,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    client_ca: str | None = None,
 ) -> Config:
-    """`bind`: host:port, unix:path or fd://n. With certificate and key it speaks TLS ≥ 1.2."""
+    """`bind`: host:port, unix:path or fd://n. With certificate and key it speaks TLS ≥ 1.2.
+
+    With `client_ca` a client may show a certificate; one that this authority did not sign, or that
+    is out of date, ends the handshake.
+    """
     config = Config()
     config.bind = [bind]
     config.certfile, config.keyfile = certfile, keyfile
+    if client_ca is not None:
+        config.ca_certs, config.verify_mode = client_ca, ssl.CERT_OPTIONAL
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
@@ -60,5 +71,5 @@ def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Res
     response.headers["content-type"] = answer.content_type.decode()
     response.headers["cache-control"] = "no-store"
     for name, value in answer.headers:
-        response.headers[name.decode()] = value.decode()
+        response.headers.append(name.decode(), value.decode())  # Set-Cookie may come twice
     return response

@@ -46,3 +46,8 @@ ADMIN_REQUESTS = Counter(
 RATE_REFUSALS = Counter(
     "portcullis_rate_refusals_total", "Requests over a limit on use, by the quota's name", ["quota"]
 )
+LOGINS = Counter(
+    "portcullis_logins_total",
+    "Steps of signing in by outcome (in, half_way, wrong_…, slowed, locked, replayed, oidc_failed)",
+    ["outcome"],
+)

@@ -8,6 +8,7 @@ with a trace id and nothing else: what broke is in the log, under that id.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -55,6 +56,38 @@ PROBLEMS: dict[str, Kind] = {
         "This credential may not do that",
         "Use one whose role or scopes include the action that `detail` names.",
     ),
+    "login_failed": Kind(
+        401,
+        "Nobody was signed in",
+        "Check tenant, e-mail and password. Which of them was wrong is not said.",
+    ),
+    "second_factor_required": Kind(
+        401,
+        "A second factor is needed",
+        "Go on at /v1/sessions/second-factor with `half_session` and one of `methods`, within five minutes.",
+    ),
+    "second_factor_failed": Kind(
+        401,
+        "The second factor does not fit",
+        "Wait for the app's next code: each is good once. Check the device's clock.",
+    ),
+    "session_over": Kind(401, "There is no such session, or it has ended", "Sign in again."),
+    "oidc_failed": Kind(
+        401,
+        "The identity provider signed nobody in whom we know",
+        "Begin again in the same browser. An administrator invites people, by the address that the"
+        " provider verifies.",
+    ),
+    "second_factor_enrolment_required": Kind(
+        403,
+        "A second factor must be enrolled first",
+        "Enrol one at /v1/me/factors/totp or /v1/me/factors/webauthn and confirm it; then go on.",
+    ),
+    "csrf_failed": Kind(
+        403,
+        "A change over a cookie came without the session's own token",
+        "Send Portcullis-CSRF with the `csrf_token` of GET /v1/sessions/current.",
+    ),
     "sender_unsupported": Kind(
         403,
         "This hook's sender mode is not served yet",
@@ -91,11 +124,21 @@ PROBLEMS: dict[str, Kind] = {
         "If-Match is needed",
         "Read the object and send its ETag in If-Match; * overwrites whatever is there.",
     ),
+    "invitation_over": Kind(
+        410,
+        "The invitation is over",
+        "Ask an administrator for a new one: each is good once, for seven days.",
+    ),
     "too_large": Kind(
         413, "The body is too large", "Send at most the number of bytes in `detail`."
     ),
     "unsupported_media_type": Kind(
         415, "The content type is not JSON", "Send Content-Type: application/json."
+    ),
+    "login_slowed": Kind(
+        429,
+        "Too many failures; nothing was checked",
+        "Wait for Retry-After seconds. After ten failures that is 15 minutes.",
     ),
     "rate_limited": Kind(
         429,
@@ -114,6 +157,11 @@ PROBLEMS: dict[str, Kind] = {
         " repeat causes nothing twice. Anything else: look before acting.",
     ),
 }
+
+
+_OF_SENDERS = frozenset(
+    {"missing_header", "malformed_header", "bad_timestamp", "stale_timestamp", "bad_signature"}
+)
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -138,18 +186,23 @@ def problem(
     trace_id: str | None = None,
     retry_after_s: int | None = None,
     headers: Headers = (),
+    members: Mapping[str, object] | None = None,
 ) -> Answer:
-    """The answer for `code`. A code that the table does not know is a KeyError: add the row."""
+    """The answer for `code`. A code that the table does not know is a KeyError: add the row.
+
+    `members`: what else the document says (RFC 9457 section 3.2).
+    """
     kind = PROBLEMS[code]
     body = Body(
         TYPE_PREFIX + code, kind.title, kind.status, detail, code, instance, field, trace_id
     )
     if kind.status == 401:  # RFC 9110 section 11.6.1: it says which authentication is wanted
-        scheme = b"Bearer" if code == "bad_key" else b"StandardWebhooks"
+        scheme = b"StandardWebhooks" if code in _OF_SENDERS else b"Bearer"
         headers = (*headers, (b"www-authenticate", scheme + b' realm="portcullis"'))
     if retry_after_s is not None:
         headers = (*headers, (b"retry-after", str(max(1, retry_after_s)).encode()))
-    return Answer(kind.status, code, msgspec.json.encode(body), MEDIA_TYPE, headers)
+    content = {**msgspec.to_builtins(body), **members} if members else body
+    return Answer(kind.status, code, msgspec.json.encode(content), MEDIA_TYPE, headers)
 
 
 def problem_of(error: PortcullisError, *, instance: str, trace_id: str | None = None) -> Answer:
@@ -165,6 +218,7 @@ def problem_of(error: PortcullisError, *, instance: str, trace_id: str | None = 
         field=field,
         trace_id=trace_id,
         retry_after_s=retry,
+        members=getattr(error, "members", None),
     )
 
 

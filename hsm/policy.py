@@ -15,8 +15,9 @@ from typing import NamedTuple
 from hsm.errors import SigningRefused
 
 CLOCK_TOLERANCE_S = 60
-OPENABLE_PURPOSES = frozenset({"hook"})
-"""Purposes of secrets that the signer gives back. Broker secrets for SDKs are not among them."""
+OPENABLE_PURPOSES = frozenset({"hook", "totp"})
+"""Purposes of secrets that the signer gives back, because checking with them needs them. Broker
+secrets for SDKs are not among them."""
 
 _NAME = r"[0-9A-Za-z_-][0-9A-Za-z_.-]*"  # no dot in front: "." and ".." are no names
 _SETTLE = r"/api/v4/futures/(?:usdt|btc|usd)"

@@ -25,6 +25,7 @@ from ops.brokers import make_brokers
 from ops.health import Check
 from ops.serve import serve
 from ops.settings import Settings
+from ops.sign_in import signing_in
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
@@ -106,6 +107,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         redis_client(settings) as redis,
         SignerClient(settings.hsm.signer_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
+        signing_in(settings.admin, SystemClock()) as sign_in,
     ):
         checks = {
             "postgres": answers(database),
@@ -121,9 +123,13 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             clock=SystemClock(),
             brokers=tuple(settings.brokers),
             hooks_base_url=settings.ingress.base_url,
+            sign_in=sign_in,
         )
         app = admin_app(services, checks=checks)
-        serving = serve(app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop)
+        serving = serve(
+            app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop,
+            client_ca=settings.admin.client_ca,
+        )  # fmt: skip
         yield {"postgres": checks["postgres"]}, asyncio.create_task(serving)
 
 

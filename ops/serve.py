@@ -1,21 +1,35 @@
 """Serve an ASGI application with Hypercorn on a listening socket that somebody else opened.
 
-Its settings are gateway/listener.py's. One thing has no setting there: a TLS connection that is
-asked to end gets half a second to say goodbye. asyncio's 30 s would let one idle client hold up
-the stop of the process, so the loop that runs it gives every TLS server that limit.
+Its settings are gateway/listener.py's. Two things have no setting there:
+
+- A TLS connection that is asked to end gets half a second to say goodbye. asyncio's 30 s would let
+  one idle client hold up the stop of the process, so the loop that runs it gives every TLS server
+  that limit.
+- Hypercorn tells an application nothing of the client's certificate. The class that it builds for
+  each connection is replaced by one that puts the certificate's SHA-256 into that connection's
+  state. Should a later Hypercorn build another class, no certificate is seen and mutual TLS refuses
+  everybody; `check_hypercorn` says so at the start rather than then.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
+from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.typing import AppWrapper, LifespanState
 
+from gateway.admin.client_certificates import STATE_KEY, fingerprint
 from gateway.listener import hypercorn_config
 from ops.settings import Tls
+from tenancy.errors import ConfigurationError
 
 TLS_GOODBYE_S = 0.5
 
@@ -29,10 +43,51 @@ class ServingLoop(uvloop.Loop):
         return await super().create_server(*args, **options)
 
 
-async def serve(app: Any, *, fd: int, tls: Tls | None, stop: asyncio.Event) -> None:
-    """Serve until `stop`, then answer what is in flight for a few seconds more."""
+class CertifiedServer(TCPServer):
+    """Hypercorn's handler of one connection, which knows the client's certificate. Its handshake is
+    over when it is built, and TLS has verified what the client showed."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        tls = writer.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls is not None else None
+        if shown is not None:
+            state = LifespanState({**state, STATE_KEY: fingerprint(shown)})
+        super().__init__(app, loop, config, context, state, reader, writer)
+
+
+def check_hypercorn() -> None:
+    """Raises ConfigurationError where Hypercorn does not build its connections as we know it."""
+    if getattr(hypercorn_run, "TCPServer", None) not in (TCPServer, CertifiedServer):
+        raise ConfigurationError(
+            "this Hypercorn is not one that client certificates can be had from: take 0.18,"
+            " or leave client_ca out"
+        )
+
+
+async def serve(
+    app: Any, *, fd: int, tls: Tls | None, stop: asyncio.Event, client_ca: Path | None = None
+) -> None:
+    """Serve until `stop`, then answer what is in flight for a few seconds more.
+
+    With `client_ca` clients may show certificates that it signed. Raises ConfigurationError.
+    """
     certificate, key = (str(tls.certificate), str(tls.key)) if tls is not None else (None, None)
-    config = hypercorn_config(f"fd://{fd}", certfile=certificate, keyfile=key)
+    config = hypercorn_config(
+        f"fd://{fd}", certfile=certificate, keyfile=key,
+        client_ca=str(client_ca) if client_ca is not None else None,
+    )  # fmt: skip
+    if client_ca is not None:
+        check_hypercorn()
+        setattr(hypercorn_run, "TCPServer", CertifiedServer)  # noqa: B010  mypy takes it for private
     trigger: Callable[..., Awaitable[Any]] = stop.wait
     await hypercorn_serve(app, config, shutdown_trigger=trigger, mode="asgi")
 

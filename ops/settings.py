@@ -106,13 +106,33 @@ class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     base_url: str
 
 
+class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[admin.oidc.<name>]`: an identity provider for the people of one tenant.
+
+    `domains`: whose verified e-mail addresses it may speak for. `second_factor`: "provider" takes its
+    word where it says `mfa`, "own" asks for one of ours.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret_file: Path
+    tenant: str
+    domains: Annotated[tuple[str, ...], Meta(min_length=1)]
+    second_factor: Literal["provider", "own"]
+
+
 class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The management listener. `base_url` is what links in answers begin with."""
+    """The management listener. `base_url` is what links in answers begin with, and where browsers are.
+
+    `client_ca`: PEM of the authority whose client certificates service keys may be bound to.
+    """
 
     host: str
     port: Port
     tls: Tls
     base_url: str
+    client_ca: Path | None = None
+    oidc: dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")], OidcSettings] = {}
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,6 +4,9 @@
 has 256 random bits, so a plain SHA-256 of it is kept. An unknown id costs the same comparison as a
 wrong secret, and an expired key or a strange source address gets the same answer.
 
+A person's session, by cookie or bearer token, is gateway/admin/session_auth.py's matter. Where neither
+is shown, a client certificate that TLS has checked is looked up by its SHA-256.
+
 An operator who was let into a customer's tenant names it in `Portcullis-Tenant` and sees it as its
 own for as long as the grant lasts (gateway/admin/access.py).
 """
@@ -13,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
 from uuid import UUID
@@ -21,8 +23,10 @@ from uuid import UUID
 from starlette.requests import Request
 
 from gateway.admin.access import let_in
+from gateway.admin.client_certificates import client_certificate_sha256
 from gateway.admin.errors import BadKey, BadRequest
 from gateway.admin.operation import Principal, Services
+from gateway.admin.session_auth import session_caller
 from tenancy.roles import scopes_of
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
@@ -34,7 +38,6 @@ SELECT key_id, tenant_id, tenant_kind, secret_sha256, scopes, expires_at, source
 FROM find_service_key(%b, %b)"""
 
 Headers = tuple[tuple[str, str], ...]
-CertificateOf = Callable[[Any], bytes | None]
 
 
 def client_of(request: Request) -> str:
@@ -61,7 +64,21 @@ async def _caller(request: Request, services: Services) -> tuple[Principal, Head
     found = _BEARER.fullmatch(request.headers.get("authorization", ""))
     if found is not None:
         return await _key(services, found[1], found[2], client_of(request)), ()
-    raise BadKey("a service key is needed: Authorization: Bearer pck_…")
+    session = await session_caller(request, services)
+    if session is not None:
+        return session
+    certificate = client_certificate_sha256(request.scope)
+    if certificate is not None and "authorization" not in request.headers:
+        return await _certificate(services, certificate, client_of(request)), ()
+    raise BadKey("a service key or a session is needed: Authorization: Bearer pck_…")
+
+
+async def _certificate(services: Services, certificate: bytes, client: str) -> Principal:
+    """TLS has checked that the client holds its key and that our CA signed it; whose it is, a row says."""
+    row = await _find(services, None, certificate)
+    if row is None:
+        raise BadKey("this client certificate is not valid here")
+    return _principal_of(row, services, client)
 
 
 async def _key(services: Services, key_id: str, secret: str, client: str) -> Principal:

@@ -14,10 +14,11 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from gateway.admin.sign_in import SignIn
 from hsm.client import EnrollerClient, SignerClient
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
-from tenancy.errors import NotFound
+from tenancy.errors import ConfigurationError, NotFound
 from tenancy.scope import TenantScope
 from tenancy.tenant import TenantKind
 
@@ -29,8 +30,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls, proven: made by gateway/admin/auth.py alone.
 
     `credential` is what a rate and an idempotency key are counted for (a key's id, a session's id);
-    `second_factor`: a person showed one in this session. `home`: the tenant that the caller belongs
-    to where that is another than the one it looks at (an operator who was let in).
+    `second_factor`: a person showed one in this session; `must_enrol`: their roles need one and there
+    is none yet. `home`: the tenant that the caller belongs to where that is another than the one it
+    looks at (an operator who was let in).
     """
 
     scope: TenantScope
@@ -40,6 +42,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     person_id: UUID | None = None
     session_id: str | None = None
     second_factor: bool = False
+    must_enrol: bool = False
     home: UUID | None = None
 
 
@@ -76,6 +79,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     brokers: tuple[str, ...]
     hooks_base_url: str
     rates: Rates | None = None
+    sign_in: SignIn | None = None
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -114,6 +118,13 @@ class Call(msgspec.Struct, kw_only=True):
         assert self._conn is not None, "an operation for anybody opens its own transaction"
         return self._conn
 
+    @property
+    def sign_in(self) -> SignIn:
+        """What people come in with. Raises ConfigurationError where the process was started without it."""
+        if self.services.sign_in is None:
+            raise ConfigurationError("this process was started without what people sign in with")
+        return self.services.sign_in
+
     def uuid(self, name: str) -> UUID:
         """The id in the path. Raises NotFound for what is no UUID: there is no such object."""
         try:
@@ -133,7 +144,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     revision: int | None = None
     location: str | None = None
-    once: Mapping[str, str] = {}
+    once: Mapping[str, Any] = {}
     headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncIterator[bytes] | None = None
 
@@ -147,7 +158,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `action`: what the caller must be allowed to do; "self" is everybody who signed in, None is
     anybody. `conditional`: If-Match is needed. `merge_patch`: the document that a JSON Merge Patch
     (RFC 7396) applies to, in place of a body. `also`: further 2xx answers and their types.
-    `platform`: only within the platform's own tenant.
+    `platform`: only within the platform's own tenant. `foreign_query`: somebody else writes the query
+    (an identity provider): what we do not know in it is passed by.
     """
 
     name: str
@@ -163,6 +175,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     merge_patch: Any = None
     query: Any = None
+    foreign_query: bool = False
     body_max_bytes: int = 0
     conditional: bool = False
     platform: bool = False

@@ -6,9 +6,15 @@ from uuid import UUID
 
 from gateway.admin import (
     accounts,
+    factors,
     groups,
     hooks,
+    invitations,
+    me,
+    oidc,
+    people,
     service_keys,
+    sessions,
     strategies,
     subscriptions,
 )
@@ -38,6 +44,12 @@ async def _order(call: Call) -> Result:
 
 
 OPERATIONS: tuple[Operation, ...] = (
+    *sessions.OPERATIONS,
+    *invitations.OPERATIONS,
+    *oidc.OPERATIONS,
+    *me.OPERATIONS,
+    *factors.OPERATIONS,
+    *people.OPERATIONS,
     *strategies.OPERATIONS,
     *hooks.OPERATIONS,
     *groups.OPERATIONS,

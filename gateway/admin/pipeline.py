@@ -30,6 +30,8 @@ from gateway.admin.auth import authenticated, client_of
 from gateway.admin.errors import BadKey, Forbidden, TooMany
 from gateway.admin.operation import Call, Operation, Principal, Result, Services
 from gateway.admin.reading import read_body, read_if_match, read_query, read_why
+from gateway.admin.refusals import EnrolmentRequired
+from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
 from gateway.listener import as_response
 from gateway.problems import problem_of
@@ -107,7 +109,11 @@ async def _rated(
 
 
 def permit(operation: Operation, principal: Principal) -> None:
-    """Raises Forbidden, naming the action that is missing."""
+    """Raises Forbidden, naming the action that is missing; EnrolmentRequired."""
+    if principal.must_enrol and operation.name not in BEFORE_ENROLMENT:
+        raise EnrolmentRequired(
+            "your roles need a second factor: enrol one at /v1/me/factors, then go on"
+        )
     if operation.platform and principal.kind != "platform":
         raise Forbidden("this belongs to the platform: only its operators may")
     if operation.action not in ("self", *principal.actions):

@@ -31,6 +31,8 @@ def read_query(operation: Operation, request: Request) -> Any:
     allowed = operation.query.__struct_fields__ if operation.query is not None else ()
     for name in names:
         if name not in allowed:
+            if operation.foreign_query:
+                continue
             known = ", ".join(allowed) or "none"
             raise Malformed(
                 f"query parameter {name[:40]!r} is not known; known: {known}", field=name[:40]

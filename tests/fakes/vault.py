@@ -1,4 +1,5 @@
-"""Enroller and signer in one, without an HSM: seals by reversing what was encrypted to its real RSA key.
+"""Enroller and signer in one, without an HSM: seals by reversing what was encrypted to its real RSA key,
+and opens what it sealed for the same tenant and subject.
 
 The encryption of a secret on its way in is real (hsm/enrol.py); only the token is a stand-in.
 """
@@ -8,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from hsm.enrol import unframed
 from tenancy.errors import Unavailable
 
 
@@ -32,6 +35,13 @@ class Vault:
         self._check()
         self.sealed.append(("secret", tenant, subject, purpose))
         return ciphertext[::-1]
+
+    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
+        self._check()
+        assert any(entry[:3] == ("secret", tenant_id, subject) for entry in self.sealed)
+        sha1 = hashes.SHA1()
+        mask = padding.OAEP(padding.MGF1(algorithm=sha1), algorithm=sha1, label=None)
+        return unframed(self._key.decrypt(sealed[::-1], mask))
 
     async def seal_key(self, tenant: UUID, account: UUID, broker: str, ciphertext: bytes) -> bytes:
         self._check()

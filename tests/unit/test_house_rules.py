@@ -20,6 +20,7 @@ MAY_MAKE_A_SCOPE = {
     "gateway/admin/access.py": "reads whether the tenant let this operator in, and nothing without that",
     "fanout/remembered.py": "takes the tenant id from an account that the worker was given",
     "ops/onboard.py": "is an operator's command on the host itself",
+    "tenancy/store/sign_in.py": "takes the tenant id from what a token or a claimed name found",
     "tenancy/store/tenants.py": "has just made the tenant",
 }
 LINES_MOST = 400

@@ -60,13 +60,20 @@ class Reply(msgspec.Struct):
     status: int
     headers: dict[str, str]
     body: bytes
+    set_cookies: tuple[str, ...] = ()
 
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
 
 
 async def post(
-    app: Any, path: str, headers: dict[str, str], body: bytes, *, method: str = "POST"
+    app: Any,
+    path: str,
+    headers: dict[str, str],
+    body: bytes,
+    *,
+    method: str = "POST",
+    client: str = "192.0.2.7",
 ) -> Reply:
     """One request straight into the application."""
     sent: list[Any] = []
@@ -89,7 +96,7 @@ async def post(
         "scheme": "https",
         "http_version": "1.1",
         "server": ("localhost", 443),
-        "client": ("192.0.2.7", 4711),
+        "client": (client, 4711),
         "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
     }
     await app(scope, receive, send)
@@ -98,4 +105,5 @@ async def post(
         start["status"],
         {k.decode(): v.decode() for k, v in start["headers"]},
         b"".join(m.get("body", b"") for m in sent[1:]),
+        tuple(v.decode() for k, v in start["headers"] if k == b"set-cookie"),
     )

@@ -1,0 +1,1 @@
+"""Coming in, against real PostgreSQL."""
