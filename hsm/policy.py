@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hsm.errors import SigningRefused
 
 CLOCK_TOLERANCE_S = 60
-OPENABLE_PURPOSES = frozenset({"hook"})
+OPENABLE_PURPOSES = frozenset({"hook", "channel"})
 """Purposes of secrets that the signer gives back. Broker secrets for SDKs are not among them."""
 
 _NAME = r"[0-9A-Za-z_-][0-9A-Za-z_.-]*"  # no dot in front: "." and ".." are no names
