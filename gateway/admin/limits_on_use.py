@@ -50,27 +50,25 @@ class ApiRates:
         self._settings = settings
         self._tenants: dict[UUID, tuple[int, float]] = {}
 
-    async def take(self, principal_id: str, tenant_id: UUID, cost_class: CostClass) -> Allowance:
+    async def take(self, credential: str, tenant: UUID, cost: CostClass) -> Allowance:
         """Decide and count one request. Never raises."""
-        together = await self._per_minute(tenant_id)
+        together = await self._per_minute(tenant)
         allowance = await self._rates.take(
-            self._claim(principal_id, tenant_id, cost_class, together)
+            self._claim(credential, tenant, cost, together)
         )
         if not allowance.allowed:
             metrics.RATE_REFUSALS.labels(allowance.policy).inc()
         return allowance
 
-    def _claim(
-        self, principal_id: str, tenant_id: UUID, cost_class: CostClass, together: int
-    ) -> Claim:
-        if cost_class == "read":
+    def _claim(self, credential: str, tenant: UUID, cost: CostClass, together: int) -> Claim:
+        if cost == "read":
             own = Quota("credential-reads", self._settings.credential_reads, 60)
         else:
             own = Quota("credential-writes", self._settings.credential_writes, 60)
         # The tenant in braces: one hash slot, where Redis is a cluster.
         return Claim(
-            Partition(f"{{{tenant_id}}}:api:{principal_id}:{cost_class}", (own,)),
-            Partition(f"{{{tenant_id}}}:api", (Quota("tenant-requests", together, 60),)),
+            Partition(f"{{{tenant}}}:api:{credential}:{cost}", (own,)),
+            Partition(f"{{{tenant}}}:api", (Quota("tenant-requests", together, 60),)),
         )
 
     async def _per_minute(self, tenant_id: UUID) -> int:

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from gateway.notify.sender import Sender
 from hsm.client import EnrollerClient, SignerClient
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     brokers: tuple[str, ...]
     hooks_base_url: str
     rates: Rates | None = None
+    notifier: Sender | None = None
 
 
 class Call(msgspec.Struct, kw_only=True):

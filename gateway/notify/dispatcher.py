@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 SYSTEM = Actor("sys", "notify")
 COUNT_EVERY_S = 15.0
-STOP_S = 15.0
+STOP_S = 8.0
+"""Less than a supervisor waits. Who is cut off then has sent, and could not note it: sent again."""
 
 
 class Dispatcher:
@@ -101,6 +102,7 @@ class Dispatcher:
         self._counted_at = time.monotonic()
 
     async def _end(self) -> None:
+        self._sender.stopping = True
         tasks = [task for _, task in self._turns.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_S)

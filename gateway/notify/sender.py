@@ -63,6 +63,8 @@ class Sender:
         self._chance = chance
         self._lookup = lookup
         self._mailer = Mailer(settings, clock)
+        self.stopping = False
+        """Set when the process ends: the attempt under way is the turn's last."""
 
     async def turn(self, scope: TenantScope, channel_id: UUID) -> None:
         """Do what there is to do for the channel, for a while. Raises Unavailable, OutcomeUnknown."""
@@ -177,7 +179,9 @@ class Sender:
             return await claims.skip(conn, hold, batch.through, self._settings.lease_s)
 
     def _is_held(self, hold: Hold) -> bool:
-        """Long enough for one attempt."""
+        """Long enough for one attempt, and nobody asked us to end."""
+        if self.stopping:
+            return False
         settings = self._settings
         left = hold.held_since + settings.lease_s - time.monotonic()
         return left > settings.timeout_s + settings.connect_timeout_s

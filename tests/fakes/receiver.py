@@ -56,9 +56,10 @@ class Receiver:
 
     async def wait_for(self, count: int, within_s: float = 10.0) -> list[Arrival]:
         async with asyncio.timeout(within_s):
-            while len(self.arrivals) < count:
+            while True:
+                if len(self.arrivals) >= count:
+                    return self.arrivals
                 await asyncio.sleep(0.01)
-        return self.arrivals
 
 
 @asynccontextmanager

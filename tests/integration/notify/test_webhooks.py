@@ -11,6 +11,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from audit.record import Kind
+from gateway.notify.sender import UNSIGNED
 from tests.fakes.receiver import Receiver
 from tests.fixtures.audit import add_log, entry
 from tests.integration.notify.conftest import House
@@ -220,9 +221,7 @@ async def test_a_channel_without_a_secret_sends_nothing_unsigned(
     channel = house.channel(their.url)
     await house.record(FILL)
     async with house.dispatcher():
-        async with asyncio.timeout(5):
-            while house.delivery(channel)["last_error"] is None:
-                await asyncio.sleep(0.02)
+        await house.until(channel, last_error=UNSIGNED)
     assert their.arrivals == []
 
 
