@@ -57,6 +57,10 @@ class Allowed(Protocol):
         """RateLimit headers of the answer."""
         ...
 
+    def refusal(self) -> str:
+        """Which quotas are used up."""
+        ...
+
 
 class Rates(Protocol):
     """Counts requests per credential and per tenant; never raises for what Redis does."""

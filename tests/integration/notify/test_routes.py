@@ -227,7 +227,7 @@ async def test_every_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_c
 ) -> None:
     rates = ApiRates(
         Rates(redis_client, redis_timeout_s=1), api.services.database,
-        ApiRateSettings(credential_reads=2, credential_writes=1, tenant=100),
+        ApiRateSettings(credential_reads=2, credential_writes=1), tenant=100,
     )  # fmt: skip
     services = msgspec.structs.replace(api.services, rates=rates)
     admin = Client(admin_app(services, checks={}), api.keys["admin"])
