@@ -65,6 +65,7 @@ class Kind(StrEnum):
     CLOCK = "clock"
     DEPLOYMENT = "deployment"
     CHECKPOINT_REFUSED = "checkpoint.refused"
+    ALERT = "alert"
 
 
 _REQUIRED = {"v", "log", "i", "ts", "rt", "clk", "k", "act", "cls", "pc"}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hsm.errors import SigningRefused
 
 CLOCK_TOLERANCE_S = 60
-OPENABLE_PURPOSES = frozenset({"hook", "totp"})
+OPENABLE_PURPOSES = frozenset({"channel", "hook", "totp"})
 """Purposes of secrets that the signer gives back, because checking with them needs them. Broker
 secrets for SDKs are not among them."""
 

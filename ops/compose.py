@@ -17,12 +17,15 @@ from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.admin.app import admin_app
+from gateway.admin.limits_on_use import ApiRates
 from gateway.admin.operation import Services
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
+from gateway.rate import Rates
 from hsm.client import EnrollerClient, SignerClient
 from ops.brokers import make_brokers
 from ops.health import Check
+from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
 from ops.sign_in import signing_in
@@ -108,6 +111,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         SignerClient(settings.hsm.signer_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
         signing_in(settings.admin, SystemClock()) as sign_in,
+        notifying(settings, seat.index, signer) as notifier,
     ):
         checks = {
             "postgres": answers(database),
@@ -124,6 +128,8 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             brokers=tuple(settings.brokers),
             hooks_base_url=settings.ingress.base_url,
             sign_in=sign_in,
+            rates=ApiRates(Rates(redis), database, settings.admin.rates),
+            notifier=notifier,
         )
         app = admin_app(services, checks=checks)
         serving = serve(

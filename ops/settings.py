@@ -7,6 +7,7 @@ stays a plain dict here; the broker's own settings struct reads it when the proc
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,12 +15,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.admin.limits_on_use import ApiRateSettings
+from gateway.notify.settings import SmtpSettings
 from tenancy.errors import ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=256)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Hours = Annotated[float, Meta(gt=0, le=720)]
+Days = Annotated[float, Meta(ge=1, le=3650)]
 
 SOCKET_PATH_MAX_BYTES = 107
 
@@ -125,6 +130,9 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The management listener. `base_url` is what links in answers begin with, and where browsers are.
 
     `client_ca`: PEM of the authority whose client certificates service keys may be bound to.
+    `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
+    ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
+    how old a record may be that is still sent. `rates`: limits on use of this listener.
     """
 
     host: str
@@ -133,6 +141,19 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     base_url: str
     client_ca: Path | None = None
     oidc: dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")], OidcSettings] = {}
+    notify_allow_networks: tuple[str, ...] = ()
+    notify_ca_file: Path | None = None
+    notify_failing_after_hours: Hours = 24.0
+    notify_backlog_days: Days = 30.0
+    smtp: SmtpSettings | None = None
+    rates: ApiRateSettings = ApiRateSettings()
+
+    def __post_init__(self) -> None:
+        for text in self.notify_allow_networks:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"notify_allow_networks: {error}") from None
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -28,6 +28,8 @@ class TenantSettings(
     retention_years: Annotated[int, msgspec.Meta(ge=5, le=30)] = 7
     session_idle_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 30
     session_max_hours: Annotated[int, msgspec.Meta(ge=1, le=168)] = 12
+    signals_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    """Over all hooks of the tenant together; absent: each hook's own limit is all."""
     requests_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 600
     """Of the management API, all keys and people of the tenant together."""
 

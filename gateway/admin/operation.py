@@ -15,6 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from gateway.admin.sign_in import SignIn
+from gateway.notify.sender import Sender
 from hsm.client import EnrollerClient, SignerClient
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -59,6 +60,10 @@ class Allowed(Protocol):
         """RateLimit headers of the answer."""
         ...
 
+    def refusal(self) -> str:
+        """Which quotas are used up."""
+        ...
+
 
 class Rates(Protocol):
     """Counts requests per credential and per tenant; never raises for what Redis does."""
@@ -80,6 +85,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     hooks_base_url: str
     rates: Rates | None = None
     sign_in: SignIn | None = None
+    notifier: Sender | None = None
 
 
 class Call(msgspec.Struct, kw_only=True):

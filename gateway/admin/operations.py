@@ -6,6 +6,7 @@ from uuid import UUID
 
 from gateway.admin import (
     accounts,
+    channels,
     factors,
     groups,
     hooks,
@@ -56,6 +57,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *accounts.OPERATIONS,
     *subscriptions.OPERATIONS,
     *service_keys.OPERATIONS,
+    *channels.OPERATIONS,
     Operation(
         name="list_signals", method="GET", path="/v1/signals", summary="List signals.",
         tag="Signals", action="signals:read", handle=_signals, query=PageQuery,

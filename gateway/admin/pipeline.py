@@ -103,9 +103,7 @@ async def _rated(
     )
     extra.extend(allowance.headers())
     if not allowance.allowed:
-        raise TooMany(
-            "the rate of this credential or of its tenant is used up", allowance.retry_after_s
-        )
+        raise TooMany(allowance.refusal(), allowance.retry_after_s)
 
 
 def permit(operation: Operation, principal: Principal) -> None:

@@ -39,16 +39,17 @@ CREATE TABLE channel_deliveries (
     state       text NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'failing', 'gone')),
     attempts    integer NOT NULL DEFAULT 0,               -- in a row that failed
     failed_since timestamptz,
-    next_at     timestamptz NOT NULL DEFAULT '-infinity', -- no attempt before it
+    next_at     timestamptz NOT NULL DEFAULT now(), -- no attempt before it
     last_error  text,
     last_attempt_at timestamptz,
     last_success_at timestamptz,
     fence       bigint NOT NULL DEFAULT 0,
-    lease_until timestamptz NOT NULL DEFAULT '-infinity'
+    lease_until timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON channel_deliveries (next_at);
 
--- A new channel is told what happens from now on. A changed one is tried at once, whatever it did before.
+-- A new channel is told what happens from now on. A changed one is tried at once, whatever it did before, and by
+-- nobody who still has the old settings in hand.
 CREATE FUNCTION channel_starts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO channel_deliveries (channel_id, tenant_id, next_index)
@@ -59,7 +60,8 @@ END $$;
 CREATE TRIGGER starts AFTER INSERT ON channels FOR EACH ROW EXECUTE FUNCTION channel_starts();
 CREATE FUNCTION channel_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE channel_deliveries SET state = 'working', attempts = 0, failed_since = NULL, next_at = '-infinity'
+    UPDATE channel_deliveries SET state = 'working', attempts = 0, failed_since = NULL, next_at = now(),
+            fence = fence + 1, lease_until = now()
         WHERE channel_id = NEW.channel_id;
     RETURN NULL;
 END $$;

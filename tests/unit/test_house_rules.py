@@ -16,6 +16,7 @@ MAY_MAKE_A_SCOPE = {
     "fanout/intake.py": "takes the tenant id from find_accepted_signals()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
+    "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",
     "gateway/admin/auth.py": "has checked a service key",
     "gateway/admin/access.py": "reads whether the tenant let this operator in, and nothing without that",
     "fanout/remembered.py": "takes the tenant id from an account that the worker was given",

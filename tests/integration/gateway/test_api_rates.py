@@ -18,7 +18,7 @@ from tests.fixtures import postgres as fixture
 from tests.fixtures.redis import RedisServer
 
 pytestmark = pytest.mark.stack
-SMALL = ApiRateSettings(credential_reads=5, credential_writes=3, tenant=9)
+SMALL = ApiRateSettings(credential_reads=5, credential_writes=3)
 
 
 def add_tenant(database: fixture.Database, settings: str = "{}") -> UUID:
@@ -41,7 +41,7 @@ async def admin(database: fixture.Database) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def rates(admin: Database, redis_client: Redis) -> ApiRates:
-    return ApiRates(Rates(redis_client, redis_timeout_s=1.0), admin, SMALL)
+    return ApiRates(Rates(redis_client, redis_timeout_s=1.0), admin, SMALL, tenant=9)
 
 
 async def test_reading_and_writing_have_quotas_of_their_own(
@@ -85,7 +85,7 @@ async def test_a_tenant_s_own_figure_holds_when_it_was_changed(
     ]  # fmt: skip
 
 
-async def test_postgres_away_leaves_the_installation_s_limit(
+async def test_postgres_away_leaves_the_product_s_limit(
     rates: ApiRates, database: fixture.Database, admin: Database
 ) -> None:
     await admin.close()

@@ -1,0 +1,1 @@
+"""Telling people and their programs what happened: webhooks and e-mail."""

@@ -1,0 +1,78 @@
+"""What an operator may set about notifications. Every limit has its unit in its name."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+STANDARD_PAUSES_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+"""Between attempts: the schedule that Standard Webhooks recommends."""
+
+
+class SmtpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The mail server. `tls = "none"` is taken for a loopback host only.
+
+    `sender`: the From address. `password_file`: a file that holds the password alone.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)]
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    sender: Annotated[str, Meta(min_length=3, max_length=254)]
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.tls == "none" and not is_loopback(self.host):
+            raise ValueError(
+                'tls: "none" is for a mail server on this host; use "starttls" or "tls"'
+            )
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user, password_file: both or neither")
+
+
+class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How notifications are sent.
+
+    `allow_networks`: addresses beside public ones that a webhook may go to (CIDR); plain http only
+    where they are loopback. `failing_after_s`: a channel that failed so long is called failing, and
+    goes on at the slowest pause. `backlog_s`: what is older when a channel comes back is not sent,
+    and the receiver is told which records those are. `ca_file`: authorities instead of the system's.
+    """
+
+    allow_networks: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    poll_s: Seconds = 0.5
+    at_once: Annotated[int, Meta(ge=1, le=256)] = 16
+    at_once_per_tenant: Annotated[int, Meta(ge=1, le=256)] = 4
+    connect_timeout_s: Seconds = 3.0
+    timeout_s: Seconds = 10.0
+    pauses_s: tuple[Seconds, ...] = STANDARD_PAUSES_S
+    longest_pause_s: Seconds = 3600.0
+    failing_after_s: Seconds = 24 * 3600.0
+    backlog_s: Seconds = 30 * 86400.0
+    mail_pause_s: Seconds = 60.0
+    lease_s: Seconds = 40.0
+    smtp: SmtpSettings | None = None
+
+    def __post_init__(self) -> None:
+        for text in self.allow_networks:
+            ipaddress.ip_network(text)  # a ValueError says which
+        if self.lease_s < 2 * self.timeout_s + self.connect_timeout_s:
+            raise ValueError("lease_s: a lease outlives two attempts")
+        if not self.pauses_s:
+            raise ValueError("pauses_s: at least one")
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
