@@ -43,3 +43,8 @@ HOOKS_AGE = Gauge(
 ADMIN_REQUESTS = Counter(
     "portcullis_admin_requests_total", "Requests to the management listener", ["route", "status"]
 )
+JOB_TURNS = Counter(
+    "portcullis_admin_job_turns_total",
+    "Turns of the admin process' jobs by outcome (done, failed)",
+    ["job", "outcome"],
+)

@@ -29,7 +29,7 @@ from gateway.admin.operation import Call, Services
 from tenancy.database import Connection
 from tenancy.four_eyes import asked
 from tenancy.ids import new_id
-from tenancy.scope import TenantScope
+from tenancy.scope import Actor, TenantScope
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 from tenancy.store.tenants import read_settings
@@ -40,7 +40,10 @@ Verb = Literal["create", "change", "remove", "state"]
 
 
 class By(msgspec.Struct, frozen=True, kw_only=True):
-    """Who changes something, why, and in which transaction."""
+    """Who changes something, why, and in which transaction.
+
+    A proposal's change is its proposer's (`scope.actor`); `approved_by` is who said yes to it.
+    """
 
     scope: TenantScope
     conn: Connection
@@ -48,6 +51,7 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     trace_id: str = ""
     proposal: UUID | None = None
+    approved_by: Actor | None = None
     settings: TenantSettings | None = None
 
 
@@ -208,6 +212,7 @@ async def _kept(
         "object": change.kind.name, "id": change.object_id, "revision": revision,
         "before": change.before, "after": change.after, "why": by.why,
         "proposal": str(by.proposal) if by.proposal else None,
+        "approved_by": plain(by.approved_by),
     })  # fmt: skip
     if change.kind.follow is not None:
         await change.kind.follow(by, change.object_id, before, after)

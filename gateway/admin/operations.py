@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from gateway.admin import strategies
+from gateway.admin import access, proposals, strategies, tenants
 from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.orders import order_by_id
@@ -31,6 +31,9 @@ async def _order(call: Call) -> Result:
 
 
 OPERATIONS: tuple[Operation, ...] = (
+    *tenants.OPERATIONS,
+    *access.OPERATIONS,
+    *proposals.OPERATIONS,
     *strategies.OPERATIONS,
     Operation(
         name="list_signals", method="GET", path="/v1/signals", summary="List signals.",

@@ -1,0 +1,46 @@
+"""Every kind of object by its name: what a proposal of that kind is applied with, and who may agree to it.
+
+Gathered from the resource files, which know nothing of this one. A kind whose changes are more than
+its row (a credential that is sealed, a person who is erased) has a handler for its operation here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.admin.changes import By, ObjectKind
+from gateway.admin.strategies import STRATEGY
+from gateway.admin.tenants import TENANT
+from tenancy.store.proposals import Proposal
+
+Handler = Callable[[By, Proposal], Awaitable[None]]
+
+
+class Governed(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind whose changes may wait for a second person.
+
+    `action`: what a change of it needs, of whoever asks and of whoever agrees; `actions` where an
+    operation needs another one. `handlers`: operation → what applies it, in place of the row's own
+    create, change, remove or state. `hidden`: members whose values a proposal never shows.
+    """
+
+    action: str
+    kind: ObjectKind[Any] | None = None
+    actions: Mapping[str, str] = {}
+    handlers: Mapping[str, Handler] = {}
+    hidden: frozenset[str] = frozenset()
+
+    def action_of(self, operation: str, after: Mapping[str, Any] | None) -> str:
+        """What this operation needs. A trading state is a kill switch, whatever it belongs to."""
+        if operation == "state" and after is not None and "state" in after:
+            return "halts:write"
+        return self.actions.get(operation, self.action)
+
+
+KINDS: dict[str, Governed] = {
+    "strategy": Governed(kind=STRATEGY, action="strategies:write"),
+    "tenant": Governed(kind=TENANT, action="tenant:write"),
+}
