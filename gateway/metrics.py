@@ -51,3 +51,8 @@ LOGINS = Counter(
     "Steps of signing in by outcome (in, half_way, wrong_…, slowed, locked, replayed, oidc_failed)",
     ["outcome"],
 )
+JOB_TURNS = Counter(
+    "portcullis_admin_job_turns_total",
+    "Turns of the admin process' jobs by outcome (done, failed)",
+    ["job", "outcome"],
+)

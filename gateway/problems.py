@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.answers import Answer, Headers
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 
 MEDIA_TYPE = b"application/problem+json"
 TYPE_PREFIX = "urn:portcullis:problem:"
@@ -114,6 +114,29 @@ PROBLEMS: dict[str, Kind] = {
     "idempotency_conflict": Kind(
         409, "The Idempotency-Key stands for another request", "Use a new key for a new request."
     ),
+    "person_needed": Kind(
+        403,
+        "A person is needed",
+        "Sign in as a person of this tenant; a service key cannot decide.",
+    ),
+    "own_proposal": Kind(
+        403,
+        "Nobody approves their own",
+        "Ask somebody else to decide; withdraw the proposal if it is no longer wanted.",
+    ),
+    "proposal_closed": Kind(
+        409, "The proposal is closed", "Look at its state; propose the change anew if it is wanted."
+    ),
+    "proposal_failed": Kind(
+        409,
+        "The proposal was approved and could not be applied; nothing has changed",
+        "Read why in `detail`, and propose the change anew on what the object is now.",
+    ),
+    "keys_missing": Kind(
+        409,
+        "The HSM does not hold the tenant's keys",
+        "Make the tenant's keys and its log key by ceremony on the host, then send the same again.",
+    ),
     "stale_revision": Kind(
         412,
         "The object was changed meanwhile",
@@ -207,12 +230,15 @@ def problem(
 
 def problem_of(error: PortcullisError, *, instance: str, trace_id: str | None = None) -> Answer:
     """The answer for an error of ours; one without a row is `internal`, with nothing told."""
-    if error.code not in PROBLEMS or error.code == "internal":
+    code = error.code
+    if code not in PROBLEMS and isinstance(error, Unavailable):
+        code = Unavailable.code  # a part's own word for being away (the signer's, the token's)
+    if code not in PROBLEMS or code == "internal":
         return internal(instance=instance, trace_id=trace_id)
-    retry = 1 if PROBLEMS[error.code].status == 503 else getattr(error, "retry_after_s", None)
+    retry = 1 if PROBLEMS[code].status == 503 else getattr(error, "retry_after_s", None)
     field = getattr(error, "field", None) or None
     return problem(
-        error.code,
+        code,
         str(error),
         instance=instance,
         field=field,

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
+from gateway.admin import scheduler
 from gateway.admin.app import admin_app
 from gateway.admin.limits_on_use import ApiRates
 from gateway.admin.operation import Services
@@ -136,7 +137,8 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop,
             client_ca=settings.admin.client_ca,
         )  # fmt: skip
-        yield {"postgres": checks["postgres"]}, asyncio.create_task(serving)
+        work = beside(serving, scheduler.run(services, seat.stop))
+        yield {"postgres": checks["postgres"]}, asyncio.create_task(work)
 
 
 @asynccontextmanager
@@ -176,6 +178,17 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         work = Recorder(database, signer, settings.recorder.store, SystemClock())
         checks = {"postgres": answers(database), "signer": said(signer.status)}
         yield checks, asyncio.create_task(work.run(seat.stop))
+
+
+async def beside(*works: Awaitable[None]) -> None:
+    """All of it at once; if one breaks, the others are cancelled and the process ends."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(_awaited(work))
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

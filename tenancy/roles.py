@@ -61,7 +61,7 @@ _OWN_HOUSE = frozenset(
         "tenant:read", "tenant:write", "people:read", "people:write", "keys:read", "keys:write",
         "limits:read", "limits:write", "halts:read", "halts:write", "revisions:read",
         "proposals:read", "proposals:decide", "channels:read", "channels:write", "events:read",
-        "subjects:export", "subjects:correct",
+        "subjects:export", "subjects:correct", "access:read",
     }
 )  # fmt: skip
 """What the platform does in its own house: its people, its keys, its limits, its kill switch."""
@@ -99,3 +99,11 @@ def scopes_of(kind: TenantKind) -> frozenset[str]:
     No key decides: a second person is a person.
     """
     return ROLES["operator" if kind == "platform" else "admin"] - DECIDE
+
+
+def may_decide(action: str, actions: frozenset[str]) -> bool:
+    """Whether somebody who may do `actions` may say yes to a change that needs `action`.
+
+    Agreeing is doing: nobody brings about by a yes what they could not have asked for themselves.
+    """
+    return "proposals:decide" in actions and action in actions

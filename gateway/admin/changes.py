@@ -30,7 +30,7 @@ from tenancy.database import Connection
 from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import asked
 from tenancy.ids import new_id
-from tenancy.scope import TenantScope
+from tenancy.scope import Actor, TenantScope
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 from tenancy.store.tenants import read_settings
@@ -45,6 +45,7 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
 
     `actions`: what they may do, for nobody gives more than they have. `proposal`: the approved one
     that this change comes from; what its author was checked for then is not checked again.
+    A proposal's change is its proposer's (`scope.actor`); `approved_by` is who said yes to it.
     """
 
     scope: TenantScope
@@ -54,6 +55,7 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     actions: frozenset[str] = frozenset()
     proposal: UUID | None = None
+    approved_by: Actor | None = None
     settings: TenantSettings | None = None
 
 
@@ -247,6 +249,7 @@ async def _kept(
         "object": change.kind.name, "id": change.object_id, "revision": revision,
         "before": change.before, "after": change.after, "why": by.why,
         "proposal": str(by.proposal) if by.proposal else None,
+        "approved_by": plain(by.approved_by),
     })  # fmt: skip
     if change.kind.follow is not None:
         await change.kind.follow(by, change.object_id, before, after)

@@ -58,6 +58,30 @@ class TooMany(PortcullisError):
         self.retry_after_s = retry_after_s
 
 
+class PersonNeeded(PortcullisError):
+    """Only a person may do this, signed in to their own tenant: a service key decides nothing."""
+
+    code = "person_needed"
+
+
+class OwnProposal(PortcullisError):
+    """Nobody says yes to what they asked for themselves, whichever credential they asked with."""
+
+    code = "own_proposal"
+
+
+class ProposalClosed(PortcullisError):
+    """The proposal is decided, withdrawn, applied or expired: says which."""
+
+    code = "proposal_closed"
+
+
+class KeysMissing(PortcullisError):
+    """The HSM does not hold the new tenant's keys, or other ones: the ceremony comes first."""
+
+    code = "keys_missing"
+
+
 class Malformed(Invalid):
     """The input does not have the schema's shape; `field` is where."""
 

@@ -1,20 +1,61 @@
-"""Every kind of object that people set up, by its name in proposals, revisions and audit records."""
+"""Every kind of object by its name: what a proposal of that kind is applied with, and who may agree to it.
+
+Gathered from the resource files, which know nothing of this one. A kind whose changes are more than
+its row (a credential that is sealed, a person who is erased) has a handler for its operation here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from gateway.admin.accounts import ACCOUNT
-from gateway.admin.changes import ObjectKind
+from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
+from gateway.admin.people import PERSON
 from gateway.admin.service_keys import SERVICE_KEY
 from gateway.admin.strategies import STRATEGY
 from gateway.admin.subscriptions import SUBSCRIPTION
+from gateway.admin.tenants import TENANT
+from tenancy.store.proposals import Proposal
 
-KINDS: Mapping[str, ObjectKind[Any]] = {
-    kind.name: kind for kind in (STRATEGY, GROUP, ACCOUNT, SUBSCRIPTION, HOOK, SERVICE_KEY, CHANNEL)
+Handler = Callable[[By, Proposal], Awaitable[None]]
+
+
+class Governed(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind whose changes may wait for a second person.
+
+    `action`: what a change of it needs, of whoever asks and of whoever agrees; `actions` where an
+    operation needs another one. `handlers`: operation → what applies it, in place of the row's own
+    create, change, remove or state. `hidden`: members whose values a proposal never shows.
+    """
+
+    action: str
+    kind: ObjectKind[Any] | None = None
+    actions: Mapping[str, str] = {}
+    handlers: Mapping[str, Handler] = {}
+    hidden: frozenset[str] = frozenset()
+
+    def action_of(self, operation: str, after: Mapping[str, Any] | None) -> str:
+        """What this operation needs. A trading state is a kill switch, whatever it belongs to."""
+        if operation == "state" and after is not None and "state" in after:
+            return "halts:write"
+        return self.actions.get(operation, self.action)
+
+
+KINDS: dict[str, Governed] = {
+    "tenant": Governed(kind=TENANT, action="tenant:write"),
+    "person": Governed(kind=PERSON, action="people:write"),
+    "strategy": Governed(kind=STRATEGY, action="strategies:write"),
+    "group": Governed(kind=GROUP, action="accounts:write"),
+    "account": Governed(kind=ACCOUNT, action="accounts:write"),
+    "subscription": Governed(kind=SUBSCRIPTION, action="subscriptions:write"),
+    "hook": Governed(kind=HOOK, action="hooks:write"),
+    "service_key": Governed(kind=SERVICE_KEY, action="keys:write"),
+    "channel": Governed(kind=CHANNEL, action="channels:write"),
 }
 """In the order in which they can be made: what refers comes after what it refers to."""

@@ -75,6 +75,11 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     def noun(self) -> str:
         return self.kind.table.noun
 
+    @property
+    def one(self) -> str:
+        """The address of one of them."""
+        return f"{self.path}/{{{self.id_name}}}"
+
     def show(self, stored: Stored[D]) -> Any:
         """As the API shows it."""
         fields = {
@@ -121,7 +126,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     def operations(self) -> list[Operation]:
         """All of them."""
         read, write = f"{self.resource}:read", f"{self.resource}:write"
-        one = f"{self.path}/{{{self.id_name}}}"
+        one = self.one
         plural = self.path.rsplit("/", 1)[-1].replace("-", "_")
         single = self.kind.name
         made: list[Operation] = [

@@ -8,6 +8,7 @@ that calls every one as every role. Nothing but health and metrics is reachable 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
@@ -33,7 +34,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     `credential` is what a rate and an idempotency key are counted for (a key's id, a session's id);
     `second_factor`: a person showed one in this session; `must_enrol`: their roles need one and there
     is none yet. `home`: the tenant that the caller belongs to where that is another than the one it
-    looks at (an operator who was let in).
+    looks at (an operator who was let in); `until`: when that ends, and a stream with it.
     """
 
     scope: TenantScope
@@ -45,6 +46,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     second_factor: bool = False
     must_enrol: bool = False
     home: UUID | None = None
+    until: datetime | None = None
 
 
 class Allowed(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from gateway.admin import (
+    access,
     accounts,
     channels,
     factors,
@@ -14,10 +15,12 @@ from gateway.admin import (
     me,
     oidc,
     people,
+    proposals,
     service_keys,
     sessions,
     strategies,
     subscriptions,
+    tenants,
 )
 from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
@@ -51,6 +54,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *factors.OPERATIONS,
     *people.OPERATIONS,
+    *tenants.OPERATIONS,
+    *access.OPERATIONS,
+    *proposals.OPERATIONS,
     *strategies.OPERATIONS,
     *hooks.OPERATIONS,
     *groups.OPERATIONS,

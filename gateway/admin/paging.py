@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Annotated, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -52,6 +53,17 @@ def read_cursor(text: str | None) -> str | None:
             text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
         ).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
+        raise Malformed(
+            "cursor: take it from `next` of the page before, unchanged", field="cursor"
+        ) from None
+
+
+def read_id(cursor: str | None) -> UUID | None:
+    """The id in the cursor of a list that goes by ids. Raises Malformed."""
+    text = read_cursor(cursor)
+    try:
+        return UUID(text) if text is not None else None
+    except ValueError:
         raise Malformed(
             "cursor: take it from `next` of the page before, unchanged", field="cursor"
         ) from None

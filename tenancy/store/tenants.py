@@ -21,19 +21,28 @@ async def create_tenant(
     Only an operator's command calls this: a scope for a tenant that has just been made proves itself.
     """
     scope = TenantScope(tenant_id=TenantID(new_id()), actor=actor)
+    async with database.tenant(scope) as conn:
+        await insert_tenant(conn, scope, name, kind=kind)
+    return scope
+
+
+async def insert_tenant(
+    conn: Connection, scope: TenantScope, name: str, *, kind: TenantKind = "customer"
+) -> None:
+    """The tenant's row, within its own scope. Raises Invalid for a name or an id in use."""
     try:
-        async with database.tenant(scope) as conn:
-            await conn.execute(
-                "INSERT INTO tenants (tenant_id, name, kind) VALUES (%s, %s, %s)",
-                (scope.tenant_id, name, kind),
-            )
+        await conn.execute(
+            "INSERT INTO tenants (tenant_id, name, kind) VALUES (%s, %s, %s)",
+            (scope.tenant_id, name, kind),
+        )
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name == "one_platform":
             raise Invalid("there is one platform, and it exists") from None
+        if error.diag.constraint_name == "tenants_pkey":
+            raise Invalid(f"tenant {scope.tenant_id} exists already") from None
         raise Invalid(f"tenant name {name!r} is in use; choose another") from None
     except psycopg.errors.CheckViolation:
         raise Invalid(f"tenant name {name!r}: 1 to 100 characters are needed") from None
-    return scope
 
 
 async def read_settings(conn: Connection, tenant: TenantID) -> TenantSettings:

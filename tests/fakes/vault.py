@@ -11,19 +11,42 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.enrol import unframed
+from hsm.errors import KeyMissing, SigningRefused
+from hsm.policy import checkpoint_origin
 from tenancy.errors import Unavailable
 
 
 class Vault:
-    """`away` makes it fail. `sealed` lists what came: (method, tenant, subject, purpose)."""
+    """`away` makes it fail. `sealed` lists what came: (method, tenant, subject, purpose).
+
+    It holds every tenant's keys but those of `without_keys`, and the log keys of `add_log_key()`.
+    """
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
         self.away = False
         self.sealed: list[tuple[Any, ...]] = []
+        self.without_keys: set[UUID] = set()
+        self._logs: dict[str, tuple[str, Ed25519PrivateKey]] = {}
+
+    def add_log_key(self, label: str, origin: str) -> bytes:
+        """As the ceremony does; the public key."""
+        key = Ed25519PrivateKey.generate()
+        self._logs[label] = (origin, key)
+        return key.public_key().public_bytes_raw()
+
+    async def sign_note(self, label: str, text: bytes) -> bytes:
+        self._check()
+        if label not in self._logs:
+            raise KeyMissing(f"no log key {label!r}")
+        origin, key = self._logs[label]
+        if checkpoint_origin(text) != origin:
+            raise SigningRefused("the key is for another origin")
+        return key.sign(text)
 
     async def public_key_pem(self) -> bytes:
         self._check()
@@ -33,6 +56,8 @@ class Vault:
         self, tenant: UUID, subject: str, purpose: str, ciphertext: bytes
     ) -> bytes:
         self._check()
+        if tenant in self.without_keys:
+            raise KeyMissing(f"no keys of tenant {tenant}")
         self.sealed.append(("secret", tenant, subject, purpose))
         return ciphertext[::-1]
 
