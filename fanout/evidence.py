@@ -11,12 +11,14 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from audit.inbox import Entry
 from audit.record import Kind
 from fanout.lesson import Lesson
 from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order, OrdState
-from fanout.plan import Plan
+from fanout.plan import Plan, PlanEntry
 from fanout.trace import trace_id
 from tenancy.scope import Actor
 from tenancy.values import SignalID, plain
@@ -34,6 +36,7 @@ def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
             "signal_id": str(plan.signal_id),
             "strategy_id": str(plan.strategy_id),
             "settings_version": plan.version,
+            "platform_revision": plan.platform_revision,
             "seed": str(plan.seed),
             "rotation": plan.rotation,
             "plan_sha256": hashlib.sha256(encoded).hexdigest(),
@@ -46,6 +49,22 @@ def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
 def refused(signal: SignalID, why: Exception, at: datetime, traceparent: str) -> Entry:
     """An accepted signal that this version cannot read."""
     return _entry(Kind.SIGNAL_REFUSED, at, traceparent, {"signal_id": str(signal), "why": str(why)})
+
+
+def approval(
+    kind: Kind,
+    signal: SignalID,
+    entry: PlanEntry,
+    at: datetime,
+    traceparent: str,
+    said: dict[str, Any],
+    actor: Actor = WORKER,
+) -> Entry:
+    """A question to a person, or what became of it: the legs in question, to the letter."""
+    payload = {"signal_id": str(signal), "symbol": entry.symbol, "position": plain(entry.position)}
+    payload["legs"] = msgspec.to_builtins(entry.legs)
+    made = _entry(kind, at, traceparent, payload | said)
+    return msgspec.structs.replace(made, acct=str(entry.account_id), actor=actor)
 
 
 def intent(order: Order, at: datetime) -> Entry:

@@ -4,8 +4,9 @@
 2. One strategy's signals in order; the next waits until the orders of the last are in the book,
    for its position depends on them.
 3. Decode, read the snapshot and the market, decide (fanout/plan.py, pure).
-4. Commit the plan, the signal's new state, the parts to do and the audit record. *Crash before:
-   nobody traded, another worker plans. After: the parts are listed, another worker does them.*
+4. Commit the plan, the signal's new state, the parts to do, the questions to people and the audit
+   records. *Crash before: nobody traded, another worker plans. After: the parts are listed,
+   another worker does them.*
 5. Intents for our own parts at once, a wake-up for the others'.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -21,8 +23,9 @@ import structlog
 from opentelemetry import trace
 
 from audit.inbox import append
-from fanout import evidence, metrics
+from fanout import approvals, evidence, metrics
 from fanout.accounts import Accounts
+from fanout.calendars import Calendars
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.market_store import read_market
@@ -31,6 +34,7 @@ from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
+from fanout.turn import turn
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
@@ -62,6 +66,20 @@ INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)
 SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
 
 
+class Planned(msgspec.Struct, frozen=True):
+    """A plan that was made just now, and the trace that goes on with it."""
+
+    plan: Plan
+    traceparent: str
+
+
+class NotPlanned(Enum):
+    """Why there is no new plan."""
+
+    NOTHING_TO_DO = "planned or refused already"
+    MUST_WAIT = "orders of an earlier signal are not in the book yet"
+
+
 class Intake:
     """Plans this worker's signals."""
 
@@ -74,6 +92,7 @@ class Intake:
         instruments: Instrumented,
         clock: Clock,
         rules: Rules,
+        calendars: Calendars,
         wake_parts: Callable[[SignalID, Sequence[int]], None],
         look_again: Callable[[], None],
     ) -> None:
@@ -85,6 +104,7 @@ class Intake:
         self._instruments = instruments
         self._clock = clock
         self._rules = rules
+        self._calendars = calendars
         self._wake_parts = wake_parts
         self._look_again = look_again
         self._snapshots: dict[StrategyID, Snapshot] = {}
@@ -143,11 +163,11 @@ class Intake:
         """
         async with self._database.tenant(scope) as conn:
             made = await self._commit_plan(conn, scope, signal, strategy)
-        if made is None:
+        if made is NotPlanned.MUST_WAIT:
             return False
-        if isinstance(made, bool):
+        if made is NotPlanned.NOTHING_TO_DO:
             return True
-        plan, traceparent = made
+        plan, traceparent = made.plan, made.traceparent
         metrics.PLANS.inc()
         for entry in plan.entries:
             metrics.PLANNED_ACCOUNTS.labels(entry.reason.value).inc()
@@ -161,19 +181,20 @@ class Intake:
 
     async def _commit_plan(
         self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID
-    ) -> tuple[Plan, str] | bool | None:
-        """The plan and its trace; True if it was planned already, None if it has to wait."""
+    ) -> Planned | NotPlanned:
+        """Our turn on the strategy, then everything that is read, decided and kept in one transaction."""
         async with conn.pipeline():  # one round trip
+            await turn(conn, strategy)
             asked_row = await conn.execute(_SIGNAL, (signal,))
             last_row = await conn.execute(_LAST, {"strategy": strategy})
         row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
-            return True
+            return NotPlanned.NOTHING_TO_DO
         body, received_at, traceparent, _ = row
         assert last is not None
         rotation, parts_open = last
         if parts_open:
-            return None
+            return NotPlanned.MUST_WAIT
         try:
             asked = decode(body)
         except InvalidSignal as error:  # kept by another version of us
@@ -187,14 +208,14 @@ class Intake:
                     )
                 ],
             )
-            return True
+            return NotPlanned.NOTHING_TO_DO
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))
             traceparent = current(traceparent)
             plan = await self._decide(conn, strategy, signal, asked, received_at, rotation)
             await self._keep(conn, scope, plan, traceparent)
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
-        return plan, traceparent
+        return Planned(plan, traceparent)
 
     async def _decide(
         self,
@@ -206,8 +227,14 @@ class Intake:
         rotation: int,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
+        now = self._clock.now()
         market = await read_market(
-            conn, snapshot, asked, self._instruments.by_broker(), self._instruments.keyed()
+            conn,
+            snapshot,
+            asked,
+            self._instruments.by_broker(),
+            self._instruments.keyed(),
+            await self._calendars.get(snapshot.calendars, now),
         )
         return make_plan(
             asked,
@@ -249,3 +276,4 @@ class Intake:
                 (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
             )
             await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])
+            await approvals.ask(conn, scope, plan, traceparent)

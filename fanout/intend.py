@@ -1,6 +1,7 @@
 """From a plan to intents: the durable promise before the first byte (step 5).
 
-1. Read the plan's row, and take the entries of our partitions, in fan-out order.
+1. Read the plan's row, and take the entries of our partitions, in fan-out order. Those that a
+   person is asked about are not among them: fanout/intend_approved.py.
 2. A chunk at a time, in one transaction: the leases held (fenced), the order rows, the wishes to
    cancel, the audit records; with the last chunk the parts are struck off `plan_parts`.
 3. After each commit its orders go to their lanes, behind whatever of their accounts may have
@@ -13,7 +14,7 @@ an order twice. After 2, before 3: intents that no lane knows; the sweep adopts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -28,10 +29,10 @@ from fanout.order import Order, OrdState, cl_ord_id, order_id
 from fanout.plan import Leg, Plan, PlanEntry
 from fanout.ports import BrokerAccount
 from tenancy.clock import Clock
-from tenancy.database import Database
+from tenancy.database import Connection, Database
 from tenancy.errors import NotFound
 from tenancy.scope import TenantScope
-from tenancy.values import AccountID, SignalID
+from tenancy.values import AccountID, SignalID, StrategyID
 
 log = structlog.get_logger()
 
@@ -42,7 +43,21 @@ CHUNK = 256
 _PLAN = """
 SELECT p.plan::text, s.traceparent FROM plans p JOIN signals s USING (signal_id)
 WHERE p.signal_id = %s"""
-_STRIKE = "DELETE FROM plan_parts WHERE signal_id = %s AND part = ANY(%s)"
+_STRIKE = "DELETE FROM plan_parts WHERE signal_id = %s AND part = ANY(%s) AND NOT approved"
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction writes."""
+
+    strategy_id: StrategyID
+    at: datetime
+    epochs: dict[int, int]
+    orders: list[Order]
+    wishes: set[tuple[AccountID, str]]
+
+    @property
+    def accounts(self) -> set[AccountID]:
+        return {order.account_id for order in self.orders} | {account for account, _ in self.wishes}
 
 
 class Intender:
@@ -74,7 +89,7 @@ class Intender:
             if plan is None:
                 plan, traceparent = await self._read(scope, signal)
             epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
-            entries = [e for e in plan.entries if e.part in epochs and (e.legs or e.cancel_open)]
+            entries = [e for e in plan.entries if e.part in epochs and e.acts]
             for chunk, last in _chunks(entries):
                 await self._write(scope, plan, traceparent, chunk, epochs, last=last)
         finally:
@@ -98,45 +113,70 @@ class Intender:
         last: bool,
     ) -> None:
         now = self._clock.now()
-        orders = [
-            _order(plan, entry, leg, traceparent, now, epochs[entry.part])
-            for entry in entries
-            for leg in entry.legs
-        ]
-        accounts = await self._accounts.get(scope, [entry.account_id for entry in entries])
+        batch = Batch(
+            strategy_id=plan.strategy_id,
+            at=now,
+            epochs=epochs,
+            orders=[
+                order_of(
+                    plan.signal_id, plan.strategy_id, scope, entry, leg,
+                    deadline=plan.deadline, traceparent=traceparent, now=now,
+                    epoch=epochs[entry.part],
+                )
+                for entry in entries
+                for leg in entry.legs
+            ],
+            wishes=wishes_of(entries),
+        )  # fmt: skip
+
+        async def fence(conn: Connection) -> Batch:
+            await self._leases.fence(conn, epochs)
+            if last:
+                await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
+            return batch
+
+        await self.write(scope, batch, fence)
+
+    async def write(
+        self, scope: TenantScope, batch: Batch, decide: Callable[[Connection], Awaitable[Batch]]
+    ) -> None:
+        """One transaction of intents, and their orders to the lanes after it.
+
+        `decide` is its beginning: it holds the leases, and says which part of `batch` goes.
+        """
+        accounts = await self._accounts.get(scope, batch.accounts)
         # Known before they are durable: a sweep that runs meanwhile must not adopt them. What
         # was known already is in a lane since an earlier, unfinished round, and stays known.
-        names = {order.cl_ord_id for order in orders}
+        names = {order.cl_ord_id for order in batch.orders}
         new = names - self._lanes.known
         self._lanes.known |= new
         try:
             async with self._database.tenant(scope) as conn:
-                await self._leases.fence(conn, epochs)
-                written = await book.intend(conn, scope, orders)
-                unsettled = await book.read_unsettled(conn, list(accounts), list(epochs), names)
+                goes = await decide(conn)
+                written = await book.intend(conn, scope, goes.orders)
+                unsettled = await book.read_unsettled(
+                    conn, list(accounts), list(batch.epochs), names
+                )
                 # Asked now: a lane that settles one meanwhile forgets its name after its commit.
                 before = [o for o in unsettled if o.cl_ord_id not in self._lanes.known]
-                wishes = {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
                 cancels = await book.want_cancelled(
-                    conn, scope, wishes, names, strategy=plan.strategy_id, at=now
+                    conn, scope, goes.wishes, names, strategy=batch.strategy_id, at=batch.at
                 )
-                if last:
-                    await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
         except BaseException:
             self._lanes.known -= new  # if they were written after all, the sweep adopts them
             raise
-        waiting = {order.cl_ord_id for order in orders if order.state is OrdState.WAITING}
+        waiting = {order.cl_ord_id for order in goes.orders if order.state is OrdState.WAITING}
         self._lanes.known -= (new - written) | (new & waiting)
         for order in before:
             if order.cl_ord_id not in self._lanes.known:
-                adopted = _job("resolve", scope, accounts, order, epochs)
+                adopted = _job("resolve", scope, accounts, order, batch.epochs)
                 sent_by = self._clock.now()
                 self._lanes.put(msgspec.structs.replace(adopted, sent_by=sent_by))
         for order in cancels:
-            self._lanes.put(_job("cancel", scope, accounts, order, epochs))
-        for order in orders:
+            self._lanes.put(_job("cancel", scope, accounts, order, batch.epochs))
+        for order in goes.orders:
             if order.cl_ord_id in written and order.state is OrdState.INTENT:
-                self._lanes.put(_job("send", scope, accounts, order, epochs))
+                self._lanes.put(_job("send", scope, accounts, order, batch.epochs))
 
 
 def _job(
@@ -155,17 +195,32 @@ def _job(
     )
 
 
-def _order(
-    plan: Plan, entry: PlanEntry, leg: Leg, traceparent: str, now: datetime, epoch: int
+def wishes_of(entries: Iterable[PlanEntry]) -> set[tuple[AccountID, str]]:
+    """Of which account and symbol the open orders are to be cancelled."""
+    return {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
+
+
+def order_of(
+    signal: SignalID,
+    strategy: StrategyID,
+    scope: TenantScope,
+    entry: PlanEntry,
+    leg: Leg,
+    *,
+    deadline: datetime,
+    traceparent: str,
+    now: datetime,
+    epoch: int,
 ) -> Order:
-    name = order_id(plan.signal_id, entry.account_id, leg.leg)
+    """The first attempt of one leg, under the name that any process derives for it."""
+    name = order_id(signal, entry.account_id, leg.leg)
     assert entry.symbol is not None
     return Order(
         cl_ord_id=cl_ord_id(name, 1),
         order_id=name,
-        tenant_id=plan.tenant_id,
-        signal_id=plan.signal_id,
-        strategy_id=plan.strategy_id,
+        tenant_id=scope.tenant_id,
+        signal_id=signal,
+        strategy_id=strategy,
         account_id=entry.account_id,
         part=entry.part,
         leg=leg.leg,
@@ -179,7 +234,7 @@ def _order(
         price=leg.price,
         time_in_force=leg.time_in_force,
         reduce_only=leg.reduce_only,
-        deadline=plan.deadline,
+        deadline=deadline,
         state=OrdState.INTENT if leg.leg == 0 else OrdState.WAITING,
         epoch=epoch,
         traceparent=traceparent,

@@ -1,7 +1,9 @@
 """May this account trade this signal, and from which numbers is it sized? One row at a time. Pure.
 
 The checks run in the order of spec sizing.md ("Limits, in this order"); the first that refuses is
-the reason. A pure exit is not stopped by `reducing`, direction or age.
+the reason. A pure exit is stopped by what halts, by the archive, by the subscription's switch and
+by a broker that is not connected, and by nothing else: not by `reducing`, tickers, direction,
+trading windows or age. Quantities, positions and the price collar: fanout/checks.py.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from fanout.order import OrdType, TimeInForce
 from fanout.ports import Instrument
 from fanout.reasons import Reason
 from fanout.signal import Signal
+from fanout.windows import Windows
 from tenancy.effective import Effective, Source, Wanted, effective
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.values import plain
@@ -36,9 +39,18 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     position: Decimal = Decimal(0)
     equity: Decimal | None = None
     price: Decimal | None = None
+    market_price: Decimal | None = None
+    exposure: Decimal = Decimal(0)  # lots on the move's side that an opening comes on top of
     factors: tuple[Decimal, ...] = ()
     divisor: Fraction = Fraction(1)
     words: str = ""
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """When the plan is made: is the signal too old by then, and which trading windows are open?"""
+
+    too_old: bool
+    windows: Windows
 
 
 def judge(
@@ -48,23 +60,21 @@ def judge(
     market: Market,
     *,
     place: int,
-    too_old: bool,
+    moment: Moment,
 ) -> Draft | Reason:
     """The draft of an order for one account, or why there is none."""
-    stopped = _stopped(snapshot, row)
-    if stopped is not None:
-        return stopped
+    refused = stopped(snapshot, row)
+    if refused is not None:
+        return refused
     instruments = market.instruments.get(row.account.broker)
     if instruments is None:
         return Reason.NOT_CONNECTED
     if row.account.broker in market.keyed and row.account.sealed is None:
         return Reason.NOT_CONNECTED
-    refused, allowed = row.settings.tickers_refused.value, row.settings.tickers_allowed.value
-    if signal.ticker in refused or (allowed and signal.ticker not in allowed):
-        return Reason.TICKER_NOT_ALLOWED
+    allowed = _ticker_allowed(signal, row)
     instrument = instruments.find(signal.ticker, row.settings.symbol_map.value)
     if instrument is None:
-        return Reason.TICKER_UNKNOWN
+        return Reason.TICKER_UNKNOWN if allowed else Reason.TICKER_NOT_ALLOWED
     now = market.accounts.get(row.account.account_id, AccountNow())
     # Doubt stops what would trade on top of it; a wish to cancel reaches orders in doubt as well.
     if now.in_doubt and signal.action != "cancel":
@@ -73,38 +83,74 @@ def judge(
     if move is Reason.CANCEL_ONLY:
         return Draft(row=row, place=place, instrument=instrument, move=None, cancel_open=True)
     if isinstance(move, Reason):
-        return move
+        return move if allowed else Reason.TICKER_NOT_ALLOWED
     if move.opens:
-        refusal = _may_open(snapshot, row, move, too_old=too_old)
+        refusal = _may_open(signal, snapshot, row, move, allowed=allowed, moment=moment)
         if refusal is not None:
             return refusal
-    return _priced(signal, snapshot, row, instrument, move, now, place)
+    return _priced(signal, row, instrument, move, now, place)
 
 
-def _stopped(snapshot: Snapshot, row: Subscribed) -> Reason | None:
-    """Kill states first, then the subscription's own switch."""
-    if snapshot.tenant.state == "halted":
-        return Reason.TENANT_HALTED
-    if snapshot.strategy.state == "halted":
-        return Reason.STRATEGY_HALTED
-    if row.account.state == "halted":
-        return Reason.ACCOUNT_HALTED
-    if not row.enabled:
-        return Reason.SUBSCRIPTION_DISABLED
-    return None
+def stopped(snapshot: Snapshot, row: Subscribed) -> Reason | None:
+    """What stops exits too: kill states from the outermost, the archive, the subscription's own switch."""
+    group = row.group
+    for state, reason in (
+        (snapshot.platform.state, Reason.PLATFORM_HALTED),
+        (snapshot.tenant.state, Reason.TENANT_HALTED),
+        (snapshot.strategy.state, Reason.STRATEGY_HALTED),
+        (group.state if group is not None else "active", Reason.GROUP_HALTED),
+        (row.account.state, Reason.ACCOUNT_HALTED),
+    ):
+        if state == "halted":
+            return reason
+    archived = group is not None and group.archived
+    if snapshot.strategy.archived or archived or row.account.archived:
+        return Reason.ARCHIVED
+    return None if row.enabled else Reason.SUBSCRIPTION_DISABLED
 
 
-def _may_open(snapshot: Snapshot, row: Subscribed, move: Move, *, too_old: bool) -> Reason | None:
-    if "reducing" in (snapshot.tenant.state, snapshot.strategy.state, row.account.state):
+def only_reduces(snapshot: Snapshot, row: Subscribed) -> bool:
+    """Whether any level lets nothing be opened or added to."""
+    return "reducing" in (
+        snapshot.platform.state,
+        snapshot.tenant.state,
+        snapshot.strategy.state,
+        row.group.state if row.group is not None else "active",
+        row.account.state,
+    )
+
+
+def _ticker_allowed(signal: Signal, row: Subscribed) -> bool:
+    refused, allowed = row.settings.tickers_refused.value, row.settings.tickers_allowed.value
+    return signal.ticker not in refused and (not allowed or signal.ticker in allowed)
+
+
+def _may_open(
+    signal: Signal,
+    snapshot: Snapshot,
+    row: Subscribed,
+    move: Move,
+    *,
+    allowed: bool,
+    moment: Moment,
+) -> Reason | None:
+    if only_reduces(snapshot, row):
         return Reason.REDUCE_ONLY
+    if not allowed:
+        return Reason.TICKER_NOT_ALLOWED
     if row.settings.direction.value == ("short" if move.side == "buy" else "long"):
         return Reason.DIRECTION_NOT_ALLOWED
-    return Reason.SIGNAL_TOO_OLD if too_old else None
+    if not signal.ignore_trading_windows:
+        open_now = moment.windows.open(row.settings.trading_windows.value)
+        if open_now is None:
+            return Reason.TRADING_WINDOW_UNKNOWN
+        if not open_now:
+            return Reason.OUTSIDE_TRADING_WINDOW
+    return Reason.SIGNAL_TOO_OLD if moment.too_old else None
 
 
 def _priced(
     signal: Signal,
-    snapshot: Snapshot,
     row: Subscribed,
     instrument: Instrument,
     move: Move,
@@ -151,10 +197,20 @@ def _priced(
         position=now.expected,
         equity=equity,
         price=price,
+        market_price=reference_price(signal, "market", instrument),
+        exposure=_exposure(move, now),
         factors=factors,
         divisor=divisor,
         words=words,
     )
+
+
+def _exposure(move: Move, now: AccountNow) -> Decimal:
+    """What is held on the move's side, and what waits at the broker there and may fill."""
+    held, resting = now.expected, now.resting_buy
+    if move.side == "sell":
+        held, resting = -held, now.resting_sell
+    return max(held, Decimal(0)) + resting
 
 
 def _unsupported(signal: Signal, values: Effective, *, exit_only: bool) -> Reason | None:

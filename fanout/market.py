@@ -12,6 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from fanout.ports import Instrument
+from fanout.windows import Sessions
 from tenancy.values import AccountID
 
 
@@ -21,6 +22,8 @@ class AccountNow(msgspec.Struct, frozen=True, kw_only=True):
     equity: Decimal | None = None
     position: Decimal = Decimal(0)  # signed lots, from fills
     under_way: Decimal = Decimal(0)  # signed lots of orders that are expected to fill at once
+    resting_buy: Decimal = Decimal(0)  # lots that wait at the broker and would open or add
+    resting_sell: Decimal = Decimal(0)
     in_doubt: bool = False
 
     @property
@@ -60,6 +63,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     instruments: dict[str, Instruments]  # by broker
     accounts: dict[AccountID, AccountNow]
     keyed: frozenset[str] = frozenset()  # brokers whose accounts trade with an enrolled key only
+    calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
 
 
 def _folded(symbol: str) -> str:

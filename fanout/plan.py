@@ -1,10 +1,11 @@
 """plan(signal, snapshot, market, seed): every account's order, or the reason why there is none. Pure.
 
 1. Put the accounts into the signal's fan-out order.
-2. Judge each: states, ticker, direction, age, then the position table, then inheritance.
-   The first that refuses wins and is named. What cannot be decided is refused.
+2. Judge each: states, connection, the position table, ticker, direction, window, age, then
+   inheritance. The first that refuses wins and is named. What cannot be decided is refused.
 3. Size the rest, all accounts of one kind at once (fanout/sizing.py).
-4. Cut to the instrument's bounds and write the legs.
+4. Keep to the instrument's bounds, then to the limits (fanout/checks.py), and write the legs.
+5. Where a person is to say yes first, mark the entry: nothing of it is sent before (consent.py).
 
 The same function makes a preview. Its result is one row, kept before any order exists, and with
 the signal, the snapshot's version and the seed it can be computed again.
@@ -19,7 +20,9 @@ from fractions import Fraction
 
 import msgspec
 
-from fanout.judge import Draft, judge
+from fanout.checks import CUTS, Checked, Opening, check
+from fanout.consent import Asked, ask
+from fanout.judge import Draft, Moment, judge
 from fanout.market import Market
 from fanout.order import OrdType, Side, TimeInForce
 from fanout.reasons import Reason
@@ -27,6 +30,7 @@ from fanout.rounding import to_tick
 from fanout.sequence import fan_out_order
 from fanout.signal import Signal
 from fanout.sizing import ROUNDING, lots
+from fanout.windows import Windows
 from tenancy.effective import Source
 from tenancy.snapshot import Snapshot
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID, plain
@@ -60,6 +64,13 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     position: Decimal = Decimal(0)
     equity: Decimal | None = None
     price: Decimal | None = None
+    asked: Asked | None = None
+    """Set: these legs are what a person is asked about, and nothing of the entry is done before."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether something is to be done at once."""
+        return bool(self.legs or self.cancel_open) and self.asked is None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: TenantID
     strategy_id: StrategyID
     version: int
+    platform_revision: int = 0
     seed: int
     rotation: int
     planned_at: datetime
@@ -78,7 +90,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parts(self) -> list[int]:
         """The partitions in which something is to be done."""
-        return sorted({entry.part for entry in self.entries if entry.legs or entry.cancel_open})
+        return sorted({entry.part for entry in self.entries if entry.acts})
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,23 +117,27 @@ def make_plan(
     order = fan_out_order(
         len(snapshot.rows), snapshot.strategy.sequence, seed=seed, rotation=rotation
     )
-    too_old = (planned_at - received_at).total_seconds() > rules.signal_age_max_s
+    age_s = (planned_at - received_at).total_seconds()
+    moment = Moment(
+        too_old=age_s > rules.signal_age_max_s, windows=Windows(planned_at, market.calendars)
+    )
     entries: list[PlanEntry | None] = []
     drafts: list[Draft] = []
     for place, row in enumerate(order):
-        judged = judge(signal, snapshot, snapshot.rows[row], market, place=place, too_old=too_old)
+        judged = judge(signal, snapshot, snapshot.rows[row], market, place=place, moment=moment)
         if isinstance(judged, Draft):
             entries.append(None)
             drafts.append(judged)
         else:
             entries.append(_refused(snapshot, row, place, judged))
     for draft, size in zip(drafts, _sizes(drafts), strict=True):
-        entries[draft.place] = _finish(draft, size)
+        entries[draft.place] = _finish(draft, size, signal, planned_at)
     return Plan(
         signal_id=signal_id,
         tenant_id=snapshot.strategy.tenant_id,
         strategy_id=snapshot.strategy.strategy_id,
         version=snapshot.strategy.version,
+        platform_revision=snapshot.platform.revision,
         seed=seed,
         rotation=rotation,
         planned_at=planned_at,
@@ -157,14 +173,16 @@ def _sizes(drafts: list[Draft]) -> list[Decimal]:
     return sizes
 
 
-def _finish(draft: Draft, size: Decimal) -> PlanEntry:
+def _finish(draft: Draft, size: Decimal, signal: Signal, planned_at: datetime) -> PlanEntry:
     legs, reason, words = _legs(draft, size)
+    heeds = not signal.ignore_trading_windows
+    asked = ask(draft.row, planned_at, heeds_windows=heeds) if legs else None
     return PlanEntry(
         account_id=draft.row.account.account_id,
         part=draft.row.account.part,
         place=draft.place,
         broker=draft.row.account.broker,
-        reason=reason,
+        reason=reason if asked is None else Reason.AWAITS_APPROVAL,
         words=words,
         symbol=draft.instrument.symbol,
         cancel_open=draft.cancel_open,
@@ -173,6 +191,7 @@ def _finish(draft: Draft, size: Decimal) -> PlanEntry:
         position=draft.position,
         equity=draft.equity,
         price=draft.price,
+        asked=asked,
     )
 
 
@@ -196,8 +215,14 @@ def _legs(draft: Draft, size: Decimal) -> tuple[tuple[Leg, ...], Reason, str]:
             words += f"; the exit's {plain(held)} counts"
         opening, note = _bounded(draft, opening)
         words += f" → {plain(size)} lots{note}"
-        if opening > 0:
-            legs.append(_leg(draft, len(legs), opening, reduce_only=False))
+        checked = _limited(draft, opening)
+        words += checked.words
+        # What a limit refuses is refused whole, a flip too; one that cuts leaves the closing leg.
+        cuts = draft.row.limits.over_limit.value == "cut" and checked.reason in CUTS
+        if checked.reason is not None and not (cuts and legs):
+            return (), checked.reason, words
+        if checked.quantity > 0:
+            legs.append(_leg(draft, len(legs), checked.quantity, reduce_only=False))
     if not legs:
         return (), Reason.BELOW_MINIMUM, words
     return tuple(legs), Reason.ORDER, words
@@ -215,18 +240,42 @@ def _bounded(draft: Draft, size: Decimal) -> tuple[Decimal, str]:
     return size, ""
 
 
+def _limited(draft: Draft, quantity: Decimal) -> Checked:
+    """The opening leg within the limits of all layers."""
+    if quantity <= 0:
+        return Checked(quantity=Decimal(0))
+    assert draft.move is not None
+    return check(
+        Opening(
+            side=draft.move.side,
+            quantity=quantity,
+            exposure=draft.exposure,
+            instrument=draft.instrument,
+            currency=draft.row.account.currency,
+            price=draft.price,
+            limit_price=_limit_price(draft),
+            market_price=draft.market_price,
+        ),
+        draft.row.limits,
+    )
+
+
 def _leg(draft: Draft, leg: int, qty: Decimal, *, reduce_only: bool) -> Leg:
     assert draft.move is not None
-    limit = None
-    if draft.ord_type == "limit":
-        assert draft.price is not None
-        limit = to_tick(draft.price, draft.instrument.tick, draft.move.side)
     return Leg(
         leg=leg,
         side=draft.move.side,
         order_qty=qty,
         ord_type=draft.ord_type,
         time_in_force=draft.time_in_force,
-        price=limit,
+        price=_limit_price(draft),
         reduce_only=reduce_only,
     )
+
+
+def _limit_price(draft: Draft) -> Decimal | None:
+    if draft.ord_type != "limit":
+        return None
+    assert draft.price is not None
+    assert draft.move is not None
+    return to_tick(draft.price, draft.instrument.tick, draft.move.side)

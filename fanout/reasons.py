@@ -9,16 +9,22 @@ class Reason(StrEnum):
     """The outcome of planning for one account."""
 
     ORDER = "order"
+    AWAITS_APPROVAL = "awaits_approval"
     CANCEL_ONLY = "cancel_only"
+    PLATFORM_HALTED = "platform_halted"
     TENANT_HALTED = "tenant_halted"
     STRATEGY_HALTED = "strategy_halted"
+    GROUP_HALTED = "group_halted"
     ACCOUNT_HALTED = "account_halted"
     REDUCE_ONLY = "reduce_only"
+    ARCHIVED = "archived"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     NOT_CONNECTED = "not_connected"
     TICKER_UNKNOWN = "ticker_unknown"
     TICKER_NOT_ALLOWED = "ticker_not_allowed"
     DIRECTION_NOT_ALLOWED = "direction_not_allowed"
+    OUTSIDE_TRADING_WINDOW = "outside_trading_window"
+    TRADING_WINDOW_UNKNOWN = "trading_window_unknown"
     SIGNAL_TOO_OLD = "signal_too_old"
     IN_DOUBT = "in_doubt"
     NO_POSITION = "no_position"
@@ -29,6 +35,11 @@ class Reason(StrEnum):
     NO_EQUITY = "no_equity"
     NO_FX_RATE = "no_fx_rate"
     BELOW_MINIMUM = "below_minimum"
+    MAX_ORDER_QUANTITY = "max_order_quantity"
+    MAX_ORDER_NOTIONAL = "max_order_notional"
+    MAX_POSITION_QUANTITY = "max_position_quantity"
+    MAX_POSITION_NOTIONAL = "max_position_notional"
+    PRICE_COLLAR = "price_collar"
     ORDER_TYPE_UNSUPPORTED = "order_type_unsupported"
     QUANTITY_TYPE_UNSUPPORTED = "quantity_type_unsupported"
     ATTACHED_ORDERS_UNSUPPORTED = "attached_orders_unsupported"
@@ -37,16 +48,25 @@ class Reason(StrEnum):
 
 SENTENCES: dict[Reason, str] = {
     Reason.ORDER: "An order was planned.",
+    Reason.AWAITS_APPROVAL: "A person is asked first: what is planned is sent when somebody says yes in time.",
     Reason.CANCEL_ONLY: "Open orders of the ticker are cancelled; nothing new is sent.",
+    Reason.PLATFORM_HALTED: "The whole platform is halted: nothing trades.",
     Reason.TENANT_HALTED: "The tenant is halted: nothing trades.",
     Reason.STRATEGY_HALTED: "The strategy is halted: nothing trades.",
+    Reason.GROUP_HALTED: "The account's group is halted: nothing trades in it.",
     Reason.ACCOUNT_HALTED: "The account is halted: nothing trades on it.",
-    Reason.REDUCE_ONLY: "Tenant, strategy or account only reduces: no position is opened or added to.",
+    Reason.REDUCE_ONLY: "Platform, tenant, strategy, group or account only reduces: no position is opened"
+    " or added to.",
+    Reason.ARCHIVED: "Strategy, group or account is archived: nothing trades with it.",
     Reason.SUBSCRIPTION_DISABLED: "The subscription is switched off.",
     Reason.NOT_CONNECTED: "The account has no live credential, or its broker's instruments are not known yet.",
     Reason.TICKER_UNKNOWN: "The broker has no instrument, or more than one, that the ticker names.",
     Reason.TICKER_NOT_ALLOWED: "The subscription does not allow this ticker.",
     Reason.DIRECTION_NOT_ALLOWED: "The subscription does not allow positions on this side.",
+    Reason.OUTSIDE_TRADING_WINDOW: "No trading window of the subscription is open: no position is opened"
+    " or added to.",
+    Reason.TRADING_WINDOW_UNKNOWN: "Whether a trading window is open cannot be told: its exchange's calendar"
+    " is not known for this day.",
     Reason.SIGNAL_TOO_OLD: "The signal waited longer than a position may be opened after it.",
     Reason.IN_DOUBT: "An earlier order of this ticker is in doubt: nothing is sent until the broker has said.",
     Reason.NO_POSITION: "There is no position to close, or to add to.",
@@ -57,6 +77,11 @@ SENTENCES: dict[Reason, str] = {
     Reason.NO_EQUITY: "The account's equity is not known, and none is stated.",
     Reason.NO_FX_RATE: "The account's currency is not the instrument's, and there is no rate between them.",
     Reason.BELOW_MINIMUM: "The size is below the instrument's minimum.",
+    Reason.MAX_ORDER_QUANTITY: "The order would be larger than a limit on its quantity allows.",
+    Reason.MAX_ORDER_NOTIONAL: "The order would be worth more than a limit on its value allows.",
+    Reason.MAX_POSITION_QUANTITY: "The position would become larger than a limit on its quantity allows.",
+    Reason.MAX_POSITION_NOTIONAL: "The position would become worth more than a limit on its value allows.",
+    Reason.PRICE_COLLAR: "The limit price is further from the market than a limit allows.",
     Reason.ORDER_TYPE_UNSUPPORTED: "Only market and limit orders are placed so far; nothing was sent.",
     Reason.QUANTITY_TYPE_UNSUPPORTED: "Sizing by distance to the stop is not built yet; nothing was sent.",
     Reason.ATTACHED_ORDERS_UNSUPPORTED: "Take profit and stop loss are not built yet: an entry that asks for"

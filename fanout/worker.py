@@ -18,13 +18,15 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from fanout import metrics, wake
+from fanout import approvals, metrics, wake
 from fanout.accounts import Accounts
 from fanout.book import read_orders
+from fanout.calendars import Calendars
 from fanout.carry import LEASE_MARGIN_S, Carrier, Patience
 from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
+from fanout.intend_approved import ApprovedIntender
 from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
@@ -102,9 +104,11 @@ class Worker:
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
-        self._intending: dict[SignalID, asyncio.Task[None]] = {}
+        self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
+        calendars = Calendars()
+        self._approved = ApprovedIntender(database, self.leases, self._intender, calendars, clock)
         self.intake = Intake(
             database,
             self.leases,
@@ -113,6 +117,7 @@ class Worker:
             self.instruments,
             clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
+            calendars,
             self._wake_parts,
             self._woken.set,
         )
@@ -220,6 +225,7 @@ class Worker:
                     metrics.SWEEPS.labels("signals").inc(found)
                 if self._clock.monotonic() >= next_adoption:
                     await self._adopt()
+                    await self._expire()
                     await self._give_back()
                     next_adoption = self._clock.monotonic() + self._settings.sweep_s
             except LeaseLost as error:
@@ -238,27 +244,32 @@ class Worker:
         async with self._database.connection() as conn:
             rows = await (
                 await conn.execute(
-                    "SELECT signal_id, tenant_id, array_agg(part ORDER BY part) FROM plan_parts"
-                    " WHERE part = ANY(%s) GROUP BY signal_id, tenant_id, planned_at"
-                    " ORDER BY planned_at",
+                    "SELECT signal_id, approved, tenant_id, array_agg(part ORDER BY part)"
+                    " FROM plan_parts WHERE part = ANY(%s)"
+                    " GROUP BY signal_id, approved, tenant_id ORDER BY min(planned_at)",
                     (parts,),
                 )
             ).fetchall()
-        found = [row for row in rows if row[0] not in self._intending]
-        for signal, tenant, signal_parts in found:
+        found = [row for row in rows if (row[0], row[1]) not in self._intending]
+        for signal, approved, tenant, signal_parts in found:
             scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
-            self._intending[signal] = asyncio.create_task(self._intend(scope, signal, signal_parts))
+            self._intending[signal, approved] = asyncio.create_task(
+                self._intend(scope, signal, signal_parts, approved=approved)
+            )
         return len(found)
 
-    async def _intend(self, scope: TenantScope, signal: SignalID, parts: Sequence[int]) -> None:
+    async def _intend(
+        self, scope: TenantScope, signal: SignalID, parts: Sequence[int], *, approved: bool
+    ) -> None:
         """Parts of one signal. An error ends it here: the parts are still listed for the sweep.
 
         Two signals at once never belong to one strategy: its second is planned when the first
-        has no parts left.
+        has no parts left. What was approved later takes its turn on the strategy.
         """
+        intender = self._approved if approved else self._intender
         try:
             async with self._intending_gate:
-                await self._intender.intend(scope, signal, parts)
+                await intender.intend(scope, signal, parts)
         except LeaseLost as error:
             log.info("intents_left_to_the_next_owner", signal=str(signal), why=str(error))
         except PortcullisError as error:
@@ -266,7 +277,7 @@ class Worker:
         except Exception:
             log.exception("intents_failed", signal=str(signal))
         finally:
-            del self._intending[signal]
+            del self._intending[signal, approved]
 
     async def _adopt(self) -> None:
         """Take in hand every open order of our partitions that no lane and no follower knows."""
@@ -317,6 +328,17 @@ class Worker:
             if cancel:  # at once; the follower repeats it until the order is final
                 self.lanes.put(msgspec.structs.replace(job, kind="cancel"))
         # WAITING: its first leg, adopted beside it, releases or denies it.
+
+    async def _expire(self) -> None:
+        """End the questions of our partitions that nobody answered in time."""
+        now, parts = self._clock.now(), self.leases.parts()
+        async with self._database.connection() as conn:
+            query = "SELECT tenant_id FROM find_due_approvals(%s::smallint[], %s)"
+            tenants = await (await conn.execute(query, (parts, now))).fetchall()
+        for (tenant,) in tenants:
+            scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
+            async with self._database.tenant(scope) as conn:
+                await approvals.expire_due(conn, scope, now, parts)
 
     async def _give_back(self) -> None:
         """Release partitions beyond our share once their lanes are idle."""

@@ -45,6 +45,16 @@ PROBLEMS: dict[str, Kind] = {
     "bad_signature": Kind(
         401, "No signature fits", "Check the hook's address and its secret; sign the raw body."
     ),
+    "already_decided": Kind(
+        409,
+        "The question has its answer",
+        "Read it at the signal: an answer is final.",
+    ),
+    "unresolvable": Kind(
+        422,
+        "A parameter would come from nowhere",
+        "`detail` names subscriptions and parameters: set an override or a default, or use the signal's.",
+    ),
     "bad_key": Kind(
         401,
         "No valid credential",

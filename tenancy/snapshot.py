@@ -15,8 +15,8 @@ import msgspec
 
 from tenancy.account import Account
 from tenancy.effective import Resolved
+from tenancy.group import Group
 from tenancy.limits import EffectiveLimits
-from tenancy.parameters import TradingState
 from tenancy.strategy import Strategy
 from tenancy.tenant import Terms
 from tenancy.values import SubscriptionID
@@ -31,8 +31,7 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     settings: Resolved
     limits: EffectiveLimits
     account: Account
-    group_state: TradingState = "active"
-    group_archived: bool = False
+    group: Group | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +41,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tenant: Terms
     platform: Terms
     rows: tuple[Subscribed, ...]
+    calendars: frozenset[str] = frozenset()
+    """Those that any of the rows' trading windows names."""

@@ -14,9 +14,9 @@ from fanout.sequence import seed_of
 from fanout.signal import Signal, decode
 from tenancy.account import Account
 from tenancy.effective import resolve
+from tenancy.group import Group
 from tenancy.ids import new_id
 from tenancy.limits import EffectiveLimits, Limits
-from tenancy.parameters import TradingState
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
@@ -84,20 +84,21 @@ def subscribed(
     settings: SubscriptionSettings | None = None,
     *,
     strategy: StrategySettings | None = None,
-    group: SubscriptionSettings | None = None,
+    group: Group | None = None,
     held_to: EffectiveLimits | None = None,
-    group_state: TradingState = "active",
     **account_changes: object,
 ) -> Subscribed:
-    """`strategy`, `group`: the settings of the layers above; `held_to`: the tightest limits."""
+    """`strategy`: the settings of the layer above; `held_to`: the tightest limits."""
     own = settings or SubscriptionSettings()
     return Subscribed(
         subscription_id=SubscriptionID(new_id()),
         enabled=True,
         priority=0,
-        settings=resolve(strategy or StrategySettings(), group, own, asset_class="crypto"),
+        settings=resolve(
+            strategy or StrategySettings(), group and group.settings, own, asset_class="crypto"
+        ),
         limits=held_to or EffectiveLimits(),
-        group_state=group_state,
+        group=group,
         account=account(**account_changes),
     )
 

@@ -64,10 +64,16 @@ def outcomes(plan: dict[str, Any] | None, orders: list[dict[str, Any]]) -> list[
     return [
         {
             "accountId": entry["account_id"],
-            "decision": "order" if entry.get("legs") else "nothing",
+            "decision": _decision(entry),
             "reason": entry["reason"],
             "planned": entry,
             "orders": by_account[entry["account_id"]],
         }
         for entry in entries
     ]
+
+
+def _decision(entry: dict[str, Any]) -> str:
+    if not entry.get("legs"):
+        return "nothing"
+    return "asked" if "asked" in entry else "order"

@@ -19,12 +19,14 @@ from tenancy.account import Account
 from tenancy.database import Connection
 from tenancy.effective import Resolved, resolve
 from tenancy.errors import NotFound, Unavailable
-from tenancy.limits import EffectiveLimits, Limits, tightest
+from tenancy.explain import EffectiveView, explain, limits_of
+from tenancy.group import Group
+from tenancy.limits import EffectiveLimits, Limits
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.tenant import Terms
-from tenancy.values import AccountID, StrategyID
+from tenancy.values import AccountID, GroupID, StrategyID, SubscriptionID
 
 TRIES = 5
 
@@ -45,16 +47,22 @@ _ACCOUNT_COLUMNS = """
 
 _ROWS = f"""
 SELECT u.subscription_id, u.enabled, u.priority, u.settings::text,
-       g.state, g.settings::text, g.limits::text, g.archived_at IS NOT NULL, {_ACCOUNT_COLUMNS}
+       g.group_id, g.name, g.state, g.settings::text, g.limits::text, g.archived_at IS NOT NULL,
+       {_ACCOUNT_COLUMNS}
 FROM subscriptions u JOIN accounts a USING (account_id)
 LEFT JOIN account_groups g USING (group_id)
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
-WHERE u.strategy_id = %s ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
+WHERE u.strategy_id = %(strategy)s
+  AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
+ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
 
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
 WHERE a.account_id = ANY(%b::uuid[])"""  # noqa: S608 - constants only
+
+_SUBSCRIPTION = """
+SELECT strategy_id, account_id, settings::text FROM subscriptions WHERE subscription_id = %s"""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -70,19 +78,46 @@ async def read_version(conn: Connection, strategy: StrategyID) -> Version:
     return _version(row, strategy)
 
 
-async def read_snapshot(conn: Connection, strategy: StrategyID) -> Snapshot:
-    """The whole snapshot, of one version. Raises NotFound, Unavailable where changes do not cease."""
+async def read_snapshot(
+    conn: Connection, strategy: StrategyID, accounts: Sequence[AccountID] | None = None
+) -> Snapshot:
+    """The whole snapshot (or these accounts' rows of it), of one version.
+
+    Raises NotFound, Unavailable where changes do not cease.
+    """
+    asked = {"strategy": strategy, "accounts": None if accounts is None else list(accounts)}
     for _ in range(TRIES):
         async with conn.pipeline():  # one round trip
             before = await conn.execute(_VERSION, (strategy,))
             head = await conn.execute(_HEAD, (strategy,))
-            rows = await conn.execute(_ROWS, (strategy,))
+            rows = await conn.execute(_ROWS, asked)
             after = await conn.execute(_VERSION, (strategy,))
         version = _version(await before.fetchone(), strategy)
         found = await head.fetchone()
         if found is not None and version == _version(await after.fetchone(), strategy):
             return _snapshot(found, await rows.fetchall(), version.platform)
     raise Unavailable(f"the settings of strategy {strategy} change faster than they can be read")
+
+
+async def read_effective(conn: Connection, subscription: SubscriptionID) -> EffectiveView:
+    """All that holds for one subscription, with provenance. Raises NotFound, Unavailable."""
+    row = await (await conn.execute(_SUBSCRIPTION, (subscription,))).fetchone()
+    if row is None:
+        raise NotFound(f"no subscription {subscription} in this tenant")
+    strategy, account, settings = row
+    snapshot = await read_snapshot(conn, strategy, [account])
+    if not snapshot.rows:
+        raise NotFound(f"no subscription {subscription} in this tenant")
+    (subscribed,) = snapshot.rows
+    return explain(
+        snapshot.strategy,
+        subscribed.group,
+        _settings(settings),
+        subscribed.account,
+        snapshot.tenant,
+        snapshot.platform,
+        enabled=subscribed.enabled,
+    )
 
 
 async def read_accounts(conn: Connection, accounts: Sequence[AccountID]) -> list[Account]:
@@ -131,23 +166,13 @@ def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Term
     )
     tenant = _terms(head[11:14])
     layers = _Layers(strategy, tenant, platform)
+    subscribed = tuple(layers.subscribed(row) for row in rows)
     return Snapshot(
         strategy=strategy,
         tenant=tenant,
         platform=platform,
-        rows=tuple(
-            Subscribed(
-                subscription_id=row[0],
-                enabled=row[1],
-                priority=row[2],
-                settings=layers.settings(row[5], row[3]),
-                limits=layers.limits(row[6], row[19]),
-                account=_account(row[8:]),
-                group_state=row[4] or "active",
-                group_archived=row[7],
-            )
-            for row in rows
-        ),
+        rows=subscribed,
+        calendars=layers.calendars(),
     )
 
 
@@ -156,35 +181,61 @@ class _Layers:
 
     def __init__(self, strategy: Strategy, tenant: Terms, platform: Terms) -> None:
         self._strategy, self._tenant, self._platform = strategy, tenant, platform
-        self._settings: dict[tuple[str | None, str], Resolved] = {}
-        self._limits: dict[tuple[str | None, str], EffectiveLimits] = {}
+        self._groups: dict[GroupID, Group] = {}
+        self._settings: dict[tuple[GroupID | None, str], Resolved] = {}
+        self._limits: dict[tuple[GroupID | None, Limits], EffectiveLimits] = {}
 
-    def settings(self, group: str | None, subscription: str) -> Resolved:
-        found = self._settings.get((group, subscription))
-        if found is None:
-            found = resolve(
+    def subscribed(self, row: Sequence[Any]) -> Subscribed:
+        group, account = self._group(row[4:10]), _account(row[10:])
+        return Subscribed(
+            subscription_id=row[0],
+            enabled=row[1],
+            priority=row[2],
+            settings=self._resolved(group, row[3]),
+            limits=self._tightest(group, account.limits),
+            account=account,
+            group=group,
+        )
+
+    def calendars(self) -> frozenset[str]:
+        return frozenset(
+            window.calendar
+            for resolved in self._settings.values()
+            for window in resolved.trading_windows.value
+            if window.calendar is not None
+        )
+
+    def _group(self, columns: Sequence[Any]) -> Group | None:
+        identity = columns[0]
+        if identity is None:
+            return None
+        if identity not in self._groups:
+            self._groups[identity] = Group(
+                group_id=identity,
+                name=columns[1],
+                state=columns[2],
+                settings=_settings(columns[3]),
+                limits=_limits(columns[4]),
+                archived=columns[5],
+            )
+        return self._groups[identity]
+
+    def _resolved(self, group: Group | None, own: str) -> Resolved:
+        key = (group.group_id if group else None, own)
+        if key not in self._settings:
+            self._settings[key] = resolve(
                 self._strategy.settings,
-                None if group is None else _settings(group),
-                _settings(subscription),
+                group.settings if group else None,
+                _settings(own),
                 asset_class=self._strategy.asset_class,
             )
-            self._settings[group, subscription] = found
-        return found
+        return self._settings[key]
 
-    def limits(self, group: str | None, account: str) -> EffectiveLimits:
-        found = self._limits.get((group, account))
-        if found is None:
-            found = tightest(
-                (
-                    ("platform", self._platform.limits),
-                    ("tenant", self._tenant.limits),
-                    ("strategy", self._strategy.limits),
-                    ("group", Limits() if group is None else _limits(group)),
-                    ("account", _limits(account)),
-                )
-            )
-            self._limits[group, account] = found
-        return found
+    def _tightest(self, group: Group | None, own: Limits) -> EffectiveLimits:
+        key = (group.group_id if group else None, own)
+        if key not in self._limits:
+            self._limits[key] = limits_of(self._strategy, group, own, self._tenant, self._platform)
+        return self._limits[key]
 
 
 def _settings(text: str) -> SubscriptionSettings:

@@ -183,3 +183,11 @@ class Bench:
 @pytest.fixture
 def bench(database: fixture.Database) -> Bench:
     return Bench(database)
+
+
+@pytest.fixture
+async def admin(bench: Bench) -> AsyncIterator[Database]:
+    """A pool under the role of the admin process."""
+    database = await bench.open("admin")
+    yield database
+    await database.close()

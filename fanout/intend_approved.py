@@ -1,0 +1,130 @@
+"""From a person's yes to intents: exactly the entries that were approved, each once.
+
+1. Read what of the signal is approved in our partitions and not carried out, in fan-out order.
+2. In one transaction: our turn on the strategy; nothing else of it on its way to the book; the
+   leases held (fenced); the rows locked and looked at once more, for a halt, a change of terms or of
+   the position makes a yes void; the orders, `carried_at` and the records; and when no row is
+   left, the part struck off `plan_parts`.
+3. After the commit the orders go to their lanes, as all do (Intender.write).
+
+Crash before 2: the part is still listed, its next owner does it. After 2: intents that no lane
+knows, which the sweep adopts as doubt. No second time: a row that was carried is not read again,
+and the orders' names are derived, so even then nobody could write them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from fanout import approvals
+from fanout.approvals import Approval
+from fanout.calendars import Calendars
+from fanout.intend import Batch, Intender, order_of, wishes_of
+from fanout.leases import Leases
+from fanout.turn import turn
+from fanout.windows import Windows
+from tenancy.clock import Clock
+from tenancy.database import Connection, Database
+from tenancy.scope import TenantScope
+from tenancy.store.snapshots import read_snapshot
+from tenancy.values import SignalID
+
+CHUNK = 256
+"""Accounts in a transaction."""
+
+_BUSY = """
+SELECT EXISTS (SELECT FROM plan_parts WHERE strategy_id = %b AND part = ANY(%b::smallint[])
+               AND NOT approved)"""
+_STRIKE = """
+DELETE FROM plan_parts p WHERE p.signal_id = %b AND p.part = ANY(%b::smallint[]) AND p.approved
+  AND NOT EXISTS (SELECT FROM signal_approvals a WHERE a.signal_id = p.signal_id AND a.part = p.part
+                  AND a.state = 'approved' AND a.carried_at IS NULL)"""
+
+
+class ApprovedIntender:
+    """Carries out what people said yes to."""
+
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        intender: Intender,
+        calendars: Calendars,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._intender = intender
+        self._calendars = calendars
+        self._clock = clock
+
+    async def intend(self, scope: TenantScope, signal: SignalID, parts: Sequence[int]) -> None:
+        """Do these parts. Raises LeaseLost, Unavailable, OutcomeUnknown.
+
+        One at a time for each signal: the caller sees to that. While other orders of the strategy
+        are on their way to the book it leaves, and the sweep comes again.
+        """
+        epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
+        while True:
+            async with self._database.tenant(scope) as conn:
+                waiting = await approvals.candidates(conn, signal, list(epochs), CHUNK)
+                if not waiting:
+                    await conn.execute(_STRIKE, (signal, list(epochs)))
+                    return
+            if not await self._carry(scope, waiting, epochs):
+                return
+
+    async def _carry(
+        self, scope: TenantScope, chosen: Sequence[Approval], epochs: dict[int, int]
+    ) -> bool:
+        """One transaction; False where it has to wait for other orders of the strategy."""
+        signal, strategy = chosen[0].signal_id, chosen[0].strategy_id
+        now = self._clock.now()
+        batch = Batch(
+            strategy_id=strategy,
+            at=now,
+            epochs=epochs,
+            orders=[
+                order_of(
+                    signal, strategy, scope, approval.entry, leg,
+                    deadline=approval.deadline, traceparent=approval.traceparent, now=now,
+                    epoch=epochs[approval.part],
+                )
+                for approval in chosen
+                for leg in approval.entry.legs
+            ],
+            wishes=wishes_of(approval.entry for approval in chosen),
+        )  # fmt: skip
+        free = True
+
+        async def decide(conn: Connection) -> Batch:
+            nonlocal free
+            await turn(conn, strategy)
+            free = not await self._busy(conn, scope, chosen)
+            if not free:
+                return msgspec.structs.replace(batch, orders=[], wishes=set())
+            await self._leases.fence(conn, epochs)
+            accounts = [approval.account_id for approval in chosen]
+            snapshot = await read_snapshot(conn, strategy, accounts)
+            calendars = await self._calendars.get(snapshot.calendars, now)
+            goes = await approvals.carry(
+                conn, scope, chosen, snapshot, now, Windows(now, calendars)
+            )
+            await conn.execute(_STRIKE, (signal, list(epochs)))
+            return msgspec.structs.replace(
+                batch,
+                orders=[order for order in batch.orders if order.account_id in goes],
+                wishes={wish for wish in batch.wishes if wish[0] in goes},
+            )
+
+        await self._intender.write(scope, batch, decide)
+        return free
+
+    async def _busy(self, conn: Connection, scope: TenantScope, chosen: Sequence[Approval]) -> bool:
+        """Whether a plan's orders for these partitions are not in the book yet."""
+        parts = sorted({approval.part for approval in chosen})
+        row = await (await conn.execute(_BUSY, (chosen[0].strategy_id, parts))).fetchone()
+        assert row is not None
+        return bool(row[0])
