@@ -64,6 +64,7 @@ class Leg:
     order_qty: Decimal
     ord_type: str
     reduce_only: bool
+    asked: bool = False  # nothing may be sent before a person says yes
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ class Facts:
     """(key, contract) → signed lots, at the exchange."""
     keys: dict[str, str] = field(default_factory=dict)
     """The exchange's key of each account that trades there."""
+    yeses: frozenset[tuple[str, str]] = frozenset()
+    """(signal, account) for which a person said yes, in time and for good."""
     records: tuple[Record, ...] = ()
     inbox: int = 0
     logs: tuple[Verified, ...] = ()

@@ -63,7 +63,8 @@ def traded(facts: Facts, *, carried_out: bool) -> Iterator[Finding]:
     """Every planned leg has attempts with its own terms, and came to an end.
 
     `carried_out`: nothing may have been given up by us, for want of time say. (An order that a
-    later signal wants cancelled need not be sent again.)
+    later signal wants cancelled need not be sent again.) A leg about which a person was asked has
+    an order if they said yes, and none otherwise.
     """
     legs = {(leg.signal_id, leg.account_id, leg.leg): leg for p in facts.plans for leg in p.legs}
     there = set()
@@ -75,10 +76,15 @@ def traded(facts: Facts, *, carried_out: bool) -> Iterator[Finding]:
             line = f"order {attempts[0].order_id} of signal {leg_id[0]} is in no plan"
             yield Finding("unexplained", line)
             continue
+        if leg.asked and leg_id[:2] not in facts.yeses:
+            line = f"order {attempts[0].order_id} of signal {leg_id[0]} had nobody's yes"
+            yield Finding("unexplained", line)
         for attempt in attempts:
             yield from _terms(attempt, leg)
         yield from _ended(attempts, carried_out=carried_out)
     for signal, account, leg_number in legs.keys() - there:
+        if legs[signal, account, leg_number].asked and (signal, account) not in facts.yeses:
+            continue
         line = f"leg {leg_number} of signal {signal} for account {account} was planned"
         yield Finding("lost", f"{line} and has no order")
 
@@ -148,14 +154,16 @@ def executed(facts: Facts, venue: str) -> Iterator[Finding]:
 def in_turn(facts: Facts, venue: str) -> Iterator[Finding]:
     """A lane keeps its order: what a later signal wants is never executed before an earlier one's.
 
-    Second legs of resting orders are left out: they are sent when the first has filled.
+    Second legs of resting orders are left out: they are sent when the first has filled. So is what
+    a person was asked about: it is sent when they have said yes.
     """
     rotation = {plan.signal_id: plan.rotation for plan in facts.plans}
     attempts = {o.cl_ord_id: o for o in facts.orders if o.broker == venue}
     last: dict[tuple[str, str], Order] = {}
     for there in sorted(facts.executed, key=lambda one: one.order_id):
         order = attempts.get(there.cl_ord_id)
-        if order is None or (order.leg and order.ord_type != "market"):
+        late = (order.signal_id, order.account_id) in facts.yeses if order is not None else False
+        if order is None or late or (order.leg and order.ord_type != "market"):
             continue
         lane = order.account_id, order.strategy_id
         before = last.setdefault(lane, order)

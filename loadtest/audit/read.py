@@ -39,6 +39,8 @@ _WALL = """
 SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"""
 _SIGNALS = "SELECT signal_id::text, message_id, state, body FROM signals"
 _PLANS = "SELECT signal_id::text, plan::text, rotation FROM plans"
+_YESES = """
+SELECT signal_id::text, account_id::text FROM signal_approvals WHERE state = 'approved'"""
 _ORDERS = """
 SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.account_id::text, o.leg,
        o.attempt, o.broker, o.symbol, o.side, o.order_qty, o.ord_type, o.reduce_only, o.state,
@@ -102,6 +104,7 @@ async def _rows(database: str, venue: str) -> tuple[Sequence[TupleRow], dict[str
                     for row in await _all(conn, _SIGNALS)
                 ),
                 "plans": tuple(_plan(*row) for row in await _all(conn, _PLANS)),
+                "yeses": frozenset(await _all(conn, _YESES)),
                 "orders": tuple(Order(*row) for row in await _all(conn, _ORDERS)),
                 "positions": {row[:3]: row[3] for row in await _all(conn, _POSITIONS)},
                 "keys": dict(await _all(conn, _KEYS, venue)),
@@ -129,6 +132,7 @@ def _plan(signal_id: str, text: str, rotation: int) -> Plan:
             order_qty=Decimal(leg["order_qty"]),
             ord_type=leg["ord_type"],
             reduce_only=leg.get("reduce_only", False),
+            asked="asked" in entry,
         )
         for entry in said["entries"]
         for leg in entry.get("legs", ())

@@ -14,9 +14,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fanout.approvals import approve
 from loadtest.audit import read
 from loadtest.audit.facts import Executed, Facts, Record, Verified
 from loadtest.auditor import judge
@@ -94,11 +96,30 @@ class Stage:
             process.terminate()
             await process.wait()
 
-    async def settles(self) -> list[Executed]:
+    async def asked(self, **fields: Any) -> None:
+        """A signal that is planned, and about which a person is asked for every account."""
+        await self.rows(
+            """UPDATE subscriptions SET settings = '{"needs_approval": true}' RETURNING 1"""
+        )
+        await self.signal(**fields)
+        assert await self.settles() == []
+
+    async def approved(self, **fields: Any) -> None:
+        """As asked, and somebody has said yes for every account."""
+        await self.asked(**fields)
+        admin = await self.bench.open("admin")
+        async with admin.tenant(self.bench.scope) as conn:
+            for signal, account in await self.rows(
+                "SELECT signal_id, account_id FROM signal_approvals"
+            ):
+                await approve(conn, self.bench.scope, signal, account, datetime.now(UTC))
+        await admin.close()
+
+    async def settles(self, left: str = LEFT) -> list[Executed]:
         """A fresh worker finishes; nothing is lost, doubled or unexplained. What was executed."""
         process = await self._start("next")
         try:
-            await self.bench.until(LEFT, 0, SETTLES_WITHIN_S)
+            await self.bench.until(left, 0, SETTLES_WITHIN_S)
         finally:
             process.terminate()
             await process.wait()

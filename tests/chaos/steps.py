@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gateway.hooks.accept
-from fanout import book
+from fanout import approvals, book
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
 from fanout.intake import Intake
 from fanout.intend import Intender
+from fanout.intend_approved import ApprovedIntender
 from fanout.learner import Learner
 from fanout.order import FINAL
 
@@ -121,6 +122,10 @@ STEPS: dict[str, Callable[[], None]] = {
     "plan_after_commit": lambda: _before(Intender, "intend"),
     "intents_before_commit": lambda: _after(book, "intend", lambda written: bool(written)),
     "intents_after_first_chunk": lambda: _after(Intender, "_write"),
+    "approved_before_intents": lambda: _before(ApprovedIntender, "_carry"),
+    "approved_before_commit": lambda: _after(approvals, "carry"),
+    "approved_after_commit": lambda: _after(ApprovedIntender, "_carry"),
+    "expire_before_commit": lambda: _after(approvals, "expire_due"),
     "send_before": lambda: _before(GateioClient, "send", _is_post),
     "send_under_way": _while_posting,
     "send_after": _after_post,

@@ -60,6 +60,53 @@ async def test_killed_after_the_first_chunk_of_intents(database, gateio):
         assert len(await stage.settles()) == 40
 
 
+# ------------------------------------------------------------------ approvals
+
+
+async def test_killed_after_the_yes_before_its_intents(database, gateio):
+    """The part is listed as approved; its next owner writes the intents."""
+    async with staged(database, gateio) as stage:
+        await stage.approved(quantity=2)
+        await stage.dies("approved_before_intents")
+        assert await stage.rows("SELECT count(*) FROM orders") == [(0,)]
+        assert await stage.rows("SELECT bool_and(approved) FROM plan_parts") == [(True,)]
+        assert len(await stage.settles()) == 3
+
+
+async def test_killed_before_approved_intents_are_committed(database, gateio):
+    """Neither orders nor `carried_at`: the yes is looked at and carried out again."""
+    async with staged(database, gateio) as stage:
+        await stage.approved(quantity=2)
+        await stage.dies("approved_before_commit")
+        assert await stage.rows("SELECT count(*) FROM orders") == [(0,)]
+        assert await stage.rows("SELECT count(carried_at) FROM signal_approvals") == [(0,)]
+        assert len(await stage.settles()) == 3
+
+
+async def test_killed_after_approved_intents_are_committed(database, gateio):
+    """Intents like all others: asked about, and never written a second time."""
+    async with staged(database, gateio) as stage:
+        await stage.approved(quantity=2)
+        await stage.dies("approved_after_commit")
+        assert await stage.rows("SELECT count(*) > 0 FROM orders") == [(True,)]
+        assert len(await stage.settles()) == 3
+        assert await stage.rows("SELECT count(carried_at) FROM signal_approvals") == [(3,)]
+
+
+async def test_killed_while_a_question_expires(database, gateio):
+    """It stays open, and the next sweep ends it; nobody's yes is worth anything by then."""
+    async with staged(database, gateio, 1) as stage:
+        await stage.asked(quantity=2)
+        await stage.rows("UPDATE signal_approvals SET expires_at = now() RETURNING 1")
+        await stage.dies("expire_before_commit")
+        assert await stage.rows("SELECT state FROM signal_approvals") == [("pending",)]
+        assert (
+            await stage.settles("SELECT count(*) FROM signal_approvals WHERE state = 'pending'")
+            == []
+        )
+        assert await stage.rows("SELECT state FROM signal_approvals") == [("expired",)]
+
+
 # ------------------------------------------------------------------ send
 
 

@@ -66,6 +66,7 @@ def record(index: int, kind: str, oid: str | None = None, **payload: str) -> Rec
 
 FIRST = absent(LIVE, 0, 1, 5)
 SECOND = order(LIVE, 0, 2, 5, "gateio")
+ASKED = replace(leg(LIVE, 0, 5, "gateio"), asked=True)
 ON_PAPER = order(PAPER, 0, 1, 7, "paper")
 
 CLEAN = Facts(
@@ -129,6 +130,20 @@ DAMAGE = {
     ),
     "a leg without an order": ("lost", {"orders": (FIRST, SECOND)}, f"account {PAPER}"),
     "an order in no plan": ("unexplained", {"plans": (Plan("sig", "d1", ()),)}, "is in no plan"),
+    "an order without the yes it needs": (
+        "unexplained",
+        {"plans": (Plan("sig", "d1", (ASKED, leg(PAPER, 0, 7, "paper"))),)},
+        "had nobody's yes",
+    ),
+    "a yes without an order": (
+        "lost",
+        {
+            "plans": (Plan("sig", "d1", (ASKED, leg(PAPER, 0, 7, "paper"))),),
+            "yeses": frozenset({("sig", LIVE)}),
+            "orders": (ON_PAPER,),
+        },
+        f"account {LIVE}",
+    ),
     "another quantity": ("unexplained", with_second(order_qty=Decimal(6)), "order_qty is 6"),
     "another side": ("unexplained", with_second(side="buy"), "side is buy"),
     "an order that never ended": ("lost", with_second(state="in_doubt"), "still in_doubt"),
