@@ -29,7 +29,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A person of one tenant. `disabled` people cannot come in; their sessions end at once."""
 
     email: Annotated[str, Meta(min_length=3, max_length=254)]
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^\\x00-\\x1f\\x7f]*$")]
     roles: tuple[Role, ...] = ()
     disabled: bool = False
 

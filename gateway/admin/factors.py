@@ -21,7 +21,7 @@ from gateway.admin import login_records, passkeys, second_factor, totp
 from gateway.admin.errors import Forbidden
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.refusals import SecondFactorFailed
-from gateway.admin.sessions import person_of, session_of
+from gateway.admin.sessions import PRINTABLE, person_of, session_of
 from hsm.enrol import encrypt_secret
 from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_id
@@ -37,7 +37,7 @@ PATH = "/v1/me/factors"
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the person calls it: "phone", "blue key"."""
 
-    label: Annotated[str, Meta(max_length=100)] = ""
+    label: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = ""
 
 
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

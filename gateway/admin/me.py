@@ -12,7 +12,7 @@ from gateway.admin import changes, login, login_records
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.people import PERSON
 from gateway.admin.refusals import LoginFailed
-from gateway.admin.sessions import person_of, session_of
+from gateway.admin.sessions import PRINTABLE, person_of, session_of
 from tenancy.errors import Conflict
 from tenancy.passwords import check_password
 from tenancy.people import Person
@@ -41,7 +41,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwnName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,6 +39,9 @@ def read_query(operation: Operation, request: Request) -> Any:
             )
         if names.count(name) > 1:
             raise Malformed(f"query parameter {name!r} is given more than once", field=name)
+    for name, value in request.query_params.items():
+        if "\x00" in value:  # PostgreSQL has no text that would equal it
+            raise Malformed(f"query parameter {name[:40]!r} holds a NUL", field=name[:40])
     if operation.query is None:
         return None
     return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)

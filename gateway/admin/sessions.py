@@ -20,6 +20,8 @@ from tenancy.sessions import SessionLimits, limits_of
 from tenancy.store import sessions
 
 TAG = "Sessions"
+PRINTABLE = "^[^\\x00-\\x1f\\x7f]*$"
+"""PostgreSQL keeps no NUL in text, and no name needs any other control character."""
 _TOKEN = Meta(min_length=1, max_length=100)
 
 
@@ -27,7 +29,7 @@ class LogIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`transport`: "cookie" for browsers, "bearer" for the command line. `code`: of an app, or a
     recovery code."""
 
-    tenant: Annotated[str, Meta(min_length=1, max_length=100)]
+    tenant: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
     email: Annotated[str, Meta(min_length=1, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
     code: Annotated[str, Meta(min_length=1, max_length=40)] | None = None

@@ -36,6 +36,8 @@ def is_code(text: str) -> bool:
 
 def matching_step(secret: str, code: str, now: datetime, *, after: int | None) -> int | None:
     """The step of which this is the code, later than `after`; None for none."""
+    if not is_code(code):
+        return None
     totp = pyotp.TOTP(secret)
     step = int(now.timestamp()) // STEP_S
     found = None

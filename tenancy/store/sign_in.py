@@ -1,6 +1,6 @@
 """Who is at the door: the five look-ups that start from a name or a token, before any tenant is known.
 
-Each asks one SECURITY DEFINER function of migration 0003 and makes a tenant scope from the row it
+Each asks one SECURITY DEFINER function of migration 0004 and makes a tenant scope from the row it
 found. Such a scope is no proof that the caller is that person: `Found` is what somebody *claims* to
 be, and gateway/admin/login.py writes throttles and refusals with it. The token look-ups
 (`session`, `login_step`, `invitation`) are by hashes of 256 random bits: who shows one has it.

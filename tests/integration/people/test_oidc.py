@@ -95,6 +95,7 @@ async def test_an_invited_person_comes_in_by_a_verified_address_and_is_bound(sta
         {"nonce": "another"},
         {"nonce": None},
         {"aud": "somebody-else"},
+        {"aud": "somebody-else", "azp": "portcullis"},
         {"aud": ["portcullis", "somebody-else"], "azp": "somebody-else"},
         {"iss": "https://another.test"},
         {"exp": int(time.time()) - 3600, "iat": int(time.time()) - 7200},

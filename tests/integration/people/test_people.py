@@ -174,6 +174,30 @@ async def test_more_roles_wait_for_a_second_person_where_the_tenant_says_so(hous
     assert (await patch(admin, bob, 1, roles=[])).status == 200, "fewer roles never wait"
 
 
+async def test_what_two_agreed_on_happens_and_ends_sessions(house: House) -> None:
+    """Roles given and factors taken away come into force with the second person's yes."""
+    first = await house.signed_in("first@example.com", "admin")
+    second = await house.signed_in("second@example.com", "admin")
+    bob = await house.signed_in("bob@example.com", "approver")
+    person = (await bob("GET", "/v1/me")).json()["person_id"]
+    async with house.services.database.tenant(house.scope) as conn:
+        await conn.execute("""UPDATE tenants SET settings = '{"four_eyes": ["roles"]}'""")
+    lost = await first("DELETE", f"/v1/people/{person}/factors", headers={"if-match": '"1"'})
+    assert (await bob("GET", "/v1/me")).status == 200, "nothing has happened yet"
+    path = f"/v1/proposals/{lost.json()['proposal_id']}/approve"
+    own = await first("POST", path, {})
+    assert own.status == 403
+    agreed = await second("POST", path, {})
+    assert agreed.status == 200, agreed
+    assert (await bob("GET", "/v1/me")).status == 401
+    assert house.rows("SELECT count(*) FROM factors WHERE person_id = %s", person) == [(0,)]
+    more = await patch(first, person, 2, roles=["approver", "trader"])
+    path = f"/v1/proposals/{more.json()['proposal_id']}/approve"
+    assert (await second("POST", path, {})).status == 200
+    shown = (await first("GET", f"/v1/people/{person}")).json()
+    assert (shown["roles"], shown["revision"]) == (["approver", "trader"], 3)
+
+
 async def test_another_tenants_people_are_not_there(house: House) -> None:
     operator = str(await house.person("op@example.com", roles=("operator",), scope=house.platform))
     admin = await house.signed_in("root@example.com", "admin")

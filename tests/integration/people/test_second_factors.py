@@ -138,6 +138,23 @@ async def test_a_security_key_signs_in_and_its_challenge_is_answered_once(house:
     assert records[-1]["method"] == "webauthn"
 
 
+async def test_a_challenge_that_was_answered_wrongly_is_not_answered_again(house: House) -> None:
+    await house.person()
+    browser, key = house.browser(), house.authenticator()
+    await browser.sign_in()
+    begun = (await browser("POST", "/v1/me/factors/webauthn", {})).json()
+    path = f"/v1/me/factors/{begun['factor_id']}/confirm"
+    await browser("POST", path, {"credential": key.create(begun["options"])})
+    token = await half(browser)
+    good = await ask_and_sign(browser, token, key)
+    bad = {**good, "response": {**good["response"], "signature": "AAAA"}}  # type: ignore[dict-item]
+    for credential in (bad, good):
+        body = {"half_session": token, "credential": credential}
+        assert (await browser("POST", "/v1/sessions/second-factor", body)).status == 401
+    body = {"half_session": token, "credential": await ask_and_sign(browser, token, key)}
+    assert (await browser("POST", "/v1/sessions/second-factor", body)).status == 200
+
+
 async def ask_and_sign(browser: Browser, token: str, key: object) -> dict[str, object]:
     asked = await browser("POST", "/v1/sessions/webauthn/challenge", {"half_session": token})
     return key.get(asked.json()["options"])  # type: ignore[attr-defined,no-any-return]

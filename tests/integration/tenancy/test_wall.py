@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,14 +12,19 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tenancy.database import Database
+from tenancy.database import Connection, Database
 from tenancy.ids import new_id
+from tenancy.people import Person
 from tenancy.roles import scopes_of
 from tenancy.scope import Actor, TenantScope
+from tenancy.sessions import limits_of
 from tenancy.store.accounts import create_account, put_credential
 from tenancy.store.audit_logs import create_audit_log
+from tenancy.store.factors import put_recovery
 from tenancy.store.hooks import add_secret, create_hook
+from tenancy.store.people import create_person, invite, put_password
 from tenancy.store.service_keys import create_service_key
+from tenancy.store.sessions import begin_step, open_session
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
 from tenancy.store.tenants import create_tenant
@@ -43,7 +50,26 @@ async def furnish(admin: Database, name: str) -> TenantScope:
         await create_audit_log(
             conn, scope, new_id(), origin=f"{name}.invalid", key_label=name, public_key=b"k" * 32
         )
+        await furnish_people(conn, scope)
     return scope
+
+
+async def furnish_people(conn: Connection, scope: TenantScope) -> None:
+    """Somebody who is invited, signed in, half-way in, has a second factor and is at a provider."""
+    now = datetime.now(UTC)
+    person = await create_person(conn, scope, Person(email="ada@example.com", name="Ada"))
+    await invite(conn, scope, person, now)
+    await put_password(conn, scope, person, "$argon2id$", now)
+    await put_recovery(conn, scope, person, [bytes(32)], now)
+    await open_session(
+        conn, scope, person, transport="cookie", second_factor=False, client="", user_agent="",
+        limits=limits_of("{}"), now=now,
+    )  # fmt: skip
+    await begin_step(conn, scope, person, subject=bytes(32), transport="cookie", now=now)
+    await conn.execute(
+        "INSERT INTO oidc_requests VALUES (%s, %s, 'idp', %s, 'n', 'v', %s)",
+        (secrets.token_bytes(32), scope.tenant_id, bytes(32), now),
+    )
 
 
 @pytest.fixture
@@ -82,7 +108,8 @@ async def seen(conninfo: str, table: str, scope: TenantScope | None) -> set[UUID
 
 FILLED = {
     "tenants", "strategies", "hooks", "hook_secrets", "accounts", "credentials", "subscriptions",
-    "service_keys", "audit_logs",
+    "service_keys", "audit_logs", "people", "passwords", "factors", "invitations", "sessions",
+    "login_steps", "oidc_requests",
 }  # fmt: skip
 
 
@@ -176,6 +203,13 @@ async def test_no_process_role_owns_anything_or_may_change_the_wall(database):
         ("admin", "INSERT INTO signals DEFAULT VALUES"),
         ("admin", "UPDATE orders SET state = 'filled'"),
         ("admin", "SELECT * FROM find_accepted_signals(ARRAY[1]::smallint[], 1)"),
+        ("worker", "SELECT * FROM people"),
+        ("worker", "SELECT * FROM find_session('x')"),
+        ("ingress", "SELECT hash FROM passwords"),
+        ("ingress", "SELECT * FROM find_person('x', 'y')"),
+        ("recorder", "SELECT * FROM login_throttles"),
+        ("admin", "UPDATE sessions SET person_id = gen_random_uuid()"),
+        ("admin", "UPDATE factors SET code_sha256 = NULL"),
         ("ingress", "SELECT * FROM find_service_key('x', NULL)"),
     ],
 )
