@@ -129,6 +129,30 @@ async def test_a_receiver_that_hangs_is_given_up_in_time_and_holds_up_nobody(
     assert row["last_error"] == "no answer in time"
 
 
+async def test_a_tenant_whose_receivers_all_hang_does_not_hold_up_another(
+    house: House, their: Receiver
+) -> None:
+    """Forty channels that never answer, and few turns at once: the other tenant's is told all the same."""
+
+    async def hang(request: web.Request) -> web.Response:
+        if request.path == "/in/slow":
+            await asyncio.sleep(30)
+        return web.Response(status=204)
+
+    their.always = hang
+    house.change(at_once=4, at_once_per_tenant=2, timeout_s=1.5)
+    for _ in range(40):
+        house.secret(house.channel(f"{their.url}/slow"))
+    other = add_log(house.bench.superuser, house.bench.signer, "other")
+    theirs = house.channel(their.url, tenant_id=other.tenant_id)
+    house.secret(theirs, tenant_id=other.tenant_id)
+    await house.record(FILL)
+    await house.bench.append([entry(1, kind=FILL)], other)
+    await house.bench.recorder.drain()
+    async with house.dispatcher():
+        await house.until(theirs, next_index=1, within_s=4)
+
+
 async def test_an_answer_without_end_is_not_read_to_its_end(house: House, their: Receiver) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
