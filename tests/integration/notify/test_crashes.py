@@ -60,7 +60,7 @@ async def test_a_sender_that_is_killed_is_followed_by_one_that_sends_again(
         await their.wait_for(7)
     async with process(database, certificate) as running:
         await house.until(channel, next_index=10)
-    indexes = [arrival.event["index"] for arrival in their.arrivals]
+    indexes = [arrival.event["data"]["index"] for arrival in their.arrivals]
     assert len(set(killed)) == 2
     assert indexes == [0, 1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9], (
         "no gap, and only what was under way twice"
@@ -97,7 +97,7 @@ async def test_a_sender_that_is_cut_off_between_send_and_note_is_followed_by_ano
     assert house.delivery(channel)["next_index"] == 2
     async with house.dispatcher():
         await house.until(channel, next_index=6)
-    assert [a.event["index"] for a in their.arrivals] == [0, 1, 2, 2, 3, 4, 5]
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 1, 2, 2, 3, 4, 5]
     assert their.ids[2] == their.ids[3]
 
 
@@ -206,5 +206,5 @@ async def test_postgres_gone_in_the_middle_loses_nothing(
     house.change(timeout_s=0.4, connect_timeout_s=0.2, lease_s=1.2)
     async with house.dispatcher():
         await house.until(channel, next_index=3)
-    indexes = [a.event["index"] for a in their.arrivals]
+    indexes = [a.event["data"]["index"] for a in their.arrivals]
     assert indexes in ([0, 1, 1, 2], [0, 1, 2]), indexes
