@@ -131,8 +131,6 @@ async def _check(by: By, before: Channel | None, after: Channel | None) -> None:
         raise Invalid(
             f"events: {', '.join(sorted(unknown))}: no such type; there are {known}", field="events"
         )
-    if before is not None and before.kind != after.kind:
-        raise Invalid("kind: a channel keeps its kind; make another one", field="kind")
     if before is None:
         row = await (await by.conn.execute(_COUNT)).fetchone()
         if row is not None and row[0] >= CHANNELS_MOST:
@@ -147,6 +145,7 @@ CHANNEL: ObjectKind[Channel] = ObjectKind(
         key="channel_id",
         document=Channel,
         facts=("created_at", "archived_at"),
+        fixed=frozenset({"kind"}),
         names={"channels_name": "this channel's name is in use in the tenant: choose another"},
     ),
     check=_check,
