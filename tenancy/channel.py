@@ -19,7 +19,7 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What people set about a channel. `events` empty: every type; see gateway/events.py.
+    """What people set about a channel. `events` empty: everything that is told; see gateway/events.py.
 
     `url`: where a webhook is sent, https, without user and fragment (plain http is for loopback
     alone, which the sender decides when it knows the address). `recipients`: of an e-mail.

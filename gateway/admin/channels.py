@@ -22,7 +22,7 @@ from gateway.admin.changes import By, ObjectKind, by
 from gateway.admin.objects import Proposed, Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import PageQuery
-from gateway.events import TYPES
+from gateway.events import NAMES
 from gateway.notify.secrets import PURPOSE
 from hsm.enrol import encrypt_secret
 from tenancy.channel import Channel, ChannelKind, Severity
@@ -125,14 +125,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 async def _check(by: By, before: Channel | None, after: Channel | None) -> None:
     if after is None:
         return
-    unknown = set(after.events) - set(TYPES.values())
+    unknown = set(after.events) - NAMES
     if unknown:
-        known = ", ".join(sorted(set(TYPES.values())))
+        known = ", ".join(sorted(NAMES))
         raise Invalid(
             f"events: {', '.join(sorted(unknown))}: no such type; there are {known}", field="events"
         )
-    if before is not None and before.kind != after.kind:
-        raise Invalid("kind: a channel keeps its kind; make another one", field="kind")
     if before is None:
         row = await (await by.conn.execute(_COUNT)).fetchone()
         if row is not None and row[0] >= CHANNELS_MOST:
@@ -147,6 +145,7 @@ CHANNEL: ObjectKind[Channel] = ObjectKind(
         key="channel_id",
         document=Channel,
         facts=("created_at", "archived_at"),
+        fixed=frozenset({"kind"}),
         names={"channels_name": "this channel's name is in use in the tenant: choose another"},
     ),
     check=_check,

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 SYSTEM = Actor("sys", "notify")
 COUNT_EVERY_S = 15.0
+DUE_MOST = 10_000
+"""Ids that are looked at: so many that a tenant with all its channels due hides nobody else's."""
 STOP_S = 8.0
 """Less than a supervisor waits. Who is cut off then has sent, and could not note it: sent again."""
 
@@ -66,8 +68,7 @@ class Dispatcher:
         if free <= 0:
             return
         async with self._database.connection() as conn:
-            most = self._settings.at_once * 4  # some may be a busy tenant's, or another's by then
-            cursor = await conn.execute("SELECT * FROM find_due_channels(%s)", (most,))
+            cursor = await conn.execute("SELECT * FROM find_due_channels(%s)", (DUE_MOST,))
             due = await cursor.fetchall()
         by_tenant = Counter(tenant for tenant, _ in self._turns.values())
         for channel_id, tenant_id in due:

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from audit.record import time_text
-from gateway.events import event_id, event_of, kinds_of
+from gateway.events import envelope, is_wanted, kinds_of, message_id
 from gateway.notify.claims import Hold
 from gateway.notify.outcome import Message
 from tenancy.database import Connection
@@ -54,7 +54,6 @@ class GapNotice(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
     data: Gap
     type: str = "gap"
-    severity: str = "failure"
 
 
 async def read(
@@ -78,20 +77,26 @@ async def read(
         await conn.execute(_READ, (hold.log_id, start, end, kinds, most), binary=True)
     ).fetchall()
     through = rows[-1][0] + 1 if len(rows) == most else end + 1
-    return Batch(_messages(rows), through)
+    return Batch(_messages(hold, rows), through)
 
 
-def _messages(rows: Sequence[tuple[int, bytes, bytes | None]]) -> tuple[Message, ...]:
-    events = [(index, event_of(leaf, payload)) for index, leaf, payload in rows]
-    return tuple(
-        Message(event.id, event.type, event.timestamp, msgspec.json.encode(event), index + 1)
-        for index, event in events
-    )
+def _messages(hold: Hold, rows: Sequence[tuple[int, bytes, bytes | None]]) -> tuple[Message, ...]:
+    channel, messages = hold.channel, []
+    for index, leaf, payload in rows:
+        made = envelope(hold.origin, index, leaf, payload)
+        failures_only = channel.severity == "failures"
+        if made is None or not is_wanted(made.data, channel.events, failures_only=failures_only):
+            continue
+        body = msgspec.json.encode(made)
+        messages.append(Message(made.id, made.type, made.timestamp, body, index + 1))
+    return tuple(messages)
 
 
 def _gap(hold: Hold, gap: Gap, now: datetime) -> Message:
     timestamp = time_text(int(now.timestamp() * 1e9))
-    notice = GapNotice(id=f"{event_id(hold.origin, gap.first)}-gap", timestamp=timestamp, data=gap)
+    notice = GapNotice(
+        id=f"{message_id(hold.origin, gap.first)}-gap", timestamp=timestamp, data=gap
+    )
     return Message(notice.id, "gap", timestamp, msgspec.json.encode(notice), gap.last + 1)
 
 

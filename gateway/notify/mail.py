@@ -68,8 +68,9 @@ def _text(letter: Letter) -> list[str]:
 def _facts(message: Message) -> list[str]:
     """The record's members, one a line, each cut: a mail is a notice, the log has the whole."""
     body = msgspec.json.decode(message.body)
-    facts = {k: v for k, v in body.items() if k in ("order_id", "account_id", "trace_id") and v}
-    facts |= body.get("data") or {}
+    data = body.get("data") or {}
+    facts = {k: v for k in ("order_id", "account_id", "trace_id") if (v := data.get(k))}
+    facts |= data.get("facts", data)  # a gap has its own
     return [_line(f"{name}: {_short(value)}") for name, value in facts.items()]
 
 

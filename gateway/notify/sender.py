@@ -86,7 +86,7 @@ class Sender:
         """Send a test message now, whatever the channel's state is, and say what came of it."""
         now = time_text(self._clock.now_ns())
         name = f"test-{new_id()}"
-        body = b'{"id":"%b","type":"test","timestamp":"%b","severity":"info","data":{}}'
+        body = b'{"id":"%b","type":"test","timestamp":"%b","data":{}}'
         message = Message(name, "test", now, body % (name.encode(), now.encode()), 0)
         if channel.kind == "email":
             row = await (await conn.execute("SELECT name FROM tenants")).fetchone()

@@ -50,7 +50,7 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     allow_networks: tuple[str, ...] = ()
     ca_file: Path | None = None
     poll_s: Seconds = 0.5
-    at_once: Annotated[int, Meta(ge=1, le=256)] = 16
+    at_once: Annotated[int, Meta(ge=1, le=256)] = 32
     at_once_per_tenant: Annotated[int, Meta(ge=1, le=256)] = 4
     connect_timeout_s: Seconds = 3.0
     timeout_s: Seconds = 10.0

@@ -90,12 +90,14 @@ class House:
         channel_id: UUID = columns["channel_id"]
         return channel_id
 
-    def secret(self, channel_id: UUID, expires_at: datetime | None = None) -> str:
+    def secret(
+        self, channel_id: UUID, expires_at: datetime | None = None, tenant_id: UUID | None = None
+    ) -> str:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         self.execute(
             "INSERT INTO channel_secrets (secret_id, channel_id, tenant_id, sealed, expires_at)"
             " VALUES (%s, %s, %s, %s, %s)",
-            new_id(), channel_id, self.bench.log.tenant_id, secret.encode()[::-1], expires_at,
+            new_id(), channel_id, tenant_id or self.bench.log.tenant_id, secret.encode()[::-1], expires_at,
         )  # fmt: skip
         return secret
 

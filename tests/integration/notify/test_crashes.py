@@ -3,24 +3,77 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from standardwebhooks import Webhook
 
 from audit.record import Kind
 from gateway.notify.dispatcher import Dispatcher
 from tests.fakes.receiver import Receiver
+from tests.fixtures.postgres import Database
+from tests.fixtures.tls import Certificate
 from tests.integration.notify.conftest import House
 
 pytestmark = pytest.mark.stack
 FILL = Kind.ORDER_FILL
 
 
-async def test_a_sender_that_dies_between_send_and_note_is_followed_by_one_that_sends_again(
+@asynccontextmanager
+async def process(
+    database: Database, certificate: Certificate
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """An admin process' dispatcher, ended by SIGKILL."""
+    command = [sys.executable, "-m", "tests.integration.notify.notify_process"]
+    command += [database.conninfo("admin"), certificate.certfile]
+    running = await asyncio.to_thread(subprocess.Popen, command)
+    try:
+        yield running
+    finally:
+        running.kill()
+        await asyncio.to_thread(running.wait)
+
+
+async def test_a_sender_that_is_killed_is_followed_by_one_that_sends_again(
+    house: House, their: Receiver, database: Database, certificate: Certificate
+) -> None:
+    """SIGKILL while its fourth message is under way, and once more at the seventh."""
+    killed: list[int] = []
+
+    async def kill(request: web.Request) -> web.Response:
+        killed.append(running.pid)
+        running.kill()
+        return web.Response(status=204)
+
+    channel = house.channel(their.url)
+    secret = house.secret(channel)
+    await house.record(*[FILL] * 10)
+    their.moods = [204, 204, 204, kill, 204, 204, kill]
+    async with process(database, certificate) as running:
+        await their.wait_for(4)
+    async with process(database, certificate) as running:
+        await their.wait_for(7)
+    async with process(database, certificate) as running:
+        await house.until(channel, next_index=10)
+    indexes = [arrival.event["data"]["index"] for arrival in their.arrivals]
+    assert len(set(killed)) == 2
+    assert indexes == [0, 1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9], (
+        "no gap, and only what was under way twice"
+    )
+    assert their.ids[3] == their.ids[4]
+    for arrival in their.arrivals:
+        Webhook(secret).verify(arrival.body, arrival.headers)
+
+
+async def test_a_sender_that_is_cut_off_between_send_and_note_is_followed_by_another(
     house: House, their: Receiver
 ) -> None:
-    """Cancelled in mid-request: nothing of it is written down, as when the process was killed."""
+    """Cancelled in mid-request, as at the end of a process that may not wait any longer."""
     arrived = asyncio.Event()
 
     async def never_answers(request: web.Request) -> web.Response:
@@ -44,7 +97,7 @@ async def test_a_sender_that_dies_between_send_and_note_is_followed_by_one_that_
     assert house.delivery(channel)["next_index"] == 2
     async with house.dispatcher():
         await house.until(channel, next_index=6)
-    assert [a.event["index"] for a in their.arrivals] == [0, 1, 2, 2, 3, 4, 5]
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 1, 2, 2, 3, 4, 5]
     assert their.ids[2] == their.ids[3]
 
 
@@ -140,7 +193,7 @@ async def test_what_is_older_than_the_backlog_is_a_gap_too(house: House, their: 
 
 
 async def test_postgres_gone_in_the_middle_loses_nothing(
-    house: House, their: Receiver, database
+    house: House, their: Receiver, database: Database
 ) -> None:
     async def cut(request: web.Request) -> web.Response:
         database.cut_connections()
@@ -153,5 +206,5 @@ async def test_postgres_gone_in_the_middle_loses_nothing(
     house.change(timeout_s=0.4, connect_timeout_s=0.2, lease_s=1.2)
     async with house.dispatcher():
         await house.until(channel, next_index=3)
-    indexes = [a.event["index"] for a in their.arrivals]
+    indexes = [a.event["data"]["index"] for a in their.arrivals]
     assert indexes in ([0, 1, 1, 2], [0, 1, 2]), indexes

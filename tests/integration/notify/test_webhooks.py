@@ -31,14 +31,16 @@ async def test_every_record_comes_once_in_order_and_an_independent_library_verif
         await house.until(channel, next_index=3)
     assert len(their.arrivals) == 3
     assert [a.event["type"] for a in arrivals] == ["order.rejected", "order.fill", "alert"]
-    assert [a.event["index"] for a in arrivals] == [0, 1, 2]
+    assert [a.event["data"]["index"] for a in arrivals] == [0, 1, 2]
     random = house.bench.log.origin.rsplit("/", 1)[-1]
     assert [a.id for a in arrivals] == [f"{random}-{i}" for i in range(3)]
     for arrival in arrivals:
         assert Webhook(secret).verify(arrival.body, arrival.headers) == arrival.event
     first = arrivals[0].event
-    assert first["data"] == {"n": 0, "secret": "the payload stays out of the files"}
-    assert (first["severity"], first["account_id"]) == ("failure", "a-1")
+    assert (first["data"]["alert"], first["data"]["account_id"]) == ("order_rejected", "a-1")
+    assert first["data"]["groups"] == ["order", "alert"]
+    assert first["data"]["facts"] == {}, "what no list names is not told"
+    assert b"the payload stays" not in arrivals[0].body
     assert b"k_rec" not in arrivals[0].body
 
 
@@ -50,7 +52,7 @@ async def test_a_new_channel_is_told_what_happens_from_now_on(
     await house.record(ALERT)
     async with house.dispatcher():
         await their.wait_for(1)
-    assert [a.event["index"] for a in their.arrivals] == [2]
+    assert [a.event["data"]["index"] for a in their.arrivals] == [2]
 
 
 async def test_a_channel_gets_what_it_asked_for_and_its_place_moves_past_the_rest(
@@ -61,7 +63,7 @@ async def test_a_channel_gets_what_it_asked_for_and_its_place_moves_past_the_res
     await house.record(REFUSED, FILL, ALERT, FILL, FILL)
     async with house.dispatcher():
         await house.until(chosen, next_index=5)
-    assert [a.event["type"] for a in their.arrivals] == ["alert"]
+    assert [a.event["type"] for a in their.arrivals] == ["order.rejected", "alert"]
 
 
 async def test_what_fails_is_sent_again_under_the_same_id_and_nothing_overtakes_it(
@@ -73,7 +75,7 @@ async def test_what_fails_is_sent_again_under_the_same_id_and_nothing_overtakes_
     await house.record(REFUSED, FILL)
     async with house.dispatcher():
         await house.until(channel, next_index=2)
-    assert [a.event["index"] for a in their.arrivals] == [0, 0, 0, 0, 1]
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 0, 0, 0, 1]
     assert len(set(their.ids)) == 2
     for arrival in their.arrivals:
         Webhook(secret).verify(arrival.body, arrival.headers)
@@ -129,6 +131,30 @@ async def test_a_receiver_that_hangs_is_given_up_in_time_and_holds_up_nobody(
     assert row["last_error"] == "no answer in time"
 
 
+async def test_a_tenant_whose_receivers_all_hang_does_not_hold_up_another(
+    house: House, their: Receiver
+) -> None:
+    """Forty channels that never answer, and few turns at once: the other tenant's is told all the same."""
+
+    async def hang(request: web.Request) -> web.Response:
+        if request.path == "/in/slow":
+            await asyncio.sleep(30)
+        return web.Response(status=204)
+
+    their.always = hang
+    house.change(at_once=4, at_once_per_tenant=2, timeout_s=1.5)
+    for _ in range(40):
+        house.secret(house.channel(f"{their.url}/slow"))
+    other = add_log(house.bench.superuser, house.bench.signer, "other")
+    theirs = house.channel(their.url, tenant_id=other.tenant_id)
+    house.secret(theirs, tenant_id=other.tenant_id)
+    await house.record(FILL)
+    await house.bench.append([entry(1, kind=FILL)], other)
+    await house.bench.recorder.drain()
+    async with house.dispatcher():
+        await house.until(theirs, next_index=1, within_s=4)
+
+
 async def test_an_answer_without_end_is_not_read_to_its_end(house: House, their: Receiver) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -145,7 +171,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end(house: House, their:
     async with house.dispatcher():
         await house.until(channel, next_index=2)
     assert time.monotonic() - began < 2
-    assert [a.event["index"] for a in their.arrivals] == [0, 1]
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 1]
 
 
 async def test_a_receiver_that_wants_no_more_is_left_alone_until_somebody_changes_the_channel(
@@ -163,7 +189,9 @@ async def test_a_receiver_that_wants_no_more_is_left_alone_until_somebody_change
         assert [(a["alert"], a["error"]) for a in alerts] == [("channel_gone", "answered 410")]
         house.execute("UPDATE channels SET name = 'new', revision = revision + 1")
         await house.until(channel, state="working", next_index=2)
-    assert [a.event["index"] for a in their.arrivals] == [0, 0, 1], "nothing was lost meanwhile"
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 0, 1], (
+        "nothing was lost meanwhile"
+    )
 
 
 async def test_a_channel_that_fails_for_long_is_called_failing_and_goes_on_and_recovers(
@@ -257,7 +285,9 @@ async def test_a_receiver_that_was_never_told_of_a_change_has_the_old_settings_n
     await house.record(FILL, FILL)
     async with house.dispatcher():
         await house.until(channel, next_index=2)
-    assert [a.event["index"] for a in their.arrivals] == [0, 0, 1], "the new address gets it again"
+    assert [a.event["data"]["index"] for a in their.arrivals] == [0, 0, 1], (
+        "the new address gets it again"
+    )
 
 
 async def test_another_tenant_s_records_are_nobody_else_s(house: House, their: Receiver) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.events import TYPES, event_id, event_of, kinds_of
+from gateway.admin.event_kinds import TOLD
+from gateway.events import NAMES, envelope, is_wanted, kinds_of, message_id
 from tenancy.channel import Channel
 from tests.fakes.audit_log import leaf
 
@@ -50,23 +51,57 @@ def test_bad_channels_are_refused(members: dict[str, Any]) -> None:
         channel(**members)
 
 
-def test_types_choose_kinds_and_failures_are_among_them() -> None:
-    assert set(kinds_of((), failures_only=False)) == set(TYPES)
-    assert kinds_of(("change",), failures_only=False) == ["admin.change"]
-    assert kinds_of(("change", "alert"), failures_only=True) == ["alert"]
+def test_names_choose_kinds_and_an_alert_may_be_of_any() -> None:
+    every = kinds_of((), failures_only=False)
+    assert set(every) == {kind.value for kind in TOLD}
+    assert kinds_of(("order.fill",), failures_only=False) == ["order.fill"]
+    assert "login" in kinds_of(("alert",), failures_only=False)
+    assert "order.fill" not in kinds_of(("order",), failures_only=True)
+    assert {"order.fill", "order", "alert", "change", "kill_switch"} <= NAMES
 
 
-def test_an_event_never_carries_the_key_of_its_commitment() -> None:
-    event = event_of(leaf(7), b'{"k_rec":"00ff","n":1}')
-    assert event.data == {"n": 1}
-    assert (event.type, event.index) == ("order.fill", 7)
+@pytest.mark.parametrize(
+    ("kind", "payload", "names", "failures_only", "wanted"),
+    [
+        ("order.fill", b"{}", (), False, True),
+        ("order.fill", b"{}", ("order",), False, True),
+        ("order.fill", b"{}", ("alert",), False, False),
+        ("order.fill", b"{}", (), True, False),
+        ("order.rejected", b"{}", ("alert",), True, True),
+        ("signal.refused", b"{}", (), True, True),
+        ("login", b'{"event":"locked"}', ("alert",), True, True),
+        ("login", b'{"event":"signed_in"}', ("alert",), False, False),
+        ("login", b'{"event":"signed_in"}', (), True, False),
+        ("admin.change", b"{}", ("change",), False, True),
+    ],
+)
+def test_a_channel_gets_what_it_asked_for(
+    kind: str, payload: bytes, names: tuple[str, ...], failures_only: bool, wanted: bool
+) -> None:
+    made = envelope("o/ab12", 7, leaf(7, kind=kind), payload)
+    assert made is not None
+    assert is_wanted(made.data, names, failures_only=failures_only) is wanted
+    assert not wanted or kind in kinds_of(names, failures_only=failures_only)
 
 
-def test_what_is_not_there_any_more_or_is_too_large_is_said_to_be() -> None:
-    assert event_of(leaf(7), None).omitted == "erased"
-    assert event_of(leaf(7), b'{"x":"' + b"y" * 70_000 + b'"}').omitted == "too_large"
+def test_a_message_never_carries_what_no_list_names() -> None:
+    payload = b'{"k_rec":"00ff","broker":"raw bytes","cl_ord_id":"c.1"}'
+    made = envelope("o/ab12", 7, leaf(7), payload)
+    assert made is not None
+    assert made.data.facts == {"cl_ord_id": "c.1"}
+    assert (made.id, made.type, made.data.index) == ("ab12-7", "order.fill", 7)
 
 
-def test_an_event_s_id_has_no_dot_and_no_slash() -> None:
-    assert event_id("portcullis.invalid/log/ab12", 3) == "ab12-3"
-    assert event_id("odd.name", 3) == "odd_name-3"
+def test_an_erased_payload_leaves_a_message_without_facts() -> None:
+    made = envelope("o/ab12", 7, leaf(7), None)
+    assert made is not None
+    assert made.data.facts == {}
+
+
+def test_what_nobody_is_told_is_no_message() -> None:
+    assert envelope("o/ab12", 7, leaf(7, kind="clock"), b"{}") is None
+
+
+def test_a_message_s_id_has_no_dot_and_no_slash() -> None:
+    assert message_id("portcullis.invalid/log/ab12", 3) == "ab12-3"
+    assert message_id("odd.name", 3) == "odd_name-3"
