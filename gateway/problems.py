@@ -147,6 +147,16 @@ PROBLEMS: dict[str, Kind] = {
         "The HSM does not hold the tenant's keys",
         "Make the tenant's keys and its log key by ceremony on the host, then send the same again.",
     ),
+    "within_retention": Kind(
+        409,
+        "The records must still be kept",
+        "Ask for the erasure without `shred`: the person is restricted, by two people.",
+    ),
+    "shredding_unavailable": Kind(
+        409,
+        "This version cannot shred what is evidence",
+        "Ask for the erasure without `shred`: the person is restricted, by two people.",
+    ),
     "stale_revision": Kind(
         412,
         "The object was changed meanwhile",

@@ -37,7 +37,7 @@ from tenancy.store.tenants import read_settings
 from tenancy.tenant import TenantSettings
 
 D = TypeVar("D", bound=msgspec.Struct)
-Verb = Literal["create", "change", "remove", "state"]
+Verb = Literal["create", "change", "remove", "state", "erase"]
 
 
 class By(msgspec.Struct, frozen=True, kw_only=True):
@@ -305,3 +305,12 @@ async def _proposed(by: By, change: Change[D], categories: frozenset[str]) -> Ma
 
 def _json(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
+
+
+async def propose(by: By, change: Change[D], reasons: frozenset[str]) -> Made:
+    """A proposal that waits for a second person whatever the tenant says of four eyes."""
+    settings = await read_settings(by.conn, by.scope.tenant_id)
+    guarded = msgspec.structs.replace(settings, four_eyes=tuple(sorted(reasons)))
+    made = await _proposed(msgspec.structs.replace(by, settings=guarded), change, reasons)
+    assert made is not None, "every reason is guarded"
+    return made

@@ -19,6 +19,7 @@ from gateway.admin.hooks import HOOK
 from gateway.admin.people import PERSON
 from gateway.admin.service_keys import SERVICE_KEY
 from gateway.admin.strategies import STRATEGY
+from gateway.admin.subjects import restrict
 from gateway.admin.subscriptions import SUBSCRIPTION
 from gateway.admin.tenants import TENANT
 from tenancy.store.proposals import Proposal
@@ -49,7 +50,12 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
 
 KINDS: dict[str, Governed] = {
     "tenant": Governed(kind=TENANT, action="tenant:write"),
-    "person": Governed(kind=PERSON, action="people:write"),
+    "person": Governed(
+        kind=PERSON,
+        action="people:write",
+        actions={"erase": "subjects:correct"},
+        handlers={"erase": restrict},
+    ),
     "strategy": Governed(kind=STRATEGY, action="strategies:write"),
     "group": Governed(kind=GROUP, action="accounts:write"),
     "account": Governed(kind=ACCOUNT, action="accounts:write"),

@@ -19,6 +19,7 @@ from gateway.admin import (
     service_keys,
     sessions,
     strategies,
+    subjects,
     subscriptions,
     tenants,
 )
@@ -57,6 +58,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tenants.OPERATIONS,
     *access.OPERATIONS,
     *proposals.OPERATIONS,
+    *subjects.OPERATIONS,
     *strategies.OPERATIONS,
     *hooks.OPERATIONS,
     *groups.OPERATIONS,

@@ -20,37 +20,9 @@ from tenancy.store import proposals
 from tests.fixtures.api import Api, Client
 from tests.fixtures.persons import People
 from tests.integration.gateway.ingress import Reply
+from tests.integration.governance.house import guard, later, records
 
 pytestmark = pytest.mark.stack
-
-
-class LaterClock(SystemClock):
-    """The machine's clock, so many hours ahead."""
-
-    def __init__(self, hours: float = 0) -> None:
-        self.ahead = timedelta(hours=hours)
-
-    def now(self) -> Any:
-        return super().now() + self.ahead
-
-
-def guard(api: Api, *categories: str, tenant: str = "admin") -> None:
-    settings = msgspec.json.encode({"four_eyes": categories}).decode()
-    with psycopg.connect(api.database.superuser) as conn:
-        conn.execute(
-            "UPDATE tenants SET settings = %s::jsonb WHERE tenant_id = %s",
-            (settings, api.tenant(tenant)),
-        )
-
-
-def records(api: Api, kind: str, tenant: str = "admin") -> list[dict[str, Any]]:
-    """The payloads of the audit records of a kind, with `act`, in order."""
-    with psycopg.connect(api.database.superuser) as conn:
-        rows = conn.execute(
-            "SELECT payload, act FROM audit_inbox WHERE kind = %s AND tenant_id = %s ORDER BY seq",
-            (kind, api.tenant(tenant)),
-        ).fetchall()
-    return [{**msgspec.json.decode(p), "act": msgspec.json.decode(act)} for p, act in rows]
 
 
 class Case(msgspec.Struct):
@@ -241,6 +213,21 @@ async def test_a_change_of_what_moved_meanwhile_fails_and_is_not_applied(api: Ap
     assert records(api, "approval.refused")[-1]["decision"] == "failed"
 
 
+async def test_a_change_that_the_database_refuses_by_now_fails(api: Api, people: People):
+    """The name that the proposal wants was free when it was proposed."""
+    anna, ben = await people("admin", ["admin"]), await people("admin", ["admin"])
+    case = await raised(api, anna)
+    reply = await anna.change(case.address, 1, name="taken", limits={})
+    wanted = await anna.change(case.address, 2, name="second", limits={"max_order_quantity": "99"})
+    assert (reply.status, wanted.status) == (200, 202)
+    await anna.make("/v1/strategies", name="second")
+    case.proposal = wanted.json()["proposal_id"]
+    decided = await case.decide(ben, "approve")
+    assert (decided.status, decided.json()["code"]) == (409, "proposal_failed"), decided
+    assert (await case.limit(), await case.state()) == ("5", "failed")
+    assert len(records(api, "approval.given")) == 1
+
+
 async def test_a_halt_is_released_by_two_with_the_right_to_halt(api: Api, people: People):
     """Operation `state`: the kill switch' own action decides, not the strategy's."""
     anna = await people("admin", ["admin"])
@@ -295,10 +282,6 @@ async def approved_for_later(api: Api, people: People, hours: float = 1) -> Case
     reply = await case.decide(ben, "approve", effective_from=hour.isoformat())
     assert (reply.status, reply.json()["state"]) == (200, "approved"), reply
     return case
-
-
-def later(api: Api, hours: float) -> Any:
-    return msgspec.structs.replace(api.services, clock=LaterClock(hours))
 
 
 async def test_an_approved_change_is_made_when_its_hour_has_come_and_not_before(
