@@ -7,14 +7,16 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.admin.changes import ObjectKind
+from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_unused
 from gateway.admin.strategies import Name
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
 from tenancy.subscription import SubscriptionSettings
 
 
@@ -46,6 +48,15 @@ class GroupFilters(PageQuery, frozen=True, kw_only=True):
     archived: bool = False
 
 
+async def _follow(
+    by: By, object_id: str, before: GroupDocument | None, after: GroupDocument | None
+) -> None:
+    if after is None:
+        await require_unused(by.conn, "group_id", object_id, "group")
+    elif before is not None and before.settings != after.settings:
+        await require_resolvable(by.conn, group=UUID(object_id))
+
+
 GROUP: ObjectKind[GroupDocument] = ObjectKind(
     name="group",
     table=Table(
@@ -58,6 +69,7 @@ GROUP: ObjectKind[GroupDocument] = ObjectKind(
         names={"account_groups_name": "this group's name is in use in the tenant: choose another"},
     ),
     danger=document_danger,
+    follow=_follow,
 )
 
 GROUPS: Resource[GroupDocument] = Resource(

@@ -16,9 +16,9 @@ from msgspec import Meta
 from gateway.admin import changes
 from gateway.admin.changes import Made, ObjectKind, by
 from gateway.admin.operation import Call, Operation, Result
-from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
+from gateway.admin.paging import Page, PageQuery, read_cursor, read_id, write_cursor
 from gateway.admin.reading import merged
-from tenancy.errors import Invalid, NotFound, Stale
+from tenancy.errors import NotFound, Stale
 from tenancy.store import documents
 from tenancy.store.documents import Stored
 
@@ -192,16 +192,8 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         more = write_cursor(rows[-1].object_id) if len(rows) == query.limit else None
         return Result(content=Page(items=[self.shown(call, row) for row in rows], next=more))
 
-    def _after(self, cursor: str | None) -> str | None:
-        after = read_cursor(cursor)
-        if after is None or self.text_ids:
-            return after
-        try:
-            return str(UUID(after))
-        except ValueError:
-            raise Invalid(
-                "cursor: take it from `next` of the page before, unchanged", field="cursor"
-            ) from None
+    def _after(self, cursor: str | None) -> UUID | str | None:
+        return read_cursor(cursor) if self.text_ids else read_id(cursor)
 
     async def _create(self, call: Call) -> Result:
         object_id, made = await changes.create(by(call), self.kind, call.body)

@@ -14,9 +14,11 @@ from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_unused
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
 from tenancy.strategy import AssetClass, Sequence, StrategySettings
 from tenancy.values import partition
 
@@ -60,6 +62,17 @@ async def _columns(by: By, object_id: Any, document: StrategyDocument) -> Mappin
     return {"part": partition(object_id)}
 
 
+async def _follow(
+    by: By, object_id: str, before: StrategyDocument | None, after: StrategyDocument | None
+) -> None:
+    if after is None:
+        await require_unused(by.conn, "strategy_id", object_id, "strategy")
+    elif before is not None and (
+        (before.settings, before.asset_class) != (after.settings, after.asset_class)
+    ):
+        await require_resolvable(by.conn, strategy=UUID(object_id))
+
+
 STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
     name="strategy",
     table=Table(
@@ -73,6 +86,7 @@ STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
     ),
     columns=_columns,
     danger=document_danger,
+    follow=_follow,
 )
 
 STRATEGIES: Resource[StrategyDocument] = Resource(

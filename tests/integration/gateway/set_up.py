@@ -1,0 +1,107 @@
+"""What tests of resources share: one of each, a tenant that wants a second person, and that person's yes."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from gateway.admin import changes
+from gateway.admin.changes import By
+from gateway.admin.kinds import KINDS
+from tenancy.store import documents
+from tests.fixtures.api import Api
+
+PAPER = {"broker": "paper", "currency": "USDT"}
+LIVE = {"broker": "gateio", "currency": "USDT"}
+
+
+async def furnish(api: Api, tenant: str = "admin") -> dict[str, str]:
+    """One of each: path → id. `secret` is the hook's, `key` the service key's."""
+    client = api.as_(tenant)
+    strategy = (await client.make("/v1/strategies", name="trend"))["strategy_id"]
+    group = (await client.make("/v1/groups", name="careful"))["group_id"]
+    account = await client.make("/v1/accounts", name="a", group_id=group, **PAPER)
+    subscription = await client.make(
+        "/v1/subscriptions", strategy_id=strategy, account_id=account["account_id"]
+    )
+    hook = await client.make("/v1/hooks", name="tv", strategy_id=strategy)
+    key = await client.make("/v1/service-keys", name="robot", scopes=["orders:read"])
+    return {
+        "strategies": strategy,
+        "groups": group,
+        "accounts": account["account_id"],
+        "subscriptions": subscription["subscription_id"],
+        "hooks": hook["hook_id"],
+        "service-keys": key["key_id"],
+        "secret": hook["secret"],
+        "key": key["key"],
+    }
+
+
+def guard(api: Api, *categories: str) -> None:
+    """From now on the tenant wants a second person for these."""
+    settings = msgspec.json.encode({"four_eyes": categories}).decode()
+    with psycopg.connect(api.database.superuser) as conn:
+        conn.execute(
+            "UPDATE tenants SET settings = %s WHERE tenant_id = %s", (settings, api.tenant())
+        )
+
+
+def proposals(api: Api) -> list[dict[str, Any]]:
+    """All of them, oldest first."""
+    with psycopg.connect(api.database.superuser) as conn:
+        cursor = conn.execute(
+            "SELECT proposal_id, reasons, operation, kind, object_id, base, before, after"
+            " FROM proposals ORDER BY proposal_id"
+        )
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+async def agree(api: Api, proposal_id: str) -> None:
+    """Do what was proposed, as an approval does."""
+    (one,) = (p for p in proposals(api) if str(p["proposal_id"]) == proposal_id)
+    kind, scope = KINDS[one["kind"]], api.scopes["admin"]
+    async with api.services.database.tenant(scope) as conn:
+        by = By(scope=scope, conn=conn, services=api.services, proposal=one["proposal_id"])
+        if one["operation"] == "create":
+            document = msgspec.convert(one["after"], kind.table.document)
+            await changes.create(by, kind, document, UUID(one["object_id"]))
+            return
+        stored = await documents.read(conn, kind.table, one["object_id"], lock=True)
+        assert stored.revision == one["base"]
+        if one["operation"] == "state":
+            ((column, value),) = one["after"].items()
+            await changes.put_fact(by, kind, stored, column, value, frozenset())
+        else:
+            document = msgspec.convert(one["after"], kind.table.document)
+            await changes.change(by, kind, stored, document)
+
+
+def rows(api: Api, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """As the superuser sees it."""
+    with psycopg.connect(api.database.superuser) as conn:
+        return conn.execute(query.encode(), values).fetchall()
+
+
+def holders(api: Api, *needles: bytes) -> list[str]:
+    """The tables of the whole database with a row in which any of these bytes stands, raw or as hex."""
+    found = []
+    with psycopg.connect(api.database.superuser) as conn:
+        tables = conn.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
+        for (table,) in tables:
+            for row in conn.execute(f'SELECT * FROM "{table}"'.encode()).fetchall():
+                everything = b"\0".join(_bytes(value) for value in row)
+                if any(n in everything or n.hex().encode() in everything for n in needles):
+                    found.append(table)
+                    break
+    return sorted(found)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
