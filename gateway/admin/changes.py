@@ -106,8 +106,8 @@ class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     `danger(before, after, facts)`: the facts are the row's, and what `beside(by, before, after)`
     reads elsewhere (is the account of this subscription live?). `columns(by, id, document)`:
     columns of a new row that are no part of its document. `follow(by, id, before, after)` comes
-    after the write, in its transaction, and may refuse it too: what a change leaves behind is seen
-    best when it is there.
+    after the write of a document, in its transaction, and may refuse it too: what a change leaves
+    behind is seen best when it is there.
     """
 
     name: str
@@ -216,7 +216,7 @@ async def put_fact(
         )
 
     record = Kind.KILL_SWITCH if column == "state" else Kind.ADMIN_CHANGE
-    return await _done(by, change, categories, write, (None, None), record)
+    return await _done(by, change, categories, write, None, record)
 
 
 async def _done(
@@ -224,12 +224,13 @@ async def _done(
     change: Change[D],
     categories: frozenset[str],
     write: Callable[[], Awaitable[int]],
-    ends: tuple[D | None, D | None],
+    ends: tuple[D | None, D | None] | None,
     record: Kind = Kind.ADMIN_CHANGE,
 ) -> Made:
     """The change itself; or a proposal, after the change was tried and taken back.
 
-    What cannot be done is said to its author, not to the second person after their yes.
+    What cannot be done is said to its author, not to the second person after their yes. `ends`: the
+    document before and after; None where it is not the document that changes.
     """
     reasons = await waits(by, categories)
     if not reasons:
@@ -242,8 +243,8 @@ async def _done(
     return await _proposed(by, change, reasons)
 
 
-async def _follow(by: By, change: Change[D], ends: tuple[D | None, D | None]) -> None:
-    if change.kind.follow is not None:
+async def _follow(by: By, change: Change[D], ends: tuple[D | None, D | None] | None) -> None:
+    if change.kind.follow is not None and ends is not None:
         await change.kind.follow(by, change.object_id, *ends)
 
 

@@ -44,7 +44,7 @@ class TenantName(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
 
 
-_TENANT: ObjectKind[TenantName] = ObjectKind(
+TENANT: ObjectKind[TenantName] = ObjectKind(
     name="tenant",
     table=Table(
         noun="tenant",
@@ -56,8 +56,8 @@ _TENANT: ObjectKind[TenantName] = ObjectKind(
     ),
 )
 _KINDS: Mapping[Scope, ObjectKind[Any]] = {
-    "platform": _TENANT,
-    "tenant": _TENANT,
+    "platform": TENANT,
+    "tenant": TENANT,
     "strategy": STRATEGY,
     "group": GROUP,
     "account": ACCOUNT,

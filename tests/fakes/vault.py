@@ -48,12 +48,6 @@ class Vault:
             raise SigningRefused("the key is for another origin")
         return key.sign(text)
 
-    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
-        self._check()
-        sha1 = hashes.SHA1()
-        mask = padding.OAEP(padding.MGF1(algorithm=sha1), algorithm=sha1, label=None)
-        return unframed(self._key.decrypt(sealed[::-1], mask))
-
     async def public_key_pem(self) -> bytes:
         self._check()
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -10,6 +10,7 @@ import psycopg
 
 from gateway.admin import changes
 from gateway.admin.changes import By
+from gateway.admin.halts import TENANT
 from gateway.admin.kinds import KINDS
 from tenancy.store import documents
 from tests.fixtures.api import Api
@@ -64,7 +65,7 @@ def proposals(api: Api) -> list[dict[str, Any]]:
 async def agree(api: Api, proposal_id: str) -> None:
     """Do what was proposed, as an approval does."""
     (one,) = (p for p in proposals(api) if str(p["proposal_id"]) == proposal_id)
-    kind, scope = KINDS[one["kind"]], api.scopes["admin"]
+    kind, scope = {"tenant": TENANT, **KINDS}[one["kind"]], api.scopes["admin"]
     async with api.services.database.tenant(scope) as conn:
         by = By(scope=scope, conn=conn, services=api.services, proposal=one["proposal_id"])
         if one["operation"] == "create":
@@ -88,20 +89,22 @@ def rows(api: Api, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def holders(api: Api, *needles: bytes) -> list[str]:
-    """The tables of the whole database with a row in which any of these bytes stands, raw or as hex."""
-    found = []
+    """The tables of the whole database with a row in which any of these bytes stands.
+
+    In text as it is, in bytes as hex, which is how PostgreSQL writes a whole row down.
+    """
+    wanted = [needle.hex() for needle in needles]
+    wanted += [needle.decode() for needle in needles if needle.isascii()]
     with psycopg.connect(api.database.superuser) as conn:
         tables = conn.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
         ).fetchall()
-        for (table,) in tables:
-            for row in conn.execute(f'SELECT * FROM "{table}"'.encode()).fetchall():
-                everything = b"\0".join(_bytes(value) for value in row)
-                if any(n in everything or n.hex().encode() in everything for n in needles):
-                    found.append(table)
-                    break
-    return sorted(found)
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
+        return [
+            table
+            for (table,) in tables
+            if any(
+                needle in row
+                for (row,) in conn.execute(f'SELECT t::text FROM "{table}" t'.encode()).fetchall()
+                for needle in wanted
+            )
+        ]
