@@ -38,8 +38,11 @@ CredentialState = Literal["live", "waiting", "missing"]
 """`waiting`: one is sealed, and a second person has not agreed yet."""
 
 LIVE = "EXISTS (SELECT FROM credentials c WHERE c.account_id = accounts.account_id AND c.revoked_at IS NULL)"
-WAITING = "EXISTS (SELECT FROM waiting_credentials w WHERE w.account_id = accounts.account_id)"
-"""Of a row of `accounts`."""
+_OPEN = """
+SELECT w.created_at FROM waiting_credentials w JOIN proposals p
+ON p.kind = 'credential' AND p.object_id = w.credential_id::text AND p.state IN ('open', 'approved')"""
+WAITING = f"EXISTS ({_OPEN} WHERE w.account_id = accounts.account_id)"
+"""Of a row of `accounts`. What a second person refused waits no more, and nothing brings it back."""
 
 
 class CredentialDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,9 +201,7 @@ async def _account(call: Call) -> tuple[UUID, str]:
 async def _view(call: Call, account: UUID) -> CredentialView:
     live = await _live(call.conn, account)
     row = await (
-        await call.conn.execute(
-            "SELECT created_at FROM waiting_credentials WHERE account_id = %s", (account,)
-        )
+        await call.conn.execute(f"{_OPEN} WHERE w.account_id = %s".encode(), (account,))
     ).fetchone()
     state: CredentialState = "live" if live else ("waiting" if row else "missing")
     return CredentialView(

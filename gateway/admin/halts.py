@@ -26,35 +26,18 @@ from gateway.admin.errors import Forbidden
 from gateway.admin.groups import GROUP
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
-from gateway.admin.strategies import STRATEGY, Name
+from gateway.admin.strategies import STRATEGY
+from gateway.admin.tenants import TENANT
 from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import STRICTNESS, releases
 from tenancy.parameters import TradingState
 from tenancy.store import documents
-from tenancy.store.documents import Table
 
 TRIES = 3
 Scope = Literal["platform", "tenant", "strategy", "group", "account"]
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
-class TenantName(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a tenant that this file reads."""
-
-    name: Name
-
-
-TENANT: ObjectKind[TenantName] = ObjectKind(
-    name="tenant",
-    table=Table(
-        noun="tenant",
-        table="tenants",
-        key="tenant_id",
-        document=TenantName,
-        facts=("state",),
-        archived="",
-    ),
-)
 _KINDS: Mapping[Scope, ObjectKind[Any]] = {
     "platform": TENANT,
     "tenant": TENANT,

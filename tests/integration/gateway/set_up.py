@@ -8,11 +8,9 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from gateway.admin import changes
-from gateway.admin.changes import By
-from gateway.admin.halts import TENANT
-from gateway.admin.kinds import KINDS
-from tenancy.store import documents
+from gateway.admin.applying import carry_out
+from tenancy.scope import Actor
+from tenancy.store import proposals as store
 from tests.fixtures.api import Api
 
 PAPER = {"broker": "paper", "currency": "USDT"}
@@ -62,24 +60,12 @@ def proposals(api: Api) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-async def agree(api: Api, proposal_id: str) -> None:
-    """Do what was proposed, as an approval does."""
-    (one,) = (p for p in proposals(api) if str(p["proposal_id"]) == proposal_id)
-    kind, scope = {"tenant": TENANT, **KINDS}[one["kind"]], api.scopes["admin"]
+async def agree(api: Api, proposal_id: str) -> str | None:
+    """Do what was proposed, as an approval does; None, or why it failed."""
+    scope = api.scopes["admin"]
     async with api.services.database.tenant(scope) as conn:
-        by = By(scope=scope, conn=conn, services=api.services, proposal=one["proposal_id"])
-        if one["operation"] == "create":
-            document = msgspec.convert(one["after"], kind.table.document)
-            await changes.create(by, kind, document, UUID(one["object_id"]))
-            return
-        stored = await documents.read(conn, kind.table, one["object_id"], lock=True)
-        assert stored.revision == one["base"]
-        if one["operation"] == "state":
-            ((column, value),) = one["after"].items()
-            await changes.put_fact(by, kind, stored, column, value, frozenset())
-        else:
-            document = msgspec.convert(one["after"], kind.table.document)
-            await changes.change(by, kind, stored, document)
+        proposal = await store.read(conn, UUID(proposal_id), lock=True)
+        return await carry_out(api.services, conn, proposal, Actor("human", "second"))
 
 
 def rows(api: Api, query: str, *values: Any) -> list[tuple[Any, ...]]:

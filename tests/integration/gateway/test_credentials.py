@@ -115,10 +115,21 @@ async def test_with_four_eyes_a_credential_waits_and_is_live_with_the_second_yes
     now = await admin.get(f"{account}/credential")
     assert (now["api_key"], now["state"]) == ("one", "live")
     assert now["waiting_since"] is not None
-    await agree(api, reply.json()["proposal_id"])
+    assert await agree(api, reply.json()["proposal_id"]) is None
     now = await admin.get(f"{account}/credential")
     assert (now["api_key"], now["waiting_since"]) == ("two", None)
     assert (await admin("DELETE", f"{account}/credential")).status == 204  # never waits
+
+
+async def test_a_credential_that_a_second_person_refused_waits_no_more(api: Api):
+    admin, account = api.as_("admin"), await _account(api)
+    guard(api, "credentials")
+    assert (await _put(api, account, "one")).status == 202
+    assert (await admin.get(account))["credential"] == "waiting"
+    rows(api, "UPDATE proposals SET state = 'rejected' RETURNING 1")
+    assert (await admin.get(account))["credential"] == "missing"
+    now = await admin.get(f"{account}/credential")
+    assert (now["state"], now["waiting_since"]) == ("missing", None)
 
 
 async def test_a_yes_to_a_credential_that_was_replaced_meanwhile_comes_too_late(api: Api):
@@ -127,9 +138,10 @@ async def test_a_yes_to_a_credential_that_was_replaced_meanwhile_comes_too_late(
     first = (await _put(api, account, "one")).json()
     second = (await _put(api, account, "two")).json()
     assert (await admin.get(account))["credential"] == "waiting"
-    with pytest.raises(Exception, match="another was put in its place"):
-        await agree(api, first["proposal_id"])
-    await agree(api, second["proposal_id"])
+    failure = await agree(api, first["proposal_id"])
+    assert failure is not None
+    assert "another was put in its place" in failure
+    assert await agree(api, second["proposal_id"]) is None
     assert (await admin.get(f"{account}/credential"))["api_key"] == "two"
 
 
@@ -147,7 +159,7 @@ async def test_neither_secret_nor_what_is_sealed_leaves_its_column(
     ciphertext = base64.b64decode(envelope)
     assert holders(api, SECRET, base64.b64encode(SECRET), envelope.encode(), ciphertext) == []
     assert holders(api, ciphertext[::-1]) == ["waiting_credentials"]
-    await agree(api, reply.json()["proposal_id"])
+    assert await agree(api, reply.json()["proposal_id"]) is None
     assert holders(api, ciphertext[::-1]) == ["credentials"]
     printed = "".join(capfd.readouterr())
     assert envelope not in printed

@@ -28,7 +28,7 @@ async def test_an_account_at_a_live_broker_waits_and_one_on_paper_does_not(api: 
     reply = await admin("POST", "/v1/accounts", {"name": "live", **LIVE})
     assert await _reasons(api, reply) == {"live"}
     assert len((await admin.get("/v1/accounts"))["items"]) == 1
-    await agree(api, reply.json()["proposal_id"])
+    assert await agree(api, reply.json()["proposal_id"]) is None
     made = (await admin.get("/v1/accounts?name=live"))["items"][0]
     assert made["account_id"] == proposals(api)[-1]["object_id"]
 
@@ -45,7 +45,7 @@ async def test_a_live_account_follows_a_strategy_only_with_a_second_yes(api: Api
     address = f"/v1/subscriptions/{asleep['subscription_id']}"
     woken = await admin.change(address, 1, enabled=True)
     assert await _reasons(api, woken) == {"live"}
-    await agree(api, woken.json()["proposal_id"])
+    assert await agree(api, woken.json()["proposal_id"]) is None
     assert (await admin.get(address))["enabled"] is True
     assert (await admin.change(address, 2, enabled=False)).status == 200
 

@@ -81,7 +81,7 @@ async def test_with_four_eyes_a_key_is_shown_at_once_and_may_nothing_until_the_s
     robot = Client(api.app, reply.json()["key"])
     assert (await robot("GET", "/v1/strategies")).status == 403
     assert proposals(api)[-1]["after"]["scopes"] == ["strategies:read"]
-    await agree(api, reply.json()["proposal_id"])
+    assert await agree(api, reply.json()["proposal_id"]) is None
     assert (await robot("GET", "/v1/strategies")).status == 200
     key_id = reply.json()["key"].split("_")[1]
     address = f"/v1/service-keys/{key_id}"
