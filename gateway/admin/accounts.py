@@ -18,6 +18,7 @@ from msgspec import Meta
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.credentials import LIVE, WAITING, CredentialState, end_credentials
 from gateway.admin.dangers import NONE, Layer, limits_danger, moved
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live, require_unused
@@ -91,6 +92,7 @@ async def _columns(by: By, object_id: Any, document: AccountDocument) -> Mapping
 
 
 async def _check(by: By, before: AccountDocument | None, after: AccountDocument | None) -> None:
+    require_limits_action(by, before, after)
     if before is None and after is not None and after.broker not in by.services.brokers:
         known = ", ".join(by.services.brokers)
         raise Invalid(

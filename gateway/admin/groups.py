@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_unused
@@ -48,6 +49,10 @@ class GroupFilters(PageQuery, frozen=True, kw_only=True):
     archived: bool = False
 
 
+async def _check(by: By, before: GroupDocument | None, after: GroupDocument | None) -> None:
+    require_limits_action(by, before, after)
+
+
 async def _follow(
     by: By, object_id: str, before: GroupDocument | None, after: GroupDocument | None
 ) -> None:
@@ -68,6 +73,7 @@ GROUP: ObjectKind[GroupDocument] = ObjectKind(
         json=frozenset({"settings", "limits"}),
         names={"account_groups_name": "this group's name is in use in the tenant: choose another"},
     ),
+    check=_check,
     danger=document_danger,
     follow=_follow,
 )

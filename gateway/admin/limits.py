@@ -1,6 +1,7 @@
 """Limits of all layers at a glance; each is changed through the object that holds it.
 
-Additive: of all layers that set one, the tightest holds (tenancy/limits.py).
+Additive: of all layers that set one, the tightest holds (tenancy/limits.py). Who may change an object
+may not for that reason change its limits: that is an action of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.admin.errors import Malformed
+from gateway.admin.changes import By
+from gateway.admin.errors import Forbidden, Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
 from tenancy.limits import Limits, LimitSource
@@ -25,6 +27,19 @@ class LayerLimits(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     limits: Limits
     revision: int
+
+
+ACTION = "limits:write"
+
+
+def require_limits_action(by: By, before: Any, after: Any) -> None:
+    """Raises Forbidden where a document's limits change, either way, and the author may not do that."""
+    if after is None or by.proposal is not None or ACTION in by.actions:
+        return
+    if after.limits != (Limits() if before is None else before.limits):
+        raise Forbidden(
+            f"{ACTION} is needed to change limits, and this credential does not have it"
+        )
 
 
 _LAYERS = """

@@ -7,7 +7,7 @@ once, here, and every change goes through gateway/admin/changes.py.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -56,6 +56,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     `path`: "/v1/strategies"; `id_name`: "strategy_id". `filters`: the list's query, whose members
     besides limit, cursor and archived are columns. `create`: the body's type, None where objects are
     made in another way; `shows_once`: members that only the answer to it has.
+    `ends`: how DELETE is called.
     """
 
     kind: ObjectKind[D]
@@ -69,6 +70,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     create: type[D] | None = None
     shows_once: tuple[str, ...] = ()
     remove: bool = True
+    ends: Literal["archive", "delete", "revoke"] = "archive"
     platform: bool = False
 
     @property
@@ -170,8 +172,8 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             ))  # fmt: skip
         if self.remove:
             made.append(Operation(
-                name=f"archive_{single}", method="DELETE", path=one, tag=self.tag, action=write,
-                summary=f"Archive a {self.noun}: it acts no more, and its history stays.",
+                name=f"{self.ends}_{single}", method="DELETE", path=one, tag=self.tag, action=write,
+                summary=f"{self.ends.capitalize()} a {self.noun}: it acts no more, its history stays.",
                 handle=self._remove, conditional=True, status=204, also={202: Proposed},
                 problems=("not_found", "stale_revision", "conflict"), platform=self.platform,
             ))  # fmt: skip

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_unused
@@ -62,6 +63,10 @@ async def _columns(by: By, object_id: Any, document: StrategyDocument) -> Mappin
     return {"part": partition(object_id)}
 
 
+async def _check(by: By, before: StrategyDocument | None, after: StrategyDocument | None) -> None:
+    require_limits_action(by, before, after)
+
+
 async def _follow(
     by: By, object_id: str, before: StrategyDocument | None, after: StrategyDocument | None
 ) -> None:
@@ -85,6 +90,7 @@ STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
         names={"strategies_name": "this strategy's name is in use in the tenant: choose another"},
     ),
     columns=_columns,
+    check=_check,
     danger=document_danger,
     follow=_follow,
 )

@@ -128,6 +128,7 @@ SUBSCRIPTIONS: Resource[SubscriptionDocument] = Resource(
     resource="subscriptions",
     filters=SubscriptionFilters,
     create=SubscriptionDocument,
+    ends="delete",
 )
 
 OPERATIONS = SUBSCRIPTIONS.operations()

@@ -282,3 +282,21 @@ async def test_limits_of_all_layers_are_seen_at_a_glance_page_by_page(api: Api):
         ("account", {"max_order_quantity": "3"}),
     ]
     assert [item["layer"] for item in (await platform.get("/v1/limits"))["items"]] == ["platform"]
+
+
+@pytest.mark.parametrize("path", ["strategies", "groups", "accounts"])
+async def test_who_may_change_an_object_may_not_for_that_change_its_limits(api: Api, path: str):
+    """A trader sets up strategies; the limits on them are somebody else's."""
+    made = await furnish(api)
+    address = f"/v1/{path}/{made[path]}"
+    writer = await api.key("admin", {"strategies:write", "accounts:write"})
+    limits = {"max_order_quantity": "1"}
+    assert (await writer.change(address, 1, name="renamed")).status == 200
+    for reply in (
+        await writer.change(address, 2, limits=limits),
+        await writer("POST", f"/v1/{path}", {"name": "new", **PAPER, "limits": limits})
+        if path == "accounts"
+        else await writer("POST", f"/v1/{path}", {"name": "new", "limits": limits}),
+    ):
+        assert (reply.status, reply.json()["code"]) == (403, "forbidden")
+        assert "limits:write" in reply.json()["detail"]
