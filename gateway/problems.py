@@ -109,6 +109,12 @@ PROBLEMS: dict[str, Kind] = {
         "Correct the field that `field` names; the signal language is in the handbook.",
     ),
     "invalid": Kind(422, "The input cannot be used", "Correct what `detail` names."),
+    "unresolvable": Kind(
+        422,
+        "A subscription would lack a parameter",
+        "Use the signal's value, or set one: an override in the subscription or its group, or the"
+        " strategy's default.",
+    ),
     "bad_request": Kind(400, "The request cannot be read", "Correct what `detail` names."),
     "not_found": Kind(404, "No such object", "Check the address and the id."),
     "method_not_allowed": Kind(405, "The method does not fit the address", "See the Allow header."),

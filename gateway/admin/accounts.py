@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
-from gateway.admin.dangers import NONE, limits_danger
+from gateway.admin.credentials import LIVE, WAITING, CredentialState, end_credentials
+from gateway.admin.dangers import NONE, Layer, limits_danger, moved
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_live, require_unused
 from gateway.admin.strategies import Name
 from tenancy.errors import Invalid
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.protection import positive_members
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
+from tenancy.subscription import SubscriptionSettings
 from tenancy.values import partition
 
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3,5}$")]
@@ -32,9 +37,6 @@ Setting = Annotated[str, Meta(max_length=200)] | bool | int
 BrokerSettings = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=50)], Setting], Meta(max_length=50)
 ]
-CredentialState = Literal["live", "waiting", "missing"]
-"""`waiting`: one is sealed, and a second person has not agreed yet."""
-
 PAPER = "paper"
 """The broker that trades nobody's money; an account at any other is live."""
 
@@ -90,18 +92,64 @@ async def _columns(by: By, object_id: Any, document: AccountDocument) -> Mapping
 
 
 async def _check(by: By, before: AccountDocument | None, after: AccountDocument | None) -> None:
+    require_limits_action(by, before, after)
     if before is None and after is not None and after.broker not in by.services.brokers:
         known = ", ".join(by.services.brokers)
         raise Invalid(
             f"broker: {after.broker!r} is not connected here; connected: {known}", field="broker"
         )
+    if after is not None and after.group_id is not None and after.group_id != _group(before):
+        await require_live(by, "group_id", after.group_id)
+
+
+def _group(document: AccountDocument | None) -> UUID | None:
+    return None if document is None else document.group_id
+
+
+async def _follow(
+    by: By, object_id: str, before: AccountDocument | None, after: AccountDocument | None
+) -> None:
+    if after is None:
+        await require_unused(by.conn, "account_id", object_id, "account")
+        await end_credentials(by, UUID(object_id))
+    elif before is not None and before.group_id != after.group_id:
+        await require_resolvable(by.conn, account=UUID(object_id))
+
+
+async def _beside(
+    by: By, before: AccountDocument | None, after: AccountDocument | None
+) -> Mapping[str, Any]:
+    """Both groups of an account that goes from one to another."""
+    if before is None or after is None or before.group_id == after.group_id:
+        return {}
+    return {
+        "old": await _layer(by, before.group_id),
+        "new": await _layer(by, after.group_id),
+    }
+
+
+async def _layer(by: By, group: UUID | None) -> Layer:
+    query = "SELECT limits::text, settings::text FROM account_groups WHERE group_id = %s"
+    row = await (await by.conn.execute(query, (group,))).fetchone()
+    if row is None:
+        return Layer()
+    settings = msgspec.json.decode(row[1], type=SubscriptionSettings)
+    return Layer(
+        limits=msgspec.json.decode(row[0], type=Limits), needs_approval=settings.needs_approval
+    )
 
 
 def _danger(
     before: AccountDocument | None, after: AccountDocument | None, facts: Mapping[str, Any]
 ) -> frozenset[str]:
-    begins_live = before is None and after is not None and after.broker != PAPER
-    return limits_danger(before, after) | (frozenset({"live"}) if begins_live else NONE)
+    if after is None:
+        return NONE
+    if before is None:
+        return frozenset({"live"}) if after.broker != PAPER else NONE
+    dangers = limits_danger(before, after)
+    if "new" in facts:
+        dangers |= moved(before.limits, after.limits, facts["old"], facts["new"])
+    return dangers
 
 
 ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
@@ -115,15 +163,17 @@ ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
         json=frozenset({"settings", "limits"}),
         read_as={
             "live": f"(broker <> '{PAPER}')",
-            "credential": "CASE WHEN EXISTS (SELECT FROM credentials c WHERE c.account_id ="
-            " accounts.account_id AND c.revoked_at IS NULL) THEN 'live' ELSE 'missing' END",
+            "credential": f"CASE WHEN {LIVE} THEN 'live' WHEN {WAITING} THEN 'waiting'"
+            " ELSE 'missing' END",
         },
         fixed=frozenset({"broker", "currency"}),
         names={"accounts_name": "this account's name is in use in the tenant: choose another"},
     ),
     check=_check,
     columns=_columns,
+    beside=_beside,
     danger=_danger,
+    follow=_follow,
 )
 
 ACCOUNTS: Resource[AccountDocument] = Resource(

@@ -3,8 +3,8 @@
 In the caller's transaction, in this order:
 
 1. What the kind of object demands beyond its schema (a broker that exists, a parameter that something sets).
-2. Four eyes: a change of a category that the tenant guards becomes a proposal, and nothing else
-   happens. An approved proposal comes here again with `by.proposal`, and passes.
+2. Four eyes: a change of a category that the tenant guards is tried, taken back and becomes a
+   proposal, and nothing else happens. An approved proposal comes here again with `by.proposal`, and passes.
 3. The row, at the revision that the change was made for; else Stale.
 4. A row of `revisions`: before, after, who, why.
 5. The audit record of the same.
@@ -106,8 +106,8 @@ class ObjectKind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     `danger(before, after, facts)`: the facts are the row's, and what `beside(by, before, after)`
     reads elsewhere (is the account of this subscription live?). `columns(by, id, document)`:
     columns of a new row that are no part of its document. `follow(by, id, before, after)` comes
-    after the write, in its transaction, and may refuse it too: what a change leaves behind is seen
-    best when it is there.
+    after the write of a document, in its transaction, and may refuse it too: what a change leaves
+    behind is seen best when it is there.
     """
 
     name: str
@@ -149,11 +149,14 @@ async def create(
         verb="create", kind=kind, object_id=str(object_id), base=0, before=None,
         after=plain(document),
     )  # fmt: skip
-    if made := await _proposed(by, change, await _danger(by, kind, None, document, {})):
-        return str(object_id), made
-    columns = {**await kind.columns(by, object_id, document), **(extra or {})}
-    await documents.insert(by.conn, by.scope, kind.table, object_id, document, columns)
-    return str(object_id), await _kept(by, change, 1, None, document)
+
+    async def write() -> int:
+        columns = {**await kind.columns(by, object_id, document), **(extra or {})}
+        await documents.insert(by.conn, by.scope, kind.table, object_id, document, columns)
+        return 1
+
+    dangers = await _danger(by, kind, None, document, {})
+    return str(object_id), await _done(by, change, dangers, write, (None, document))
 
 
 async def change(by: By, kind: ObjectKind[D], stored: Stored[D], document: D) -> Made:
@@ -166,13 +169,14 @@ async def change(by: By, kind: ObjectKind[D], stored: Stored[D], document: D) ->
         verb="change", kind=kind, object_id=stored.object_id, base=stored.revision,
         before=plain(stored.document), after=plain(document),
     )  # fmt: skip
+
+    async def write() -> int:
+        return await documents.write(
+            by.conn, kind.table, stored.object_id, document, stored.revision
+        )
+
     dangers = await _danger(by, kind, stored.document, document, stored.facts)
-    if made := await _proposed(by, change, dangers):
-        return made
-    revision = await documents.write(
-        by.conn, kind.table, stored.object_id, document, stored.revision
-    )
-    return await _kept(by, change, revision, stored.document, document)
+    return await _done(by, change, dangers, write, (stored.document, document))
 
 
 async def remove(by: By, kind: ObjectKind[D], stored: Stored[D]) -> Made:
@@ -182,11 +186,12 @@ async def remove(by: By, kind: ObjectKind[D], stored: Stored[D]) -> Made:
         verb="remove", kind=kind, object_id=stored.object_id, base=stored.revision,
         before=plain(stored.document), after=None,
     )  # fmt: skip
+
+    async def write() -> int:
+        return await documents.archive(by.conn, kind.table, stored.object_id, stored.revision)
+
     dangers = await _danger(by, kind, stored.document, None, stored.facts)
-    if made := await _proposed(by, change, dangers):
-        return made
-    revision = await documents.archive(by.conn, kind.table, stored.object_id, stored.revision)
-    return await _kept(by, change, revision, stored.document, None)
+    return await _done(by, change, dangers, write, (stored.document, None))
 
 
 async def put_fact(
@@ -204,13 +209,43 @@ async def put_fact(
         verb="state", kind=kind, object_id=stored.object_id, base=stored.revision,
         before={column: stored.facts[column]}, after={column: value},
     )  # fmt: skip
-    if made := await _proposed(by, change, categories):
+
+    async def write() -> int:
+        return await documents.put_fact(
+            by.conn, kind.table, stored.object_id, column, value, stored.revision
+        )
+
+    record = Kind.KILL_SWITCH if column == "state" else Kind.ADMIN_CHANGE
+    return await _done(by, change, categories, write, None, record)
+
+
+async def _done(
+    by: By,
+    change: Change[D],
+    categories: frozenset[str],
+    write: Callable[[], Awaitable[int]],
+    ends: tuple[D | None, D | None] | None,
+    record: Kind = Kind.ADMIN_CHANGE,
+) -> Made:
+    """The change itself; or a proposal, after the change was tried and taken back.
+
+    What cannot be done is said to its author, not to the second person after their yes. `ends`: the
+    document before and after; None where it is not the document that changes.
+    """
+    reasons = await waits(by, categories)
+    if not reasons:
+        made = await _kept(by, change, await write(), record)
+        await _follow(by, change, ends)
         return made
-    revision = await documents.put_fact(
-        by.conn, kind.table, stored.object_id, column, value, stored.revision
-    )
-    kind_of = Kind.KILL_SWITCH if column == "state" else Kind.ADMIN_CHANGE
-    return await _kept(by, change, revision, None, None, record=kind_of)
+    async with by.conn.transaction(force_rollback=True):
+        await write()
+        await _follow(by, change, ends)
+    return await _proposed(by, change, reasons)
+
+
+async def _follow(by: By, change: Change[D], ends: tuple[D | None, D | None] | None) -> None:
+    if change.kind.follow is not None and ends is not None:
+        await change.kind.follow(by, change.object_id, *ends)
 
 
 def _keeps(table: Table[D], stored: Stored[D], document: D) -> None:
@@ -233,10 +268,7 @@ def plain(document: msgspec.Struct | None) -> dict[str, Any] | None:
     return None if document is None else msgspec.to_builtins(document)
 
 
-async def _kept(
-    by: By, change: Change[D], revision: int, before: D | None, after: D | None,
-    record: Kind = Kind.ADMIN_CHANGE,
-) -> Made:  # fmt: skip
+async def _kept(by: By, change: Change[D], revision: int, record: Kind) -> Made:
     await by.conn.execute(
         "INSERT INTO revisions (tenant_id, kind, object_id, revision, before, after, actor, why,"
         " proposal_id) VALUES (%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s)",
@@ -251,8 +283,6 @@ async def _kept(
         "proposal": str(by.proposal) if by.proposal else None,
         "approved_by": plain(by.approved_by),
     })  # fmt: skip
-    if change.kind.follow is not None:
-        await change.kind.follow(by, change.object_id, before, after)
     return Made(revision=revision)
 
 
@@ -277,11 +307,8 @@ async def waits(by: By, categories: frozenset[str]) -> frozenset[str]:
     return asked(categories, frozenset(settings.four_eyes))
 
 
-async def _proposed(by: By, change: Change[D], categories: frozenset[str]) -> Made | None:
-    """A proposal in place of the change, where the tenant wants a second person for it."""
-    reasons = await waits(by, categories)
-    if not reasons:
-        return None
+async def _proposed(by: By, change: Change[D], reasons: frozenset[str]) -> Made:
+    """A proposal in place of the change."""
     settings = by.settings or await read_settings(by.conn, by.scope.tenant_id)
     proposal = new_id()
     now: datetime = by.services.clock.now()

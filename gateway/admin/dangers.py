@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tenancy.four_eyes import loosens_limits
-from tenancy.limits import Limits
+from tenancy.limits import NUMBERS, Limits, tightest
 
 NONE: frozenset[str] = frozenset()
 
@@ -30,15 +30,38 @@ def loosened(before: Limits, after: Limits) -> frozenset[str]:
 
 
 def approvals_danger(before: Any, after: Any) -> frozenset[str]:
-    """`approvals` where a layer stops asking for a person's yes, or begins to overrule one that asks.
-
-    Absent is neither: it inherits. So yes → absent counts, and absent → no does.
-    """
+    """`approvals` where a document's layer stops asking for a person's yes, or overrules one that asks."""
     if after is None:
         return NONE
     asks = None if before is None else before.settings.needs_approval
-    will = after.settings.needs_approval
-    return frozenset({"approvals"}) if will is not True and will != asks else NONE
+    return waived(asks, after.settings.needs_approval)
+
+
+def waived(asks: bool | None, will: bool | None) -> frozenset[str]:
+    """Absent inherits: so yes → absent is `approvals`, and absent → no is, but no → absent is not."""
+    ends = asks is True and will is not True
+    overrules = will is False and asks is not False
+    return frozenset({"approvals"}) if ends or overrules else NONE
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account's group lays down; none does by default."""
+
+    limits: Limits = Limits()
+    needs_approval: bool | None = None
+
+
+def moved(before: Limits, after: Limits, old: Layer, new: Layer) -> frozenset[str]:
+    """Of an account that goes from group `old` to `new`, with its own limits before and after."""
+    return loosened(_together(old, before), _together(new, after)) | waived(
+        old.needs_approval, new.needs_approval
+    )
+
+
+def _together(group: Layer, account: Limits) -> Limits:
+    held = tightest((("group", group.limits), ("account", account)))
+    values = {name: limit.value for name in NUMBERS if (limit := getattr(held, name)) is not None}
+    return Limits(over_limit=held.over_limit.value, **values)
 
 
 def document_danger(before: Any, after: Any, facts: Any) -> frozenset[str]:

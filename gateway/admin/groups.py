@@ -7,14 +7,17 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.admin.changes import ObjectKind
+from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_unused
 from gateway.admin.strategies import Name
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
 from tenancy.subscription import SubscriptionSettings
 
 
@@ -46,6 +49,19 @@ class GroupFilters(PageQuery, frozen=True, kw_only=True):
     archived: bool = False
 
 
+async def _check(by: By, before: GroupDocument | None, after: GroupDocument | None) -> None:
+    require_limits_action(by, before, after)
+
+
+async def _follow(
+    by: By, object_id: str, before: GroupDocument | None, after: GroupDocument | None
+) -> None:
+    if after is None:
+        await require_unused(by.conn, "group_id", object_id, "group")
+    elif before is not None and before.settings != after.settings:
+        await require_resolvable(by.conn, group=UUID(object_id))
+
+
 GROUP: ObjectKind[GroupDocument] = ObjectKind(
     name="group",
     table=Table(
@@ -57,7 +73,9 @@ GROUP: ObjectKind[GroupDocument] = ObjectKind(
         json=frozenset({"settings", "limits"}),
         names={"account_groups_name": "this group's name is in use in the tenant: choose another"},
     ),
+    check=_check,
     danger=document_danger,
+    follow=_follow,
 )
 
 GROUPS: Resource[GroupDocument] = Resource(

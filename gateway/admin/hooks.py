@@ -9,11 +9,16 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from gateway.admin.changes import ObjectKind
+from gateway.admin import changes, hook_secrets
+from gateway.admin.changes import By, ObjectKind, by
+from gateway.admin.hook_secrets import HOOK_SECRET, HookSecretView, NewHookSecret
 from gateway.admin.objects import Resource
-from gateway.admin.operation import Call
-from gateway.admin.paging import PageQuery
+from gateway.admin.operation import Call, Operation, Result
+from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
+from gateway.admin.references import require_live
+from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_hook_id
+from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 
 Sender = Literal["standard_webhooks", "tradingview"]
@@ -54,6 +59,11 @@ class HookFilters(PageQuery, frozen=True, kw_only=True):
     archived: bool = False
 
 
+async def _check(by: By, before: HookDocument | None, after: HookDocument | None) -> None:
+    if before is None and after is not None:
+        await require_live(by, "strategy_id", after.strategy_id)
+
+
 HOOK: ObjectKind[HookDocument] = ObjectKind(
     name="hook",
     table=Table(
@@ -64,12 +74,24 @@ HOOK: ObjectKind[HookDocument] = ObjectKind(
         facts=("created_at", "archived_at"),
         fixed=frozenset({"strategy_id"}),
     ),
+    check=_check,
     make_id=new_hook_id,
 )
 
 
 class _Hooks(Resource[HookDocument], frozen=True, kw_only=True):
     """A hook's address follows from its id and from where this installation listens."""
+
+    async def _create(self, call: Call) -> Result:
+        """With its first secret, where the sender signs."""
+        author = by(call)
+        hook_id, made = await changes.create(author, self.kind, call.body)
+        once = {}
+        if made.proposal is None and call.body.sender == "standard_webhooks":
+            _, text = await hook_secrets.add(author, hook_id, hook_secrets.NewHookSecret())
+            once = {"secret": text or ""}
+        answer = await self.answer(call, hook_id, made, 201)
+        return msgspec.structs.replace(answer, once=once)
 
     def shown(self, call: Call, stored: Stored[HookDocument]) -> HookView:
         fields: dict[str, Any] = msgspec.structs.asdict(stored.document)
@@ -93,6 +115,61 @@ HOOKS = _Hooks(
     text_ids=True,
     filters=HookFilters,
     create=HookDocument,
+    shows_once=("secret",),
 )
 
-OPERATIONS = HOOKS.operations()
+
+async def _secrets(call: Call) -> Result:
+    hook = await HOOKS.stored(call)
+    rows = await documents.page(
+        call.conn, HOOK_SECRET.table, limit=call.query.limit, archived=True,
+        where={"hook_id": hook.object_id}, after=read_id(call.query.cursor),
+    )  # fmt: skip
+    more = write_cursor(rows[-1].object_id) if len(rows) == call.query.limit else None
+    return Result(content=Page(items=[hook_secrets.show(row) for row in rows], next=more))
+
+
+async def _add_secret(call: Call) -> Result:
+    hook = await HOOKS.stored(call, lock=True)
+    if hook.facts["archived_at"] is not None:
+        raise Conflict("this hook is archived: nobody signs for it any more")
+    secret_id, text = await hook_secrets.add(by(call), hook.object_id, call.body)
+    stored = await documents.read(call.conn, HOOK_SECRET.table, secret_id)
+    return Result(
+        content=hook_secrets.show(stored),
+        once={"secret": text} if text else {},
+        location=f"/v1/hooks/{hook.object_id}/secrets/{secret_id}",
+    )
+
+
+async def _revoke_secret(call: Call) -> Result:
+    hook = await HOOKS.stored(call, lock=True)
+    stored = await documents.read(call.conn, HOOK_SECRET.table, call.uuid("secret_id"), lock=True)
+    if stored.document.hook_id != hook.object_id:
+        raise NotFound("this hook has no such secret")
+    if stored.facts["revoked_at"] is None:
+        await changes.remove(by(call), HOOK_SECRET, stored)
+    return Result()
+
+
+_SECRETS = "/v1/hooks/{hook_id}/secrets"
+
+OPERATIONS: tuple[Operation, ...] = (
+    *HOOKS.operations(),
+    Operation(
+        name="list_hook_secrets", method="GET", path=_SECRETS, tag="Hooks", action="hooks:read",
+        summary="The hook's signing secrets by their ids, never the secrets themselves.",
+        handle=_secrets, query=PageQuery, answer=Page[HookSecretView], problems=("not_found",),
+    ),
+    Operation(
+        name="create_hook_secret", method="POST", path=_SECRETS, tag="Hooks", action="hooks:write",
+        summary="Make a new signing secret, shown once; those before it go on for the overlap.",
+        handle=_add_secret, body=NewHookSecret, answer=HookSecretView, status=201,
+        shows_once=("secret",), problems=("not_found", "conflict"),
+    ),
+    Operation(
+        name="revoke_hook_secret", method="DELETE", path=f"{_SECRETS}/{{secret_id}}", tag="Hooks",
+        action="hooks:write", summary="Revoke a signing secret: in force within a second.",
+        handle=_revoke_secret, status=204, problems=("not_found",),
+    ),
+)  # fmt: skip

@@ -14,6 +14,7 @@ import msgspec
 from gateway.admin.accounts import ACCOUNT
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
+from gateway.admin.credentials import CREDENTIAL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
 from gateway.admin.people import PERSON
@@ -59,6 +60,7 @@ KINDS: dict[str, Governed] = {
     "strategy": Governed(kind=STRATEGY, action="strategies:write"),
     "group": Governed(kind=GROUP, action="accounts:write"),
     "account": Governed(kind=ACCOUNT, action="accounts:write"),
+    "credential": Governed(kind=CREDENTIAL, action="credentials:write"),
     "subscription": Governed(kind=SUBSCRIPTION, action="subscriptions:write"),
     "hook": Governed(kind=HOOK, action="hooks:write"),
     "service_key": Governed(kind=SERVICE_KEY, action="keys:write"),

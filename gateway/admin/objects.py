@@ -7,7 +7,7 @@ once, here, and every change goes through gateway/admin/changes.py.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,9 +16,9 @@ from msgspec import Meta
 from gateway.admin import changes
 from gateway.admin.changes import Made, ObjectKind, by
 from gateway.admin.operation import Call, Operation, Result
-from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
+from gateway.admin.paging import Page, PageQuery, read_cursor, read_id, write_cursor
 from gateway.admin.reading import merged
-from tenancy.errors import Invalid, NotFound, Stale
+from tenancy.errors import NotFound, Stale
 from tenancy.store import documents
 from tenancy.store.documents import Stored
 
@@ -56,6 +56,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     `path`: "/v1/strategies"; `id_name`: "strategy_id". `filters`: the list's query, whose members
     besides limit, cursor and archived are columns. `create`: the body's type, None where objects are
     made in another way; `shows_once`: members that only the answer to it has.
+    `ends`: how DELETE is called.
     """
 
     kind: ObjectKind[D]
@@ -69,6 +70,7 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     create: type[D] | None = None
     shows_once: tuple[str, ...] = ()
     remove: bool = True
+    ends: Literal["archive", "delete", "revoke"] = "archive"
     platform: bool = False
 
     @property
@@ -170,8 +172,8 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             ))  # fmt: skip
         if self.remove:
             made.append(Operation(
-                name=f"archive_{single}", method="DELETE", path=one, tag=self.tag, action=write,
-                summary=f"Archive a {self.noun}: it acts no more, and its history stays.",
+                name=f"{self.ends}_{single}", method="DELETE", path=one, tag=self.tag, action=write,
+                summary=f"{self.ends.capitalize()} a {self.noun}: it acts no more, its history stays.",
                 handle=self._remove, conditional=True, status=204, also={202: Proposed},
                 problems=("not_found", "stale_revision", "conflict"), platform=self.platform,
             ))  # fmt: skip
@@ -192,16 +194,8 @@ class Resource(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         more = write_cursor(rows[-1].object_id) if len(rows) == query.limit else None
         return Result(content=Page(items=[self.shown(call, row) for row in rows], next=more))
 
-    def _after(self, cursor: str | None) -> str | None:
-        after = read_cursor(cursor)
-        if after is None or self.text_ids:
-            return after
-        try:
-            return str(UUID(after))
-        except ValueError:
-            raise Invalid(
-                "cursor: take it from `next` of the page before, unchanged", field="cursor"
-            ) from None
+    def _after(self, cursor: str | None) -> UUID | str | None:
+        return read_cursor(cursor) if self.text_ids else read_id(cursor)
 
     async def _create(self, call: Call) -> Result:
         object_id, made = await changes.create(by(call), self.kind, call.body)

@@ -184,6 +184,7 @@ SERVICE_KEYS = _ServiceKeys(
     text_ids=True,
     filters=ServiceKeyFilters,
     create=ServiceKeyDocument,
+    ends="revoke",
     shows_once=("key",),
 )
 

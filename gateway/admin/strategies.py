@@ -12,11 +12,14 @@ from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_unused
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
 from tenancy.strategy import AssetClass, Sequence, StrategySettings
 from tenancy.values import partition
 
@@ -60,6 +63,21 @@ async def _columns(by: By, object_id: Any, document: StrategyDocument) -> Mappin
     return {"part": partition(object_id)}
 
 
+async def _check(by: By, before: StrategyDocument | None, after: StrategyDocument | None) -> None:
+    require_limits_action(by, before, after)
+
+
+async def _follow(
+    by: By, object_id: str, before: StrategyDocument | None, after: StrategyDocument | None
+) -> None:
+    if after is None:
+        await require_unused(by.conn, "strategy_id", object_id, "strategy")
+    elif before is not None and (
+        (before.settings, before.asset_class) != (after.settings, after.asset_class)
+    ):
+        await require_resolvable(by.conn, strategy=UUID(object_id))
+
+
 STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
     name="strategy",
     table=Table(
@@ -72,7 +90,9 @@ STRATEGY: ObjectKind[StrategyDocument] = ObjectKind(
         names={"strategies_name": "this strategy's name is in use in the tenant: choose another"},
     ),
     columns=_columns,
+    check=_check,
     danger=document_danger,
+    follow=_follow,
 )
 
 STRATEGIES: Resource[StrategyDocument] = Resource(

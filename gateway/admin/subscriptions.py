@@ -19,7 +19,9 @@ from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import NONE, approvals_danger
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
+from gateway.admin.references import require_live
 from tenancy.store.documents import Table
+from tenancy.store.resolvable import require_resolvable
 from tenancy.subscription import SubscriptionSettings
 
 
@@ -52,6 +54,26 @@ class SubscriptionFilters(PageQuery, frozen=True, kw_only=True):
     strategy_id: UUID | None = None
     account_id: UUID | None = None
     enabled: bool | None = None
+
+
+async def _check(
+    by: By, before: SubscriptionDocument | None, after: SubscriptionDocument | None
+) -> None:
+    if after is None:
+        return
+    if before is None or (after.enabled and not before.enabled):
+        await require_live(by, "account_id", after.account_id)
+        await require_live(by, "strategy_id", after.strategy_id)
+
+
+async def _follow(
+    by: By,
+    object_id: str,
+    before: SubscriptionDocument | None,
+    after: SubscriptionDocument | None,
+) -> None:
+    if after is not None and (before is None or before.settings != after.settings):
+        await require_resolvable(by.conn, subscription=UUID(object_id))
 
 
 async def _beside(
@@ -91,7 +113,9 @@ SUBSCRIPTION: ObjectKind[SubscriptionDocument] = ObjectKind(
             " change that subscription"
         },
     ),
+    check=_check,
     beside=_beside,
+    follow=_follow,
     danger=_danger,
 )
 
@@ -104,6 +128,7 @@ SUBSCRIPTIONS: Resource[SubscriptionDocument] = Resource(
     resource="subscriptions",
     filters=SubscriptionFilters,
     create=SubscriptionDocument,
+    ends="delete",
 )
 
 OPERATIONS = SUBSCRIPTIONS.operations()

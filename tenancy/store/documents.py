@@ -80,7 +80,7 @@ async def page(
     table: Table[D],
     *,
     limit: int,
-    after: str | None = None,
+    after: UUID | str | None = None,
     where: Mapping[str, Any] | None = None,
     archived: bool = False,
 ) -> list[Stored[D]]:
