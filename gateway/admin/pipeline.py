@@ -29,7 +29,7 @@ from gateway.admin import changes, idempotency
 from gateway.admin.auth import authenticated, client_of
 from gateway.admin.errors import BadKey, Forbidden, TooMany
 from gateway.admin.operation import Call, Operation, Principal, Result, Services
-from gateway.admin.reading import read_body, read_if_match, read_query, read_why
+from gateway.admin.reading import read_body, read_if_match, read_path, read_query, read_why
 from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
@@ -121,6 +121,7 @@ def permit(operation: Operation, principal: Principal) -> None:
 async def _read(
     operation: Operation, services: Services, request: Request, principal: Principal | None
 ) -> tuple[Call, idempotency.Once | None]:
+    path = read_path(operation, request)
     query = read_query(operation, request)
     if_match = read_if_match(operation, request)
     body, patch, raw = await read_body(operation, request)
@@ -132,7 +133,7 @@ async def _read(
     call = Call(
         operation=operation,
         services=services,
-        path=dict(request.path_params),
+        path=path,
         query=query,
         body=body,
         patch=patch,

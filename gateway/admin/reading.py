@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 
 from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, TooLarge, WrongMediaType
 from gateway.admin.operation import Operation
+from tenancy.errors import NotFound
 
 BODY_MAX_BYTES = 1024 * 1024
 WHY_MAX_CHARS = 1000
@@ -23,6 +26,37 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"', re.ASCII)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 JSON_TYPES = ("application/json",)
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
+_PLACE = re.compile(r"{(\w+)}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escape of U+0000 that is no escaped backslash: PostgreSQL keeps no such text."""
+
+PLACES: dict[str, Any] = {
+    "key_id": Annotated[str, Meta(pattern="^[0-9a-f]{16}$")],
+    "order_id": Annotated[str, Meta(pattern="^[!-.0-~]{1,100}$")],
+}
+"""Names in addresses that stand for something else than a UUID, wherever they are."""
+
+
+def path_types(operation: Operation) -> dict[str, Any]:
+    """What the address names, and the types. Raises ValueError for a name that says no type."""
+    types: dict[str, Any] = {}
+    for name in _PLACE.findall(operation.path):
+        kind = operation.places.get(name, PLACES.get(name))
+        if kind is None and not name.endswith("_id"):
+            raise ValueError(f"{operation.name}: say the type of {{{name}}} in its `places`")
+        types[name] = UUID if kind is None else kind
+    return types
+
+
+def read_path(operation: Operation, request: Request) -> dict[str, str]:
+    """What the address names. Raises NotFound for what no object can be called."""
+    given: dict[str, str] = dict(request.path_params)
+    for name, kind in path_types(operation).items():
+        try:
+            msgspec.convert(given[name], kind)
+        except msgspec.ValidationError:
+            raise NotFound(f"there is no such {name.removesuffix('_id')}") from None
+    return given
 
 
 def read_query(operation: Operation, request: Request) -> Any:
@@ -39,6 +73,8 @@ def read_query(operation: Operation, request: Request) -> Any:
             )
         if names.count(name) > 1:
             raise Malformed(f"query parameter {name!r} is given more than once", field=name)
+        if "\0" in request.query_params[name]:
+            raise Malformed(f"query parameter {name!r}: U+0000 cannot be kept", field=name)
     if operation.query is None:
         return None
     return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)
@@ -140,6 +176,8 @@ def _decoded(raw: bytes, kind: Any) -> Any:
 
 
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
+    if _NUL.search(raw):
+        raise Malformed("the body holds text with U+0000, which cannot be kept")
     try:
         return decode(raw)
     except msgspec.ValidationError as error:
