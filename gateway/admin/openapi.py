@@ -82,7 +82,7 @@ PARAMETERS: dict[str, Schema] = {
     "IdempotencyKey": {
         "name": "Idempotency-Key", "in": "header",
         "description": "Any text of one's own that names this request: a repeat under it causes nothing new.",
-        "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+        "schema": {"type": "string", "pattern": '^"?[!#-~]{1,255}"?$'},
     },
     "Reason": {
         "name": "Portcullis-Reason", "in": "header",
@@ -121,7 +121,10 @@ def document(operations: Sequence[Operation]) -> Schema:
     schemas = _schemas(operations)
     paths: dict[str, Schema] = defaultdict(dict)
     for operation in operations:
-        paths[operation.path][operation.method.lower()] = _operation(operation, schemas)
+        made = _operation(operation, schemas)
+        if links := _links(operation, operations):
+            made["responses"]["201"]["links"] = links
+        paths[operation.path][operation.method.lower()] = made
     return {
         "openapi": "3.1.0",
         "info": {
@@ -318,6 +321,20 @@ def _headers(operation: Operation, status: int) -> Iterable[tuple[str, str]]:
         yield "RateLimit-Policy", "RateLimitPolicy"
         if operation.method == "POST":
             yield "Idempotency-Replayed", "IdempotencyReplayed"
+
+
+def _links(operation: Operation, operations: Sequence[Operation]) -> Schema:
+    """From what was made to what can be done with it: its id and its ETag go on."""
+    members = getattr(operation.answer, "__struct_fields__", ())
+    links: Schema = {}
+    for other in operations if operation.status == 201 else ():
+        names = list(path_types(other))
+        if other.path.startswith(operation.path + "/") and len(names) == 1 and names[0] in members:
+            given = {names[0]: f"$response.body#/{names[0]}"}
+            if other.conditional:
+                given["header.If-Match"] = "$response.header.ETag"
+            links[other.name] = {"operationId": other.name, "parameters": given}
+    return links
 
 
 def _refusals(operations: Sequence[Operation]) -> Schema:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -32,6 +34,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 PLACES: dict[str, Any] = {
     "key_id": Annotated[str, Meta(pattern="^[0-9a-f]{16}$")],
+    "hook_id": Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}$")],
     "order_id": Annotated[str, Meta(pattern="^[!-.0-~]{1,100}$")],
 }
 """Names in addresses that stand for something else than a UUID, wherever they are."""
@@ -77,7 +80,23 @@ def read_query(operation: Operation, request: Request) -> Any:
             raise Malformed(f"query parameter {name!r}: U+0000 cannot be kept", field=name)
     if operation.query is None:
         return None
-    return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)
+    types = _query_types(operation.query)
+    given = {
+        name: _converted(text, types[name], f"query parameter {name}", strict=False, field=name)
+        for name, text in request.query_params.items()
+    }
+    return _converted(given, operation.query, "query parameter", strict=True)
+
+
+@cache
+def _query_types(query: Any) -> dict[str, Any]:
+    """What each parameter is when it is there: the word null in an address is a word, not nothing."""
+    types: dict[str, Any] = {}
+    for field in msgspec.structs.fields(query):
+        rest = tuple(kind for kind in get_args(field.type) if kind is not type(None))
+        is_union = get_origin(field.type) in (Union, UnionType)
+        types[field.encode_name] = Union[rest] if is_union else field.type  # noqa: UP007
+    return types
 
 
 async def read_body(
@@ -186,16 +205,16 @@ def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         raise Malformed(f"the body is not JSON: {error}") from None
 
 
-def _converted(value: Any, kind: Any, what: str, *, strict: bool) -> Any:
+def _converted(value: Any, kind: Any, what: str, *, strict: bool, field: str = "") -> Any:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise _malformed(error, what) from None
+        raise _malformed(error, what, field) from None
 
 
-def _malformed(error: msgspec.ValidationError, what: str) -> Malformed:
+def _malformed(error: msgspec.ValidationError, what: str, field: str = "") -> Malformed:
     text = str(error)
     found = _PATH.search(text)
     if found is None:
-        return Malformed(f"{what}: {text}")
+        return Malformed(f"{what}: {text}", field=field)
     return Malformed(f"{what} {found[1] or 'as a whole'}: {text[: found.start()]}", field=found[1])
