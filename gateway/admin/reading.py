@@ -38,16 +38,15 @@ PLACES: dict[str, Any] = {
     "order_id": Annotated[str, Meta(pattern="^[!-.0-~]{1,100}$")],
 }
 """Names in addresses that stand for something else than a UUID, wherever they are."""
+WORD = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[!-.0-~]+$")]
 
 
 def path_types(operation: Operation) -> dict[str, Any]:
-    """What the address names, and the types. Raises ValueError for a name that says no type."""
+    """What the address names, and the types: as the operation says, else a UUID for `…_id`, else a word."""
     types: dict[str, Any] = {}
     for name in _PLACE.findall(operation.path):
-        kind = operation.places.get(name, PLACES.get(name))
-        if kind is None and not name.endswith("_id"):
-            raise ValueError(f"{operation.name}: say the type of {{{name}}} in its `places`")
-        types[name] = UUID if kind is None else kind
+        otherwise = UUID if name.endswith("_id") else WORD
+        types[name] = operation.places.get(name, PLACES.get(name, otherwise))
     return types
 
 
@@ -84,6 +83,7 @@ def read_query(operation: Operation, request: Request) -> Any:
     given = {
         name: _converted(text, types[name], f"query parameter {name}", strict=False, field=name)
         for name, text in request.query_params.items()
+        if name in types
     }
     return _converted(given, operation.query, "query parameter", strict=True)
 

@@ -21,7 +21,8 @@ class Example(msgspec.Struct, frozen=True):
 
     `needs`: of which a new one is made for each call. `foreign`: the body in which another tenant's
     ids are tried, where that is not `body`. `places`: what stands in the address for what is no
-    object. `query`: what an operation cannot do without.
+    object. `query`: what an operation cannot do without. `statuses`: what says that the door was open,
+    where that is no 2xx.
     """
 
     body: Build | None = None
@@ -30,6 +31,7 @@ class Example(msgspec.Struct, frozen=True):
     foreign: Build | None = None
     places: Mapping[str, str] = {}
     query: str = ""
+    statuses: frozenset[int] = frozenset()
 
 
 def _named(ids: Mapping[str, str]) -> Any:
@@ -45,6 +47,8 @@ def _account(ids: Mapping[str, str]) -> Any:
     return _own("group_id", name=unique(), broker="paper", currency="USDT")(ids)
 
 
+_HALF = "pch_" + 43 * "x"
+_NO_ID = "01890000-0000-7000-8000-000000000000"
 _PAIR = frozenset({"strategy_id", "account_id"})
 
 SPENT: Mapping[Any, Any] = {Rollback: {"revision": 1}}
@@ -61,4 +65,38 @@ EXAMPLES: dict[str, Example] = {
     "create_service_key": Example(_named),
     "create_subscription": Example(_own(*_PAIR), _PAIR, needs=("account_id",)),
     "change_subscription": Example(_own(enabled=False), _PAIR, foreign=_own(*_PAIR)),
+    # People and sessions: what needs a secret of somebody's gets as far as the secret.
+    "log_in": Example(
+        lambda ids: {"tenant": "admin", "email": f"{unique()}@example.com", "password": "no"},
+        statuses=frozenset({401, 429}),
+    ),
+    "show_second_factor": Example(
+        lambda ids: {"half_session": _HALF, "code": "123456"}, statuses=frozenset({401})
+    ),
+    "ask_webauthn": Example(lambda ids: {"half_session": _HALF}, statuses=frozenset({401})),
+    "take_up_invitation": Example(
+        lambda ids: {"invitation": "pci_" + 43 * "x", "password": "three blind mice ran"},
+        statuses=frozenset({410}),
+    ),
+    "begin_oidc": Example(places={"provider": "none"}, statuses=frozenset({404})),
+    "finish_oidc": Example(places={"provider": "none"}, statuses=frozenset({404})),
+    "end_session": Example(statuses=frozenset({404})),
+    "change_me": Example(_named),
+    "put_password": Example(
+        lambda ids: {"current_password": "wrong", "password": "three blind mice ran"},
+        statuses=frozenset({401, 409, 422}),
+    ),
+    "enrol_totp": Example(lambda ids: {}),
+    "enrol_webauthn": Example(lambda ids: {}),
+    "confirm_factor": Example(
+        lambda ids: {"code": "123456"}, places={"factor_id": _NO_ID}, statuses=frozenset({404})
+    ),
+    "remove_factor": Example(places={"factor_id": _NO_ID}, statuses=frozenset({404})),
+    "make_recovery_codes": Example(statuses=frozenset({409})),
+    "create_person": Example(lambda ids: {"name": "N", "email": f"{unique()}@example.com"}),
+    "create_channel": Example(
+        lambda ids: {"name": unique(), "kind": "email", "recipients": ["a@example.com"]}
+    ),
+    "test_channel": Example(statuses=frozenset({503})),
+    "rotate_channel_secret": Example(lambda ids: {}, statuses=frozenset({409, 422})),
 }

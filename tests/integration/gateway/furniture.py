@@ -82,6 +82,22 @@ async def _key(f: Furniture) -> str:
     return await f.post("/v1/service-keys", "key_id", name=unique(), scopes=["halts:read"])
 
 
+async def _person(f: Furniture) -> str:
+    return await f.post("/v1/people", "person_id", name="N", email=f"{unique()}@example.com")
+
+
+async def _session(f: Furniture) -> str:
+    """Somebody's: of the same tenant, and nobody else's to end."""
+    _, _, session = await f.api.person(f.tenant)
+    return session
+
+
+async def _channel(f: Furniture) -> str:
+    return await f.post(
+        "/v1/channels", "channel_id", name=unique(), kind="email", recipients=["a@example.com"]
+    )
+
+
 MAKERS: dict[str, Maker] = {
     "strategy_id": _strategy,
     "group_id": _group,
@@ -89,10 +105,13 @@ MAKERS: dict[str, Maker] = {
     "hook_id": _hook,
     "subscription_id": _subscription,
     "key_id": _key,
+    "person_id": _person,
+    "session_id": _session,
+    "channel_id": _channel,
 }
 """In the order in which they need each other."""
 
-PLATFORM = ("key_id",)
+PLATFORM = ("key_id", "person_id", "session_id", "channel_id")
 """What the platform has in its own house."""
 
 

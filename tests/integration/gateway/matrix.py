@@ -33,7 +33,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     name: tuple(roles.split()) for name, roles in TABLE["rows"].items()
 }
 ANYBODY = frozenset(TABLE["anybody"])
+SELF = frozenset(TABLE["self"])
 CUSTOMERS = ("admin", "trader", "approver", "compliance", "viewer")
+ROWS |= dict.fromkeys(SELF, (*CUSTOMERS, "operator"))
 
 
 class Caller(msgspec.Struct):
@@ -45,16 +47,20 @@ class Caller(msgspec.Struct):
     headers: dict[str, str] = {}
 
 
+AsRole = Callable[[str], Awaitable[tuple[Client, str]]]
+
+
 class Stage(msgspec.Struct):
     """Two customers and the platform, furnished, and everybody who may come."""
 
     api: Api
+    as_role: AsRole
     callers: list[Caller]
     own: Furniture
     other: Furniture
 
 
-async def set_up(api: Api, as_role: Callable[[str], Awaitable[tuple[Client, str]]]) -> Stage:
+async def set_up(api: Api, as_role: AsRole) -> Stage:
     """`as_role(role)`: a client that may do exactly what that role may, and its actor's id."""
     own, other = await furnish(api, "admin"), await furnish(api, "other")
     platform = await furnish(api, "platform")
@@ -67,7 +73,7 @@ async def set_up(api: Api, as_role: Callable[[str], Awaitable[tuple[Client, str]
         Caller("stranger", operator, other, {"portcullis-tenant": str(api.tenant("other"))}),
         Caller("nobody", Client(api.app, ""), own),
     ]
-    return Stage(api, callers, own, other)
+    return Stage(api, as_role, callers, own, other)
 
 
 def _let_in(api: Api, operator_id: str) -> None:
@@ -105,6 +111,8 @@ def _missing(operation: Operation) -> Any:
             yield f"{name}: anybody may call it, and it is not in `anybody` of matrix.toml"
     elif name not in ROWS:
         yield f"{name}: matrix.toml has no row for it: write which roles may call it"
+    elif (operation.action == "self") != (name in SELF):
+        yield f"{name}: `self` of matrix.toml and the operation do not agree on whose it is"
     elif name in ANYBODY:
         yield f"{name}: `anybody` of matrix.toml names it, and it asks who calls"
     if name not in EXAMPLES and operation.body is not None and operation.body not in SPENT:
@@ -144,12 +152,16 @@ async def _by_role(stage: Stage, app: Any, operation: Operation) -> list[str]:
         ids = dict(caller.furniture.ids)
         if may and operation.changes:
             ids |= await _fresh(operation, caller.furniture)
+        if may and operation.action == "self":  # it may end the session, or change the password
+            client, _ = await stage.as_role(caller.role)
+            caller = Caller(caller.role, client, caller.furniture)
         reply = await _call(app, operation, caller, ids, _body(operation, ids))
         who = f"{operation.name} as {caller.role}"
         there = all(
             name in ids or name in _example(operation).places for name in path_types(operation)
         )
-        if may and not 200 <= reply.status < 300 and (there or reply.status != 404):
+        yes = reply.status in _example(operation).statuses or 200 <= reply.status < 300
+        if may and not yes and (there or reply.status != 404):
             found.append(f"{who}: may, and was answered {reply.status} {reply.body[:300]!r}")
         if not may and reply.status != (401 if caller.role == "nobody" else 403):
             found.append(f"{who}: may not, and was answered {reply.status} {reply.body[:200]!r}")

@@ -11,7 +11,6 @@ import pytest
 
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.operations import OPERATIONS
-from tenancy.roles import actions_of
 from tests.fixtures.api import Api, Client
 from tests.integration.gateway import matrix
 from tests.integration.gateway.matrix import Stage, complaints, set_up, stale_rows
@@ -22,10 +21,8 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 async def stage(api: Api) -> Stage:
     async def as_role(role: str) -> tuple[Client, str]:
-        tenant = "platform" if role == "operator" else "admin"
-        kind: Any = "platform" if role == "operator" else "customer"
-        client = await api.key(tenant, actions_of([role], kind))
-        return client, client.key.split("_")[1]
+        client, person, _ = await api.person("platform" if role == "operator" else "admin", role)
+        return client, person
 
     return await set_up(api, as_role)
 
