@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.admin.operation import Operation
-from gateway.admin.reading import JSON_TYPES, PATCH_TYPES, WHY_MAX_CHARS, path_types
+from gateway.admin.reading import WHY_MAX_CHARS, media_types, path_types
 from gateway.admin.schemas import NULL, REF, Schema, Schemas
 from gateway.problems import MEDIA_TYPE, PROBLEMS, Body
 from tenancy.roles import ROLES
@@ -198,13 +198,15 @@ def _operation(operation: Operation, schemas: Schemas) -> Schema:
         "security": _security(operation),
     }
     if operation.body is not None:
-        content = {kind: {"schema": schemas.of(operation.body, "in")} for kind in JSON_TYPES}
+        content = {
+            kind: {"schema": schemas.of(operation.body, "in")} for kind in media_types(operation)
+        }
         made["requestBody"] = {"required": True, "content": content}
     if operation.merge_patch is not None:
         patch = schemas.of(operation.merge_patch, "patch")
         made["requestBody"] = {
             "required": True,
-            "content": {kind: {"schema": patch} for kind in PATCH_TYPES},
+            "content": {kind: {"schema": patch} for kind in media_types(operation)},
         }
     return made
 

@@ -99,16 +99,21 @@ def _query_types(query: Any) -> dict[str, Any]:
     return types
 
 
+def media_types(operation: Operation) -> tuple[str, ...]:
+    """What a body may be sent as."""
+    return PATCH_TYPES if operation.method == "PATCH" else JSON_TYPES
+
+
 async def read_body(
     operation: Operation, request: Request
 ) -> tuple[Any, Mapping[str, Any] | None, bytes]:
     """Body, patch and raw bytes; the first two as the operation wants them."""
     raw = await _bytes(request, operation.body_max_bytes or BODY_MAX_BYTES)
     if operation.merge_patch is not None:
-        _typed(request, PATCH_TYPES)
+        _typed(request, media_types(operation))
         return None, _patch(raw), raw
     if operation.body is not None:
-        _typed(request, JSON_TYPES)
+        _typed(request, media_types(operation))
         return _decoded(raw, operation.body), None, raw
     if raw:
         raise Malformed("this operation takes no body")
