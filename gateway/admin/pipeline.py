@@ -112,6 +112,8 @@ def permit(operation: Operation, principal: Principal) -> None:
         raise EnrolmentRequired(
             "your roles need a second factor: enrol one at /v1/me/factors, then go on"
         )
+    if principal.home is not None and operation.changes:
+        raise Forbidden("you were let in to look: nothing is changed here by an operator")
     if operation.platform and principal.kind != "platform":
         raise Forbidden("this belongs to the platform: only its operators may")
     if operation.action not in ("self", *principal.actions):

@@ -5,8 +5,10 @@ Operations whose body is in SPENT, and those without a body, need no example.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -99,4 +101,32 @@ EXAMPLES: dict[str, Example] = {
     ),
     "test_channel": Example(statuses=frozenset({503})),
     "rotate_channel_secret": Example(lambda ids: {}, statuses=frozenset({409, 422})),
+    # The tenant itself, operators let in, proposals.
+    "create_tenant": Example(
+        lambda ids: {
+            "tenant_id": str(uuid4()),
+            "name": unique(),
+            "audit_log": {
+                "log_id": str(uuid4()),
+                "origin": f"{unique()}.invalid",
+                "key_label": unique(),
+                "public_key": b64encode(bytes(32)).decode(),
+            },
+        },
+        frozenset({"tenant_id", "log_id"}),
+        statuses=frozenset({409}),  # nobody made its keys in an HSM
+    ),
+    "roll_back_tenant": Example(statuses=frozenset({404})),  # it never changed
+    "ask_access": Example(
+        _own("tenant_id", reason="to look", minutes=5),
+        frozenset({"tenant_id"}),
+        statuses=frozenset({404, 409, 422}),
+    ),
+    "revoke_access": Example(statuses=frozenset({409})),
+    "approve_proposal": Example(lambda ids: {}),
+    "reject_proposal": Example(lambda ids: {}),
+    "withdraw_proposal": Example(
+        lambda ids: {},
+        statuses=frozenset({403}),  # it is somebody else's: only they take it back
+    ),
 }

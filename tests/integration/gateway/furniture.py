@@ -7,11 +7,14 @@ and what is there already to the new one's id. Names are never used twice.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
+import psycopg
 
+from tenancy.ids import new_id
 from tests.fixtures.api import Api, Client
 from tests.integration.gateway.traded import traded
 
@@ -98,6 +101,36 @@ async def _channel(f: Furniture) -> str:
     )
 
 
+async def _grant(f: Furniture) -> str:
+    """An operator's ask that nobody has decided."""
+    return _row(
+        f,
+        "INSERT INTO access_grants (grant_id, tenant_id, operator_id, reason, minutes)"
+        " VALUES (%s, %s, gen_random_uuid()::text, 'to look', 5)",
+    )
+
+
+async def _proposal(f: Furniture) -> str:
+    """Somebody's, to rename a strategy of its own."""
+    strategy = await _strategy(f)
+    before = (await f.client.get(f"/v1/strategies/{strategy}"))["name"]
+    return _row(
+        f,
+        "INSERT INTO proposals (proposal_id, tenant_id, reasons, operation, kind, object_id, base,"
+        " before, after, proposed_by, expires_at) VALUES (%s, %s, '{limits}', 'change', 'strategy', %s, 1,"
+        " %s::jsonb, %s::jsonb, '{\"kind\": \"human\", \"id\": \"x\"}', now() + '1 hour')",
+        strategy, json.dumps({"name": before}), json.dumps({"name": unique()}),
+    )  # fmt: skip
+
+
+def _row(f: Furniture, insert: str, *values: Any) -> str:
+    """What comes about in other ways than by one request: a row with a new id in this tenant."""
+    fresh = new_id()
+    with psycopg.connect(f.api.database.superuser) as conn:
+        conn.execute(insert.encode(), (fresh, f.api.tenant(f.tenant), *values))
+    return str(fresh)
+
+
 MAKERS: dict[str, Maker] = {
     "strategy_id": _strategy,
     "group_id": _group,
@@ -108,6 +141,8 @@ MAKERS: dict[str, Maker] = {
     "person_id": _person,
     "session_id": _session,
     "channel_id": _channel,
+    "grant_id": _grant,
+    "proposal_id": _proposal,
 }
 """In the order in which they need each other."""
 
@@ -118,6 +153,7 @@ PLATFORM = ("key_id", "person_id", "session_id", "channel_id")
 async def furnish(api: Api, tenant: str) -> Furniture:
     """One of each in the tenant of that key."""
     furniture = Furniture(api, tenant)
+    furniture.ids["tenant_id"] = str(api.tenant(tenant))
     for name, make in furniture.makers.items():
         furniture.ids[name] = await make(furniture)
     if tenant != "platform":
