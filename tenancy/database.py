@@ -5,6 +5,11 @@ rows: the setting is local to the transaction, so a connection carries nothing b
 `shared()` opens one without a tenant, which sees only what the role's own policies give
 (ingress' inserts, the recorder's inbox, a worker's ids).
 
+What a connection brings back all the same (a tenant that was set for the session, a transaction
+that is open, another role or search path) is looked at on its return to the pool, whoever used it
+and however: such a connection is closed and replaced, and an error says so. The look costs one round
+trip, after the caller has gone on.
+
 An error while COMMIT is under way means *unknown*: it is raised as OutcomeUnknown, and the
 caller looks before it acts. Nothing here cancels or times out around COMMIT.
 """
@@ -17,6 +22,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -24,7 +30,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenancy.errors import OutcomeUnknown, Unavailable
 from tenancy.scope import TenantScope
 
+log = structlog.get_logger()
+
 Connection = psycopg.AsyncConnection[TupleRow]
+
+_CARRIED = """
+SELECT coalesce(current_setting('portcullis.tenant_id', true), ''), current_user = session_user,
+       current_setting('search_path')"""
 
 
 class Database:
@@ -34,6 +46,7 @@ class Database:
         self, conninfo: str, *, name: str, size: int, acquire_timeout_s: float = 5.0
     ) -> None:
         """`name` shows in pg_stat_activity. Nothing connects before open()."""
+        self._fresh: TupleRow | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             min_size=min(2, size),
@@ -41,6 +54,8 @@ class Database:
             timeout=acquire_timeout_s,
             open=False,
             name=name,
+            configure=self._remember,
+            reset=self._check_returned,
             # Prepared from the second use on: with eight connections taking turns, psycopg's own
             # threshold of five kept most statements being parsed and planned anew.
             kwargs={"autocommit": True, "application_name": name, "prepare_threshold": 1},
@@ -65,6 +80,8 @@ class Database:
         try:
             async with self._pool.connection() as conn:
                 yield conn
+                if conn.info.transaction_status != TransactionStatus.IDLE:
+                    await _discard(conn)  # the pool would commit what somebody left open
         except PoolTimeout as error:
             raise Unavailable("no database connection came free in time") from error
         except psycopg.OperationalError as error:
@@ -99,6 +116,15 @@ class Database:
                 await _rollback(conn)
                 raise
             await commit(conn)
+
+    async def _remember(self, conn: Connection) -> None:
+        """What a connection carries when it is new."""
+        self._fresh = await (await conn.execute(_CARRIED)).fetchone()
+
+    async def _check_returned(self, conn: Connection) -> None:
+        """Close a connection that would carry anything over to its next user."""
+        if await (await conn.execute(_CARRIED)).fetchone() != self._fresh:
+            await _discard(conn)
 
     def stats(self) -> dict[str, Any]:
         return self._pool.get_stats()
@@ -136,6 +162,12 @@ async def commit(conn: Connection) -> None:
         raise OutcomeUnknown("the database connection broke while committing") from error
     if cursor.statusmessage != "COMMIT":
         raise Unavailable(f"the transaction was not committed: {cursor.statusmessage}")
+
+
+async def _discard(conn: Connection) -> None:
+    """The server rolls back by itself, and the pool makes a new one."""
+    log.error("connection_returned_unclean", pid=conn.info.backend_pid)
+    await conn.close()
 
 
 async def _rollback(conn: Connection) -> None:

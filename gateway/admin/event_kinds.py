@@ -73,7 +73,9 @@ TOLD: Mapping[Kind, Told] = {
     Kind.KEY_USE: Told("change", "keys:read", ("event", "key", "account_id", "operation")),
     Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
     Kind.CHECKPOINT_REFUSED: Told("alert", "events:read", ("size", "why")),
-    Kind.ALERT: Told("alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")),
+    Kind.ALERT: Told(
+        "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
+    ),
 }
 
 ALERTS: tuple[Alert, ...] = (

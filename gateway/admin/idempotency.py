@@ -26,7 +26,8 @@ from tenancy.database import Connection
 
 HEADER = "idempotency-key"
 KEPT_HOURS = 24
-_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_KEY = re.compile(r'"?([!#-~]{1,255})"?', re.ASCII)
+"""Bare, or quoted as the draft's structured field is."""
 
 _FIND = """
 SELECT request_sha256, status, headers::text, body FROM idempotency_keys
@@ -50,13 +51,13 @@ def read_key(text: str | None, method: str, path: str, body: bytes) -> Once | No
     """The header's value with the digest of its request. Raises BadRequest."""
     if text is None:
         return None
-    text = text.strip('"')
-    if _KEY.fullmatch(text) is None:
+    found = _KEY.fullmatch(text)
+    if found is None:
         raise BadRequest(
-            "Idempotency-Key: 1 to 255 printable ASCII characters without spaces are needed"
+            "Idempotency-Key: 1 to 255 printable ASCII characters without spaces and quotes are needed"
         )
     digest = hashlib.sha256(b"\0".join((method.encode(), path.encode(), body)))
-    return Once(text, digest.digest())
+    return Once(found[1], digest.digest())
 
 
 async def find(conn: Connection, principal: Principal, once: Once) -> Answer | None:

@@ -167,7 +167,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     anybody. `conditional`: If-Match is needed. `merge_patch`: the document that a JSON Merge Patch
     (RFC 7396) applies to, in place of a body. `also`: further 2xx answers and their types.
     `platform`: only within the platform's own tenant. `foreign_query`: somebody else writes the query
-    (an identity provider): what we do not know in it is passed by.
+    (an identity provider): what we do not know in it is passed by. `places`: the types of what the
+    address names, where they are no UUIDs. `media`: the media types of an answer that is no JSON.
+    `shows_once`: the members of the answer that Result.once adds.
     """
 
     name: str
@@ -189,6 +191,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     platform: bool = False
     stream: bool = False
     html: bool = False
+    media: tuple[str, ...] = ()
+    places: Mapping[str, Any] = {}
     shows_once: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     detail: str = ""

@@ -26,6 +26,7 @@ from gateway.admin import (
     subscriptions,
     tenants,
 )
+from gateway.admin.docs_page import described
 from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.orders import order_by_id
@@ -51,7 +52,7 @@ async def _order(call: Call) -> Result:
     return Result(content=await order_by_id(call.conn, call.path["order_id"]))
 
 
-OPERATIONS: tuple[Operation, ...] = (
+OPERATIONS: tuple[Operation, ...] = described((
     *sessions.OPERATIONS,
     *invitations.OPERATIONS,
     *oidc.OPERATIONS,
@@ -84,4 +85,4 @@ OPERATIONS: tuple[Operation, ...] = (
         name="get_order", method="GET", path="/v1/orders/{order_id}", summary="Read an order.",
         tag="Orders", action="orders:read", handle=_order,
     ),
-)  # fmt: skip
+))  # fmt: skip

@@ -29,7 +29,7 @@ from gateway.admin import changes, idempotency
 from gateway.admin.auth import authenticated, client_of
 from gateway.admin.errors import BadKey, Forbidden, TooMany
 from gateway.admin.operation import Call, Operation, Principal, Result, Services
-from gateway.admin.reading import read_body, read_if_match, read_query, read_why
+from gateway.admin.reading import read_body, read_if_match, read_path, read_query, read_why
 from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
@@ -112,6 +112,8 @@ def permit(operation: Operation, principal: Principal) -> None:
         raise EnrolmentRequired(
             "your roles need a second factor: enrol one at /v1/me/factors, then go on"
         )
+    if principal.home is not None and operation.changes:
+        raise Forbidden("you were let in to look: nothing is changed here by an operator")
     if operation.platform and principal.kind != "platform":
         raise Forbidden("this belongs to the platform: only its operators may")
     if operation.action not in ("self", *principal.actions):
@@ -121,6 +123,7 @@ def permit(operation: Operation, principal: Principal) -> None:
 async def _read(
     operation: Operation, services: Services, request: Request, principal: Principal | None
 ) -> tuple[Call, idempotency.Once | None]:
+    path = read_path(operation, request)
     query = read_query(operation, request)
     if_match = read_if_match(operation, request)
     body, patch, raw = await read_body(operation, request)
@@ -132,7 +135,7 @@ async def _read(
     call = Call(
         operation=operation,
         services=services,
-        path=dict(request.path_params),
+        path=path,
         query=query,
         body=body,
         patch=patch,

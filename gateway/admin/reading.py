@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 
 from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, TooLarge, WrongMediaType
 from gateway.admin.operation import Operation
+from tenancy.errors import NotFound
 
 BODY_MAX_BYTES = 1024 * 1024
 WHY_MAX_CHARS = 1000
@@ -23,6 +28,37 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"', re.ASCII)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 JSON_TYPES = ("application/json",)
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
+_PLACE = re.compile(r"{(\w+)}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escape of U+0000 that is no escaped backslash: PostgreSQL keeps no such text."""
+
+PLACES: dict[str, Any] = {
+    "key_id": Annotated[str, Meta(pattern="^[0-9a-f]{16}$")],
+    "hook_id": Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}$")],
+    "order_id": Annotated[str, Meta(pattern="^[!-.0-~]{1,100}$")],
+}
+"""Names in addresses that stand for something else than a UUID, wherever they are."""
+WORD = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[!-.0-~]+$")]
+
+
+def path_types(operation: Operation) -> dict[str, Any]:
+    """What the address names, and the types: as the operation says, else a UUID for `…_id`, else a word."""
+    types: dict[str, Any] = {}
+    for name in _PLACE.findall(operation.path):
+        otherwise = UUID if name.endswith("_id") else WORD
+        types[name] = operation.places.get(name, PLACES.get(name, otherwise))
+    return types
+
+
+def read_path(operation: Operation, request: Request) -> dict[str, str]:
+    """What the address names. Raises NotFound for what no object can be called."""
+    given: dict[str, str] = dict(request.path_params)
+    for name, kind in path_types(operation).items():
+        try:
+            msgspec.convert(given[name], kind)
+        except msgspec.ValidationError:
+            raise NotFound(f"there is no such {name.removesuffix('_id')}") from None
+    return given
 
 
 def read_query(operation: Operation, request: Request) -> Any:
@@ -39,12 +75,33 @@ def read_query(operation: Operation, request: Request) -> Any:
             )
         if names.count(name) > 1:
             raise Malformed(f"query parameter {name!r} is given more than once", field=name)
-    for name, value in request.query_params.items():
-        if "\x00" in value:  # PostgreSQL has no text that would equal it
-            raise Malformed(f"query parameter {name[:40]!r} holds a NUL", field=name[:40])
+        if "\0" in request.query_params[name]:
+            raise Malformed(f"query parameter {name!r}: U+0000 cannot be kept", field=name)
     if operation.query is None:
         return None
-    return _converted(dict(request.query_params), operation.query, "query parameter", strict=False)
+    types = _query_types(operation.query)
+    given = {
+        name: _converted(text, types[name], f"query parameter {name}", strict=False, field=name)
+        for name, text in request.query_params.items()
+        if name in types
+    }
+    return _converted(given, operation.query, "query parameter", strict=True)
+
+
+@cache
+def _query_types(query: Any) -> dict[str, Any]:
+    """What each parameter is when it is there: the word null in an address is a word, not nothing."""
+    types: dict[str, Any] = {}
+    for field in msgspec.structs.fields(query):
+        rest = tuple(kind for kind in get_args(field.type) if kind is not type(None))
+        is_union = get_origin(field.type) in (Union, UnionType)
+        types[field.encode_name] = Union[rest] if is_union else field.type  # noqa: UP007
+    return types
+
+
+def media_types(operation: Operation) -> tuple[str, ...]:
+    """What a body may be sent as."""
+    return PATCH_TYPES if operation.method == "PATCH" else JSON_TYPES
 
 
 async def read_body(
@@ -53,10 +110,10 @@ async def read_body(
     """Body, patch and raw bytes; the first two as the operation wants them."""
     raw = await _bytes(request, operation.body_max_bytes or BODY_MAX_BYTES)
     if operation.merge_patch is not None:
-        _typed(request, PATCH_TYPES)
+        _typed(request, media_types(operation))
         return None, _patch(raw), raw
     if operation.body is not None:
-        _typed(request, JSON_TYPES)
+        _typed(request, media_types(operation))
         return _decoded(raw, operation.body), None, raw
     if raw:
         raise Malformed("this operation takes no body")
@@ -143,6 +200,8 @@ def _decoded(raw: bytes, kind: Any) -> Any:
 
 
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
+    if _NUL.search(raw):
+        raise Malformed("the body holds text with U+0000, which cannot be kept")
     try:
         return decode(raw)
     except msgspec.ValidationError as error:
@@ -151,16 +210,16 @@ def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         raise Malformed(f"the body is not JSON: {error}") from None
 
 
-def _converted(value: Any, kind: Any, what: str, *, strict: bool) -> Any:
+def _converted(value: Any, kind: Any, what: str, *, strict: bool, field: str = "") -> Any:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise _malformed(error, what) from None
+        raise _malformed(error, what, field) from None
 
 
-def _malformed(error: msgspec.ValidationError, what: str) -> Malformed:
+def _malformed(error: msgspec.ValidationError, what: str, field: str = "") -> Malformed:
     text = str(error)
     found = _PATH.search(text)
     if found is None:
-        return Malformed(f"{what}: {text}")
+        return Malformed(f"{what}: {text}", field=field)
     return Malformed(f"{what} {found[1] or 'as a whole'}: {text[: found.start()]}", field=found[1])

@@ -27,6 +27,7 @@ COMMANDS = {
     "preflight": "ops.cli.lifecycle:preflight",
     "hsm": "ops.cli.hsm:hsm",
     "audit": "ops.cli.audit:audit",
+    "openapi": "ops.cli.openapi:openapi",
     "tenant": "ops.cli.setup:tenant",
     "strategy": "ops.cli.setup:strategy",
     "hook": "ops.cli.setup:hook",

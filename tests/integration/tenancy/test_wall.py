@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from tenancy.database import Connection, Database
 from tenancy.ids import new_id
@@ -165,6 +167,65 @@ async def test_a_scope_ends_with_its_transaction(database, two):
         assert await (await conn.execute("SELECT count(*) FROM accounts")).fetchone() == (1,)
     async with admin.connection() as conn:
         assert await (await conn.execute("SELECT count(*) FROM accounts")).fetchone() == (0,)
+    await admin.close()
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "SET portcullis.tenant_id = '01890000-0000-7000-8000-000000000000'",
+        "SET search_path = pg_catalog",
+        "BEGIN",
+        "BEGIN; SET LOCAL portcullis.tenant_id = '01890000-0000-7000-8000-000000000000'",
+    ],
+)
+async def test_a_connection_that_carries_something_is_not_given_to_the_next(database, poison):
+    admin = Database(database.conninfo("admin"), name="one", size=1)
+    await admin.open()
+    async with admin.connection() as conn:
+        poisoned = conn.info.backend_pid
+        await conn.execute(poison.encode())
+    for _ in range(2):
+        async with admin.connection() as conn:
+            assert conn.info.backend_pid != poisoned
+            assert conn.info.transaction_status == TransactionStatus.IDLE
+            row = await (
+                await conn.execute(
+                    "SELECT coalesce(current_setting('portcullis.tenant_id', true), ''), current_user,"
+                    " current_setting('search_path')"
+                )
+            ).fetchone()
+            assert row == ("", "portcullis_admin", '"$user", public')
+    await admin.close()
+
+
+async def test_a_connection_under_another_role_is_not_given_to_the_next(database):
+    """No role of a process may become another; the superuser stands in for a grant gone wrong."""
+    pool = Database(database.superuser, name="one", size=1)
+    await pool.open()
+    async with pool.connection() as conn:
+        poisoned = conn.info.backend_pid
+        await conn.execute("SET ROLE portcullis_admin")
+    async with pool.connection() as conn:
+        assert conn.info.backend_pid != poisoned
+    await pool.close()
+
+
+async def test_a_clean_connection_is_used_again(database, two):
+    own, _ = two
+    admin = Database(database.conninfo("admin"), name="one", size=1)
+    await admin.open()
+    pids = set()
+    for _ in range(3):
+        async with admin.tenant(own) as conn:
+            pids.add(conn.info.backend_pid)
+    with contextlib.suppress(ZeroDivisionError):
+        async with admin.tenant(own) as conn:
+            pids.add(conn.info.backend_pid)
+            raise ZeroDivisionError
+    async with admin.tenant(own) as conn:
+        pids.add(conn.info.backend_pid)
+    assert len(pids) == 1
     await admin.close()
 
 

@@ -1,0 +1,132 @@
+"""A request for each operation that is answered with a yes, for the matrix and whoever else needs one.
+
+Operations whose body is in SPENT, and those without a body, need no example.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from gateway.admin.objects import Rollback
+from tests.integration.gateway.furniture import unique
+
+Build = Callable[[Mapping[str, str]], Any]
+
+
+class Example(msgspec.Struct, frozen=True):
+    """`body` from the ids that stand in for each name. `ids`: members that name other objects.
+
+    `needs`: of which a new one is made for each call. `foreign`: the body in which another tenant's
+    ids are tried, where that is not `body`. `places`: what stands in the address for what is no
+    object. `query`: what an operation cannot do without. `statuses`: what says that the door was open,
+    where that is no 2xx.
+    """
+
+    body: Build | None = None
+    ids: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
+    foreign: Build | None = None
+    places: Mapping[str, str] = {}
+    query: str = ""
+    statuses: frozenset[int] = frozenset()
+
+
+def _named(ids: Mapping[str, str]) -> Any:
+    return {"name": unique()}
+
+
+def _own(*names: str, **more: Any) -> Build:
+    """These ids, and more."""
+    return lambda ids: {name: ids.get(name) for name in names} | more
+
+
+def _account(ids: Mapping[str, str]) -> Any:
+    return _own("group_id", name=unique(), broker="paper", currency="USDT")(ids)
+
+
+_HALF = "pch_" + 43 * "x"
+_NO_ID = "01890000-0000-7000-8000-000000000000"
+_PAIR = frozenset({"strategy_id", "account_id"})
+
+SPENT: Mapping[Any, Any] = {Rollback: {"revision": 1}}
+"""Bodies that say the same wherever they are."""
+
+EXAMPLES: dict[str, Example] = {
+    "get_docs_file": Example(places={"file": "start.js"}),
+    "create_strategy": Example(_named),
+    "create_group": Example(_named),
+    "create_account": Example(_account, frozenset({"group_id"})),
+    "change_account": Example(_own("group_id"), frozenset({"group_id"})),
+    "create_hook": Example(_own("strategy_id", name="h"), frozenset({"strategy_id"})),
+    "change_hook": Example(_own("strategy_id"), frozenset({"strategy_id"})),
+    "create_service_key": Example(_named),
+    "create_subscription": Example(_own(*_PAIR), _PAIR, needs=("account_id",)),
+    "change_subscription": Example(_own(enabled=False), _PAIR, foreign=_own(*_PAIR)),
+    # People and sessions: what needs a secret of somebody's gets as far as the secret.
+    "log_in": Example(
+        lambda ids: {"tenant": "admin", "email": f"{unique()}@example.com", "password": "no"},
+        statuses=frozenset({401, 429}),
+    ),
+    "show_second_factor": Example(
+        lambda ids: {"half_session": _HALF, "code": "123456"}, statuses=frozenset({401})
+    ),
+    "ask_webauthn": Example(lambda ids: {"half_session": _HALF}, statuses=frozenset({401})),
+    "take_up_invitation": Example(
+        lambda ids: {"invitation": "pci_" + 43 * "x", "password": "three blind mice ran"},
+        statuses=frozenset({410}),
+    ),
+    "begin_oidc": Example(places={"provider": "none"}, statuses=frozenset({404})),
+    "finish_oidc": Example(places={"provider": "none"}, statuses=frozenset({404})),
+    "end_session": Example(statuses=frozenset({404})),
+    "change_me": Example(_named),
+    "put_password": Example(
+        lambda ids: {"current_password": "wrong", "password": "three blind mice ran"},
+        statuses=frozenset({401, 409, 422}),
+    ),
+    "enrol_totp": Example(lambda ids: {}),
+    "enrol_webauthn": Example(lambda ids: {}),
+    "confirm_factor": Example(
+        lambda ids: {"code": "123456"}, places={"factor_id": _NO_ID}, statuses=frozenset({404})
+    ),
+    "remove_factor": Example(places={"factor_id": _NO_ID}, statuses=frozenset({404})),
+    "make_recovery_codes": Example(statuses=frozenset({409})),
+    "create_person": Example(lambda ids: {"name": "N", "email": f"{unique()}@example.com"}),
+    "create_channel": Example(
+        lambda ids: {"name": unique(), "kind": "email", "recipients": ["a@example.com"]}
+    ),
+    "test_channel": Example(statuses=frozenset({503})),
+    "rotate_channel_secret": Example(lambda ids: {}, statuses=frozenset({409, 422})),
+    # The tenant itself, operators let in, proposals.
+    "create_tenant": Example(
+        lambda ids: {
+            "tenant_id": str(uuid4()),
+            "name": unique(),
+            "audit_log": {
+                "log_id": str(uuid4()),
+                "origin": f"{unique()}.invalid",
+                "key_label": unique(),
+                "public_key": b64encode(bytes(32)).decode(),
+            },
+        },
+        frozenset({"tenant_id", "log_id"}),
+        statuses=frozenset({409}),  # nobody made its keys in an HSM
+    ),
+    "roll_back_tenant": Example(statuses=frozenset({404})),  # it never changed
+    "ask_access": Example(
+        _own("tenant_id", reason="to look", minutes=5),
+        frozenset({"tenant_id"}),
+        statuses=frozenset({404, 409, 422}),
+    ),
+    "revoke_access": Example(statuses=frozenset({409})),
+    "approve_proposal": Example(lambda ids: {}),
+    "reject_proposal": Example(lambda ids: {}),
+    "withdraw_proposal": Example(
+        lambda ids: {},
+        statuses=frozenset({403}),  # it is somebody else's: only they take it back
+    ),
+}
