@@ -168,6 +168,11 @@ PROBLEMS: dict[str, Kind] = {
         "A limit on use is reached",
         "Send the same again after Retry-After seconds; the RateLimit fields say what is left.",
     ),
+    "too_many_streams": Kind(
+        429,
+        "The tenant has as many event streams as it may have",
+        "Close one, or share one among your own listeners.",
+    ),
     "internal": Kind(
         500, "Something failed here", "Give the trace id to the operator; the log has the rest."
     ),

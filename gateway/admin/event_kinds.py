@@ -1,0 +1,113 @@
+"""What of the audit log is told to people while it happens: to whom, which facts, and what is an alert.
+
+The one list for the live stream (gateway/admin/events.py) and for notifications by webhook and mail. A kind
+that is not in TOLD is told to nobody; a fact that is not named is not told, whatever a payload comes to hold.
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from audit.record import Kind
+
+Group = Literal["signal", "order", "alert", "change"]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """`action`: what one must be allowed to do to hear of it. `facts`: members of the payload."""
+
+    group: Group
+    action: str
+    facts: tuple[str, ...]
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """Something a person should look at now. `events`: only where the payload's `event` is one of these."""
+
+    name: str
+    kind: Kind
+    sentence: str
+    events: tuple[str, ...] = ()
+
+
+_SIGNAL = ("signal_id", "strategy_id")
+_ATTEMPT = ("cl_ord_id", "state", "code", "text")
+_TERMS = (
+    "cl_ord_id", "signal_id", "broker", "symbol", "side", "order_qty", "ord_type", "price",
+    "time_in_force", "reduce_only", "place", "leg", "attempt",
+)  # fmt: skip
+_CHANGE = ("object", "id", "revision", "why", "proposal", "reasons", "operation")
+_APPROVAL = (*_CHANGE, *_SIGNAL, "account_id", "symbol", "side", "order_qty", "expires_at")
+_LIMIT = (
+    "signal_id", "strategy_id", "account_id", "cl_ord_id", "symbol", "limit", "layer", "value", "would_be",
+)  # fmt: skip
+
+TOLD: Mapping[Kind, Told] = {
+    Kind.SIGNAL_ACCEPTED: Told("signal", "signals:read", (*_SIGNAL, "message_id")),
+    Kind.SIGNAL_REFUSED: Told("signal", "signals:read", (*_SIGNAL, "code", "why", "suppressed")),
+    Kind.SIGNAL_PLANNED: Told(
+        "signal", "signals:read", (*_SIGNAL, "settings_version", "accounts", "reasons")
+    ),
+    Kind.ORDER_INTENT: Told("order", "orders:read", _TERMS),
+    Kind.ORDER_SENT: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_ACKNOWLEDGED: Told("order", "orders:read", (*_ATTEMPT, "broker_order_id")),
+    Kind.ORDER_REJECTED: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_FILL: Told("order", "orders:read", (*_ATTEMPT, "last_qty", "last_px")),
+    Kind.ORDER_AMEND: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_CANCEL: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_CLOSE: Told("order", "orders:read", (*_ATTEMPT, "cum_qty")),
+    Kind.ORDER_IN_DOUBT: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_RESOLVED: Told("order", "orders:read", _ATTEMPT),
+    Kind.LIMIT_BLOCKED: Told("order", "orders:read", _LIMIT),
+    Kind.APPROVAL_ASKED: Told("change", "proposals:read", _APPROVAL),
+    Kind.APPROVAL_GIVEN: Told("change", "proposals:read", _APPROVAL),
+    Kind.APPROVAL_REFUSED: Told("change", "proposals:read", _APPROVAL),
+    Kind.APPROVAL_EXPIRED: Told("change", "proposals:read", _APPROVAL),
+    Kind.KILL_SWITCH: Told("change", "halts:read", _CHANGE),
+    Kind.ADMIN_CHANGE: Told("change", "revisions:read", _CHANGE),
+    Kind.LOGIN: Told("change", "people:read", ("event", "person")),
+    Kind.KEY_USE: Told("change", "keys:read", ("event", "key", "account_id", "operation")),
+    Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
+    Kind.CHECKPOINT_REFUSED: Told("alert", "events:read", ("size", "why")),
+}
+
+ALERTS: tuple[Alert, ...] = (
+    Alert("kill_switch", Kind.KILL_SWITCH, "A trading state was changed: halted, reducing or active again."),
+    Alert("limit_blocked", Kind.LIMIT_BLOCKED, "A limit stopped an order."),
+    Alert("order_in_doubt", Kind.ORDER_IN_DOUBT, "Nobody knows yet whether the broker has the order."),
+    Alert("order_rejected", Kind.ORDER_REJECTED, "The broker refused an order."),
+    Alert(
+        "login_locked", Kind.LOGIN, "Signing in as somebody is locked after failures, or a session was stolen.",
+        ("locked", "session_replayed"),
+    ),
+    Alert("credential_failed", Kind.KEY_USE, "A credential was refused or could not be used.", ("failed",)),
+    Alert("checkpoint_refused", Kind.CHECKPOINT_REFUSED, "A witness refused a checkpoint of the audit log."),
+)  # fmt: skip
+"""The alerts, by the names under which people subscribe to them."""
+
+
+def alert_of(kind: str, payload: Mapping[str, Any]) -> Alert | None:
+    """The alert that this record is."""
+    for alert in ALERTS:
+        if alert.kind == kind and (not alert.events or payload.get("event") in alert.events):
+            return alert
+    return None
+
+
+def told(kind: str) -> Told | None:
+    """Who may hear of records of this kind, and what; None: nobody."""
+    try:
+        return TOLD.get(Kind(kind))
+    except ValueError:  # a kind of a version that is not this one
+        return None
+
+
+def facts(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload's members that may be told."""
+    known = told(kind)
+    names: Collection[str] = known.facts if known is not None else ()
+    return {name: payload[name] for name in names if name in payload}
