@@ -26,11 +26,14 @@ def hypercorn_config(
     certfile: str | None = None,
     keyfile: str | None = None,
     client_ca: str | None = None,
+    read_timeout_s: int | None = 60,
 ) -> Config:
     """`bind`: host:port, unix:path or fd://n. With certificate and key it speaks TLS ≥ 1.2.
 
     With `client_ca` a client may show a certificate; one that this authority did not sign, or that
-    is out of date, ends the handshake.
+    is out of date, ends the handshake. `read_timeout_s` ends a connection whose client says nothing
+    for so long, also while it is being answered: None where answers may go on for hours. Between
+    requests keep_alive_timeout ends it.
     """
     config = Config()
     config.bind = [bind]
@@ -43,7 +46,7 @@ def hypercorn_config(
     config.backlog = 1024
     config.keep_alive_max_requests = 1_000_000
     config.keep_alive_timeout = 60
-    config.read_timeout = 60
+    config.read_timeout = read_timeout_s
     config.ssl_handshake_timeout = 10
     config.h11_max_incomplete_size = 16 * 1024
     config.h2_max_header_list_size = 16 * 1024

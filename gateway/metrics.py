@@ -56,3 +56,7 @@ JOB_TURNS = Counter(
     "Turns of the admin process' jobs by outcome (done, failed)",
     ["job", "outcome"],
 )
+EVENT_STREAMS = Gauge("portcullis_event_streams", "Streams of events that are open")
+EVENT_STREAMS_DROPPED = Counter(
+    "portcullis_event_streams_dropped_total", "Streams ended because their client read too slowly"
+)

@@ -109,12 +109,6 @@ PROBLEMS: dict[str, Kind] = {
         "Correct the field that `field` names; the signal language is in the handbook.",
     ),
     "invalid": Kind(422, "The input cannot be used", "Correct what `detail` names."),
-    "unresolvable": Kind(
-        422,
-        "A subscription would lack a parameter",
-        "Use the signal's value, or set one: an override in the subscription or its group, or the"
-        " strategy's default.",
-    ),
     "bad_request": Kind(400, "The request cannot be read", "Correct what `detail` names."),
     "not_found": Kind(404, "No such object", "Check the address and the id."),
     "method_not_allowed": Kind(405, "The method does not fit the address", "See the Allow header."),
@@ -193,6 +187,11 @@ PROBLEMS: dict[str, Kind] = {
         429,
         "A limit on use is reached",
         "Send the same again after Retry-After seconds; the RateLimit fields say what is left.",
+    ),
+    "too_many_streams": Kind(
+        429,
+        "The tenant has as many event streams as it may have",
+        "Close one, or share one among your own listeners.",
     ),
     "internal": Kind(
         500, "Something failed here", "Give the trace id to the operator; the log has the rest."

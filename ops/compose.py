@@ -18,6 +18,7 @@ from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.admin import scheduler
 from gateway.admin.app import admin_app
+from gateway.admin.event_stream import Hub
 from gateway.admin.limits_on_use import ApiRates
 from gateway.admin.operation import Services
 from gateway.hooks.listener import hooks_listener
@@ -131,11 +132,12 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             sign_in=sign_in,
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
+            events=Hub(seat.stop),
         )
         app = admin_app(services, checks=checks)
         serving = serve(
             app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop,
-            client_ca=settings.admin.client_ca,
+            client_ca=settings.admin.client_ca, endless=True,
         )  # fmt: skip
         work = beside(serving, scheduler.run(services, seat.stop))
         yield {"postgres": checks["postgres"]}, asyncio.create_task(work)

@@ -74,16 +74,24 @@ def check_hypercorn() -> None:
 
 
 async def serve(
-    app: Any, *, fd: int, tls: Tls | None, stop: asyncio.Event, client_ca: Path | None = None
+    app: Any,
+    *,
+    fd: int,
+    tls: Tls | None,
+    stop: asyncio.Event,
+    client_ca: Path | None = None,
+    endless: bool = False,
 ) -> None:
     """Serve until `stop`, then answer what is in flight for a few seconds more.
 
-    With `client_ca` clients may show certificates that it signed. Raises ConfigurationError.
+    With `client_ca` clients may show certificates that it signed. `endless`: some answers never end,
+    while their client says nothing. Raises ConfigurationError.
     """
     certificate, key = (str(tls.certificate), str(tls.key)) if tls is not None else (None, None)
     config = hypercorn_config(
         f"fd://{fd}", certfile=certificate, keyfile=key,
         client_ca=str(client_ca) if client_ca is not None else None,
+        read_timeout_s=None if endless else 60,
     )  # fmt: skip
     if client_ca is not None:
         check_hypercorn()

@@ -1,4 +1,4 @@
-"""What of the audit log is told to people while it happens: which group, to whom, which facts, what is an alert.
+"""What of the audit log is told to people while it happens: to whom, which facts, and what is an alert.
 
 The one list for the live stream (gateway/admin/events.py) and for notifications by webhook and mail. A kind
 that is not in TOLD is told to nobody; a fact that is not named is not told, whatever a payload comes to hold.

@@ -7,7 +7,7 @@ that calls every one as every role. Nothing but health and metrics is reachable 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from gateway.admin.event_stream import Hub
 from gateway.admin.sign_in import SignIn
 from gateway.notify.sender import Sender
 from hsm.client import EnrollerClient, SignerClient
@@ -88,6 +89,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates | None = None
     sign_in: SignIn | None = None
     notifier: Sender | None = None
+    events: Hub = msgspec.field(default_factory=Hub)
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -154,7 +156,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     location: str | None = None
     once: Mapping[str, Any] = {}
     headers: tuple[tuple[str, str], ...] = ()
-    stream: AsyncIterator[bytes] | None = None
+    stream: AsyncIterable[bytes] | None = None
 
 
 Handle = Callable[[Call], Awaitable[Result]]

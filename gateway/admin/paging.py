@@ -19,7 +19,7 @@ Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many items at m
 Cursor = Annotated[
     str,
     Meta(
-        min_length=1, max_length=200, pattern="^[A-Za-z0-9_-]+$",
+        min_length=1, max_length=500, pattern="^[A-Za-z0-9_-]+$",
         description="`next` of the page before, unchanged.",
     ),
 ]  # fmt: skip

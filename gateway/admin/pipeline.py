@@ -21,13 +21,14 @@ import msgspec
 import structlog
 from opentelemetry import trace
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from audit.record import Kind
 from gateway import metrics
 from gateway.admin import changes, idempotency
 from gateway.admin.auth import authenticated, client_of
 from gateway.admin.errors import BadKey, Forbidden, TooMany
+from gateway.admin.event_stream import LiveResponse
 from gateway.admin.operation import Call, Operation, Principal, Result, Services
 from gateway.admin.reading import read_body, read_if_match, read_path, read_query, read_why
 from gateway.admin.refusals import EnrolmentRequired
@@ -170,8 +171,7 @@ async def _keep(
 
 def _response(operation: Operation, result: Result) -> Response:
     if result.stream is not None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(result.stream, media_type="text/event-stream", headers=headers)
+        return LiveResponse(result.stream)
     return as_response(_answer(operation, result, with_once=True))
 
 

@@ -1,79 +1,204 @@
-"""Signals as the API shows them: what came, what was decided for each account, what became of it."""
+"""Signals as the API shows them: what came, and what became of it at each account."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from psycopg.rows import dict_row
 
-from gateway.admin.orders import orders_of_signal, shown
-from gateway.admin.paging import write_cursor
+from fanout.plan import PlanEntry
+from gateway.admin.listing import TimeQuery, Word, first_id, read_key, write_key
+from gateway.admin.operation import Call, Operation, Result
+from gateway.admin.orders import AttemptView, orders_of_accounts
+from gateway.admin.pages import Found, Lead, Listing, Range, Term, find
+from gateway.admin.paging import Page, PageQuery
+from gateway.admin.plans import PlannedAccount, entries_of, read_plan
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 
+SignalStatus = Literal["accepted", "planned", "refused"]
+Decision = Literal["order", "asked", "nothing"]
+"""`asked`: a person's yes comes before the order."""
+SignalKey = tuple[UUID]
+Place = tuple[Annotated[int, Meta(ge=0)]]
+
+
+class SignalQuery(TimeQuery, frozen=True, kw_only=True):
+    """Which signals."""
+
+    status: SignalStatus | None = None
+    ticker: Word | None = None
+    strategy_id: UUID | None = None
+
+
+class SignalView(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that was accepted. `refused`: accepted, and then not understood by a worker."""
+
+    signal_id: UUID
+    strategy_id: UUID
+    hook_id: str
+    message_id: str
+    ticker: str
+    status: SignalStatus
+    received_at: datetime
+
+
+class SignalStory(SignalView, frozen=True, kw_only=True):
+    """A signal with its body as it came, and whether it is planned."""
+
+    trace_id: str
+    body: str
+    settings_version: int | None
+    planned_at: datetime | None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a signal at one account: its entry as planned, and its orders."""
+
+    account_id: UUID
+    decision: Decision
+    reason: str
+    planned: PlannedAccount
+    orders: list[AttemptView]
+
+
+SIGNALS = Listing(
+    source="signals",
+    key=("signal_id",),
+    types=("uuid",),
+    columns=(
+        "signal_id", "strategy_id", "hook_id", "message_id", "ticker", "state", "received_at",
+    ),
+)  # fmt: skip
+ALL_SIGNALS = msgspec.structs.replace(SIGNALS, nulls=" NULLS LAST")
+"""In the order that the index of all signals has, and the primary key has not."""
+
 _ONE = """
-    SELECT s.signal_id, s.strategy_id, s.message_id, s.state, s.received_at, s.traceparent, s.body,
-           p.version, p.seed::text AS seed, p.planned_at, p.plan::text AS plan
-    FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = %b
-"""
-_PAGE = """
-    SELECT signal_id, strategy_id, message_id, state, received_at
-    FROM signals WHERE %b::uuid IS NULL OR signal_id < %b::uuid
-    ORDER BY signal_id DESC LIMIT %b
-"""
+SELECT s.signal_id, s.strategy_id, s.hook_id, s.message_id, s.ticker, s.state AS status, s.received_at,
+       s.traceparent, s.body, p.version AS settings_version, p.planned_at
+FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = %b"""
 
 
-async def signals_page(conn: Connection, *, limit: int, after: UUID | None) -> dict[str, Any]:
-    """Newest first. `next` is there where more may follow."""
-    cursor = conn.cursor(row_factory=dict_row)
-    await cursor.execute(_PAGE, (after, after, limit))
-    rows = await cursor.fetchall()
-    page: dict[str, Any] = {"signals": [shown(row) for row in rows]}
-    if len(rows) == limit:
-        page["next"] = write_cursor(str(rows[-1]["signal_id"]))
-    return page
+async def find_signals(conn: Connection, query: SignalQuery, after: SignalKey | None) -> Found:
+    """One page, as rows of the view's members."""
+    listing, within, filters = question(query)
+    return await find(conn, listing, within=within, filters=filters, after=after, limit=query.limit)
 
 
-async def signal_by_id(conn: Connection, signal_id: UUID) -> dict[str, Any]:
-    """The whole story. Raises NotFound, also for another tenant's."""
+def question(query: SignalQuery) -> tuple[Listing, Range, list[Term]]:
+    """Where to look, and what to look at there; the most selective filter leads. Pure."""
+    asked: dict[str, Any] = {
+        "state": query.status,
+        "ticker": query.ticker,
+        "strategy_id": query.strategy_id,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    lead: Lead | None = None
+    only: tuple[Term, ...] = ()
+    if asked.get("state") not in (None, "planned"):
+        lead = Lead("state", "text", asked.pop("state"))
+        only = (Term("state <> 'planned'"),)  # the partial index holds them
+    elif "ticker" in asked:
+        lead = Lead("ticker", "text", asked.pop("ticker"))
+    elif "strategy_id" in asked:
+        lead = Lead("strategy_id", "uuid", asked.pop("strategy_id"))
+    filters = [Term(f"seen.{name} = %s", (value,)) for name, value in asked.items()]
+    within = Range(lead=lead, low=first_id(query.since), high=first_id(query.until), only=only)
+    return (SIGNALS if lead is not None else ALL_SIGNALS), within, filters
+
+
+async def signal_by_id(conn: Connection, signal_id: UUID) -> SignalStory:
+    """One signal. Raises NotFound, also for another tenant's."""
     cursor = conn.cursor(row_factory=dict_row)
     await cursor.execute(_ONE, (signal_id,))
     row = await cursor.fetchone()
     if row is None:
         raise NotFound(f"there is no signal {signal_id} in this tenant")
-    plan_text, body, traceparent = row.pop("plan"), row.pop("body"), row.pop("traceparent")
-    orders = await orders_of_signal(conn, signal_id)
-    plan = msgspec.json.decode(plan_text) if plan_text else None
-    return {
-        **shown(row),
-        "traceId": traceparent.split("-")[1],
-        "body": bytes(body).decode("utf-8", "replace"),
-        "accounts": outcomes(plan, orders),
-    }
+    traceparent, body = row.pop("traceparent"), bytes(row.pop("body"))
+    return SignalStory(
+        **row, trace_id=traceparent.split("-")[1], body=body.decode("utf-8", "replace")
+    )
 
 
-def outcomes(plan: dict[str, Any] | None, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One for each account of the plan, in fan-out order: its entry as planned, and its orders."""
-    by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for order in orders:
-        by_account[str(order["accountId"])].append(order)
-    entries = plan["entries"] if plan is not None else []
-    return [
-        {
-            "accountId": entry["account_id"],
-            "decision": _decision(entry),
-            "reason": entry["reason"],
-            "planned": entry,
-            "orders": by_account[entry["account_id"]],
-        }
-        for entry in entries
+async def outcomes(
+    conn: Connection, signal_id: UUID, *, after: int | None, limit: int
+) -> tuple[list[Outcome], int | None]:
+    """The accounts of the plan in fan-out order, from behind place `after`; none before the plan is made.
+
+    And the place after which the next page begins. Raises NotFound where there is no such signal.
+    """
+    plan = await read_plan(conn, signal_id)
+    if plan is None:
+        await signal_by_id(conn, signal_id)
+        return [], None
+    entries = [entry for entry in plan.entries if after is None or entry.place > after]
+    page, more = entries[:limit], len(entries) > limit
+    orders = await orders_of_accounts(conn, signal_id, [entry.account_id for entry in page])
+    shown = [
+        Outcome(
+            account_id=entry.account_id,
+            decision=_decision(entry),
+            reason=entry.reason,
+            planned=planned,
+            orders=orders.get(entry.account_id, []),
+        )
+        for entry, planned in zip(page, entries_of(page), strict=True)
     ]
+    return shown, page[-1].place if more else None
 
 
-def _decision(entry: dict[str, Any]) -> str:
-    if not entry.get("legs"):
+def _decision(entry: PlanEntry) -> Decision:
+    if not entry.legs:
         return "nothing"
-    return "asked" if "asked" in entry else "order"
+    return "order" if entry.asked is None else "asked"
+
+
+async def _list(call: Call) -> Result:
+    query: SignalQuery = call.query
+    found = await find_signals(call.conn, query, read_key(query.cursor, SignalKey))
+    items = [
+        SignalView(**dict(zip(SignalView.__struct_fields__, row, strict=True)))
+        for row in found.rows
+    ]
+    return Result(content=Page(items=items, next=write_key(found.after)))
+
+
+async def _read(call: Call) -> Result:
+    return Result(content=await signal_by_id(call.conn, call.uuid("signal_id")))
+
+
+async def _outcomes(call: Call) -> Result:
+    query: PageQuery = call.query
+    place = read_key(query.cursor, Place)
+    items, following = await outcomes(
+        call.conn,
+        call.uuid("signal_id"),
+        after=place[0] if place is not None else None,
+        limit=query.limit,
+    )
+    following_key = None if following is None else (following,)
+    return Result(content=Page(items=items, next=write_key(following_key)))
+
+
+OPERATIONS = (
+    Operation(
+        name="list_signals", method="GET", path="/v1/signals", tag="Signals", action="signals:read",
+        summary="List signals, newest first.",
+        handle=_list, query=SignalQuery, answer=Page[SignalView],
+    ),
+    Operation(
+        name="get_signal", method="GET", path="/v1/signals/{signal_id}", tag="Signals",
+        action="signals:read", summary="Read a signal, with its body as it came.",
+        handle=_read, answer=SignalStory, problems=("not_found",),
+    ),
+    Operation(
+        name="list_outcomes", method="GET", path="/v1/signals/{signal_id}/outcomes", tag="Signals",
+        action="orders:read",
+        summary="List what became of a signal at each account of its plan, in fan-out order.",
+        handle=_outcomes, query=PageQuery, answer=Page[Outcome], problems=("not_found",),
+    ),
+)  # fmt: skip

@@ -70,6 +70,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     hook_id: str
     message_id: str
     part: int
+    ticker: str
     body: bytes
     body_sha256: bytes
     traceparent: str
@@ -106,10 +107,10 @@ class _Waiting:
 
 
 _INSERT = """
-    INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, body,
+    INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, ticker, body,
                          body_sha256, traceparent, received_at)
     SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::smallint[],
-                         %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[])
+                         %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[])
     ON CONFLICT (hook_id, message_id) DO NOTHING
     RETURNING signal_id
 """
@@ -365,6 +366,7 @@ async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
             [row.hook_id for row in rows],
             [row.message_id for row in rows],
             [row.part for row in rows],
+            [row.ticker for row in rows],
             [row.body for row in rows],
             [row.body_sha256 for row in rows],
             [row.traceparent for row in rows],

@@ -63,6 +63,7 @@ class _Seen(msgspec.Struct):
     body_sha256: bytes = b""
     signal_id: str | None = None
     allowance: Allowance = Allowance(False)
+    ticker: str = ""
 
 
 class HookEndpoint:
@@ -169,7 +170,7 @@ class HookEndpoint:
                 "unsupported_media_type", "Content-Type: application/json is needed, once", seen
             )
         try:
-            decode(body)
+            seen.ticker = decode(body).ticker
         except InvalidSignal as error:
             return self._problem(error.code, str(error), seen, field=error.field or None)
         return None
@@ -195,6 +196,7 @@ class HookEndpoint:
                 hook_id=hook.hook_id,
                 message_id=verified.message_id,
                 part=hook.part,
+                ticker=seen.ticker,
                 body=body,
                 body_sha256=seen.body_sha256,
                 traceparent=seen.traceparent,

@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)}; all")
     parser.add_argument("--json", action="store_true", help="print one JSON list, no table")
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5); odd is best")
+    parser.add_argument(
+        "--orders", type=int, help="how many orders `pages` has to page through (200000)"
+    )
     parser.add_argument("--quick", action="store_true", help="one short run: does it work at all")
     parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where the picture goes"
@@ -80,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         benches = chosen(given.names)
-        effort = Effort(runs=1 if given.quick else given.runs, quick=given.quick)
+        effort = Effort(
+            runs=1 if given.quick else given.runs, quick=given.quick, orders=given.orders
+        )
     except (PortcullisError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -53,7 +53,20 @@ async def audit(effort: Effort, say: Say) -> list[Measurement]:
     return await audit_alone.run(effort, say)
 
 
-BENCHES: Mapping[str, Bench] = {"accept": accept, "fanout": fanout, "hsm": hsm, "audit": audit}
+async def pages(effort: Effort, say: Say) -> list[Measurement]:
+    """The admin listener's pages of a long history beside a look-up by primary key."""
+    from ops.bench import pages_alone
+
+    return await pages_alone.run(effort, say)
+
+
+BENCHES: Mapping[str, Bench] = {
+    "accept": accept,
+    "fanout": fanout,
+    "hsm": hsm,
+    "audit": audit,
+    "pages": pages,
+}
 
 
 def chosen(names: Sequence[str]) -> dict[str, Bench]:

@@ -35,6 +35,36 @@ FIGURES = {
     "audit_ack_p99_ms": Figure("one record durable, 99 of 100", _PGBENCH),
 }
 
+_PAGES = {
+    "first": "orders, first page",
+    "deep": "orders, a page anywhere in the history",
+    "day": "orders of one day",
+    "account": "orders of an account, anywhere",
+    "account_rare": "orders of an account that has five",
+    "symbol": "orders of a symbol, anywhere",
+    "symbol_rare": "orders of a symbol of which there are a hundred",
+    "strategy": "orders of a strategy, anywhere",
+    "strategy_rare": "orders of a strategy that sent five signals",
+    "ticker": "orders of a ticker, anywhere",
+    "signal": "orders of one signal",
+    "rejected": "rejected orders, anywhere",
+    "in_doubt": "orders in doubt, of which there are five",
+    "filled": "filled orders, anywhere",
+    "account_symbol": "orders of an account and a symbol together",
+    "nothing_fits": "orders of three filters that nothing fits",
+    "fills": "fills, first page",
+    "fills_account": "fills of an account",
+    "fills_symbol": "fills of a symbol",
+    "signals": "signals, first page",
+    "signals_ticker": "signals of a ticker",
+}
+_BY_KEY = "100 orders by primary key, prepared, no HTTP, no wall"
+FIGURES |= {
+    f"page_{name}_{part}_ms": Figure(f"{what}: {words}", _BY_KEY)
+    for name, what in _PAGES.items()
+    for part, words in (("p50", "half of them"), ("p99", "99 of 100"))
+}
+
 
 def figure(name: str) -> Figure:
     """Its words; a name that nobody described yet shows as itself."""

@@ -20,8 +20,12 @@ class Effort(msgspec.Struct, frozen=True):
 
     runs: int = 5
     quick: bool = False
+    orders: int | None = None
+    """How long the history of `pages` is; None: a length that a suite can wait for."""
 
     def __post_init__(self) -> None:
+        if self.orders is not None and not 2_000 <= self.orders <= 100_000_000:
+            raise ValueError(f"orders must be 2,000 to 100,000,000, got {self.orders}")
         if self.runs < 1:
             raise ValueError(f"runs must be 1 or more, got {self.runs}")
 

@@ -139,18 +139,28 @@ async def test_a_signal_shows_each_accounts_reason_orders_and_reports(
     signal_id = keep_signal(database, admin.ours)
     traded, idle = plan_and_trade(database, admin.ours, signal_id)
     story = (await admin.get(f"/v1/signals/{signal_id}")).json()
-    assert (story["signalId"], story["state"], story["traceId"]) == (
-        str(signal_id), "accepted", "a" * 32,
+    assert (story["signal_id"], story["status"], story["trace_id"], story["settings_version"]) == (
+        str(signal_id), "accepted", "a" * 32, 1,
     )  # fmt: skip
-    first, second = story["accounts"]
-    assert (first["accountId"], first["decision"], first["reason"]) == (str(traded), "order", "ok")
+    page = (await admin.get(f"/v1/signals/{signal_id}/outcomes?limit=1")).json()
+    (first,) = page["items"]
+    rest = (await admin.get(f"/v1/signals/{signal_id}/outcomes?cursor={page['next']}")).json()
+    (second,) = rest["items"]
+    assert "next" not in rest
+    assert (first["account_id"], first["decision"], first["reason"]) == (str(traded), "order", "ok")
     assert first["orders"][0]["price"] == "0.1"
-    assert first["orders"][0]["reports"][0]["lastQty"] == "2"
-    assert (second["accountId"], second["decision"], second["reason"]) == (
+    assert first["orders"][0]["reports"][0]["last_qty"] == "2"
+    assert (second["account_id"], second["decision"], second["reason"]) == (
         str(idle), "nothing", "no_position",
     )  # fmt: skip
+    plan = (await admin.get(f"/v1/plans/{signal_id}")).json()
+    assert (plan["settings_version"], plan["seed"]) == (1, "7")
+    assert [(e["reason"], e["sentence"][:5]) for e in plan["entries"]] == [
+        ("ok", ""),
+        ("no_position", "There"),
+    ]
     order = (await admin.get("/v1/orders/abc")).json()
-    assert [attempt["clOrdId"] for attempt in order["attempts"]] == ["abc.1"]
+    assert [attempt["cl_ord_id"] for attempt in order["attempts"]] == ["abc.1"]
 
 
 async def test_another_tenants_ids_are_not_there(admin: Admin, database: Database) -> None:
@@ -160,7 +170,7 @@ async def test_another_tenants_ids_are_not_there(admin: Admin, database: Databas
         assert (await admin.get(path)).status == 200
         reply = await admin.get(path, admin.their_key)
         assert (reply.status, reply.json()["code"]) == (404, "not_found")
-    assert (await admin.get("/v1/signals", admin.their_key)).json() == {"signals": []}
+    assert (await admin.get("/v1/signals", admin.their_key)).json() == {"items": []}
 
 
 @pytest.mark.parametrize("path", ["/v1/signals", f"/v1/signals/{new_id()}", "/v1/orders/abc"])
@@ -189,7 +199,7 @@ async def test_pages_follow_the_cursor_without_gap_or_repeat(
     query = "limit=3"
     while query:
         reply = await get_query(admin, path, query)
-        seen += [signal["signalId"] for signal in reply["signals"]]
+        seen += [signal["signal_id"] for signal in reply["items"]]
         query = f"limit=3&cursor={reply['next']}" if "next" in reply else ""
     assert seen == sorted(kept, reverse=True)
 

@@ -34,6 +34,7 @@ def incoming(hook: SeededHook, message_id: str, sha256: bytes) -> Incoming:
         hook_id=hook.hook_id,
         message_id=message_id,
         part=0,
+        ticker="BTC_USDT",
         body=BODY,
         body_sha256=sha256,
         traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-00",

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.bench import pages
 from ops.bench.__main__ import main
 from ops.bench.catalogue import BENCHES, UnknownBench, chosen
 from ops.bench.figures import FIGURES, figure
 from ops.bench.measure import Effort, Series, measured, percentile, to_json
+from ops.bench.pages_data import ids
 from ops.bench.picture import cost, draw
 from ops.bench.plain_loop import spread
 from ops.bench.show import number
@@ -117,3 +119,19 @@ def test_picture_is_a_png_with_a_row_for_each_figure(tmp_path: Path):
     ]
     draw(rows, tmp_path / "new" / "bench.png", "under what conditions")
     assert (tmp_path / "new" / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_question_about_pages_has_its_words():
+    assert set(pages.UNITS) <= set(FIGURES)
+
+
+def test_the_bench_names_accounts_as_its_history_does():
+    """Both sides derive them: the server by MD5 in SQL, the questions here."""
+    assert str(ids("account", 0)).startswith("018bcfe5-6800-7")
+    assert ids("account", 0) != ids("account", 0, tenant=1)
+
+
+@pytest.mark.parametrize("orders", [0, 1_999, 100_000_001])
+def test_a_history_of_no_sensible_length_is_refused(orders: int):
+    with pytest.raises(ValueError):
+        Effort(orders=orders)
