@@ -9,6 +9,7 @@ from gateway.admin import (
     accounts,
     channels,
     credentials,
+    configuration,
     factors,
     groups,
     halts,
@@ -70,6 +71,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *channels.OPERATIONS,
     *halts.OPERATIONS,
     *limits.OPERATIONS,
+    *configuration.OPERATIONS,
     Operation(
         name="list_signals", method="GET", path="/v1/signals", summary="List signals.",
         tag="Signals", action="signals:read", handle=_signals, query=PageQuery,
