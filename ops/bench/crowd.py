@@ -14,7 +14,7 @@ import msgspec
 
 from hsm.client import EnrollerClient
 from hsm.enrol import encrypt_key
-from ops.onboard import NewHook, Onboarding
+from ops.onboard import Onboarding
 from ops.settings import Settings
 from ops.trial.exchange import Exchange
 from tenancy.database import Database
@@ -33,7 +33,7 @@ class Following(msgspec.Struct, frozen=True):
     """A strategy, its hook, and the accounts that follow it."""
 
     strategy: StrategyID
-    hook: NewHook
+    hook: Hook
     accounts: tuple[AccountID, ...]
 
 
