@@ -53,10 +53,13 @@ class Refused(PortcullisError):
 
 
 class Unreachable(PortcullisError):
-    """Nobody answered. What was asked may have been done where it was a change."""
+    """Nobody answered. `sent`: what was asked may have been done all the same."""
 
     code = "unreachable"
-    retry = Retry.AFTER_RECONCILING
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.retry = Retry.AFTER_RECONCILING if sent else Retry.SAFELY  # type: ignore[misc]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +171,7 @@ class Api:
                 async for line in answer.content:
                     yield line.decode().rstrip("\n")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._away(error) from None
+            raise self._away(error, sent=False) from None
 
     def _headers(self, method: str, if_match: str, why: str) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -193,21 +196,22 @@ class Api:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 away = isinstance(error, aiohttp.ClientConnectorError)
                 if last or away or method not in ("GET", "POST"):
-                    raise self._away(error) from None
+                    raise self._away(error, sent=not away and method != "GET") from None
         raise AssertionError("one of the two tries answers or raises")
 
     def _open(self) -> aiohttp.ClientSession:
         assert self._session is not None, "use it as an async context"
         return self._session
 
-    def _away(self, error: BaseException) -> Unreachable:
+    def _away(self, error: BaseException, *, sent: bool) -> Unreachable:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return Unreachable(
                 f"{self.url} shows a certificate that is not trusted here: name its authority with"
-                f" --ca or PORTCULLIS_CA ({error.certificate_error})"
+                f" --ca or PORTCULLIS_CA ({error.certificate_error})",
+                sent=False,
             )
         what = str(error) or type(error).__name__
-        return Unreachable(f"{self.url} does not answer: {what}")
+        return Unreachable(f"{self.url} does not answer: {what}", sent=sent)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from hsm.enrol import encrypt_key
 from ops.onboard import Onboarding
 from ops.settings import Settings
 from ops.trial.exchange import Exchange
+from ops.trial.sender import Hook
 from tenancy.database import Database
 from tenancy.scope import Actor, TenantScope
 from tenancy.store.accounts import create_account, put_credential

@@ -83,10 +83,10 @@ class Sender:
 
 @asynccontextmanager
 async def sender(
-    url: str, certificate: Path, hook: Hook, *, connections: int = 16
+    url: str, certificate: Path | None, hook: Hook, *, connections: int = 16
 ) -> AsyncIterator[Sender]:
-    """A sender that trusts exactly the installation's own certificate authority."""
-    trust = ssl.create_default_context(cafile=str(certificate))
+    """A sender that trusts exactly the installation's own certificate authority; None: the system's."""
+    trust = ssl.create_default_context(cafile=str(certificate) if certificate else None)
     connector = aiohttp.TCPConnector(ssl=trust, limit=connections)
     async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
         yield Sender(session, url, hook)

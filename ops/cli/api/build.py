@@ -34,11 +34,12 @@ class Shape:
         self.operation = operation
         self.place = place
         self.path = _PARAMETER.findall(operation.path)
-        self.body: list[Member] = members(operation.body or operation.merge_patch)
-        self.query = [m for m in members(operation.query) if m.name not in ("limit", "cursor")]
+        self.body: list[Member] = members(operation.body or operation.merge_patch, place.group)
+        self.query = [m for m in members(operation.query, place.group) if m.name not in ("limit", "cursor")]
         self.pages = operation.query is not None and "cursor" in operation.query.__struct_fields__
         self.named = operation.method == "POST" and any(m.path == ("name",) for m in self.body)
         self.asks = naming.asks(operation, place.command)
+        self.summary = naming.summary(operation, place)
 
 
 def command(operation: Operation, place: naming.Place) -> click.Command:
@@ -50,7 +51,7 @@ def command(operation: Operation, place: naming.Place) -> click.Command:
         _run(shape, settings, given)
 
     made: Callable[..., Any] = connection_options(json_option(run))
-    result = click.command(place.command, help=_help(shape), short_help=operation.summary)(made)
+    result = click.command(place.command, help=_help(shape), short_help=shape.summary)(made)
     result.params = [*_arguments(shape), *_options(shape), *result.params]
     return result
 
@@ -70,7 +71,7 @@ def _arguments(shape: Shape) -> list[click.Parameter]:
         for name in shape.path
     ]  # fmt: skip
     if shape.named:
-        made.append(click.Argument(["name"], required=False))
+        made.append(click.Argument(["body__name"], metavar="NAME", required=False))
     return made
 
 
@@ -105,7 +106,7 @@ def _options(shape: Shape) -> list[click.Option]:
 
 def _help(shape: Shape) -> str:
     operation = shape.operation
-    text = operation.summary
+    text = shape.summary
     if operation.detail:
         text += f"\n\n{operation.detail}"
     if operation.action not in (None, "self"):
@@ -174,7 +175,7 @@ async def _one(api: Api, shape: Shape, given: dict[str, Any]) -> Reply:
         if_match = "*" if given["force"] else await _etag(api, operation, address)
     return await api.ask(
         operation.method, address, content, query=await _query(api, shape, given),
-        if_match=if_match, why=given.get("reason", ""),
+        if_match=if_match, why=given.get("reason") or given.get("body__reason") or "",
     )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ async def _address(api: Api, shape: Shape, given: dict[str, Any]) -> str:
 
 async def _query(api: Api, shape: Shape, given: dict[str, Any]) -> dict[str, Any]:
     with_ids = await _with_ids(api, shape.query, given)
-    made = {m.name: with_ids.get(m.dotted.lower()) for m in shape.query}
+    made = {m.name: with_ids.get(m.parameter) for m in shape.query}
     return {n: ",".join(v) if isinstance(v, tuple) else v for n, v in made.items() if v != ()}
 
 
@@ -196,9 +197,9 @@ async def _with_ids(api: Api, kinds: list[Member], given: dict[str, Any]) -> dic
     """The same, where objects are named by id."""
     made = dict(given)
     for member in kinds:
-        said = made.get(member.dotted.lower())
+        said = made.get(member.parameter)
         if member.refers and said:
-            made[member.dotted.lower()] = await names.identify(api, member.path[-1], said)
+            made[member.parameter] = await names.identify(api, member.path[-1], said)
     return made
 
 

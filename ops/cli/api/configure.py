@@ -37,10 +37,18 @@ HEAD = """\
 
 
 @click.command()
-@click.option("-f", "--file", "source", required=True, help="The TOML file; - is standard input.",
-              type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "-f",
+    "--file",
+    "source",
+    required=True,
+    help="The TOML file; - is standard input.",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+)
 @click.option("--prune", is_flag=True, help="Archive what the file does not mention.")
-@click.option("--dry-run", is_flag=True, help="Only show the difference. Exit status 1 where there is one.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show the difference. Exit status 1 where there is one."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--reason", default="", help="Why; kept with every change.")
 @json_option
@@ -86,12 +94,18 @@ def apply(
         begun = [one["name"] for one in reply.content["changes"]
                  if (one["verb"], one["kind"]) == ("create", "hook")]  # fmt: skip
         for name in begun:
-            click.echo(f"hook {name} has no secret yet: portcullis hook create-secret HOOK --out FILE")
+            click.echo(
+                f"hook {name} has no secret yet: portcullis hook create-secret HOOK --out FILE"
+            )
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write to this file; else to standard output.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file; else to standard output.",
+)
 @json_option
 @connection_options
 @click.pass_obj
@@ -166,7 +180,9 @@ def show_difference(seen: Any) -> None:
 def _counted(changes: Any) -> str:
     words = {"create": "made", "change": "changed", "remove": "archived"}
     counts = {verb: sum(1 for one in changes if one["verb"] == verb) for verb in words}
-    return ", ".join(f"{count} {words[verb]}" for verb, count in counts.items() if count) or "nothing"
+    return (
+        ", ".join(f"{count} {words[verb]}" for verb, count in counts.items() if count) or "nothing"
+    )
 
 
 def _question(seen: Any) -> str:

@@ -125,9 +125,9 @@ def _key(place: Where) -> Path:
         return own[0]
     if not own:
         raise ConfigurationError(
-            f"no key: {directory} holds none for this. `portcullis tenant create NAME` on the host"
-            " makes a tenant and its first key; elsewhere name a file with --key-file or"
-            " PORTCULLIS_KEY_FILE"
+            f"no key: {directory} holds none for this. On the host `portcullis tenant create NAME`"
+            " makes a tenant and its first key, and --as operator is the platform's own; elsewhere"
+            " name a file with --key-file or PORTCULLIS_KEY_FILE"
         )
     names = ", ".join(path.stem for path in own)
     raise ConfigurationError(f"several tenants have a key here: say --as NAME, one of {names}")

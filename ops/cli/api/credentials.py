@@ -18,11 +18,18 @@ from ops.cli.output import json_option
 
 
 @click.command()
-@click.option("--account", "account_id", metavar="NAME|ID", required=True,
-              shell_complete=completes("account_id"), help="By name or id.")
+@click.option(
+    "--account",
+    "account_id",
+    metavar="NAME|ID",
+    required=True,
+    shell_complete=completes("account_id"),
+    help="By name or id.",
+)
 @click.option("--api-key", required=True, help="The public half, as the broker names it.")
 @click.option(
-    "--secret-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "--secret-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file with the secret; else it is asked for.",
 )
 @click.option("--reason", default="", help="Why; kept with the change.")

@@ -78,20 +78,34 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         return name.replace("_", "-")
 
     @property
-    def dotted(self) -> str:
-        return ".".join(self.path)
+    def parameter(self) -> str:
+        """Under which click keeps the option's value."""
+        return "__".join(("body", *self.path))
 
 
-def members(kind: Any) -> list[Member]:
-    """The options of a body of type `kind`, in the order of its members."""
+RESERVED = frozenset(
+    {
+        "url", "key-file", "ca", "as", "json", "from", "force", "out", "yes", "unset", "limit",
+        "help", "reason",
+    }
+)  # fmt: skip
+"""What every command means by itself."""
+
+
+def members(kind: Any, group: str = "") -> list[Member]:
+    """The options of a body of type `kind`, in the order of its members.
+
+    One whose name is taken says what it belongs to: `--channel-url`.
+    """
     if kind is None:
         return []
     found: list[Member] = []
     for member in _members(inspect.type_info(kind), ()):
-        taken = any(member.name == other.name for other in found)
-        found.append(
-            msgspec.structs.replace(member, name="_".join(member.path)) if taken else member
-        )
+        if any(member.name == other.name for other in found):
+            member = msgspec.structs.replace(member, name="_".join(member.path))
+        if member.flag in RESERVED and member.path != ("reason",):
+            member = msgspec.structs.replace(member, name=f"{group}_{member.name}".lstrip("_"))
+        found.append(member)
     return found
 
 
@@ -136,7 +150,7 @@ def option(member: Member, complete: Complete, *, required: bool = False) -> cli
     flag = f"--{member.flag}"
     settings: dict[str, Any] = {"help": help_text, "default": None, "required": required}
     if isinstance(one, inspect.BoolType):
-        return click.Option([f"{flag}/--no-{member.flag}", member.dotted], **settings)
+        return click.Option([f"{flag}/--no-{member.flag}", member.parameter], **settings)
     if isinstance(
         one, inspect.VarTupleType | inspect.ListType | inspect.SetType | inspect.FrozenSetType
     ):
@@ -144,13 +158,13 @@ def option(member: Member, complete: Complete, *, required: bool = False) -> cli
         if isinstance(item, inspect.StrType | inspect.LiteralType | inspect.UUIDType):
             settings |= {"multiple": True, "type": _scalar(item)}
             settings["help"] = f"{help_text or ''} May be repeated.".strip()
-            return click.Option([flag, member.dotted], **settings)
-        return click.Option([flag, member.dotted], type=Json(), **settings)
+            return click.Option([flag, member.parameter], **settings)
+        return click.Option([flag, member.parameter], type=Json(), **settings)
     if member.refers:
         settings["help"] = help_text or "By name or id."
         settings["shell_complete"] = complete(member.name)
-        return click.Option([flag, member.dotted], metavar="NAME|ID", **settings)
-    return click.Option([flag, member.dotted], type=_scalar(one), **settings)
+        return click.Option([flag, member.parameter], metavar="NAME|ID", **settings)
+    return click.Option([flag, member.parameter], type=_scalar(one), **settings)
 
 
 def _scalar(kind: Any) -> Any:
@@ -167,18 +181,13 @@ def _scalar(kind: Any) -> Any:
     return Json()
 
 
-def parameter_name(member: Member) -> str:
-    """Under which click keeps the option's value."""
-    return member.dotted.lower()
-
-
 def body(
     kinds: list[Member], given: Mapping[str, Any], start: Any = None, unset: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The body that was typed: `start` (from a file), then options, then what is taken away."""
     made: dict[str, Any] = dict(start or {})
     for member in kinds:
-        value = given.get(parameter_name(member))
+        value = given.get(member.parameter)
         if value is not None and value != ():
             _put(made, member.path, list(value) if isinstance(value, tuple) else value)
     for name in unset:
@@ -190,7 +199,7 @@ def body(
 def _named(kinds: list[Member], name: str) -> Member:
     wanted = name.replace("-", "_")
     for member in kinds:
-        if wanted in (member.name, member.dotted, member.flag.replace("-", "_")):
+        if wanted in (member.name, ".".join(member.path), member.flag.replace("-", "_")):
             return member
     known = ", ".join(sorted(member.flag for member in kinds if not member.required))
     raise Invalid(f"--unset {name}: there is no such member; there is {known}")

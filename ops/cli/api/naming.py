@@ -109,7 +109,7 @@ EXAMPLES = {
     "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
-    "create_person": "portcullis user create --name 'A. Lovelace' --email ada@example.com --roles trader",
+    "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
 """Operation → a line that works."""
 
@@ -170,6 +170,26 @@ def _command(name: str, group: str) -> str:
     if bare == "list_revisions":
         bare = "revisions"
     return bare.replace("_", "-")
+
+
+def summary(operation: Operation, place: Place) -> str:
+    """One sentence; of the commands that all groups have, without HTTP's words."""
+    words = SUMMARIES.get(place.command)
+    if words is None or not operation.name.endswith(NOUNS.get(place.group, ())):
+        return operation.summary
+    noun = {"user": "person", "key": "service key", "group": "account group"}.get(
+        place.group, place.group
+    )
+    return words.format(noun=noun, a=f"an {noun}" if noun[0] in "aeio" else f"a {noun}")
+
+
+SUMMARIES = {
+    "show": "Show one {noun}, member by member.",
+    "create": "Make {a}.",
+    "change": "Change members of {a}; --unset takes one away, so that it is inherited again.",
+    "archive": "Archive {a}: it acts no more, and its history stays.",
+    "rollback": "Make {a} what it was at an earlier revision.",
+}
 
 
 def asks(operation: Operation, command: str) -> bool:

@@ -41,8 +41,13 @@ async def layer_id(api: Api, layer: str, name: str | None) -> str | None:
 @click.command("on")
 @layer_argument
 @name_argument
-@click.option("--state", type=click.Choice(["halted", "reducing"]), default="halted",
-              show_default=True, help="reducing: only what makes a position smaller.")
+@click.option(
+    "--state",
+    type=click.Choice(["halted", "reducing"]),
+    default="halted",
+    show_default=True,
+    help="reducing: only what makes a position smaller.",
+)
 @reason_needed
 @json_option
 @connection_options
@@ -66,8 +71,9 @@ def on(
 @click.command()
 @layer_argument
 @name_argument
-@click.option("--state", type=click.Choice(["active", "reducing"]), default="active",
-              show_default=True)
+@click.option(
+    "--state", type=click.Choice(["active", "reducing"]), default="active", show_default=True
+)
 @reason_needed
 @yes_option
 @json_option
@@ -104,8 +110,11 @@ def _limit_options(command: Any) -> Any:
 @layer_argument
 @name_argument
 @_limit_options
-@click.option("--over-limit", type=click.Choice(["cut", "skip"]),
-              help="What is over a limit: cut to it, or skipped.")
+@click.option(
+    "--over-limit",
+    type=click.Choice(["cut", "skip"]),
+    help="What is over a limit: cut to it, or skipped.",
+)
 @click.option("--unset", multiple=True, help="Take a limit away. May be repeated.")
 @click.option("--force", is_flag=True, help="Whatever somebody else changed meanwhile.")
 @reason_option
@@ -128,7 +137,9 @@ def set_limit(
     for one in unset:
         member = one.replace("-", "_")
         if member not in (*NUMBERS, "over_limit"):
-            raise Invalid(f"--unset {one}: no such limit; there is {', '.join(NUMBERS)}, over_limit")
+            raise Invalid(
+                f"--unset {one}: no such limit; there is {', '.join(NUMBERS)}, over_limit"
+            )
         limits[member] = None
     if not limits:
         raise click.UsageError("say which limit: --max-order-quantity 10, or --unset …")

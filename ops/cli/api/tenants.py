@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from ops.cli.api.connection import asked, connection_options, key_path, keys_directory, where
+from ops.cli.api.connection import asked, connection_options, key_path, where
 from ops.cli.output import json_option, print_json, print_table
 from ops.onboard import new_tenant
+from ops.platform import keep_key
 from ops.settings import read_settings
-from ops.tls import write_private
 from tenancy.errors import ConfigurationError
 
 
@@ -37,8 +37,7 @@ def create(file: Path, name: str, reason: str, as_json: bool, **given: Any) -> N
         raise ConfigurationError(f"{path} exists: it is another tenant's key; choose another name")
     place = where(file, given, platform=True)
     made = asked(place, lambda api: new_tenant(api, settings, name, why=reason))
-    keys_directory(file).mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(path, (made.service_key + "\n").encode())
+    keep_key(path, made.service_key)
     if as_json:
         print_json({"tenant_id": made.tenant_id, "name": name, "key_file": path})
     else:

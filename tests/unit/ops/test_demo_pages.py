@@ -13,10 +13,9 @@ from rich.console import Console
 from fanout.plan import Leg, Plan, PlanEntry
 from fanout.reasons import Reason
 from ops.demo.pages import Pages
-from ops.trial.sender import Hook
 from ops.trial.cast import SIZINGS, Cast, Member
 from ops.trial.outcome import Attempt, Story
-from ops.trial.sender import Sent
+from ops.trial.sender import Hook, Sent
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID
 
