@@ -17,7 +17,7 @@ are made one by one, and shown once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -28,7 +28,17 @@ import msgspec
 from audit.record import Kind
 from gateway.admin import changes, together
 from gateway.admin.changes import By, by
-from gateway.admin.declared import BY_NAME, SECTIONS, Configuration, Key, called, digest, tidy
+from gateway.admin.declared import (
+    BY_NAME,
+    SECTIONS,
+    Configuration,
+    Key,
+    called,
+    configuration_of,
+    digest,
+    entries,
+    tidy,
+)
 from gateway.admin.errors import Forbidden, Malformed
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
@@ -38,6 +48,7 @@ from tenancy.database import Connection
 from tenancy.errors import Conflict, Stale
 from tenancy.ids import new_id
 from tenancy.store import batches, documents
+from tenancy.store.proposals import Proposal
 from tenancy.store.tenants import read_settings
 
 BODY_MAX_BYTES = 16 * 1024 * 1024
@@ -86,7 +97,9 @@ async def current(conn: Connection) -> Tenant:
 
 def declared(now: Tenant) -> Any:
     """The document that says the tenant as it is."""
-    return Configuration(**{name: [s.entry for s in found.values()] for name, found in now.items()})
+    return configuration_of(
+        {name: [s.entry for s in found.values()] for name, found in now.items()}
+    )
 
 
 async def _get(call: Call) -> Result:
@@ -96,7 +109,7 @@ async def _get(call: Call) -> Result:
 
 async def _difference(call: Call) -> Result:
     now = await current(call.conn)
-    wanted = _wanted(now, steps(now, _canonical(call.body), prune=call.query.prune))
+    wanted = _wanted(now, steps(now, _canonical(now, call.body), prune=call.query.prune))
     waits = await together.reasons(by(call), [one for _, one in wanted])
     seen = digest(declared(now))
     content = Differences(
@@ -117,7 +130,7 @@ async def _put(call: Call) -> Result:
             "the configuration was changed since this difference was shown: look at the difference"
             " again, and apply it to what is there now"
         )
-    found = steps(now, _canonical(call.body), prune=call.query.prune)
+    found = steps(now, _canonical(now, call.body), prune=call.query.prune)
     _permit(call, found)
     wanted = _wanted(now, found)
     waits = await together.reasons(author, [one for _, one in wanted])
@@ -134,10 +147,9 @@ async def _put(call: Call) -> Result:
     return Result(content=content, headers=(_etag(after),))
 
 
-async def carry_out_agreed(
-    author: By, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> None:
+async def apply_agreed(author: By, proposal: Proposal) -> None:
     """Carry out a proposal of `_propose`. Raises Stale where an entry is not what was seen then."""
+    before, after = proposal.before, proposal.after
     await _alone(author)
     now = await current(author.conn)
     found: list[Step] = []
@@ -162,18 +174,20 @@ async def carry_out_agreed(
     await _carry_out(author, _wanted(now, [*begun, *ended]))
 
 
-def _canonical(configuration: Any) -> Any:
+def _canonical(now: Tenant, configuration: Any) -> Any:
     """The same document as its kinds would keep it (2.50 is 2.5). Raises Malformed with the place."""
     made: dict[str, list[Any]] = {}
     for section in SECTIONS:
         made[section.name] = []
-        for index, entry in enumerate(getattr(configuration, section.name)):
+        for index, entry in enumerate(entries(configuration, section)):
             ids = {target: _AnyName() for target in BY_NAME}
+            standing = now[section.name].get(section.key_of(entry))
+            before = standing.stored.document if standing is not None else None
             try:
-                document = section.document_of(entry, ids)
+                document = section.document_of(entry, ids, before)
             except ValueError as error:  # msgspec.ValidationError is one
                 member, _, text = str(error).partition(": ")
-                place = f"{section.name}[{index}]"
+                place = section.place_of(index)
                 if text and member.replace("_", "").isalnum():
                     raise Malformed(
                         f"{place}.{member}: {text}", field=f"{place}.{member}"
@@ -182,10 +196,10 @@ def _canonical(configuration: Any) -> Any:
             kept = {
                 f: getattr(document, f)
                 for f in document.__struct_fields__
-                if f not in section.refers
+                if f not in section.refers and f not in section.kept
             }
             made[section.name].append(tidy(msgspec.structs.replace(entry, **kept)))
-    return Configuration(**made)
+    return configuration_of(made)
 
 
 class _AnyName(dict[Key, UUID | str]):
@@ -204,6 +218,11 @@ def _wanted(now: Tenant, found: Sequence[Step]) -> list[tuple[Step, Wanted]]:
     for step in found:
         if step.standing is None:
             ids[step.section.name][step.key] = step.section.kind.make_id()
+
+    def document(step: Step) -> Any:
+        before = step.standing.stored.document if step.standing is not None else None
+        return step.section.document_of(step.entry, ids, before) if step.entry else None
+
     return [
         (
             step,
@@ -211,7 +230,7 @@ def _wanted(now: Tenant, found: Sequence[Step]) -> list[tuple[Step, Wanted]]:
                 kind=step.section.kind,
                 object_id=ids[step.section.name][step.key],
                 stored=step.standing.stored if step.standing is not None else None,
-                document=step.section.document_of(step.entry, ids) if step.entry else None,
+                document=document(step),
                 place=step.place or f"{step.section.name} {called(step.key)}",
             ),
         )

@@ -90,6 +90,8 @@ def steps(now: Tenant, wanted: Any, *, prune: bool) -> list[Step]:
                     Step(section=section, key=key, place=place, standing=standing, entry=entry)
                 )
     for section in reversed(SECTIONS) if prune else ():
+        if section.single:
+            continue
         for key, standing in now[section.name].items():
             if key not in placed[section.name]:
                 found.append(
@@ -114,7 +116,7 @@ def _placed(section: Section, wanted: Any) -> dict[Key, tuple[str, Any]]:
     """The first entry of each key, with its place."""
     found: dict[Key, tuple[str, Any]] = {}
     for index, entry in enumerate(entries(wanted, section)):
-        found.setdefault(section.key_of(entry), (f"{section.name}[{index}]", entry))
+        found.setdefault(section.key_of(entry), (section.place_of(index), entry))
     return found
 
 
@@ -129,7 +131,7 @@ def _check(
     for section in SECTIONS:
         first = placed[section.name]
         for index, entry in enumerate(entries(wanted, section)):
-            place, key = f"{section.name}[{index}]", section.key_of(entry)
+            place, key = section.place_of(index), section.key_of(entry)
             if first[key][0] != place:
                 noun = section.kind.table.noun
                 wrong.append((place, f"the {noun} {called(key)} is in {first[key][0]} already"))

@@ -14,6 +14,7 @@ from tests.fixtures.api import Api, Client
 pytestmark = pytest.mark.stack
 
 SMALL: dict[str, Any] = {
+    "tenant": {"settings": {"proposal_hours": 24}},
     "strategies": [
         {"name": "trend", "settings": {"default_quantity": "2"}, "limits": {"max_order_quantity": "9"}}
     ],
@@ -27,7 +28,11 @@ SMALL: dict[str, Any] = {
         {"strategy": "trend", "account": "B", "priority": 1},
     ],
     "hooks": [{"strategy": "trend", "name": "main", "per_minute": 30}],
+    "channels": [{"name": "desk", "kind": "email", "recipients": ["desk@example.com"]}],
 }  # fmt: skip
+
+
+EMPTY: dict[str, Any] = {"tenant": {}}
 
 
 def big(strategies: int = 3, groups: int = 5, accounts: int = 500) -> dict[str, Any]:
@@ -73,10 +78,10 @@ async def test_a_declared_tenant_is_made_and_what_is_read_back_changes_nothing(a
     admin = api.as_("admin")
     made = await apply(admin, SMALL)
     assert [(c["verb"], c["kind"], c["name"]) for c in made["changes"]] == [
-        ("create", "strategy", "trend"), ("create", "group", "growth"),
+        ("change", "tenant", "tenant"), ("create", "strategy", "trend"), ("create", "group", "growth"),
         ("create", "account", "A"), ("create", "account", "B"),
         ("create", "subscription", "trend / A"), ("create", "subscription", "trend / B"),
-        ("create", "hook", "trend / main"),
+        ("create", "hook", "trend / main"), ("create", "channel", "desk"),
     ]  # fmt: skip
     read = await admin.get("/v1/configuration")
     assert read == SMALL
@@ -100,7 +105,8 @@ async def test_every_object_has_its_revision_and_its_audit_record(api: Api):
         ).fetchall()
     told = [msgspec.json.decode(row[0]) for row in rows]
     assert [one["object"] for one in told].count("subscription") == 2
-    assert all(one["revision"] == 1 and one["after"] for one in told)
+    assert {one["revision"] for one in told if one["object"] != "tenant"} == {1}
+    assert all(one["after"] for one in told)
 
 
 async def test_a_changed_limit_is_exactly_one_difference(api: Api):
@@ -168,7 +174,7 @@ async def test_what_is_wrong_is_told_with_its_place_and_nothing_is_done(
     problem = reply.json()
     assert problem["field"] == field
     assert words in problem["detail"]
-    assert (await admin.get("/v1/configuration")) == {}
+    assert (await admin.get("/v1/configuration")) == EMPTY
 
 
 async def test_an_account_keeps_its_broker(api: Api):
@@ -201,7 +207,7 @@ async def test_two_hooks_of_one_name_cannot_be_declared_and_are_named(api: Api):
 
 async def test_another_tenants_objects_are_not_in_it(api: Api):
     await apply(api.as_("other"), SMALL)
-    assert await api.as_("admin").get("/v1/configuration") == {}
+    assert await api.as_("admin").get("/v1/configuration") == EMPTY
 
 
 @pytest.mark.slow
