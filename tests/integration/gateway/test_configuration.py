@@ -191,7 +191,7 @@ async def test_nobody_changes_by_a_file_what_they_may_not_change_otherwise(api: 
     some = await api.key("admin", {"configuration:read", "configuration:write", "strategies:write"})
     refused = await put(some, SMALL)
     assert (refused.status, refused.json()["code"]) == (403, "forbidden")
-    assert "accounts:write" in refused.json()["detail"]
+    assert "tenant:write" in refused.json()["detail"]
     assert (await put(some, {"strategies": SMALL["strategies"]})).status == 200
 
 
