@@ -135,6 +135,9 @@ async def _put(call: Call) -> Result:
     wanted = _wanted(now, found)
     waits = await together.reasons(author, [one for _, one in wanted])
     if waits:
+        # Tried and taken back: what cannot be done is said to its author, not after somebody's yes.
+        async with author.conn.transaction(force_rollback=True):
+            await _carry_out(author, wanted)
         proposal = await _propose(author, found, waits)
         return Result(
             status=202,

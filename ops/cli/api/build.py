@@ -35,7 +35,9 @@ class Shape:
         self.place = place
         self.path = _PARAMETER.findall(operation.path)
         self.body: list[Member] = members(operation.body or operation.merge_patch, place.group)
-        self.query = [m for m in members(operation.query, place.group) if m.name not in ("limit", "cursor")]
+        self.query = [
+            m for m in members(operation.query, place.group) if m.name not in ("limit", "cursor")
+        ]
         self.pages = operation.query is not None and "cursor" in operation.query.__struct_fields__
         self.named = operation.method == "POST" and any(m.path == ("name",) for m in self.body)
         self.asks = naming.asks(operation, place.command)
