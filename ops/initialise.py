@@ -3,9 +3,10 @@
 1. Directories, dev certificates, SoftHSM's store, the daemons' files, both tokens.
 2. The PostgreSQL cluster, its roles and database.
 3. The schema, by the migrator.
-4. `portcullis.toml`, last: where it exists, 1 to 3 are complete.
+4. The platform's own tenant, its keys, its log and its operators' first key (ops/platform.py).
+5. `portcullis.toml`, last: where it exists, 1 to 4 are complete.
 
-A crash before step 4 leaves pieces without a settings file; running it again keeps a finished
+A crash before step 5 leaves pieces without a settings file; running it again keeps a finished
 cluster and goes on. Where `portcullis.toml` exists, init refuses: it never overwrites keys.
 """
 
@@ -19,8 +20,8 @@ from typing import Any
 import msgspec
 
 from hsm import ceremony
-from hsm.settings import TokenSettings
-from ops import migrate
+from ops import migrate, platform
+from ops.ceremonies import token_settings
 from ops.paths import Places, make_private
 from ops.settings import Settings, decode_settings
 from ops.stack import softhsm
@@ -161,21 +162,6 @@ def _create_hsm(places: Places, settings: Settings) -> None:
         ceremony.init_tokens(token_settings(settings))
 
 
-def token_settings(settings: Settings) -> TokenSettings:
-    """The ceremony's words for `[hsm]`."""
-    hsm = settings.hsm
-    return TokenSettings(
-        module=hsm.module,
-        softhsm_conf=hsm.softhsm_conf,
-        enrol_label=hsm.enrol_label,
-        sign_label=hsm.sign_label,
-        enrol_pin_file=hsm.enrol_pin_file,
-        enrol_so_pin_file=hsm.enrol_so_pin_file,
-        sign_pin_file=hsm.sign_pin_file,
-        sign_so_pin_file=hsm.sign_so_pin_file,
-    )
-
-
 def _create_database(places: Places, settings: Settings) -> None:
     postgres = Postgres(places)
     if not postgres.exists():
@@ -184,5 +170,6 @@ def _create_database(places: Places, settings: Settings) -> None:
     try:
         postgres.create_database()
         migrate.migrate(settings.database.owner)
+        platform.create(settings, places.keys)
     finally:
         postgres.stop()

@@ -23,9 +23,12 @@ import msgspec
 from hsm import ceremony
 from hsm.client import EnrollerClient
 from hsm.enrol import encrypt_key, encrypt_secret
-from ops.initialise import token_settings
+from ops.api_client import Api
+from ops.ceremonies import new_log, token_settings
 from ops.settings import Settings
+from ops.trial.sender import Hook
 from tenancy.database import Database
+from tenancy.errors import Conflict
 from tenancy.ids import new_id
 from tenancy.roles import scopes_of
 from tenancy.scope import Actor, TenantScope
@@ -40,18 +43,40 @@ from tenancy.strategy import Sequence, StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID, SubscriptionID, TenantID
 
-ORIGIN_DOMAIN = "portcullis.invalid"
-"""Origins are names, not addresses: a reserved top-level domain cannot clash with anybody's."""
 
+class NewTenant(msgspec.Struct, frozen=True):
+    """`service_key` is `pck_…`: the one time that it is seen."""
 
-class NewHook(msgspec.Struct, frozen=True):
-    """`secret` is `whsec_…`: shown once."""
-
-    hook_id: str
-    secret: str
+    tenant_id: str
+    service_key: str
 
     def __repr__(self) -> str:
-        return f"NewHook({self.hook_id!r}, secret=…)"
+        return f"NewTenant({self.tenant_id!r}, service_key=…)"
+
+
+async def new_tenant(api: Api, settings: Settings, name: str, *, why: str = "") -> NewTenant:
+    """Keys by ceremony on this host, then the tenant by the API, under an operator's key.
+
+    Raises Conflict for a name in use, before any key is made; CeremonyRefused, Refused, Unreachable.
+    """
+    if any([item["name"] == name async for item in api.items("/v1/tenants")]):
+        raise Conflict(f"there is a tenant called {name!r} already: choose another name")
+    tenant_id = new_id()
+    tokens = token_settings(settings)
+    await asyncio.to_thread(ceremony.create_tenant_keys, tokens, tenant_id)
+    log = await new_log(settings)
+    made = await api.make(
+        "/v1/tenants",
+        {
+            "tenant_id": tenant_id, "name": name,
+            "audit_log": {
+                "log_id": log.log_id, "origin": log.origin, "key_label": log.origin,
+                "public_key": base64.b64encode(log.public_key).decode(),
+            },
+        },
+        why=why,
+    )  # fmt: skip
+    return NewTenant(str(tenant_id), made["service_key"])
 
 
 class Onboarding:
@@ -68,14 +93,12 @@ class Onboarding:
         scope = await create_tenant(self._database, name, actor)
         tokens = token_settings(self._settings)
         await asyncio.to_thread(ceremony.create_tenant_keys, tokens, scope.tenant_id)
-        log_id = new_id()
-        # The log's name is random: it is published, the tenant is not.
-        origin = f"{ORIGIN_DOMAIN}/log/{secrets.token_hex(8)}"
-        public_key = await asyncio.to_thread(ceremony.create_log_key, tokens, origin, origin)
+        log = await new_log(self._settings)
         async with self._database.tenant(scope) as conn:
             await create_audit_log(
-                conn, scope, log_id, origin=origin, key_label=origin, public_key=public_key
-            )
+                conn, scope, log.log_id, origin=log.origin, key_label=log.origin,
+                public_key=log.public_key,
+            )  # fmt: skip
         return scope
 
     async def service_key(self, scope: TenantScope, name: str) -> str:
@@ -97,7 +120,7 @@ class Onboarding:
                 conn, scope, name, asset_class=asset_class, sequence=sequence, settings=settings
             )
 
-    async def hook(self, scope: TenantScope, strategy: StrategyID) -> NewHook:
+    async def hook(self, scope: TenantScope, strategy: StrategyID) -> Hook:
         """A Standard Webhooks hook with a fresh secret of 256 bits."""
         secret_id = new_id()
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -108,7 +131,7 @@ class Onboarding:
         async with self._database.tenant(scope) as conn:
             hook = await create_hook(conn, scope, strategy)
             await add_secret(conn, scope, hook, secret_id, sealed=sealed)
-        return NewHook(hook, secret)
+        return Hook(hook, secret)
 
     async def account(
         self,

@@ -35,6 +35,11 @@ class Places(msgspec.Struct, frozen=True):
         return self.var / "log"
 
     @property
+    def keys(self) -> Path:
+        """Keys of the management API that this host uses, one file each."""
+        return self.var / "secrets" / "keys"
+
+    @property
     def state(self) -> Path:
         return self.runtime / "state.json"
 

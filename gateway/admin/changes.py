@@ -163,7 +163,7 @@ async def change(by: By, kind: ObjectKind[D], stored: Stored[D], document: D) ->
     """Another document in place of the one that was read. The same document again changes nothing."""
     if document == stored.document:
         return Made(revision=stored.revision)
-    _keeps(kind.table, stored, document)
+    keeps(kind.table, stored, document)
     await kind.check(by, stored.document, document)
     change = Change(
         verb="change", kind=kind, object_id=stored.object_id, base=stored.revision,
@@ -248,7 +248,7 @@ async def _follow(by: By, change: Change[D], ends: tuple[D | None, D | None] | N
         await change.kind.follow(by, change.object_id, *ends)
 
 
-def _keeps(table: Table[D], stored: Stored[D], document: D) -> None:
+def keeps(table: Table[D], stored: Stored[D], document: D) -> None:
     """Raises Conflict for history, Invalid for another value of what is fixed."""
     if table.archived and stored.facts.get(table.archived) is not None:
         raise Conflict(f"the {table.noun} is history since {stored.facts[table.archived]}")
@@ -277,13 +277,22 @@ async def _kept(by: By, change: Change[D], revision: int, record: Kind) -> Made:
             _json(change.after), _json(by.scope.actor), by.why, by.proposal,
         ),
     )  # fmt: skip
-    await record_change(by, record, {
-        "object": change.kind.name, "id": change.object_id, "revision": revision,
-        "before": change.before, "after": change.after, "why": by.why,
-        "proposal": str(by.proposal) if by.proposal else None,
-        "approved_by": plain(by.approved_by),
-    })  # fmt: skip
+    await record_change(
+        by, record,
+        payload(by, change.kind.name, change.object_id, revision, change.before, change.after),
+    )  # fmt: skip
     return Made(revision=revision)
+
+
+def payload(
+    by: By, kind: str, object_id: str, revision: int, before: Any, after: Any
+) -> dict[str, Any]:
+    """What the audit record of a change says."""
+    return {
+        "object": kind, "id": object_id, "revision": revision, "before": before, "after": after,
+        "why": by.why, "proposal": str(by.proposal) if by.proposal else None,
+        "approved_by": plain(by.approved_by),
+    }  # fmt: skip
 
 
 async def record_change(by: By, kind: Kind, payload: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from gateway.admin.accounts import ACCOUNT
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
+from gateway.admin.configuration import apply_agreed
 from gateway.admin.credentials import CREDENTIAL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
@@ -65,5 +66,6 @@ KINDS: dict[str, Governed] = {
     "hook": Governed(kind=HOOK, action="hooks:write"),
     "service_key": Governed(kind=SERVICE_KEY, action="keys:write"),
     "channel": Governed(kind=CHANNEL, action="channels:write"),
+    "configuration": Governed(action="configuration:write", handlers={"apply": apply_agreed}),
 }
 """In the order in which they can be made: what refers comes after what it refers to."""

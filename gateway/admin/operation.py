@@ -105,7 +105,7 @@ class Call(msgspec.Struct, kw_only=True):
     query: Any = None
     body: Any = None
     patch: Mapping[str, Any] | None = None
-    if_match: int | None = None
+    if_match: int | str | None = None
     why: str = ""
     client: str = ""
     headers: Mapping[str, str] = {}
@@ -166,12 +166,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method at one address.
 
     `action`: what the caller must be allowed to do; "self" is everybody who signed in, None is
-    anybody. `conditional`: If-Match is needed. `merge_patch`: the document that a JSON Merge Patch
-    (RFC 7396) applies to, in place of a body. `also`: further 2xx answers and their types.
-    `platform`: only within the platform's own tenant. `foreign_query`: somebody else writes the query
-    (an identity provider): what we do not know in it is passed by. `places`: the types of what the
-    address names, where they are no UUIDs. `media`: the media types of an answer that is no JSON.
-    `shows_once`: the members of the answer that Result.once adds.
+    anybody. `conditional`: If-Match is needed (`digest`: with a digest, not a revision).
+    `merge_patch`: the document that a JSON Merge Patch (RFC 7396) applies to, in place of a body.
+    `also`: further 2xx answers and their types. `platform`: only within the platform's own tenant.
+    `foreign_query`: somebody else writes the query (an identity provider): what we do not know in it
+    is passed by. `places`: the types of what the address names, where they are no UUIDs. `media`: the
+    media types of an answer that is no JSON. `shows_once`: the members that Result.once adds.
     """
 
     name: str
@@ -190,6 +190,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     foreign_query: bool = False
     body_max_bytes: int = 0
     conditional: bool = False
+    digest: bool = False
     platform: bool = False
     stream: bool = False
     html: bool = False

@@ -32,6 +32,7 @@ class WrittenEntry(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str | None = None
     cancel_open: bool = False
     legs: list[dict[str, Any]] = []
+    asked: dict[str, Any] | None = None
     source: dict[str, Any] = {}
     position: Decimal = Decimal(0)
     equity: Decimal | None = None

@@ -25,7 +25,9 @@ from tenancy.errors import NotFound
 BODY_MAX_BYTES = 1024 * 1024
 WHY_MAX_CHARS = 1000
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"', re.ASCII)
+_DIGEST = re.compile(r'(?:W/)?"([0-9a-f]{64})"', re.ASCII)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_MEMBER = re.compile(r"([a-z_]+): ")
 JSON_TYPES = ("application/json",)
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
 _PLACE = re.compile(r"{(\w+)}")
@@ -120,8 +122,11 @@ async def read_body(
     return None, None, raw
 
 
-def read_if_match(operation: Operation, request: Request) -> int | None:
-    """The revision in If-Match; None for `*`. Raises IfMatchNeeded, BadRequest."""
+def read_if_match(operation: Operation, request: Request) -> int | str | None:
+    """The revision (or, where the operation says so, the digest) in If-Match; None for `*`.
+
+    Raises IfMatchNeeded, BadRequest.
+    """
     text = request.headers.get("if-match")
     if not operation.conditional:
         return None
@@ -131,6 +136,10 @@ def read_if_match(operation: Operation, request: Request) -> int | None:
         )
     if text.strip() == "*":
         return None
+    if operation.digest:
+        if digest := _DIGEST.fullmatch(text.strip()):
+            return digest[1]
+        raise BadRequest("If-Match: the ETag of what the change was made for, or * is needed")
     found = _ETAG.fullmatch(text.strip())
     if found is None:
         raise BadRequest('If-Match: one ETag as it was given, such as "3", or * is needed')
@@ -222,4 +231,7 @@ def _malformed(error: msgspec.ValidationError, what: str, field: str = "") -> Ma
     found = _PATH.search(text)
     if found is None:
         return Malformed(f"{what}: {text}", field=field)
-    return Malformed(f"{what} {found[1] or 'as a whole'}: {text[: found.start()]}", field=found[1])
+    place, said = found[1], text[: found.start()]
+    if member := _MEMBER.match(said):  # a document's own check says which of its members it means
+        place, said = f"{place}.{member[1]}".lstrip("."), said[member.end() :]
+    return Malformed(f"{what} {place or 'as a whole'}: {said}", field=place)

@@ -10,13 +10,12 @@ import msgspec
 from msgspec import Meta
 from psycopg.rows import dict_row
 
-from fanout.plan import PlanEntry
 from gateway.admin.listing import TimeQuery, Word, first_id, read_key, write_key
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.orders import AttemptView, orders_of_accounts
 from gateway.admin.pages import Found, Lead, Listing, Range, Term, find
 from gateway.admin.paging import Page, PageQuery
-from gateway.admin.plans import PlannedAccount, entries_of, read_plan
+from gateway.admin.plans import PlannedAccount, WrittenEntry, entries_of, read_plan
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 
@@ -151,7 +150,7 @@ async def outcomes(
     return shown, page[-1].place if more else None
 
 
-def _decision(entry: PlanEntry) -> Decision:
+def _decision(entry: WrittenEntry) -> Decision:
     if not entry.legs:
         return "nothing"
     return "order" if entry.asked is None else "asked"

@@ -14,9 +14,10 @@ import msgspec
 
 from hsm.client import EnrollerClient
 from hsm.enrol import encrypt_key
-from ops.onboard import NewHook, Onboarding
+from ops.onboard import Onboarding
 from ops.settings import Settings
 from ops.trial.exchange import Exchange
+from ops.trial.sender import Hook
 from tenancy.database import Database
 from tenancy.scope import Actor, TenantScope
 from tenancy.store.accounts import create_account, put_credential
@@ -33,7 +34,7 @@ class Following(msgspec.Struct, frozen=True):
     """A strategy, its hook, and the accounts that follow it."""
 
     strategy: StrategyID
-    hook: NewHook
+    hook: Hook
     accounts: tuple[AccountID, ...]
 
 

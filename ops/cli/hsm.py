@@ -10,8 +10,8 @@ import click
 
 from hsm import ceremony
 from hsm.client import EnrollerClient, SignerClient
+from ops.ceremonies import token_settings
 from ops.cli.output import json_option, print_json, print_table
-from ops.initialise import token_settings
 from ops.settings import Settings, read_settings
 
 

@@ -1,7 +1,7 @@
 """`portcullis`: what an operator types. One file per command group; this one is the root.
 
 An error says what happened, what it means and what to do next. Exit status 0: done; 1: it did not
-work; 2: it was asked wrongly (a setting, an argument).
+work, or the API refused it; 2: it was asked wrongly (a setting, an argument); 3: nobody answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from ops.cli.output import fail
+from ops.api_client import Refused, Unreachable
+from ops.cli.output import fail, refuse
 from tenancy.errors import ConfigurationError, PortcullisError
 
 COMMANDS = {
@@ -28,22 +29,31 @@ COMMANDS = {
     "hsm": "ops.cli.hsm:hsm",
     "audit": "ops.cli.audit:audit",
     "openapi": "ops.cli.openapi:openapi",
-    "tenant": "ops.cli.setup:tenant",
-    "strategy": "ops.cli.setup:strategy",
-    "hook": "ops.cli.setup:hook",
-    "account": "ops.cli.setup:account",
-    "subscription": "ops.cli.setup:subscription",
-    "credential": "ops.cli.setup:credential",
+    "apply": "ops.cli.api.configure:apply",
+    "export": "ops.cli.api.configure:export",
+    "completion": "ops.cli.api.completion:completion",
 }
+
+
+API = (
+    "tenant", "user", "key", "strategy", "hook", "group", "account", "credential", "subscription",
+    "limit", "halt", "signal", "approval", "order", "position", "event", "proposal", "channel",
+    "access", "subject",
+)  # fmt: skip
+"""Groups that are made from the API's operations (ops/cli/api/groups.py)."""
 
 
 class Root(click.Group):
     """Loads a command's file when it is used: `--help` stays quick. A file that is not there is no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if self.get_command(ctx, name) is not None]
+        return [name for name in (*COMMANDS, *API) if self.get_command(ctx, name) is not None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in API:
+            from ops.cli.api.groups import group  # it imports the API: not for `--version`
+
+            return group(cmd_name)
         target = COMMANDS.get(cmd_name)
         if target is None:
             return None
@@ -62,6 +72,10 @@ class Root(click.Group):
             return super().invoke(ctx)
         except ConfigurationError as error:
             fail(error, 2)
+        except Unreachable as error:
+            fail(error, 3)
+        except Refused as error:
+            refuse(error)
         except PortcullisError as error:
             fail(error, 1)
 
@@ -91,6 +105,11 @@ def cli(ctx: click.Context, settings: Path) -> None:
                   portcullis up       start everything and wait until it is ready
                   portcullis status   what runs, and is it well
                   portcullis down     stop everything
+
+    \b
+    Set up:       portcullis tenant create "My Fund"
+                  portcullis apply -f tenant.toml
+                  portcullis hook create-secret main --out main.secret
     """
     ctx.obj = settings.absolute()
 

@@ -11,6 +11,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.problems import PROBLEMS
+from ops.api_client import Refused
 from tenancy.errors import PortcullisError, Retry
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -39,3 +41,12 @@ def fail(error: PortcullisError, status: int) -> NoReturn:
     """Say what happened and what may be done, and end."""
     click.echo(f"portcullis: {error}\n({error.code}) {NEXT[error.retry]}", err=True)
     sys.exit(status)
+
+
+def refuse(error: Refused) -> NoReturn:
+    """Say what the API refused, and what may be done about it."""
+    problem = error.problem
+    remedy = PROBLEMS[problem.code].remedy if problem.code in PROBLEMS else ""
+    trace = f" Trace {problem.trace_id}." if problem.status >= 500 and problem.trace_id else ""
+    click.echo(f"portcullis: {error}\n({problem.code}) {remedy}{trace}".rstrip(), err=True)
+    sys.exit(1)

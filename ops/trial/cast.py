@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import msgspec
 
-from ops.onboard import NewHook, Onboarding
+from ops.onboard import Onboarding
 from ops.trial.exchange import Exchange
+from ops.trial.sender import Hook
 from tenancy.scope import Actor, TenantScope
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID
@@ -72,7 +73,7 @@ class Cast(msgspec.Struct, frozen=True):
 
     scope: TenantScope
     strategy: StrategyID
-    hook: NewHook
+    hook: Hook
     members: tuple[Member, ...]
 
     def member(self, account: AccountID) -> Member:

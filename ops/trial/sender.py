@@ -17,9 +17,17 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from ops.onboard import NewHook
-
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """Where to send, and what signs it: `secret` is `whsec_…`."""
+
+    hook_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Hook({self.hook_id!r}, secret=…)"
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +46,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 class Sender:
     """Sends signals to one hook."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, hook: NewHook) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, hook: Hook) -> None:
         self.url = f"{url}/v1/hooks/{hook.hook_id}"
         self._session = session
         self._secret = base64.b64decode(hook.secret.removeprefix("whsec_"))
@@ -75,10 +83,10 @@ class Sender:
 
 @asynccontextmanager
 async def sender(
-    url: str, certificate: Path, hook: NewHook, *, connections: int = 16
+    url: str, certificate: Path | None, hook: Hook, *, connections: int = 16
 ) -> AsyncIterator[Sender]:
-    """A sender that trusts exactly the installation's own certificate authority."""
-    trust = ssl.create_default_context(cafile=str(certificate))
+    """A sender that trusts exactly the installation's own certificate authority; None: the system's."""
+    trust = ssl.create_default_context(cafile=str(certificate) if certificate else None)
     connector = aiohttp.TCPConnector(ssl=trust, limit=connections)
     async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
         yield Sender(session, url, hook)

@@ -22,11 +22,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ops.cli.main import cli
 from ops.initialise import Choices
-from ops.onboard import NewHook, Onboarding, onboarding, operator_scope
+from ops.onboard import Onboarding, onboarding, operator_scope
 from ops.trial.exchange import broker_settings, exchange
 from ops.trial.installation import Installation, fresh, remove, running
 from ops.trial.outcome import settled, story
-from ops.trial.sender import Sender, Sent, sender
+from ops.trial.sender import Hook, Sender, Sent, sender
 from tenancy.database import Database
 from tenancy.scope import Actor, TenantScope
 from tenancy.subscription import SubscriptionSettings
@@ -61,7 +61,7 @@ class Whole:
         self.secrets: list[str] = []
         self.here: Installation
         self.scope: TenantScope
-        self.hook: NewHook
+        self.hook: Hook
         self.service_key = ""
         self.sent: Sent
         self.database: Database

@@ -13,10 +13,9 @@ from rich.console import Console
 from fanout.plan import Leg, Plan, PlanEntry
 from fanout.reasons import Reason
 from ops.demo.pages import Pages
-from ops.onboard import NewHook
 from ops.trial.cast import SIZINGS, Cast, Member
 from ops.trial.outcome import Attempt, Story
-from ops.trial.sender import Sent
+from ops.trial.sender import Hook, Sent
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID
 
@@ -67,7 +66,7 @@ def _shown(story: Story, width: int) -> list[str]:
         for n in range(ACCOUNTS)
     )
     scope = TenantScope(TenantID(UUID(int=2)), Actor(kind="human", id="test"))
-    cast = Cast(scope, StrategyID(UUID(int=3)), NewHook("hook", "whsec_"), members)
+    cast = Cast(scope, StrategyID(UUID(int=3)), Hook("hook", "whsec_"), members)
     sent = Sent(
         message_id="m", fields={}, body="", status=202, signal_id=str(SIGNAL), answer="",
         sent_at=AT.timestamp(), took_s=0.0,

@@ -1,0 +1,48 @@
+"""The ceremonies of this host's HSM, in the words of the settings file: a tenant's keys, a log's key."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from uuid import UUID
+
+import msgspec
+
+from hsm import ceremony
+from hsm.settings import TokenSettings
+from ops.settings import Settings
+from tenancy.ids import new_id
+
+ORIGIN_DOMAIN = "portcullis.invalid"
+"""Origins are names, not addresses: a reserved top-level domain cannot clash with anybody's."""
+
+
+class NewLog(msgspec.Struct, frozen=True):
+    """An audit log's name and key. The key's label is the origin; `public_key`: Ed25519, 32 bytes."""
+
+    log_id: UUID
+    origin: str
+    public_key: bytes
+
+
+def token_settings(settings: Settings) -> TokenSettings:
+    """The ceremony's words for `[hsm]`."""
+    hsm = settings.hsm
+    return TokenSettings(
+        module=hsm.module,
+        softhsm_conf=hsm.softhsm_conf,
+        enrol_label=hsm.enrol_label,
+        sign_label=hsm.sign_label,
+        enrol_pin_file=hsm.enrol_pin_file,
+        enrol_so_pin_file=hsm.enrol_so_pin_file,
+        sign_pin_file=hsm.sign_pin_file,
+        sign_so_pin_file=hsm.sign_so_pin_file,
+    )
+
+
+async def new_log(settings: Settings) -> NewLog:
+    """A key for a new audit log. Its name is random: it is published, the tenant is not."""
+    origin = f"{ORIGIN_DOMAIN}/log/{secrets.token_hex(8)}"
+    tokens = token_settings(settings)
+    public_key = await asyncio.to_thread(ceremony.create_log_key, tokens, origin, origin)
+    return NewLog(new_id(), origin, public_key)

@@ -1,0 +1,197 @@
+"""What the API's operations are called on the command line, and which columns a table has. Pure.
+
+The rule: the first part of the address is the group (`/v1/strategies` → `strategy`), the
+operation's name without that noun is the command (`change_strategy` → `change`). What reads better
+otherwise is in PRETTY; what has no place here is in NOT_HERE, with the reason.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.admin.operation import Operation
+
+GROUPS = {
+    "tenants": "tenant", "tenant": "tenant", "people": "user", "keys": "key", "service-keys": "key",
+    "strategies": "strategy", "hooks": "hook", "accounts": "account", "groups": "group",
+    "account-groups": "group", "subscriptions": "subscription", "limits": "limit",
+    "platform": "limit", "halts": "halt", "halt": "halt", "signals": "signal", "orders": "order",
+    "positions": "position", "approvals": "approval", "proposals": "proposal",
+    "channels": "channel", "notifications": "channel", "access": "access",
+    "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
+    "plans": "signal", "kill-switch": "halt", "alerts": "event", "holds": "subject",
+}  # fmt: skip
+"""First part of an address → group."""
+
+NOUNS = {
+    "tenant": ("tenant", "tenants"),
+    "user": ("person", "people", "of_person"),
+    "key": ("service_key", "service_keys", "key", "keys"),
+    "strategy": ("strategy", "strategies"),
+    "hook": ("hook", "hooks"),
+    "account": ("account", "accounts"),
+    "group": ("group", "groups", "account_group", "account_groups"),
+    "subscription": ("subscription", "subscriptions"),
+    "limit": ("limit", "limits"),
+    "halt": ("halt", "halts"),
+    "signal": ("signal", "signals"),
+    "order": ("order", "orders"),
+    "position": ("position", "positions"),
+    "approval": ("approval", "approvals"),
+    "proposal": ("proposal", "proposals"),
+    "channel": ("channel", "channels"),
+    "access": ("access_grant", "access_grants", "access"),
+    "event": ("event", "events"),
+    "subject": ("subject", "subjects"),
+    "fill": ("fill", "fills"),
+}
+"""Group → the words for its object in operations' names."""
+
+PRETTY = {
+    "end_sessions_of_person": "end-sessions",
+    "reset_factors_of_person": "reset-factors",
+    "ask_access": "ask",
+    "get_tenant_entry": "entry",
+}
+"""Operation → command, where the rule gives no good word."""
+
+_VERBS = {"get": "show", "read": "show", "roll_back": "rollback", "stream": "follow"}
+
+NOT_HERE = {
+    "sessions": "people sign in at the console; the command line has a key",
+    "me": "a key is nobody: what a person does about themselves is the console's",
+    "invitations": "the person who was invited takes it up, in a browser",
+    "oidc": "signing in with a browser",
+    "configuration": "`portcullis apply` and `portcullis export`",
+    "enrolment-key": "`portcullis credential enrol` reads it",
+    "openapi.json": "`portcullis openapi` prints it",
+    "docs": "a page for a browser",
+}
+"""First part of an address → why there is no command for it."""
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
+    "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
+    "key": ("key_id", "name", "scopes", "expires_at", "revoked_at"),
+    "strategy": ("strategy_id", "name", "asset_class", "sequence", "state", "version", "revision"),
+    "hook": ("hook_id", "name", "strategy_id", "sender", "enabled", "url", "revision"),
+    "account": (
+        "account_id", "name", "broker", "live", "currency", "stated_equity", "state", "revision",
+    ),
+    "group": ("group_id", "name", "state", "revision"),
+    "subscription": (
+        "subscription_id", "strategy_id", "account_id", "enabled", "priority", "revision",
+    ),
+    "signal": ("signal_id", "strategy_id", "message_id", "state", "received_at"),
+    "order": (
+        "cl_ord_id", "account_id", "side", "order_qty", "symbol", "state", "cum_qty", "avg_px",
+        "intent_at",
+    ),
+    "position": ("account_id", "broker", "symbol", "quantity", "avg_px", "updated_at"),
+    "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
+    "approval": ("approval_id", "signal_id", "account_id", "state", "expires_at"),
+    "channel": ("channel_id", "name", "kind", "enabled", "revision"),
+    "halt": ("scope", "name", "state", "since", "reason"),
+    "limit": ("layer", "name", "limits", "revision"),
+    "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
+}  # fmt: skip
+"""What a list shows to people; members that an item does not have are left out."""
+
+DANGEROUS = ("archive", "revoke", "remove", "delete", "end-", "reset-", "cancel", "refuse")
+"""Beginnings of commands that ask before they act; every DELETE does."""
+
+EXAMPLES = {
+    "create_strategy": "portcullis strategy create trend --default-quantity 2",
+    "change_strategy": "portcullis strategy change trend --max-order-quantity 10 --reason 'as agreed'",
+    "create_account": "portcullis account create 'Client 1' --broker paper --stated-equity 100000",
+    "create_group": "portcullis group create growth --override-quantity 0.5"
+    " --override-quantity-type multiplier",
+    "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
+    "create_hook": "portcullis hook create --strategy trend --out trend.hook",
+    "list_signals": "portcullis signal list --limit 10",
+    "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
+}
+"""Operation → a line that works."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an operation is found."""
+
+    group: str
+    command: str
+
+
+ELSEWHERE = {
+    "get_credential": Place("credential", "show"),
+    "revoke_credential": Place("credential", "revoke"),
+}
+"""Operations that stand in another group than their address says."""
+
+IN_OTHER_WORDS = {
+    "put_credential": "portcullis credential enrol",
+    "halt": "portcullis halt on",
+    "release": "portcullis halt release",
+    "create_tenant": "portcullis tenant create",
+}
+"""Operations that a command of their own does, after something that only the caller's side can do."""
+
+
+def segment(operation: Operation) -> str:
+    """The first part of the address after /v1."""
+    return operation.path.removeprefix("/v1/").split("/", 1)[0]
+
+
+def place(operation: Operation) -> Place | None:
+    """None: it has no command (NOT_HERE), or anybody may call it (signing in)."""
+    first = segment(operation)
+    if first in NOT_HERE or operation.action is None or operation.html:
+        return None
+    if operation.name in ELSEWHERE:
+        return ELSEWHERE[operation.name]
+    if operation.name in IN_OTHER_WORDS:
+        return None
+    group = GROUPS.get(first, first.removesuffix("s"))
+    if operation.name in PRETTY:
+        return Place(group, PRETTY[operation.name])
+    return Place(group, _command(operation.name, group))
+
+
+def _command(name: str, group: str) -> str:
+    words = f"_{name}_"
+    for noun in sorted(NOUNS.get(group, (group,)), key=len, reverse=True):
+        if f"_{noun}_" in words:
+            words = words.replace(f"_{noun}_", "_", 1)
+            break
+    bare = words.strip("_")
+    for verb, shown in _VERBS.items():
+        if bare == verb or bare.startswith(f"{verb}_"):
+            bare = shown + bare[len(verb) :]
+            break
+    if bare == "list_revisions":
+        bare = "revisions"
+    return bare.replace("_", "-")
+
+
+def summary(operation: Operation, place: Place) -> str:
+    """One sentence; of the commands that all groups have, without HTTP's words."""
+    words = SUMMARIES.get(place.command)
+    if words is None or not operation.name.endswith(NOUNS.get(place.group, ())):
+        return operation.summary
+    noun = {"user": "person", "key": "service key", "group": "account group"}.get(
+        place.group, place.group
+    )
+    return words.format(noun=noun, a=f"an {noun}" if noun[0] in "aeio" else f"a {noun}")
+
+
+SUMMARIES = {
+    "show": "Show one {noun}, member by member.",
+    "create": "Make {a}.",
+    "change": "Change members of {a}; --unset takes one away, so that it is inherited again.",
+    "archive": "Archive {a}: it acts no more, and its history stays.",
+    "rollback": "Make {a} what it was at an earlier revision.",
+}
+
+
+def asks(operation: Operation, command: str) -> bool:
+    """Whether a person is asked before it is done."""
+    return operation.method == "DELETE" or command.startswith(DANGEROUS)

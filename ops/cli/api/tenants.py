@@ -1,0 +1,47 @@
+"""`portcullis tenant create`: keys by ceremony on this host, then the tenant by the API, its key into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli.api.connection import asked, connection_options, key_path, where
+from ops.cli.output import json_option, print_json, print_table
+from ops.onboard import new_tenant
+from ops.platform import keep_key
+from ops.settings import read_settings
+from tenancy.errors import ConfigurationError
+
+
+@click.command()
+@click.argument("name")
+@click.option("--reason", default="", help="Why; kept with the change.")
+@json_option
+@connection_options
+@click.pass_obj
+def create(file: Path, name: str, reason: str, as_json: bool, **given: Any) -> None:
+    """Make a customer: its keys in the HSM, its audit log, and its first service key. On the host.
+
+    The key is written to var/secrets/keys/NAME.key (0600) and shown nowhere; the other commands find
+    it there.
+
+    \b
+    Example:
+      portcullis tenant create "My Fund"
+    """
+    settings = read_settings(file)
+    path = key_path(file, name)
+    if path.exists():
+        raise ConfigurationError(f"{path} exists: it is another tenant's key; choose another name")
+    place = where(file, given, platform=True)
+    made = asked(place, lambda api: new_tenant(api, settings, name, why=reason))
+    keep_key(path, made.service_key)
+    if as_json:
+        print_json({"tenant_id": made.tenant_id, "name": name, "key_file": path})
+    else:
+        print_table(
+            ("made", "is"),
+            [("tenant", made.tenant_id), ("its first key", f"in {path} (0600)")],
+        )
