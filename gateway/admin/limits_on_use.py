@@ -1,8 +1,8 @@
-"""How often the admin API may be used: per credential (a key, a session), and per tenant.
+"""How often the admin API may be used: per credential (a key, a session) and per tenant; per address before.
 
 A credential has a quota for reading and one for writing; its tenant one for everything that all its
-keys and people do together (`requests_per_minute` of the tenant's settings). Counted like the
-hooks', in Redis for all processes; Redis away, each process counts alone (gateway/rate.py).
+keys and people do together (`requests_per_minute` of the tenant's settings). What anybody may call
+(signing in, the description of the API) is counted per source address. Counted like the hooks', in Redis for all processes; Redis away, each process counts alone (gateway/rate.py).
 
 A tenant's figure is looked up at most once in `TENANT_S`; a look-up that fails changes nothing: the
 figure that was known goes on, and without one the product's. Never unlimited.
@@ -35,10 +35,11 @@ _TENANT = "SELECT find_tenant_rate(%b)"
 
 
 class ApiRateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Of one credential, in a minute. A tenant's own figure is in its settings."""
+    """Of one credential, or of one address that has none, in a minute. A tenant's is in its settings."""
 
     credential_reads: Annotated[int, Meta(ge=1)] = 600
     credential_writes: Annotated[int, Meta(ge=1)] = 300
+    address_requests: Annotated[int, Meta(ge=1)] = 300
 
 
 class ApiRates:
@@ -61,7 +62,15 @@ class ApiRates:
     async def take(self, credential: str, tenant: UUID, cost: CostClass) -> Allowance:
         """Decide and count one request. Never raises."""
         together = await self._per_minute(tenant)
-        allowance = await self._rates.take(self._claim(credential, tenant, cost, together))
+        return await self._take(self._claim(credential, tenant, cost, together))
+
+    async def take_unsigned(self, client: str) -> Allowance:
+        """Decide and count one request of somebody who showed no credential. Never raises."""
+        quota = Quota("address-requests", self._settings.address_requests, 60)
+        return await self._take(Claim(Partition(f"address:{client}", (quota,))))
+
+    async def _take(self, claim: Claim) -> Allowance:
+        allowance = await self._rates.take(claim)
         if not allowance.allowed:
             metrics.RATE_REFUSALS.labels(allowance.policy).inc()
         return allowance

@@ -75,6 +75,10 @@ class Rates(Protocol):
         """Decide and count."""
         ...
 
+    async def take_unsigned(self, client: str) -> Allowed:
+        """Decide and count one request of an address that showed no good credential."""
+        ...
+
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What handlers may reach beside their transaction."""

@@ -1,7 +1,7 @@
 """One request of the admin API, from its bytes to its answer; the same steps for every operation.
 
 1. Authenticate: a Principal, or 401.
-2. Rate: per credential and per tenant, or 429.
+2. Rate: per credential and per tenant, per address for whoever shows no good one, or 429.
 3. Permit: the operation's action is among the caller's, or 403.
 4. Read: query, headers, body, each refused with its place.
 5. One transaction in the caller's tenant: a kept answer for a repeated POST, else the handler, its
@@ -29,7 +29,7 @@ from gateway.admin import changes, idempotency
 from gateway.admin.auth import authenticated, client_of
 from gateway.admin.errors import BadKey, Forbidden, TooMany
 from gateway.admin.event_stream import LiveResponse
-from gateway.admin.operation import Call, Operation, Principal, Result, Services
+from gateway.admin.operation import Allowed, Call, Operation, Principal, Result, Services
 from gateway.admin.reading import read_body, read_if_match, read_path, read_query, read_why
 from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
@@ -67,8 +67,14 @@ async def _answered(
     operation: Operation, services: Services, request: Request, extra: list[tuple[str, str]]
 ) -> Response:
     principal: Principal | None = None
-    if operation.action is not None:
-        principal, headers = await authenticated(request, services)
+    if operation.action is None:
+        await _rated_unsigned(services, request, extra)
+    else:
+        try:
+            principal, headers = await authenticated(request, services)
+        except BadKey:  # whoever guesses is counted like whoever shows nothing
+            await _rated_unsigned(services, request, extra)
+            raise
         extra.extend(headers)
         await _rated(operation, services, principal, extra)
         permit(operation, principal)
@@ -102,6 +108,17 @@ async def _rated(
         principal.scope.tenant_id,
         "write" if operation.changes else "read",
     )
+    _admit(allowance, extra)
+
+
+async def _rated_unsigned(
+    services: Services, request: Request, extra: list[tuple[str, str]]
+) -> None:
+    if services.rates is not None:
+        _admit(await services.rates.take_unsigned(client_of(request)), extra)
+
+
+def _admit(allowance: Allowed, extra: list[tuple[str, str]]) -> None:
     extra.extend(allowance.headers())
     if not allowance.allowed:
         raise TooMany(allowance.refusal(), allowance.retry_after_s)

@@ -6,19 +6,22 @@ import uuid
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
 from gateway.admin import limits_on_use
+from gateway.admin.app import admin_app
 from gateway.admin.limits_on_use import ApiRates, ApiRateSettings
 from gateway.rate import Rates
 from tenancy.database import Database
 from tests.fixtures import postgres as fixture
+from tests.fixtures.api import Api, Client
 from tests.fixtures.redis import RedisServer
 
 pytestmark = pytest.mark.stack
-SMALL = ApiRateSettings(credential_reads=5, credential_writes=3)
+SMALL = ApiRateSettings(credential_reads=5, credential_writes=3, address_requests=4)
 
 
 def add_tenant(database: fixture.Database, settings: str = "{}") -> UUID:
@@ -106,3 +109,20 @@ async def test_redis_killed_leaves_each_process_counting_alone(
     finally:
         redis_process.stop()
         redis_process.start()
+
+
+async def test_who_shows_no_good_credential_is_counted_by_address(
+    api: Api, rates: ApiRates
+) -> None:
+    """Signing in and guessing at keys share one quota; another address, and a good key, have their own."""
+    services = msgspec.structs.replace(api.services, rates=rates)
+    app = admin_app(services, checks={})
+    guess = Client(app, f"pck_{'0' * 16}_{'A' * 43}")
+    replies = [await guess("GET", "/v1/strategies") for _ in range(4)]
+    assert {reply.status for reply in replies} == {401}
+    assert replies[-1].headers["ratelimit"].startswith('"address-requests";r=0')
+    over = await guess("GET", "/v1/strategies")
+    assert (over.status, over.json()["code"]) == (429, "rate_limited")
+    assert (await Client(app, "")("GET", "/v1/openapi.json")).status == 429
+    assert (await Client(app, api.keys["admin"])("GET", "/v1/strategies")).status == 200
+    assert (await rates.take_unsigned("192.0.2.8")).allowed
