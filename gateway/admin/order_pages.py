@@ -1,6 +1,6 @@
 """Which orders: the question that a list of orders asks, as a range of one index and what is left to look at.
 
-The most selective filter leads, and each that can lead has its index (ops/migrations/0006_pages.sql):
+The most selective filter leads, and each that can lead has its index (ops/migrations/0008_pages.sql):
 
     signal_id                  the orders of one signal
     status, unless `filled`    most orders are filled: the others have an index of their own

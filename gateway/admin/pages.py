@@ -28,7 +28,7 @@ import msgspec
 
 from tenancy.database import Connection
 
-LOOKED_AT_MAX = 4_000
+LOOKED_AT_MAX = 1_000
 """Rows that one page may look at."""
 
 _STEER = (

@@ -32,11 +32,11 @@ class WrittenEntry(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str | None = None
     cancel_open: bool = False
     legs: list[dict[str, Any]] = []
-    asked: dict[str, Any] | None = None
     source: dict[str, Any] = {}
     position: Decimal = Decimal(0)
     equity: Decimal | None = None
     price: Decimal | None = None
+    asked: dict[str, Any] | None = None
 
 
 class WrittenPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,7 @@ class WrittenPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: list[WrittenEntry]
     deadline: datetime | None = None
+    platform_revision: int = 0
 
 
 class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,8 @@ class PlannedAccount(msgspec.Struct, frozen=True, kw_only=True):
     position: str
     equity: str | None
     price: str | None
+    asked: dict[str, Any] | None
+    """Not null: a person is asked about these legs before anything is done."""
 
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +86,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     signal_id: UUID
     strategy_id: UUID
     settings_version: int
+    platform_revision: int
     seed: str
     rotation: int
     planned_at: datetime
@@ -116,6 +120,7 @@ async def plan_of(conn: Connection, signal_id: UUID) -> PlanView:
         seed=row[3],
         rotation=row[4],
         planned_at=row[5],
+        platform_revision=written.platform_revision,
         deadline=written.deadline,
         entries=entries_of(written.entries),
     )
@@ -141,6 +146,7 @@ def _entry(entry: WrittenEntry) -> PlannedAccount:
         position=plain(entry.position),
         equity=None if entry.equity is None else plain(entry.equity),
         price=None if entry.price is None else plain(entry.price),
+        asked=entry.asked,
     )
 
 

@@ -322,6 +322,14 @@ async def test_a_full_buffer_is_told_and_what_was_kept_is_told_first():
     assert listener.at == listener.waiting[-1].id == event_feed.BUFFER_MAX
 
 
+async def test_a_listener_ahead_of_the_feed_is_told_nothing_twice():
+    """It read the past by itself, further than the feed had come."""
+    listener = event_feed.Listener(5)
+    for number in (3, 4, 5, 6):
+        listener.offer(event_feed.Heard(number, None, "x"))
+        assert listener.at == max(5, number)
+
+
 async def test_a_tenant_has_so_many_streams_and_no_more(api: Api, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event_stream, "STREAMS_MAX", 1)
     Log(api)
