@@ -101,6 +101,10 @@ async def _channel(f: Furniture) -> str:
     )
 
 
+async def _secret(f: Furniture) -> str:
+    return await f.post(f"/v1/hooks/{f.ids['hook_id']}/secrets", "secret_id", overlap_minutes=0)
+
+
 async def _grant(f: Furniture) -> str:
     """An operator's ask that nobody has decided."""
     return _row(
@@ -143,6 +147,7 @@ MAKERS: dict[str, Maker] = {
     "channel_id": _channel,
     "grant_id": _grant,
     "proposal_id": _proposal,
+    "secret_id": _secret,
 }
 """In the order in which they need each other."""
 
