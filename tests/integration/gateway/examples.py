@@ -71,7 +71,10 @@ EXAMPLES: dict[str, Example] = {
     "create_group": Example(_named),
     "create_account": Example(_account, frozenset({"group_id"})),
     "change_account": Example(_own("group_id"), frozenset({"group_id"})),
-    "create_hook": Example(_own("strategy_id", name="h"), frozenset({"strategy_id"})),
+    "create_hook": Example(
+        lambda ids: _named(ids) | {"strategy_id": ids.get("strategy_id")},
+        frozenset({"strategy_id"}),
+    ),
     "change_hook": Example(_own("strategy_id"), frozenset({"strategy_id"})),
     "create_service_key": Example(_named),
     "create_subscription": Example(_own(*_PAIR), _PAIR, needs=("account_id",)),
@@ -148,4 +151,7 @@ EXAMPLES: dict[str, Example] = {
     "revoke_credential": Example(statuses=frozenset({404, 409})),
     "halt": Example(_switch("halted"), frozenset({"object_id"})),
     "release": Example(_switch("active"), frozenset({"object_id"}), statuses=frozenset({409})),
+    # It names objects by their names, which are looked up within the tenant: there is no id to try.
+    "compare_configuration": Example(lambda ids: {}),
+    "put_configuration": Example(lambda ids: {}, statuses=frozenset({404, 412})),
 }

@@ -71,7 +71,7 @@ async def _account(f: Furniture) -> str:
 
 
 async def _hook(f: Furniture) -> str:
-    return await f.post("/v1/hooks", "hook_id", name="h", strategy_id=f.ids["strategy_id"])
+    return await f.post("/v1/hooks", "hook_id", name=unique(), strategy_id=f.ids["strategy_id"])
 
 
 async def _subscription(f: Furniture) -> str:
