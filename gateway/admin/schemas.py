@@ -2,7 +2,8 @@
 
 One type has up to three faces, for the wire is not the same in both directions:
 
-- **out**: decimals are strings, members that are always written are required;
+- **out**: decimals are strings, members that are always written are required, and a later version
+  may say more;
 - **in** (`…Input` where it differs): a decimal may be a string or a number;
 - **patch** (`…Patch`): a JSON Merge Patch (RFC 7396): nothing is required, and null takes away
   what may be absent.
@@ -117,6 +118,7 @@ class Schemas:
         elif face == "out":
             needed = list(properties)
         if face == "out":
+            schema.pop("additionalProperties", None)  # a later version may say more
             for value in properties.values():
                 value.pop("default", None)
         return {**schema, "required": needed} if needed else schema
@@ -286,7 +288,7 @@ def _documented(struct: type) -> Mapping[str, str]:
     """The strings that stand under the members, those of the base classes too."""
     found: dict[str, str] = {}
     for cls in reversed(struct.__mro__):
-        if cls.__module__ in sys.modules and cls.__module__.split(".")[0] in ("gateway", "tenancy"):
+        if cls.__module__.split(".")[0] not in ("builtins", "msgspec", "typing"):
             found |= _docs_of_module(cls.__module__).get(cls.__qualname__, {})
     return found
 

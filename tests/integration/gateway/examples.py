@@ -49,6 +49,15 @@ def _account(ids: Mapping[str, str]) -> Any:
     return _own("group_id", name=unique(), broker="paper", currency="USDT")(ids)
 
 
+def _switch(state: str) -> Build:
+    """A strategy's; the platform's own where there are no strategies."""
+    return lambda ids: (
+        {"scope": "strategy", "object_id": ids["strategy_id"], "state": state, "reason": "r"}
+        if "strategy_id" in ids
+        else {"scope": "platform", "state": state, "reason": "r"}
+    )
+
+
 _HALF = "pch_" + 43 * "x"
 _NO_ID = "01890000-0000-7000-8000-000000000000"
 _PAIR = frozenset({"strategy_id", "account_id"})
@@ -62,7 +71,10 @@ EXAMPLES: dict[str, Example] = {
     "create_group": Example(_named),
     "create_account": Example(_account, frozenset({"group_id"})),
     "change_account": Example(_own("group_id"), frozenset({"group_id"})),
-    "create_hook": Example(_own("strategy_id", name="h"), frozenset({"strategy_id"})),
+    "create_hook": Example(
+        lambda ids: _named(ids) | {"strategy_id": ids.get("strategy_id")},
+        frozenset({"strategy_id"}),
+    ),
     "change_hook": Example(_own("strategy_id"), frozenset({"strategy_id"})),
     "create_service_key": Example(_named),
     "create_subscription": Example(_own(*_PAIR), _PAIR, needs=("account_id",)),
@@ -129,4 +141,17 @@ EXAMPLES: dict[str, Example] = {
         lambda ids: {},
         statuses=frozenset({403}),  # it is somebody else's: only they take it back
     ),
+    # Data subjects, secrets, the kill switch.
+    "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
+    "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),
+    "create_hook_secret": Example(lambda ids: {}),
+    "put_credential": Example(
+        lambda ids: {"api_key": "k", "envelope": "bm8="}, statuses=frozenset({409, 422})
+    ),
+    "revoke_credential": Example(statuses=frozenset({404, 409})),
+    "halt": Example(_switch("halted"), frozenset({"object_id"})),
+    "release": Example(_switch("active"), frozenset({"object_id"}), statuses=frozenset({409})),
+    # It names objects by their names, which are looked up within the tenant: there is no id to try.
+    "compare_configuration": Example(lambda ids: {}),
+    "put_configuration": Example(lambda ids: {}, statuses=frozenset({404, 412})),
 }

@@ -71,7 +71,7 @@ async def _account(f: Furniture) -> str:
 
 
 async def _hook(f: Furniture) -> str:
-    return await f.post("/v1/hooks", "hook_id", name="h", strategy_id=f.ids["strategy_id"])
+    return await f.post("/v1/hooks", "hook_id", name=unique(), strategy_id=f.ids["strategy_id"])
 
 
 async def _subscription(f: Furniture) -> str:
@@ -99,6 +99,10 @@ async def _channel(f: Furniture) -> str:
     return await f.post(
         "/v1/channels", "channel_id", name=unique(), kind="email", recipients=["a@example.com"]
     )
+
+
+async def _secret(f: Furniture) -> str:
+    return await f.post(f"/v1/hooks/{f.ids['hook_id']}/secrets", "secret_id", overlap_minutes=0)
 
 
 async def _grant(f: Furniture) -> str:
@@ -143,6 +147,7 @@ MAKERS: dict[str, Maker] = {
     "channel_id": _channel,
     "grant_id": _grant,
     "proposal_id": _proposal,
+    "secret_id": _secret,
 }
 """In the order in which they need each other."""
 
