@@ -35,12 +35,6 @@ class WrongMediaType(PortcullisError):
     code = "unsupported_media_type"
 
 
-class TooLarge(PortcullisError):
-    """The body is larger than this operation reads."""
-
-    code = "too_large"
-
-
 class IdempotencyConflict(PortcullisError):
     """The Idempotency-Key was used for another request."""
 

@@ -1,8 +1,10 @@
-"""How often the admin API may be used: per credential (a key, a session) and per tenant; per address before.
+"""How often the admin API may be used: per credential and per tenant, and per address without one.
 
-A credential has a quota for reading and one for writing; its tenant one for everything that all its
-keys and people do together (`requests_per_minute` of the tenant's settings). What anybody may call
-(signing in, the description of the API) is counted per source address. Counted like the hooks', in Redis for all processes; Redis away, each process counts alone (gateway/rate.py).
+A credential (a key, a session) has a quota for reading and one for writing; its tenant one for
+everything that all its keys and people do together (`requests_per_minute` of the tenant's
+settings). What anybody may call (signing in, the description of the API), and whoever shows no good
+credential, is counted by source address. Counted like the hooks', in Redis for all processes;
+Redis away, each process counts alone (gateway/rate.py).
 
 A tenant's figure is looked up at most once in `TENANT_S`; a look-up that fails changes nothing: the
 figure that was known goes on, and without one the product's. Never unlimited.

@@ -34,6 +34,7 @@ from gateway.admin.reading import read_body, read_if_match, read_path, read_quer
 from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
+from gateway.body import SenderLeft
 from gateway.listener import as_response
 from gateway.problems import problem_of
 from tenancy.database import Connection
@@ -51,6 +52,8 @@ def endpoint(operation: Operation, services: Services) -> Endpoint:
         extra: list[tuple[str, str]] = []
         try:
             response = await _answered(operation, services, request, extra)
+        except SenderLeft:
+            response = Response(status_code=400)  # nobody is there to read it
         except PortcullisError as error:
             response = as_response(_refusal(error, request))
             if isinstance(error, BadKey):

@@ -15,14 +15,17 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 from starlette.requests import Request
 
-from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, TooLarge, WrongMediaType
+from gateway import body as gateway_body
+from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, WrongMediaType
 from gateway.admin.operation import Operation
 from tenancy.errors import NotFound
 
 BODY_MAX_BYTES = 1024 * 1024
+BODY_TIMEOUT_S = 20.0
 WHY_MAX_CHARS = 1000
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"', re.ASCII)
 _DIGEST = re.compile(r'(?:W/)?"([0-9a-f]{64})"', re.ASCII)
@@ -83,7 +86,9 @@ def read_query(operation: Operation, request: Request) -> Any:
         return None
     types = _query_types(operation.query)
     given = {
-        name: _converted(text, types[name], f"query parameter {name}", strict=False, field=name)
+        name: _converted(
+            text, types[name], f"query parameter {name}", strict=_is_time(types[name]), field=name
+        )
         for name, text in request.query_params.items()
         if name in types
     }
@@ -106,11 +111,22 @@ def media_types(operation: Operation) -> tuple[str, ...]:
     return PATCH_TYPES if operation.method == "PATCH" else JSON_TYPES
 
 
+@cache
+def _is_time(kind: Any) -> bool:
+    """A time is RFC 3339 text: leniently read, a number would be seconds since 1970."""
+    return isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.DateTimeType)
+
+
 async def read_body(
     operation: Operation, request: Request
 ) -> tuple[Any, Mapping[str, Any] | None, bytes]:
     """Body, patch and raw bytes; the first two as the operation wants them."""
-    raw = await _bytes(request, operation.body_max_bytes or BODY_MAX_BYTES)
+    raw = await gateway_body.read_body(
+        request.scope["headers"],
+        request.receive,
+        most_bytes=operation.body_max_bytes or BODY_MAX_BYTES,
+        timeout_s=BODY_TIMEOUT_S,
+    )
     if operation.merge_patch is not None:
         _typed(request, media_types(operation))
         return None, _patch(raw), raw
@@ -183,15 +199,6 @@ def _typed(request: Request, types: tuple[str, ...]) -> None:
     charset = parameters.replace(" ", "").replace('"', "")
     if kind.strip() not in types or charset not in ("", "charset=utf-8"):
         raise WrongMediaType(f"Content-Type: {' or '.join(types)} is needed")
-
-
-async def _bytes(request: Request, most: int) -> bytes:
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise TooLarge(f"the body has more than {most} bytes")
-    return bytes(data)
 
 
 _PATCH: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(

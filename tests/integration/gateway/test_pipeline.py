@@ -161,3 +161,19 @@ async def test_four_eyes_make_a_proposal_of_a_loosened_limit(api: Api):
     looser = await admin.change(address, 2, limits={"max_order_quantity": None})
     assert (looser.status, looser.json()["status"]) == (202, "proposed")
     assert (await admin.get(address))["limits"] == {"max_order_quantity": "4"}
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch):
+    monkeypatch.setattr("gateway.admin.reading.BODY_TIMEOUT_S", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {"authorization": f"Bearer {api.keys['admin']}", "content-type": "application/json"}
+    await api.app(http_scope("POST", "/v1/strategies", headers), receive, send)
+    assert (sent[0]["status"], msgspec.json.decode(sent[1]["body"])["code"]) == (408, "request_timeout")

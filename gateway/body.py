@@ -40,7 +40,7 @@ async def read_body(
 
 
 async def _collect(receive: Receive, most_bytes: int) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -49,4 +49,4 @@ async def _collect(receive: Receive, most_bytes: int) -> bytes:
         if len(body) > most_bytes:
             raise BodyTooLarge(f"at most {most_bytes} bytes are read")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
