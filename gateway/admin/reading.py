@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 from starlette.requests import Request
 
@@ -83,7 +84,9 @@ def read_query(operation: Operation, request: Request) -> Any:
         return None
     types = _query_types(operation.query)
     given = {
-        name: _converted(text, types[name], f"query parameter {name}", strict=False, field=name)
+        name: _converted(
+            text, types[name], f"query parameter {name}", strict=_is_time(types[name]), field=name
+        )
         for name, text in request.query_params.items()
         if name in types
     }
@@ -104,6 +107,12 @@ def _query_types(query: Any) -> dict[str, Any]:
 def media_types(operation: Operation) -> tuple[str, ...]:
     """What a body may be sent as."""
     return PATCH_TYPES if operation.method == "PATCH" else JSON_TYPES
+
+
+@cache
+def _is_time(kind: Any) -> bool:
+    """A time is RFC 3339 text: leniently read, a number would be seconds since 1970."""
+    return isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.DateTimeType)
 
 
 async def read_body(
