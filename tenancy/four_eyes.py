@@ -15,8 +15,15 @@ STRICTNESS = {"active": 0, "reducing": 1, "halted": 2}
 
 
 def loosens_limits(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether a limit is gone or higher. `before`, `after`: limits as JSON has them."""
-    return any(_looser(value, after.get(name)) for name, value in before.items())
+    """Whether a limit is gone or higher, or what is over it is no longer skipped but cut.
+
+    `before`, `after`: limits as JSON has them (tenancy.limits.Limits).
+    """
+    if after.get("over_limit") == "cut" != before.get("over_limit"):
+        return True
+    return any(
+        _looser(value, after.get(name)) for name, value in before.items() if name != "over_limit"
+    )
 
 
 def _looser(before: Any, after: Any) -> bool:
@@ -24,10 +31,7 @@ def _looser(before: Any, after: Any) -> bool:
         return False
     if after is None:
         return True
-    try:
-        return Decimal(str(after)) > Decimal(str(before))
-    except ArithmeticError:
-        return bool(after != before)  # a word, not an amount: any other word counts as looser
+    return Decimal(str(after)) > Decimal(str(before))
 
 
 def releases(before: str, after: str) -> bool:

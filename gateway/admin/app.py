@@ -7,6 +7,7 @@ one. Everything else is an operation (gateway/admin/operations.py) and goes thro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from gateway.admin.health import Ask, readiness
 from gateway.admin.operation import Operation, Services
 from gateway.admin.operations import OPERATIONS
 from gateway.admin.pipeline import Endpoint, endpoint
+from gateway.admin.reading import path_types
 from gateway.answers import json_answer
 from gateway.listener import as_response, http_problem, unexpected
 
@@ -70,7 +72,15 @@ def _route(path: str, operations: list[Operation], services: Services) -> Route:
         method = "GET" if request.method == "HEAD" else request.method
         return await by_method[method](request)
 
-    return Route(path, dispatch, methods=list(by_method))
+    return Route(_pattern(path, operations[0]), dispatch, methods=list(by_method))
+
+
+def _pattern(path: str, operation: Operation) -> str:
+    """The address with its ids as UUIDs, so that `/factors/totp` is not taken for a factor's."""
+    for name, kind in path_types(operation).items():
+        if kind is UUID:
+            path = path.replace(f"{{{name}}}", f"{{{name}:uuid}}")
+    return path
 
 
 async def _healthz(request: Request) -> Response:

@@ -57,7 +57,7 @@ def path_types(operation: Operation) -> dict[str, Any]:
 
 def read_path(operation: Operation, request: Request) -> dict[str, str]:
     """What the address names. Raises NotFound for what no object can be called."""
-    given: dict[str, str] = dict(request.path_params)
+    given = {name: str(value) for name, value in request.path_params.items()}
     for name, kind in path_types(operation).items():
         try:
             msgspec.convert(given[name], kind)

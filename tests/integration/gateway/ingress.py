@@ -66,27 +66,12 @@ class Reply(msgspec.Struct):
         return msgspec.json.decode(self.body)
 
 
-async def post(
-    app: Any,
-    path: str,
-    headers: dict[str, str],
-    body: bytes,
-    *,
-    method: str = "POST",
-    client: str = "192.0.2.7",
-) -> Reply:
-    """One request straight into the application."""
-    sent: list[Any] = []
+def http_scope(
+    method: str, path: str, headers: dict[str, str], client: str = "192.0.2.7"
+) -> dict[str, Any]:
+    """What an ASGI server says of a request; `path` with its query."""
     path, _, query = path.partition("?")
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
+    return {
         "type": "http",
         "method": method,
         "path": path,
@@ -99,7 +84,28 @@ async def post(
         "client": (client, 4711),
         "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
     }
-    await app(scope, receive, send)
+
+
+async def post(
+    app: Any,
+    path: str,
+    headers: dict[str, str],
+    body: bytes,
+    *,
+    method: str = "POST",
+    client: str = "192.0.2.7",
+) -> Reply:
+    """One request straight into the application."""
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(http_scope(method, path, headers, client), receive, send)
     start = sent[0]
     return Reply(
         start["status"],

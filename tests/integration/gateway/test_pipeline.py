@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 
 from tests.fixtures.api import Api
+from tests.integration.gateway.ingress import http_scope
 
 pytestmark = pytest.mark.stack
 
@@ -176,4 +178,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch
 
     headers = {"authorization": f"Bearer {api.keys['admin']}", "content-type": "application/json"}
     await api.app(http_scope("POST", "/v1/strategies", headers), receive, send)
-    assert (sent[0]["status"], msgspec.json.decode(sent[1]["body"])["code"]) == (408, "request_timeout")
+    assert (sent[0]["status"], msgspec.json.decode(sent[1]["body"])["code"]) == (
+        408,
+        "request_timeout",
+    )
