@@ -18,11 +18,15 @@ from gateway.admin.accounts import PAPER
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import NONE, approvals_danger
 from gateway.admin.objects import Resource
+from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live
+from tenancy.explain import EffectiveView
 from tenancy.store.documents import Table
 from tenancy.store.resolvable import require_resolvable
+from tenancy.store.snapshots import read_effective
 from tenancy.subscription import SubscriptionSettings
+from tenancy.values import SubscriptionID
 
 
 class SubscriptionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,4 +135,19 @@ SUBSCRIPTIONS: Resource[SubscriptionDocument] = Resource(
     ends="delete",
 )
 
-OPERATIONS = SUBSCRIPTIONS.operations()
+
+async def _effective(call: Call) -> Result:
+    return Result(
+        content=await read_effective(call.conn, SubscriptionID(call.uuid("subscription_id")))
+    )
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    *SUBSCRIPTIONS.operations(),
+    Operation(
+        name="get_effective", method="GET", path="/v1/subscriptions/{subscription_id}/effective",
+        tag="Subscriptions", action="subscriptions:read", handle=_effective, answer=EffectiveView,
+        summary="Every value that holds for a subscription, and the layer that it comes from.",
+        problems=("not_found", "unavailable"),
+    ),
+)  # fmt: skip

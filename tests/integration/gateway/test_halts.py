@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.fixtures.api import Api
@@ -88,6 +89,23 @@ async def test_halts_hold_while_others_change_the_same_objects(api: Api):
     )
     assert [reply.status for reply in replies[-3:]] == [200, 200, 200]
     assert len((await admin.get("/v1/halts"))["items"]) == 3
+
+
+async def test_a_halt_that_ends_up_in_a_deadlock_is_tried_again(api: Api):
+    """Somebody holds the strategy and wants the account, the halt holds the account and wants the strategy."""
+    admin, made = api.as_("admin"), await furnish(api)
+    async with await psycopg.AsyncConnection.connect(api.database.superuser) as somebody:
+        await somebody.execute(
+            "UPDATE strategies SET name = 'x' WHERE strategy_id = %s", (made["strategies"],)
+        )
+        halt = asyncio.create_task(admin("POST", "/v1/halts", _halt("account", made["accounts"])))
+        await asyncio.sleep(0.3)  # PostgreSQL looks for deadlocks a second after the wait began
+        await somebody.execute(
+            "UPDATE accounts SET name = 'y' WHERE account_id = %s", (made["accounts"],)
+        )
+    assert (await halt).status == 200
+    ((state, name),) = rows(api, "SELECT state, name FROM accounts")
+    assert (state, name) == ("halted", "y")
 
 
 async def test_less_strict_is_a_release_and_more_strict_is_a_halt(api: Api):

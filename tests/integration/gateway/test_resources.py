@@ -150,12 +150,14 @@ async def test_ids_of_another_tenant_are_nobodys(api: Api):
         assert (await admin("POST", "/v1/halts", body)).status == 404
 
 
-async def test_another_tenants_secret_of_a_hook_is_not_revoked_through_ones_own(api: Api):
+async def test_a_secret_is_revoked_through_its_own_hook_alone(api: Api):
     theirs, mine = await furnish(api, "other"), await furnish(api)
-    path = f"/v1/hooks/{theirs['hooks']}/secrets"
-    (secret,) = (await api.as_("other").get(path))["items"]
-    address = f"/v1/hooks/{mine['hooks']}/secrets/{secret['secret_id']}"
-    assert (await api.as_("admin")("DELETE", address)).status == 404
+    admin = api.as_("admin")
+    second = await admin.make("/v1/hooks", strategy_id=mine["strategies"])
+    for tenant, hook in (("other", theirs["hooks"]), ("admin", second["hook_id"])):
+        (secret,) = (await api.as_(tenant).get(f"/v1/hooks/{hook}/secrets"))["items"]
+        address = f"/v1/hooks/{mine['hooks']}/secrets/{secret['secret_id']}"
+        assert (await admin("DELETE", address)).status == 404
 
 
 async def test_a_pair_is_tied_once(api: Api):
@@ -300,3 +302,38 @@ async def test_who_may_change_an_object_may_not_for_that_change_its_limits(api: 
     ):
         assert (reply.status, reply.json()["code"]) == (403, "forbidden")
         assert "limits:write" in reply.json()["detail"]
+
+
+async def test_what_holds_for_a_subscription_names_the_layer_of_each_value(api: Api):
+    """Settings: the most specific; limits: the tightest; states: the strictest."""
+    admin, made = api.as_("admin"), await furnish(api)
+    await admin.change(
+        f"/v1/strategies/{made['strategies']}", "*",
+        settings={"default_quantity": "1", "direction": "long"}, limits={"max_order_quantity": "5"},
+    )  # fmt: skip
+    await admin.change(
+        f"/v1/groups/{made['groups']}", "*",
+        settings={"override_quantity": "2"}, limits={"max_order_quantity": "3"},
+    )  # fmt: skip
+    own = {"use_signal_quantity": False}
+    await admin.change(f"/v1/subscriptions/{made['subscriptions']}", "*", settings=own)
+    halt = {
+        "scope": "strategy",
+        "object_id": made["strategies"],
+        "state": "reducing",
+        "reason": "r",
+    }
+    assert (await admin("POST", "/v1/halts", halt)).status == 200
+    found = await admin.get(f"/v1/subscriptions/{made['subscriptions']}/effective")
+    quantity = found["settings"]["quantity"]
+    assert (quantity["use_signal"], quantity["use_signal_source"]) == (False, "subscription")
+    assert (quantity["value"], quantity["source"]) == ("2", "group")
+    assert found["settings"]["direction"] == {"value": "long", "source": "strategy"}
+    assert found["settings"]["rounding"]["source"] == "product"
+    assert found["limits"]["max_order_quantity"] == {"value": "3", "source": "group"}
+    assert (found["states"]["trading"], found["states"]["source"]) == ("reducing", "strategy")
+    strategy = await admin.get(f"/v1/strategies/{made['strategies']}")
+    assert found["version"] == strategy["version"]
+    theirs = await furnish(api, "other")
+    address = f"/v1/subscriptions/{theirs['subscriptions']}/effective"
+    assert (await admin("GET", address)).status == 404
