@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.admin.errors import Forbidden, OwnProposal, PersonNeeded
+from gateway.admin.errors import OwnProposal, PersonNeeded
 from gateway.admin.operation import Principal
 from tenancy.database import Connection
-from tenancy.roles import may_decide
 from tenancy.scope import Actor
 from tenancy.store.proposals import people_behind
 
@@ -18,22 +17,16 @@ def deciding_person(principal: Principal) -> str:
     return str(principal.person_id)
 
 
-async def may_agree(
-    conn: Connection, principal: Principal, proposed_by: Actor, action: str
-) -> None:
-    """Whether the caller may agree to what `proposed_by` asked for. Raises PersonNeeded,
-    OwnProposal, Forbidden.
+async def may_agree(conn: Connection, principal: Principal, proposed_by: Actor) -> None:
+    """Whether the caller may agree to what `proposed_by` asked for. Raises PersonNeeded, OwnProposal.
 
     One's own is what one asked for in any session, and what was asked for by a service key that one
-    made or changed, or that such a key made.
+    made or changed, or that such a key made. Agreeing needs `proposals:decide` and not the right to
+    make the change: who proposed it had that, and an approver who can change nothing is the
+    separation of duties that four eyes are for.
     """
     person = deciding_person(principal)
     if person in await people_behind(conn, proposed_by):
         raise OwnProposal(
             "this is your own proposal, or that of a service key that you made: another person decides"
-        )
-    if not may_decide(action, principal.actions):
-        raise Forbidden(
-            f"whoever agrees to this change needs proposals:decide and {action}: nobody brings"
-            " about by a yes what they could not do themselves"
         )

@@ -1,4 +1,4 @@
-"""Every kind of object by its name: what a proposal of that kind is applied with, and who may agree to it.
+"""Every kind of object by its name: what a proposal of that kind is applied with.
 
 Gathered from the resource files, which know nothing of this one. A kind whose changes are more than
 its row (a credential that is sealed, a person who is erased) has a handler for its operation here.
@@ -32,40 +32,29 @@ Handler = Callable[[By, Proposal], Awaitable[None]]
 class Governed(msgspec.Struct, frozen=True, kw_only=True):
     """A kind whose changes may wait for a second person.
 
-    `action`: what a change of it needs, of whoever asks and of whoever agrees; `actions` where an
-    operation needs another one. `handlers`: operation → what applies it, in place of the row's own
-    create, change, remove or state. `hidden`: members whose values a proposal never shows.
+    `handlers`: operation → what applies it, in place of the row's own create, change, remove or
+    state. `hidden`: members whose values a proposal never shows.
     """
 
-    action: str
     kind: ObjectKind[Any] | None = None
-    actions: Mapping[str, str] = {}
     handlers: Mapping[str, Handler] = {}
     hidden: frozenset[str] = frozenset()
 
-    def action_of(self, operation: str, after: Mapping[str, Any] | None) -> str:
-        """What this operation needs. A trading state is a kill switch, whatever it belongs to."""
-        if operation == "state" and after is not None and "state" in after:
-            return "halts:write"
-        return self.actions.get(operation, self.action)
-
 
 KINDS: dict[str, Governed] = {
-    "tenant": Governed(kind=TENANT, action="tenant:write"),
+    "tenant": Governed(kind=TENANT),
     "person": Governed(
         kind=PERSON,
-        action="people:write",
-        actions={"erase": "subjects:correct"},
         handlers={"erase": restrict},
     ),
-    "strategy": Governed(kind=STRATEGY, action="strategies:write"),
-    "group": Governed(kind=GROUP, action="accounts:write"),
-    "account": Governed(kind=ACCOUNT, action="accounts:write"),
-    "credential": Governed(kind=CREDENTIAL, action="credentials:write"),
-    "subscription": Governed(kind=SUBSCRIPTION, action="subscriptions:write"),
-    "hook": Governed(kind=HOOK, action="hooks:write"),
-    "service_key": Governed(kind=SERVICE_KEY, action="keys:write"),
-    "channel": Governed(kind=CHANNEL, action="channels:write"),
-    "configuration": Governed(action="configuration:write", handlers={"apply": apply_agreed}),
+    "strategy": Governed(kind=STRATEGY),
+    "group": Governed(kind=GROUP),
+    "account": Governed(kind=ACCOUNT),
+    "credential": Governed(kind=CREDENTIAL),
+    "subscription": Governed(kind=SUBSCRIPTION),
+    "hook": Governed(kind=HOOK),
+    "service_key": Governed(kind=SERVICE_KEY),
+    "channel": Governed(kind=CHANNEL),
+    "configuration": Governed(handlers={"apply": apply_agreed}),
 }
 """In the order in which they can be made: what refers comes after what it refers to."""

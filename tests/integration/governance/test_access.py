@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -63,7 +64,7 @@ async def test_a_let_in_operator_looks_and_does_not_touch(api: Api, people: Peop
     for operation in OPERATIONS:
         if operation.action in (None, "self") or operation.method == "GET":
             continue
-        path = operation.path.replace("{", "").replace("}", "")
+        path = re.sub(r"{\w+}", "01890000-0000-7000-8000-000000000000", operation.path)
         reply = await visit.operator(operation.method, path, headers=headers)
         assert reply.status in (403, 404, 422, 415), (operation.name, reply)
         if operation.action not in ("proposals:read", "strategies:read"):
