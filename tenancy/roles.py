@@ -99,11 +99,3 @@ def scopes_of(kind: TenantKind) -> frozenset[str]:
     No key decides: a second person is a person.
     """
     return ROLES["operator" if kind == "platform" else "admin"] - DECIDE
-
-
-def may_decide(action: str, actions: frozenset[str]) -> bool:
-    """Whether somebody who may do `actions` may say yes to a change that needs `action`.
-
-    Agreeing is doing: nobody brings about by a yes what they could not have asked for themselves.
-    """
-    return "proposals:decide" in actions and action in actions

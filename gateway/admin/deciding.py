@@ -5,7 +5,6 @@ from __future__ import annotations
 from gateway.admin.errors import Forbidden, OwnProposal, PersonNeeded
 from gateway.admin.operation import Principal
 from tenancy.database import Connection
-from tenancy.roles import may_decide
 from tenancy.scope import Actor
 from tenancy.store.proposals import people_behind
 
@@ -19,7 +18,7 @@ def deciding_person(principal: Principal) -> str:
 
 
 async def may_agree(
-    conn: Connection, principal: Principal, proposed_by: Actor, action: str
+    conn: Connection, principal: Principal, proposed_by: Actor, needs: frozenset[str]
 ) -> None:
     """Whether the caller may agree to what `proposed_by` asked for. Raises PersonNeeded,
     OwnProposal, Forbidden.
@@ -32,8 +31,9 @@ async def may_agree(
         raise OwnProposal(
             "this is your own proposal, or that of a service key that you made: another person decides"
         )
-    if not may_decide(action, principal.actions):
+    missing = sorted((needs | {"proposals:decide"}) - principal.actions)
+    if missing:
         raise Forbidden(
-            f"whoever agrees to this change needs proposals:decide and {action}: nobody brings"
-            " about by a yes what they could not do themselves"
+            f"whoever agrees to this change needs {' and '.join(missing)} too: nobody brings about"
+            " by a yes what they could not do themselves"
         )

@@ -43,11 +43,15 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
     handlers: Mapping[str, Handler] = {}
     hidden: frozenset[str] = frozenset()
 
-    def action_of(self, operation: str, after: Mapping[str, Any] | None) -> str:
-        """What this operation needs. A trading state is a kill switch, whatever it belongs to."""
-        if operation == "state" and after is not None and "state" in after:
-            return "halts:write"
-        return self.actions.get(operation, self.action)
+    def needs(self, proposal: Proposal) -> frozenset[str]:
+        """The actions that this change needs. A trading state is a kill switch, whatever it belongs
+        to; limits that change need the right to change limits as well, as they do in a request."""
+        before, after = proposal.before or {}, proposal.after or {}
+        if proposal.operation == "state" and "state" in after:
+            return frozenset({"halts:write"})
+        own = self.actions.get(proposal.operation, self.action)
+        limited = after and (before.get("limits") or {}) != (after.get("limits") or {})
+        return frozenset({own, "limits:write"} if limited else {own})
 
 
 KINDS: dict[str, Governed] = {

@@ -125,8 +125,8 @@ async def _get(call: Call) -> Result:
 async def _approve(call: Call) -> Result:
     approval: Approval = call.body
     proposal = await _undecided(call, "open")
-    action = governed(proposal.kind).action_of(proposal.operation, proposal.after)
-    await may_agree(call.conn, call.principal, proposal.proposed_by, action)
+    needs = governed(proposal.kind).needs(proposal)
+    await may_agree(call.conn, call.principal, proposal.proposed_by, needs)
     hour = _hour(approval.effective_from, call.services.clock.now())
     await _decide(call, proposal, "approved", approval.comment, hour)
     given = {"decision": "approved", "effective_from": hour.isoformat() if hour else None}

@@ -107,7 +107,7 @@ async def test_nobody_approves_what_a_key_of_theirs_proposed(api: Api, people: P
     anna, ben = await people("admin", ["admin"]), await people("admin", ["admin"])
     chain = [str(anna.person_id)]
     for _ in range(2):
-        key = await api.key("admin", {"strategies:read", "strategies:write"})
+        key = await api.key("admin", {"strategies:read", "strategies:write", "limits:write"})
         made_by(api, key, chain[-1])
         chain.append(key_id(key))
     case = await raised(api, key)
@@ -160,8 +160,21 @@ async def test_nobody_agrees_to_what_they_could_not_do_themselves(api: Api, peop
     reply = await case.decide(approver, "approve")
     assert (reply.status, reply.json()["code"]) == (403, "forbidden")
     assert "strategies:write" in reply.json()["detail"]
-    both = await people("admin", ["approver", "trader"])
-    assert (await case.decide(both, "approve")).status == 200
+    trader = await people("admin", ["approver", "trader"])
+    reply = await case.decide(trader, "approve")  # may change strategies, but no limits
+    assert (reply.status, "limits:write" in reply.json()["detail"]) == (403, True)
+    assert await case.state() == "open"
+
+
+async def test_an_approver_who_may_make_the_change_agrees_to_it(api: Api, people: People):
+    anna = await people("admin", ["admin"])
+    guard(api, "approvals")
+    asks = await anna.make("/v1/strategies", name="trend", settings={"needs_approval": True})
+    path = f"/v1/strategies/{asks['strategy_id']}"
+    reply = await anna.change(path, 1, settings={"needs_approval": None})
+    case = Case(api, asks["strategy_id"], reply.json()["proposal_id"])
+    trader = await people("admin", ["approver", "trader"])
+    assert (await case.decide(trader, "approve")).status == 200
 
 
 async def test_a_veto_needs_nothing_but_the_right_to_decide(api: Api, people: People):
