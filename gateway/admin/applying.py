@@ -35,6 +35,7 @@ import structlog
 from audit.record import Kind
 from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind
+from gateway.admin.errors import Forbidden
 from gateway.admin.kinds import KINDS, Governed
 from gateway.admin.operation import Services
 from tenancy.database import Connection
@@ -48,7 +49,7 @@ from tenancy.values import TenantID
 log = structlog.get_logger()
 
 SCHEDULER = Actor("sys", "proposals")
-_REFUSED = (NotFound, Invalid, Conflict, Stale, msgspec.ValidationError)
+_REFUSED = (NotFound, Invalid, Conflict, Stale, Forbidden, msgspec.ValidationError)
 """What a change that was agreed on can run into for good."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.admin import (
     access,
     accounts,
+    approvals,
     channels,
     configuration,
     credentials,
@@ -44,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *tenants.OPERATIONS,
     *access.OPERATIONS,
     *proposals.OPERATIONS,
+    *approvals.OPERATIONS,
     *subjects.OPERATIONS,
     *strategies.OPERATIONS,
     *hooks.OPERATIONS,

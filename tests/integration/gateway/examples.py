@@ -141,6 +141,11 @@ EXAMPLES: dict[str, Example] = {
         lambda ids: {},
         statuses=frozenset({403}),  # it is somebody else's: only they take it back
     ),
+    # Signals by approval: nobody was asked about the matrix' signal.
+    "approve_order_of_signal": Example(lambda ids: {}, statuses=frozenset({404})),
+    "reject_order_of_signal": Example(lambda ids: {}, statuses=frozenset({404})),
+    "approve_signal": Example(lambda ids: {}, statuses=frozenset({404})),
+    "reject_signal": Example(lambda ids: {}, statuses=frozenset({404})),
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
     "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),
