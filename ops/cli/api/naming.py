@@ -11,6 +11,14 @@ import msgspec
 
 from gateway.admin.operation import Operation
 
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an operation is found."""
+
+    group: str
+    command: str
+
+
 GROUPS = {
     "tenants": "tenant", "tenant": "tenant", "people": "user", "keys": "key", "service-keys": "key",
     "strategies": "strategy", "hooks": "hook", "accounts": "account", "groups": "group",
@@ -70,6 +78,7 @@ NOT_HERE = {
 """First part of an address → why there is no command for it."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
+    "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
     "key": ("key_id", "name", "scopes", "expires_at", "revoked_at"),
@@ -95,7 +104,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
 }  # fmt: skip
-"""What a list shows to people; members that an item does not have are left out."""
+"""What the list of a group (or a command) shows to people; what an item does not have is left out."""
+
+
+def columns(place: Place) -> tuple[str, ...]:
+    """Of a command's table; none: what the items themselves have."""
+    if place.command == "list":
+        return COLUMNS.get(place.group, ())
+    return COLUMNS.get(place.command, ())
+
 
 DANGEROUS = ("archive", "revoke", "remove", "delete", "end-", "reset-", "cancel", "refuse")
 """Beginnings of commands that ask before they act; every DELETE does."""
@@ -112,13 +129,6 @@ EXAMPLES = {
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
 """Operation → a line that works."""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where an operation is found."""
-
-    group: str
-    command: str
 
 
 ELSEWHERE = {
