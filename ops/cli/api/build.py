@@ -36,7 +36,7 @@ class Shape:
         self.path = _PARAMETER.findall(operation.path)
         self.body: list[Member] = members(operation.body or operation.merge_patch, place.group)
         self.query = [
-            m for m in members(operation.query, place.group) if m.name not in ("limit", "cursor")
+            m for m in members(operation.query, place.group) if m.path[0] not in ("limit", "cursor")
         ]
         self.pages = operation.query is not None and "cursor" in operation.query.__struct_fields__
         self.named = operation.method == "POST" and any(m.path == ("name",) for m in self.body)

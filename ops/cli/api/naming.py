@@ -78,6 +78,8 @@ NOT_HERE = {
 """First part of an address → why there is no command for it."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
+    "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
+    "outcomes": ("account_id", "decision", "reason"),
     "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
@@ -91,12 +93,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "subscription": (
         "subscription_id", "strategy_id", "account_id", "enabled", "priority", "revision",
     ),
-    "signal": ("signal_id", "strategy_id", "message_id", "state", "received_at"),
+    "signal": ("signal_id", "strategy_id", "ticker", "message_id", "status", "received_at"),
     "order": (
-        "cl_ord_id", "account_id", "side", "order_qty", "symbol", "state", "cum_qty", "avg_px",
+        "order_id", "account_id", "side", "order_qty", "symbol", "status", "cum_qty", "avg_px",
         "intent_at",
     ),
-    "position": ("account_id", "broker", "symbol", "quantity", "avg_px", "updated_at"),
+    "position": ("account_id", "strategy_id", "symbol", "qty", "avg_px", "updated_at"),
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("approval_id", "signal_id", "account_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
@@ -134,6 +136,9 @@ EXAMPLES = {
 ELSEWHERE = {
     "get_credential": Place("credential", "show"),
     "revoke_credential": Place("credential", "revoke"),
+    "list_outcomes": Place("signal", "outcomes"),
+    "list_fills": Place("order", "fills"),
+    "list_balances": Place("position", "balances"),
 }
 """Operations that stand in another group than their address says."""
 

@@ -97,9 +97,7 @@ def test_the_handbooks_file_is_one_that_the_api_takes() -> None:
     declared = msgspec.json.decode(document, type=Configuration)
     again = msgspec.json.decode(msgspec.json.encode(declared))
     assert [one.name for one in declared.accounts] == ["Client 1", "Client 2"]
-    assert read_document(dumps(msgspec.to_builtins(declared)), "again") == msgspec.to_builtins(
-        declared
-    )
+    assert read_document(dumps(again), "again") == again
 
 
 def test_what_was_typed_becomes_the_body_and_what_was_not_stays_away() -> None:
