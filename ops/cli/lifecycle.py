@@ -41,7 +41,12 @@ def init(file: Path, ingress_port: int, admin_port: int, workers: int) -> None:
         raise ConfigurationError(f"init writes a file named portcullis.toml, not {file.name}")
     choices = Choices(ingress_port=ingress_port, admin_port=admin_port, worker_processes=workers)
     initialise(places(file.parent), choices, datetime.now(UTC))
-    click.echo(f"initialised: {file}\nnext: portcullis up")
+    click.echo(
+        f"initialised: {file}\n"
+        f"the platform's first key is in {places(file.parent).keys / 'operator.key'} (0600)\n"
+        'next: portcullis up, then portcullis tenant create "My Fund"; operators are invited with\n'
+        "      portcullis user create NAME --email ADDRESS --roles operator --as operator"
+    )
 
 
 @click.command()

@@ -36,7 +36,7 @@ class Shape:
         self.path = _PARAMETER.findall(operation.path)
         self.body: list[Member] = members(operation.body or operation.merge_patch, place.group)
         self.query = [
-            m for m in members(operation.query, place.group) if m.name not in ("limit", "cursor")
+            m for m in members(operation.query, place.group) if m.path[0] not in ("limit", "cursor")
         ]
         self.pages = operation.query is not None and "cursor" in operation.query.__struct_fields__
         self.named = operation.method == "POST" and any(m.path == ("name",) for m in self.body)
@@ -130,7 +130,7 @@ def _run(shape: Shape, settings: Path, given: dict[str, Any]) -> None:
         if as_json:
             print_json(items)
         else:
-            show_items(items, naming.COLUMNS.get(shape.place.group, ()))
+            show_items(items, naming.columns(shape.place))
     else:
         reply = asked(place, lambda api: _one(api, shape, given))
         _show(shape, reply, as_json, given.get("out"))
@@ -141,8 +141,8 @@ def _show(shape: Shape, reply: Reply, as_json: bool, out: Path | None) -> None:
         show_reply(reply, as_json=as_json, once=shape.operation.shows_once, out=out)
     elif as_json or not isinstance(reply.content, dict):
         print_json(reply.content)
-    elif isinstance(reply.content.get("items"), list):
-        show_items(reply.content["items"], naming.COLUMNS.get(shape.place.group, ()))
+    elif isinstance(reply.content.get("items"), list) and shape.place.command.startswith("list"):
+        show_items(reply.content["items"], naming.columns(shape.place))
     else:
         show_object(reply.content)
 
@@ -172,6 +172,8 @@ async def _one(api: Api, shape: Shape, given: dict[str, Any]) -> Reply:
     if shape.body or operation.body is not None or operation.merge_patch is not None:
         given = await _with_ids(api, shape.body, given)
         content = body(shape.body, given, read_start(given.get("start")), given.get("unset", ()))
+        if operation.merge_patch is not None and not content:
+            raise click.UsageError("nothing to change: say which member, or --unset one")
     if_match = ""
     if operation.conditional:
         if_match = "*" if given["force"] else await _etag(api, operation, address)

@@ -21,7 +21,7 @@ import click
 import msgspec
 
 from ops import control
-from ops.api_client import Api, connected
+from ops.api_client import Api, Unreachable, connected
 from ops.settings import read_settings
 from tenancy.errors import ConfigurationError
 
@@ -101,7 +101,12 @@ def _url(place: Where) -> str:
         return place.url
     settings = read_settings(place.settings)
     state = control.state_of(settings)
-    return state.urls["admin"] if state is not None else settings.admin.base_url
+    if state is not None:
+        return state.urls["admin"]
+    if settings.stack is not None:  # one machine's own: nobody else would have started it
+        var = settings.instance.var
+        raise Unreachable(f"nothing runs under {var}: `portcullis up` starts it", sent=False)
+    return settings.admin.base_url
 
 
 def _authority(place: Where) -> Path | None:

@@ -11,6 +11,14 @@ import msgspec
 
 from gateway.admin.operation import Operation
 
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an operation is found."""
+
+    group: str
+    command: str
+
+
 GROUPS = {
     "tenants": "tenant", "tenant": "tenant", "people": "user", "keys": "key", "service-keys": "key",
     "strategies": "strategy", "hooks": "hook", "accounts": "account", "groups": "group",
@@ -70,6 +78,9 @@ NOT_HERE = {
 """First part of an address → why there is no command for it."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
+    "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
+    "outcomes": ("account_id", "decision", "reason"),
+    "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
     "key": ("key_id", "name", "scopes", "expires_at", "revoked_at"),
@@ -82,12 +93,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "subscription": (
         "subscription_id", "strategy_id", "account_id", "enabled", "priority", "revision",
     ),
-    "signal": ("signal_id", "strategy_id", "message_id", "state", "received_at"),
+    "signal": ("signal_id", "strategy_id", "ticker", "message_id", "status", "received_at"),
     "order": (
-        "cl_ord_id", "account_id", "side", "order_qty", "symbol", "state", "cum_qty", "avg_px",
+        "order_id", "account_id", "side", "order_qty", "symbol", "status", "cum_qty", "avg_px",
         "intent_at",
     ),
-    "position": ("account_id", "broker", "symbol", "quantity", "avg_px", "updated_at"),
+    "position": ("account_id", "strategy_id", "symbol", "qty", "avg_px", "updated_at"),
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("approval_id", "signal_id", "account_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
@@ -95,7 +106,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
 }  # fmt: skip
-"""What a list shows to people; members that an item does not have are left out."""
+"""What the list of a group (or a command) shows to people; what an item does not have is left out."""
+
+
+def columns(place: Place) -> tuple[str, ...]:
+    """Of a command's table; none: what the items themselves have."""
+    if place.command == "list":
+        return COLUMNS.get(place.group, ())
+    return COLUMNS.get(place.command, ())
+
 
 DANGEROUS = ("archive", "revoke", "remove", "delete", "end-", "reset-", "cancel", "refuse")
 """Beginnings of commands that ask before they act; every DELETE does."""
@@ -114,16 +133,12 @@ EXAMPLES = {
 """Operation → a line that works."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where an operation is found."""
-
-    group: str
-    command: str
-
-
 ELSEWHERE = {
     "get_credential": Place("credential", "show"),
     "revoke_credential": Place("credential", "revoke"),
+    "list_outcomes": Place("signal", "outcomes"),
+    "list_fills": Place("order", "fills"),
+    "list_balances": Place("position", "balances"),
 }
 """Operations that stand in another group than their address says."""
 

@@ -63,6 +63,8 @@ def text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(text(one) for one in value)
     if isinstance(value, dict):
+        if value.keys() == {"kind", "id"}:
+            return f"{value['kind']} {value['id']}"
         return msgspec.json.encode(value).decode()
     return str(value)
 

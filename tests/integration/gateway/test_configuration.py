@@ -192,7 +192,9 @@ async def test_nobody_changes_by_a_file_what_they_may_not_change_otherwise(api: 
     refused = await put(some, SMALL)
     assert (refused.status, refused.json()["code"]) == (403, "forbidden")
     assert "tenant:write" in refused.json()["detail"]
-    assert (await put(some, {"strategies": SMALL["strategies"]})).status == 200
+    limited = await put(some, {"strategies": SMALL["strategies"]})
+    assert (limited.status, "limits" in limited.json()["detail"]) == (403, True)
+    assert (await put(some, {"strategies": [{"name": "trend"}]})).status == 200
 
 
 async def test_two_hooks_of_one_name_cannot_be_declared_and_are_named(api: Api):

@@ -200,25 +200,29 @@ class TestWhole:
     ):
         """README.md, "A first signal of your own", command by command (the paper broker aside)."""
         made = await portcullis(whole, "tenant", "create", "My Fund")
-        tenant = ("--tenant", made["tenant"])
-        strategy = (await portcullis(whole, "strategy", "create", *tenant, "trend"))["strategy"]
-        account = (
-            await portcullis(whole, "account", "create", *tenant, "--broker", "gateio", "Client 1")
-        )["account"]
+        assert _mode(Path(made["key_file"])) == 0o600
+        await portcullis(whole, "strategy", "create", "trend", "--default-quantity", "1")
+        await portcullis(
+            whole, "account", "create", "Client 1", "--broker", "gateio", "--currency", "USDT"
+        )
         (tmp_path / "api").write_text("an API secret")
         await portcullis(
-            whole, "credential", "enrol", *tenant, "--account", account, "--broker", "gateio",
-            "--api-key", "nobody", "--secret-file", str(tmp_path / "api"), json_wanted=False,
+            whole, "credential", "enrol", "--account", "Client 1", "--api-key", "nobody",
+            "--secret-file", str(tmp_path / "api"),
         )  # fmt: skip
         await portcullis(
-            whole, "subscription", "create", *tenant, "--strategy", strategy, "--account", account
+            whole, "subscription", "create", "--strategy", "trend", "--account", "Client 1"
         )
-        hook = await portcullis(whole, "hook", "create", *tenant, "--strategy", strategy)
-        (tmp_path / "whsec").write_text(hook["secret"])
-        listed = await portcullis(whole, "account", "list", *tenant)
+        secret = tmp_path / "whsec"
+        hook = await portcullis(
+            whole, "hook", "create", "main", "--strategy", "trend", "--out", str(secret)
+        )
+        assert "whsec_" not in json.dumps(hook)
+        assert _mode(secret) == 0o600
+        listed = await portcullis(whole, "account", "list")
         assert [row["name"] for row in listed] == ["Client 1"]
-        answer = await self._send(whole, hook["hook"], tmp_path / "whsec")
-        scope = operator_scope(TenantID(UUID(made["tenant"])))
+        answer = await self._send(whole, "main", secret)
+        scope = operator_scope(TenantID(UUID(made["tenant_id"])))
         await settled(whole.database, scope, [answer["signalId"]], within_s=20.0)
         told = await story(whole.database, scope, answer["signalId"])
         # The exchange does not know this key: the story says so in its own words.
@@ -238,11 +242,39 @@ class TestWhole:
         raise AssertionError(result.output)
 
     async def test_what_cannot_be_set_up_is_named(self, whole: Whole):
-        tenant = ("--tenant", str(whole.scope.tenant_id))
-        wrong = await invoke(whole, "account", "create", *tenant, "--broker", "nope", "X")
-        assert (wrong.exit_code, "there is gateio" in wrong.output) == (1, True)
-        again = await invoke(whole, "strategy", "create", *tenant, "trend")
+        wrong = await invoke(
+            whole, "account", "create", "X", "--broker", "nope", "--currency", "USDT"
+        )
+        assert (wrong.exit_code, "connected: gateio" in wrong.output) == (1, True)
+        again = await invoke(whole, "strategy", "create", "trend")
         assert (again.exit_code, "in use" in again.output) == (1, True)
+        nobody = await invoke(whole, "strategy", "show", "nobody")
+        assert (nobody.exit_code, "portcullis strategy list" in nobody.output) == (1, True)
+        nothing = await invoke(whole, "strategy", "change", "trend")
+        assert (nothing.exit_code, "say which member" in nothing.output) == (2, True)
+        asked = await invoke(whole, "strategy", "archive", "trend", "--yes")
+        assert (asked.exit_code, "is used by" in asked.output) == (1, True)
+
+    async def test_what_was_exported_is_applied_without_a_difference(
+        self, whole: Whole, tmp_path: Path
+    ):
+        """And a changed limit is one difference, shown before it is asked for."""
+        file = tmp_path / "tenant.toml"
+        assert (await invoke(whole, "export", "-o", str(file))).exit_code == 0
+        same = await invoke(whole, "apply", "-f", str(file), "--prune")
+        assert (same.exit_code, "no difference" in same.output) == (0, True)
+        file.write_text(
+            file.read_text() + "\n[[groups]]\nname = 'g'\nlimits.max_order_quantity = 2.5\n"
+        )
+        asked = await invoke(whole, "apply", "-f", str(file))
+        assert (asked.exit_code, "+ group g" in asked.output) == (1, True)
+        done = await invoke(whole, "apply", "-f", str(file), "--yes", "--reason", "größer")
+        assert (done.exit_code, "applied: 1 made" in done.output) == (0, True), done.output
+        file.write_text(file.read_text().replace("2.5", "-1"))
+        line = file.read_text().splitlines().index("[[groups]]") + 1
+        wrong = await invoke(whole, "apply", "-f", str(file), "--yes")
+        assert (wrong.exit_code, f"line {line}" in wrong.output) == (1, True)
+        assert "limits.max_order_quantity" in wrong.output
 
     async def test_no_secret_is_in_any_file_that_the_product_wrote(self, whole: Whole):
         """Logs, database and write-ahead log, Redis, audit store, settings: every byte of var."""
@@ -267,6 +299,10 @@ async def portcullis(whole: Whole, *words: str, json_wanted: bool = True) -> Any
     result = await invoke(whole, *words, *(["--json"] if json_wanted else []))
     assert result.exit_code == 0, result.output
     return json.loads(result.output) if json_wanted else None
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 def _spellings(secret: str) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from gateway.admin.declared import Configuration
 from gateway.admin.operation import Operation
 from gateway.admin.operations import OPERATIONS
 from ops.api_client import Api, Refused, Unreachable, _reply, read_key
@@ -19,6 +20,7 @@ from ops.cli.api.configure import line_of, read_document
 from ops.cli.api.connection import Where, _key, key_path
 from ops.cli.api.fields import body, members
 from ops.cli.main import API, cli
+from ops.toml import dumps
 from tenancy.errors import ConfigurationError, Invalid
 from tenancy.limits import Limits
 from tenancy.subscription import SubscriptionSettings
@@ -67,6 +69,35 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cli, [*words, "--help"])
     assert done.exit_code == 0, done.output
     assert "Usage: " in done.output
+
+
+SECRET_WORDS = ("secret", "password", "token", "key")
+NO_SECRETS = frozenset(
+    {"--secret-file", "--key-file", "--api-key", "--public-key", "--service-key", "--vkey-file"}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_no_secret_is_an_argument(words: tuple[str, ...]) -> None:
+    """The shell's history and `ps` keep those; files and prompts they do not."""
+    context = click.Context(cli)
+    command = cli.get_command(context, words[0])
+    if isinstance(command, click.Group):
+        command = command.commands[words[1]]
+    assert command is not None
+    flags = {flag for param in command.params for flag in param.opts if flag.startswith("--")}
+    suspect = {flag for flag in flags if any(word in flag for word in SECRET_WORDS)}
+    assert suspect <= NO_SECRETS
+
+
+def test_the_handbooks_file_is_one_that_the_api_takes() -> None:
+    page = (Path(__file__).parents[3] / "docs/operating/command-line.md").read_text()
+    text = page.split("```toml\n")[1].split("```")[0]
+    document = msgspec.json.encode(read_document(text, "tenant.toml"))
+    declared = msgspec.json.decode(document, type=Configuration)
+    again = msgspec.json.decode(msgspec.json.encode(declared))
+    assert [one.name for one in declared.accounts] == ["Client 1", "Client 2"]
+    assert read_document(dumps(again), "again") == again
 
 
 def test_what_was_typed_becomes_the_body_and_what_was_not_stays_away() -> None:
