@@ -216,8 +216,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Agree: the change is made at once, or when its hour has come.",
         problems=("not_found", "proposal_closed", "proposal_failed", "own_proposal",
                   "person_needed"),
-        detail="Needs a person who may make the change themself and did not propose it, neither"
-        " directly nor by a service key of theirs.",
+        detail="Needs a person who did not propose it, neither directly nor by a service key of"
+        " theirs. They need no right to make the change themselves.",
     ),
     Operation(
         name="reject_proposal", method="POST", path="/v1/proposals/{proposal_id}/reject", tag=TAG,
