@@ -60,6 +60,8 @@ PRETTY = {
     "reset_factors_of_person": "reset-factors",
     "ask_access": "ask",
     "get_tenant_entry": "entry",
+    "approve_order_of_signal": "approve",
+    "reject_order_of_signal": "reject",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -100,7 +102,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "position": ("account_id", "strategy_id", "symbol", "qty", "avg_px", "updated_at"),
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
-    "approval": ("approval_id", "signal_id", "account_id", "state", "expires_at"),
+    "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
     "halt": ("scope", "name", "state", "since", "reason"),
     "limit": ("layer", "name", "limits", "revision"),
