@@ -242,8 +242,10 @@ def read_key(path: Path) -> str:
         raise ConfigurationError(f"the key file {path} holds no key: it is not text") from None
     if mode & 0o077:
         raise ConfigurationError(f"the key file {path} may be read by others: chmod 0600 it")
-    if not text.startswith("pck_") or len(text.split()) != 1:
-        raise ConfigurationError(f"{path} holds no service key: one line pck_… is needed")
+    if not text.startswith(("pck_", "pcs_")) or len(text.split()) != 1:
+        raise ConfigurationError(
+            f"{path} holds neither a service key nor a session: one line pck_… is needed"
+        )
     return text
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "openapi": "ops.cli.openapi:openapi",
     "apply": "ops.cli.api.configure:apply",
     "export": "ops.cli.api.configure:export",
+    "me": "ops.cli.api.me:me",
     "completion": "ops.cli.api.completion:completion",
 }
 

@@ -4,6 +4,7 @@
     --key-file  PORTCULLIS_KEY_FILE   a file of mode 0600 with one service key; never an argument
     --ca        PORTCULLIS_CA         the authority that signed the listener's certificate
     --as NAME                         the key var/secrets/keys/NAME.key of this host
+    --me                              not a key: the person who signed in with `portcullis me login`
 
 On the host itself none is needed: URL and authority come from var/portcullis.toml and what runs;
 the key is the one in var/secrets/keys/ (operator.key for what only the platform does).
@@ -37,6 +38,8 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Path | None = None
     ca: Path | None = None
     name: str | None = None
+    me: bool = False
+    nobody: bool = False
     platform: bool = False
 
 
@@ -51,8 +54,9 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
         help="The authority that signed the listener's certificate. [$PORTCULLIS_CA]",
     ),
     click.option("--as", "as_name", help="The key of this name in var/secrets/keys/."),
+    click.option("--me", "as_me", is_flag=True, help="As the person who signed in (portcullis me login)."),
 )  # fmt: skip
-NAMES = ("url", "key_file", "ca", "as_name")
+NAMES = ("url", "key_file", "ca", "as_name", "as_me")
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,13 +71,18 @@ def where(settings: Path, given: dict[str, Any], *, platform: bool = False) -> W
     taken = {name: given.pop(name, None) for name in NAMES}
     return Where(
         settings=settings, url=taken["url"], key_file=taken["key_file"], ca=taken["ca"],
-        name=taken["as_name"], platform=platform,
+        name=taken["as_name"], me=bool(taken["as_me"]), platform=platform,
     )  # fmt: skip
 
 
 def keys_directory(settings: Path) -> Path:
     """Where this host keeps keys of the management API, one file each."""
     return settings.parent / "secrets" / "keys"
+
+
+def session_path() -> Path:
+    """Where the signed-in person's token is, one per user of this machine."""
+    return Path(click.get_app_dir("portcullis")) / "session"
 
 
 def key_path(settings: Path, name: str) -> Path:
@@ -116,7 +125,11 @@ def _authority(place: Where) -> Path | None:
     return own if place.url is None and own.exists() else None
 
 
-def _key(place: Where) -> Path:
+def _key(place: Where) -> Path | None:
+    if place.nobody:
+        return None
+    if place.me:
+        return session_path()
     if place.name is not None:
         return key_path(place.settings, place.name)
     if place.key_file is not None:

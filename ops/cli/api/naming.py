@@ -68,9 +68,9 @@ PRETTY = {
 _VERBS = {"get": "show", "read": "show", "roll_back": "rollback", "stream": "follow"}
 
 NOT_HERE = {
-    "sessions": "people sign in at the console; the command line has a key",
-    "me": "a key is nobody: what a person does about themselves is the console's",
-    "invitations": "the person who was invited takes it up, in a browser",
+    "sessions": "`portcullis me login` and `logout`",
+    "me": "`portcullis me`",
+    "invitations": "`portcullis me join`",
     "oidc": "signing in with a browser",
     "configuration": "`portcullis apply` and `portcullis export`",
     "enrolment-key": "`portcullis credential enrol` reads it",
