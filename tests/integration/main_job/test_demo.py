@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,13 +57,22 @@ def test_a_demo_that_stays_prints_a_line_that_the_hook_accepts(tmp_path: Path):
         answer = json.loads(_shell(next(line for line in lines if line.startswith("body="))))
         assert answer["status"] == "accepted"
         assert answer["links"]["self"] in lines[-1].replace("SIGNAL_ID", answer["signalId"])
-        status = json.loads(_shell(lines[-1].replace("SIGNAL_ID", answer["signalId"])))
+        status = _status(lines[-1].replace("SIGNAL_ID", answer["signalId"]))
         assert {"account_id", "decision", "reason"} <= set(status["items"][0])
     finally:
         demo.send_signal(signal.SIGINT)
         _, errors = demo.communicate(timeout=60)
     assert (demo.returncode, errors) == (130, "ended; nothing of the demo is left running\n")
     assert _processes_under(var) == []
+
+
+def _status(line: str) -> Any:
+    """What the printed line shows, once the plan is made: 202 does not wait for that."""
+    deadline = time.monotonic() + 20
+    while not (status := json.loads(_shell(line)))["items"]:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
+    return status
 
 
 def _shell(line: str) -> str:
