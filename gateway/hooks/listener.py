@@ -62,7 +62,7 @@ async def hooks_listener(
     opener: SecretOpener,
     clock: Clock,
     settings: HookSettings,
-    poll_s: float = 1.0,
+    poll_s: float = 0.5,
 ) -> AsyncIterator[HooksListener]:
     """`conninfo` and the open `database` connect as portcullis_ingress. Raises Unavailable."""
     rate = settings.rate

@@ -1,10 +1,11 @@
-"""Which hooks exist, whose they are, who may sign, how often: kept in memory, compared every second.
+"""Which hooks exist, whose they are, who may sign, how often: kept in memory, compared twice a second.
 
 1. Every `poll_s` ask PostgreSQL for a digest of the hooks', secrets' and tenants' rows; where it
    moved, read the rows. So a revoked secret is out of force ≤ 1 s later, an expired one at its
-   time, and a changed limit on use holds ≤ 1 s later.
+   time, and a changed limit on use holds ≤ 1 s later: half a second, and what the reading takes.
 2. A secret that is new is opened once by the signer and then kept in memory only. Until it is
-   open its hook answers `unavailable`, never "bad signature": the sender would give up.
+   open its hook answers `unavailable`, never "bad signature": the sender would give up. Opening
+   is a task of its own, so that a signer that hangs holds no revocation up.
 3. A hook that nobody knows is looked up once; the answer "no" is remembered for a while, in
    bounded number, and look-ups are bounded per second; beyond that the next comparison finds it.
 
@@ -34,6 +35,10 @@ from tenancy.errors import Unavailable
 from tenancy.values import StrategyID, TenantID
 
 log = structlog.get_logger()
+
+
+FIRST_OPENING_S = 10.0
+"""How long a start waits for the signer."""
 
 
 class SecretOpener(Protocol):
@@ -103,7 +108,10 @@ _HOOKS = """
     WHERE h.enabled AND h.archived_at IS NULL AND (%b::text IS NULL OR h.hook_id = %b::text)
     ORDER BY h.hook_id, k.created_at
 """
-_SEALED = "SELECT sealed FROM hook_secrets WHERE secret_id = %b"
+_SEALED = """
+    SELECT secret_id, sealed FROM hook_secrets
+    WHERE secret_id = ANY(%b::uuid[]) AND sealed IS NOT NULL AND revoked_at IS NULL
+"""
 
 
 class Registry:
@@ -115,7 +123,7 @@ class Registry:
         opener: SecretOpener,
         *,
         rate: RateSettings,
-        poll_s: float = 1.0,
+        poll_s: float = 0.5,
         unknown_max: int = 10_000,
         unknown_s: float = 5.0,
         lookups_per_s: int = 20,
@@ -133,6 +141,7 @@ class Registry:
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._lookup_second, self._lookups = 0, 0
         self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._loading = asyncio.Lock()
         # An event, not a cancellation: wait_for() of Python 3.11 may swallow one (in psycopg_pool).
         self._stopping = asyncio.Event()
@@ -148,6 +157,8 @@ class Registry:
             await self.refresh()
         except psycopg.OperationalError as error:
             raise Unavailable("the hooks cannot be read: PostgreSQL does not answer") from error
+        if self._opening is not None:  # its hooks answer `unavailable` until it has done its work
+            await asyncio.wait({self._opening}, timeout=FIRST_OPENING_S)
         self._task = asyncio.create_task(self._follow(), name="hook-registry")
 
     async def stop(self) -> None:
@@ -156,6 +167,9 @@ class Registry:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=5)
             self._task.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening}, timeout=5)
 
     async def find(self, hook_id: str) -> Hook | None:
         """The hook, or None for one that does not exist or is not enabled.
@@ -166,8 +180,10 @@ class Registry:
         if hook is not None or not self._worth_asking(hook_id, time.monotonic()):
             return hook
         try:
-            async with asyncio.timeout(self._lookup_timeout_s), self._loading:
-                await self._load(hook_id)
+            async with asyncio.timeout(self._lookup_timeout_s):
+                async with self._loading:
+                    await self._load(hook_id)
+                await self._open_waiting(hook_id)
         except (Unavailable, psycopg.Error, OSError, TimeoutError) as error:
             log.warning("hook_lookup_failed", error=repr(error))
             self._unknown.pop(hook_id, None)
@@ -191,16 +207,25 @@ class Registry:
         return True
 
     async def refresh(self) -> None:
-        """Compare, and read what moved; try again to open what is not open."""
+        """Compare, and read what moved; begin again to open what is not open."""
         async with self._loading:
             async with self._database.connection() as conn:
                 digest = await (await conn.execute(_DIGEST)).fetchone()
-            waiting = any(hook.waits_for_signer for hook in self._hooks.values())
-            if digest != self._digest or waiting:
+            if digest != self._digest:
                 await self._load(None)
                 self._digest = digest
         self.checked_at = time.monotonic()
         metrics.HOOKS_AGE.set_to_current_time()
+        waiting = any(hook.waits_for_signer for hook in self._hooks.values())
+        if waiting and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.create_task(self._keep_opening(), name="hook-secrets")
+
+    async def _keep_opening(self) -> None:
+        """One round over what is not open; the next comparison begins another."""
+        try:
+            await self._open_waiting(None)
+        except (Unavailable, psycopg.Error, OSError) as error:
+            log.warning("hook_secrets_not_read", error=str(error))
 
     async def _follow(self) -> None:
         while True:
@@ -218,9 +243,6 @@ class Registry:
     async def _load(self, only: str | None) -> None:
         async with self._database.connection() as conn:
             rows = await (await conn.execute(_HOOKS, (only, only))).fetchall()
-            for secret in (s for row in rows if (s := _secret_row(row)) is not None):
-                if secret.secret_id not in self._open:
-                    await self._open_one(conn, secret)
         hooks = self._hooks_of(rows)
         if only is not None:
             self._hooks.update(hooks)
@@ -228,27 +250,47 @@ class Registry:
             self._hooks = hooks
             live = {s.secret_id for hook in hooks.values() for s in hook.secrets}
             self._open = {k: v for k, v in self._open.items() if k in live}
+        self._count()
+
+    def _count(self) -> None:
         metrics.HOOKS_LOADED.set(len(self._hooks))
         metrics.HOOKS_UNOPENED.set(sum(h.waits_for_signer for h in self._hooks.values()))
 
-    async def _open_one(self, conn: Any, row: _SecretRow) -> None:
-        """A secret that cannot be opened stays closed, and its hook waits: no other is touched."""
-        if row.scheme == "v1a":
-            self._open[row.secret_id] = Secret("v1a", row.public_key or b"")
+    async def _open_waiting(self, only: str | None) -> None:
+        """Open what is not open, of one hook or of all. No connection is held while the signer thinks."""
+        waiting = {
+            secret.secret_id: hook.tenant_id
+            for hook in self._hooks.values()
+            if only is None or hook.hook_id == only
+            for secret in hook.secrets
+            if secret.secret is None
+        }
+        if not waiting:
             return
-        sealed = await (await conn.execute(_SEALED, (row.secret_id,))).fetchone()
-        if sealed is None:
-            return
-        try:
-            plain = await self._opener.open_secret(
-                bytes(sealed[0]), tenant_id=row.tenant_id, subject=str(row.secret_id)
+        async with self._database.connection() as conn:
+            rows = await (await conn.execute(_SEALED, (list(waiting),))).fetchall()
+        for secret_id, sealed in rows:
+            await self._open_one(secret_id, waiting[secret_id], bytes(sealed))
+            self._fill()
+
+    def _fill(self) -> None:
+        """What was opened meanwhile, put where it belongs; the hooks may be others by now."""
+        for hook in [hook for hook in self._hooks.values() if hook.waits_for_signer]:
+            secrets = tuple(
+                msgspec.structs.replace(one, secret=one.secret or self._open.get(one.secret_id))
+                for one in hook.secrets
             )
-            self._open[row.secret_id] = Secret("v1", read_secret(plain))
+            self._hooks[hook.hook_id] = msgspec.structs.replace(hook, secrets=secrets)
+        self._count()
+
+    async def _open_one(self, secret_id: UUID, tenant: TenantID, sealed: bytes) -> None:
+        """A secret that cannot be opened stays closed, and its hook waits: no other is touched."""
+        try:
+            plain = await self._opener.open_secret(sealed, tenant_id=tenant, subject=str(secret_id))
+            self._open[secret_id] = Secret("v1", read_secret(plain))
         except Exception as error:
             # Whatever it was, the text of a library's error is not trusted with a secret nearby.
-            log.warning(
-                "hook_secret_closed", secret_id=str(row.secret_id), error=type(error).__name__
-            )
+            log.warning("hook_secret_closed", secret_id=str(secret_id), error=type(error).__name__)
 
     def _hooks_of(self, rows: list[Any]) -> dict[str, Hook]:
         secrets: dict[str, list[LiveSecret]] = {}
@@ -257,6 +299,8 @@ class Registry:
             facts[row[0]] = row
             secret = _secret_row(row)
             if secret is not None:
+                if secret.scheme == "v1a":  # a public key: nothing to open
+                    self._open[secret.secret_id] = Secret("v1a", secret.public_key or b"")
                 opened = self._open.get(secret.secret_id)
                 secrets.setdefault(row[0], []).append(
                     LiveSecret(secret.secret_id, opened, secret.expires_at)
