@@ -222,8 +222,9 @@ class Carrier:
             return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
         code, text, state = _refusal(outcome)
         return await self._learn(
-            scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now
-        )
+            scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now,
+            credential_failed=isinstance(outcome, AuthFailed),
+        )  # fmt: skip
 
     async def _absent(
         self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int
@@ -264,6 +265,7 @@ class Carrier:
         acked_at: datetime | None = None,
         successor: Order | None = None,
         epoch: int | None = None,
+        credential_failed: bool = False,
     ) -> Consequence:
         return await self._learner.learn(
             scope,
@@ -279,6 +281,7 @@ class Carrier:
                 acked_at=acked_at,
                 successor=successor,
                 epoch=epoch,
+                credential_failed=credential_failed,
             ),
         )
 

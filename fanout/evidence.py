@@ -19,6 +19,7 @@ from fanout.lesson import Lesson
 from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order, OrdState
 from fanout.plan import Plan, PlanEntry
+from fanout.reasons import LIMITS
 from fanout.trace import trace_id
 from tenancy.scope import Actor
 from tenancy.values import SignalID, plain
@@ -44,6 +45,29 @@ def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
             "reasons": dict(Counter(entry.reason.value for entry in plan.entries)),
         },
     )
+
+
+def blocked(plan: Plan, traceparent: str) -> list[Entry]:
+    """One record for each account whose order a limit stopped; one that was only cut has an order."""
+    return [
+        msgspec.structs.replace(
+            _entry(
+                Kind.LIMIT_BLOCKED,
+                plan.planned_at,
+                traceparent,
+                {
+                    "signal_id": str(plan.signal_id),
+                    "strategy_id": str(plan.strategy_id),
+                    "symbol": entry.symbol,
+                    "limit": entry.reason.value,
+                    "words": entry.words,
+                },
+            ),
+            acct=str(entry.account_id),
+        )
+        for entry in plan.entries
+        if entry.reason in LIMITS
+    ]
 
 
 def refused(signal: SignalID, why: Exception, at: datetime, traceparent: str) -> Entry:
@@ -100,6 +124,8 @@ def learned(
         add(Kind.ORDER_ACKNOWLEDGED, {"broker_order_id": lesson.report.broker_order_id, **heard})
     elif state is OrdState.REJECTED:
         add(Kind.ORDER_REJECTED, heard)
+    if lesson.credential_failed:
+        entries.append(_credential_failed(lesson))
     if progress is not None and progress.last_qty > 0:
         price = plain(progress.last_px) if progress.last_px is not None else None
         add(Kind.ORDER_FILL, {"last_qty": plain(progress.last_qty), "last_px": price})
@@ -107,6 +133,15 @@ def learned(
         cum = progress.cum_qty if progress is not None else order.cum_qty
         add(Kind.ORDER_CLOSE, {"cum_qty": plain(cum)})
     return entries
+
+
+def _credential_failed(lesson: Lesson) -> Entry:
+    """Of the account, not of the order's story: the next order will fare no better."""
+    order = lesson.order
+    said = {"event": "failed", "operation": "order.submit", "broker": order.broker}
+    said |= {"code": lesson.code, "text": lesson.text}
+    made = _entry(Kind.KEY_USE, lesson.learned_at, order.traceparent, said)
+    return msgspec.structs.replace(made, acct=str(order.account_id))
 
 
 def denied(order: Order, at: datetime, text: str) -> Entry:

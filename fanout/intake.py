@@ -275,5 +275,9 @@ class Intake:
                 _PARTS,
                 (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
             )
-            await append(conn, [(scope.tenant_id, evidence.planned(plan, encoded, traceparent))])
+            records = [
+                evidence.planned(plan, encoded, traceparent),
+                *evidence.blocked(plan, traceparent),
+            ]
+            await append(conn, [(scope.tenant_id, record) for record in records])
             await approvals.ask(conn, scope, plan, traceparent)

@@ -24,6 +24,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     text: str = ""
     raw: bytes = b""
+    credential_failed: bool = False
+    """The broker refused not the order but whoever asked: nothing of this account goes through."""
     sent_at: datetime | None = None
     acked_at: datetime | None = None
     successor: Order | None = None

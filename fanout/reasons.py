@@ -46,6 +46,17 @@ class Reason(StrEnum):
     OPTIONS_UNSUPPORTED = "options_unsupported"
 
 
+LIMITS = frozenset(
+    {
+        Reason.MAX_ORDER_QUANTITY,
+        Reason.MAX_ORDER_NOTIONAL,
+        Reason.MAX_POSITION_QUANTITY,
+        Reason.MAX_POSITION_NOTIONAL,
+        Reason.PRICE_COLLAR,
+    }
+)
+"""The limits of tenancy.limits, when one stops an order."""
+
 SENTENCES: dict[Reason, str] = {
     Reason.ORDER: "An order was planned.",
     Reason.AWAITS_APPROVAL: "A person is asked first: what is planned is sent when somebody says yes in time.",

@@ -42,9 +42,7 @@ _TERMS = (
 )  # fmt: skip
 _CHANGE = ("object", "id", "revision", "why", "proposal", "reasons", "operation")
 _APPROVAL = (*_CHANGE, *_SIGNAL, "account_id", "symbol", "side", "order_qty", "expires_at")
-_LIMIT = (
-    "signal_id", "strategy_id", "account_id", "cl_ord_id", "symbol", "limit", "layer", "value", "would_be",
-)  # fmt: skip
+_LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
 TOLD: Mapping[Kind, Told] = {
     Kind.SIGNAL_ACCEPTED: Told("signal", "signals:read", (*_SIGNAL, "message_id")),
@@ -70,9 +68,10 @@ TOLD: Mapping[Kind, Told] = {
     Kind.KILL_SWITCH: Told("change", "halts:read", _CHANGE),
     Kind.ADMIN_CHANGE: Told("change", "revisions:read", _CHANGE),
     Kind.LOGIN: Told("change", "people:read", ("event", "person")),
-    Kind.KEY_USE: Told("change", "keys:read", ("event", "key", "account_id", "operation")),
+    Kind.KEY_USE: Told(
+        "change", "keys:read", ("event", "key", "account_id", "operation", "broker", "code", "text")
+    ),
     Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
-    Kind.CHECKPOINT_REFUSED: Told("alert", "events:read", ("size", "why")),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -85,11 +84,13 @@ ALERTS: tuple[Alert, ...] = (
     Alert("order_rejected", Kind.ORDER_REJECTED, "The broker refused an order."),
     Alert(
         "login_locked", Kind.LOGIN, "Signing in as somebody is locked after failures, or a session was stolen.",
-        ("locked", "session_replayed"),
+        ("login_locked", "session_replayed"),
     ),
-    Alert("credential_failed", Kind.KEY_USE, "A credential was refused or could not be used.", ("failed",)),
+    Alert(
+        "credential_failed", Kind.KEY_USE, "A broker refused an account's credential, or it has none.",
+        ("failed",),
+    ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
-    Alert("checkpoint_refused", Kind.CHECKPOINT_REFUSED, "A witness refused a checkpoint of the audit log."),
 )  # fmt: skip
 """The alerts, by the names under which people subscribe to them."""
 

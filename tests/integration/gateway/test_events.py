@@ -32,7 +32,7 @@ CHANGE = (
     Kind.ADMIN_CHANGE,
     {"object": "strategy", "id": "x", "before": {"a": 1}, "after": {"a": 2}},
 )
-LOCKED = (Kind.LOGIN, {"event": "locked", "person": "p", "client": "192.0.2.1"})
+LOCKED = (Kind.LOGIN, {"event": "login_locked", "person": "p", "client": "192.0.2.1"})
 EXPORT = (Kind.EXPORT, {"what": "everything"})
 
 

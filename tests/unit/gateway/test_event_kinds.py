@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from audit.record import Kind
+from gateway.admin import event_kinds
 from gateway.admin.event_kinds import ALERTS, TOLD, Group, alert_of, facts, told
 from tenancy.roles import ACTIONS
 
@@ -44,5 +46,20 @@ def test_what_is_not_named_is_told_to_nobody(kind: str):
 
 def test_a_login_is_an_alert_only_where_it_is_locked_or_stolen():
     assert alert_of("login", {"event": "in"}) is None
-    assert getattr(alert_of("login", {"event": "locked"}), "name", "") == "login_locked"
+    assert getattr(alert_of("login", {"event": "login_locked"}), "name", "") == "login_locked"
     assert getattr(alert_of("kill_switch", {}), "name", "") == "kill_switch"
+
+
+def test_every_alert_is_written_by_some_part_of_the_product():
+    """What nobody writes would be a promise to whoever subscribes to it."""
+    root = Path(event_kinds.__file__).parents[2]
+    sources = [
+        path.read_text()
+        for package in ("audit", "fanout", "gateway", "ops")
+        for path in (root / package).rglob("*.py")
+        if path.name not in {"event_kinds.py", "record.py", "verifier.py", "bundle.py"}
+    ]
+    for alert in ALERTS:
+        assert any(f"Kind.{alert.kind.name}" in text for text in sources), alert.name
+        for event in alert.events:
+            assert any(f'"{event}"' in text for text in sources), (alert.name, event)

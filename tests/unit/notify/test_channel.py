@@ -69,7 +69,7 @@ def test_names_choose_kinds_and_an_alert_may_be_of_any() -> None:
         ("order.fill", b"{}", (), True, False),
         ("order.rejected", b"{}", ("alert",), True, True),
         ("signal.refused", b"{}", (), True, True),
-        ("login", b'{"event":"locked"}', ("alert",), True, True),
+        ("login", b'{"event":"login_locked"}', ("alert",), True, True),
         ("login", b'{"event":"signed_in"}', ("alert",), False, False),
         ("login", b'{"event":"signed_in"}', (), True, False),
         ("admin.change", b"{}", ("change",), False, True),
