@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from audit.record import Kind
+from fanout import evidence
 from fanout.market import AccountNow
 from fanout.plan import Plan, PlanEntry
 from fanout.reasons import Reason
@@ -174,3 +176,15 @@ class TestCollar:
 
     def test_a_market_order_has_no_price_to_be_held_to(self):
         assert traded(self.COLLAR).reason is Reason.ORDER
+
+
+@pytest.mark.parametrize(("over", "records"), [("skip", 1), ("cut", 0)])
+def test_an_order_that_a_limit_stops_is_on_record_and_one_that_it_cuts_is_an_order(over, records):
+    snap = snapshot(subscribed(held_to=held_to(over=over, max_order_quantity="9")))
+    made = plan(signal(quantity=10), snap, market(snap, {0: AccountNow()}, instrument()))
+    blocked = evidence.blocked(made, "")
+    assert len(blocked) == records
+    for entry in blocked:
+        assert entry.kind is Kind.LIMIT_BLOCKED
+        assert entry.acct == str(made.entries[0].account_id)
+        assert entry.payload["limit"] == "max_order_quantity"
