@@ -32,7 +32,7 @@ from tenancy.values import TenantID
 log = structlog.get_logger()
 
 HEARTBEAT_S = 15.0
-RECHECK_S = 30.0
+RECHECK_S = 10.0
 TICK_S = 1.0
 SEND_MAX_S = 30.0
 STREAMS_MAX = 20
