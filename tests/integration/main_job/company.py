@@ -176,7 +176,7 @@ class Company(msgspec.Struct):
         if factor:
             await person.enrol_totp()
             self.secrets.append(person.secret)
-        self.secrets += [invitation, person.password, person.csrf]
+        self.secrets += [invitation, person.password]
         return person
 
     async def hook(self, client: Client, strategy: str, name: str = "main") -> Hook:
