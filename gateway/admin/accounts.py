@@ -129,13 +129,15 @@ async def _beside(
 
 
 async def _layer(by: By, group: UUID | None) -> Layer:
-    query = "SELECT limits::text, settings::text FROM account_groups WHERE group_id = %s"
+    query = "SELECT limits::text, settings::text, state FROM account_groups WHERE group_id = %s"
     row = await (await by.conn.execute(query, (group,))).fetchone()
     if row is None:
         return Layer()
     settings = msgspec.json.decode(row[1], type=SubscriptionSettings)
     return Layer(
-        limits=msgspec.json.decode(row[0], type=Limits), needs_approval=settings.needs_approval
+        limits=msgspec.json.decode(row[0], type=Limits),
+        needs_approval=settings.needs_approval,
+        state=row[2],
     )
 
 
@@ -146,10 +148,18 @@ def _danger(
         return NONE
     if before is None:
         return frozenset({"live"}) if after.broker != PAPER else NONE
-    dangers = limits_danger(before, after)
+    dangers = limits_danger(before, after) | _larger(before, after)
     if "new" in facts:
         dangers |= moved(before.limits, after.limits, facts["old"], facts["new"])
     return dangers
+
+
+def _larger(before: AccountDocument, after: AccountDocument) -> frozenset[str]:
+    """`limits` where every order that is sized by equity becomes larger, or may: stated in place of
+    what the broker tells, nobody knows which way."""
+    was, will = before.stated_equity, after.stated_equity
+    more_equity = will != was and (was is None or will is None or will > was)
+    return frozenset({"limits"}) if more_equity or after.leverage > before.leverage else NONE
 
 
 ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
