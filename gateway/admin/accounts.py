@@ -18,6 +18,7 @@ from msgspec import Meta
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.credentials import LIVE, WAITING, CredentialState, end_credentials
 from gateway.admin.dangers import NONE, Layer, limits_danger, moved
+from gateway.admin.errors import Forbidden
 from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
@@ -100,6 +101,22 @@ async def _check(by: By, before: AccountDocument | None, after: AccountDocument 
         )
     if after is not None and after.group_id is not None and after.group_id != _group(before):
         await require_live(by, "group_id", after.group_id)
+    if before is not None and after is not None and before.group_id != after.group_id:
+        await _require_actions_to_move(by, before, after)
+
+
+async def _require_actions_to_move(by: By, before: AccountDocument, after: AccountDocument) -> None:
+    """Raises Forbidden where looser limits, or a release, come with the other group."""
+    if by.proposal is not None:
+        return
+    facts = await _beside(by, before, after)
+    wants = moved(before.limits, after.limits, facts["old"], facts["new"])
+    needed = {"limits": "limits:write", "halt_release": "halts:write"}
+    missing = sorted(needed[one] for one in wants if needed.get(one, "") not in ("", *by.actions))
+    if missing:
+        raise Forbidden(
+            f"{', '.join(missing)} is needed too: the account leaves limits or a halt behind"
+        )
 
 
 def _group(document: AccountDocument | None) -> UUID | None:

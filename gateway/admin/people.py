@@ -37,6 +37,8 @@ from tenancy.store.people import INVITED_FOR, PEOPLE
 from tenancy.tenant import TenantKind
 
 TAG = "People"
+ERASED = "@erased.invalid"
+"""What the address of a person ends in who was erased (gateway/admin/subjects.py)."""
 _GIVES_ROLES = ["admin", "operator"]
 
 
@@ -91,6 +93,8 @@ class PeopleFilters(PageQuery, frozen=True, kw_only=True):
 
 async def _check(by: By, before: Person | None, after: Person | None) -> None:
     """Raises Invalid, Forbidden, Conflict."""
+    if before is not None and after is not None and before.email.endswith(ERASED):
+        raise Conflict("this person was erased by two people: make another one")
     if after is not None:
         await _check_roles(by, after)
         if adds_roles(_power(before), _power(after)) or _other_hands(before, after):
