@@ -68,6 +68,16 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return as_response(internal(instance=request.url.path, trace_id=None))
 
 
+GUARDED = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000",
+}
+"""On every answer that does not say otherwise: what a browser must not make of it. Over plain HTTP
+browsers ignore the last (RFC 6797, 8.1)."""
+
+
 def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Response:
     """An Answer where Starlette wants a Response."""
     response = Response(answer.body, answer.status, headers=headers)
@@ -75,4 +85,6 @@ def as_response(answer: Answer, headers: Mapping[str, Any] | None = None) -> Res
     response.headers["cache-control"] = "no-store"
     for name, value in answer.headers:
         response.headers.append(name.decode(), value.decode())  # Set-Cookie may come twice
+    for text, otherwise in GUARDED.items():
+        response.headers.setdefault(text, otherwise)
     return response

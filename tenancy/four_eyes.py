@@ -45,5 +45,8 @@ def adds_roles(before: frozenset[str], after: frozenset[str]) -> bool:
 
 
 def asked(categories: frozenset[str], settings: frozenset[str]) -> frozenset[str]:
-    """The reasons for which this tenant wants a second person."""
-    return categories & settings
+    """The reasons for which this tenant wants a second person.
+
+    Who guards anything guards roles: else one person makes the second one and is both.
+    """
+    return categories & (settings | {"roles"} if settings else settings)

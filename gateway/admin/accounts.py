@@ -18,6 +18,7 @@ from msgspec import Meta
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.credentials import LIVE, WAITING, CredentialState, end_credentials
 from gateway.admin.dangers import NONE, Layer, limits_danger, moved
+from gateway.admin.errors import Forbidden
 from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
@@ -100,6 +101,22 @@ async def _check(by: By, before: AccountDocument | None, after: AccountDocument 
         )
     if after is not None and after.group_id is not None and after.group_id != _group(before):
         await require_live(by, "group_id", after.group_id)
+    if before is not None and after is not None and before.group_id != after.group_id:
+        await _require_actions_to_move(by, before, after)
+
+
+async def _require_actions_to_move(by: By, before: AccountDocument, after: AccountDocument) -> None:
+    """Raises Forbidden where looser limits, or a release, come with the other group."""
+    if by.proposal is not None:
+        return
+    facts = await _beside(by, before, after)
+    wants = moved(before.limits, after.limits, facts["old"], facts["new"])
+    needed = {"limits": "limits:write", "halt_release": "halts:write"}
+    missing = sorted(needed[one] for one in wants if needed.get(one, "") not in ("", *by.actions))
+    if missing:
+        raise Forbidden(
+            f"{', '.join(missing)} is needed too: the account leaves limits or a halt behind"
+        )
 
 
 def _group(document: AccountDocument | None) -> UUID | None:
@@ -129,13 +146,15 @@ async def _beside(
 
 
 async def _layer(by: By, group: UUID | None) -> Layer:
-    query = "SELECT limits::text, settings::text FROM account_groups WHERE group_id = %s"
+    query = "SELECT limits::text, settings::text, state FROM account_groups WHERE group_id = %s"
     row = await (await by.conn.execute(query, (group,))).fetchone()
     if row is None:
         return Layer()
     settings = msgspec.json.decode(row[1], type=SubscriptionSettings)
     return Layer(
-        limits=msgspec.json.decode(row[0], type=Limits), needs_approval=settings.needs_approval
+        limits=msgspec.json.decode(row[0], type=Limits),
+        needs_approval=settings.needs_approval,
+        state=row[2],
     )
 
 
@@ -146,10 +165,18 @@ def _danger(
         return NONE
     if before is None:
         return frozenset({"live"}) if after.broker != PAPER else NONE
-    dangers = limits_danger(before, after)
+    dangers = limits_danger(before, after) | _larger(before, after)
     if "new" in facts:
         dangers |= moved(before.limits, after.limits, facts["old"], facts["new"])
     return dangers
+
+
+def _larger(before: AccountDocument, after: AccountDocument) -> frozenset[str]:
+    """`limits` where every order that is sized by equity becomes larger, or may: stated in place of
+    what the broker tells, nobody knows which way."""
+    was, will = before.stated_equity, after.stated_equity
+    more_equity = will != was and (was is None or will is None or will > was)
+    return frozenset({"limits"}) if more_equity or after.leverage > before.leverage else NONE
 
 
 ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from tenancy.four_eyes import loosens_limits
+from tenancy.four_eyes import loosens_limits, releases
 from tenancy.limits import NUMBERS, Limits, tightest
+from tenancy.parameters import TradingState
 
 NONE: frozenset[str] = frozenset()
 
@@ -49,12 +50,16 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     limits: Limits = Limits()
     needs_approval: bool | None = None
+    state: TradingState = "active"
 
 
 def moved(before: Limits, after: Limits, old: Layer, new: Layer) -> frozenset[str]:
     """Of an account that goes from group `old` to `new`, with its own limits before and after."""
-    return loosened(_together(old, before), _together(new, after)) | waived(
-        old.needs_approval, new.needs_approval
+    let_go = frozenset({"halt_release"}) if releases(old.state, new.state) else NONE
+    return (
+        loosened(_together(old, before), _together(new, after))
+        | waived(old.needs_approval, new.needs_approval)
+        | let_go
     )
 
 

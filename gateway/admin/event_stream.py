@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import metrics
 from gateway.admin.event_feed import BATCH, Event, Feed, Heard, Listener
 from gateway.admin.event_kinds import Group
+from gateway.listener import GUARDED
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import TenantScope
@@ -190,7 +191,7 @@ class LiveResponse(StreamingResponse):
     """A Stream as an answer: no piece waits longer than SEND_MAX_S for a client that does not read."""
 
     def __init__(self, stream: Any) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        headers = {**GUARDED, "cache-control": "no-store", "x-accel-buffering": "no"}
         super().__init__(stream, media_type="text/event-stream", headers=headers)
         self._stream = stream
 

@@ -27,6 +27,7 @@ from gateway.rate import Rates
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.tenant import TenantSettings
+from tenancy.throttle import address_subject
 
 log = structlog.get_logger()
 
@@ -67,9 +68,14 @@ class ApiRates:
         return await self._take(self._claim(credential, tenant, cost, together))
 
     async def take_unsigned(self, client: str) -> Allowance:
-        """Decide and count one request of somebody who showed no credential. Never raises."""
+        """Decide and count one request of somebody who showed no credential. Never raises.
+
+        IPv6 by its /64: one host has all of it.
+        """
         quota = Quota("address-requests", self._settings.address_requests, 60)
-        return await self._take(Claim(Partition(f"address:{client}", (quota,))))
+        return await self._take(
+            Claim(Partition(f"address:{address_subject(client).hex()}", (quota,)))
+        )
 
     async def _take(self, claim: Claim) -> Allowance:
         allowance = await self._rates.take(claim)

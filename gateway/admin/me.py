@@ -15,7 +15,7 @@ from gateway.admin.refusals import LoginFailed
 from gateway.admin.sessions import PRINTABLE, person_of, session_of
 from tenancy.errors import Conflict
 from tenancy.passwords import check_password
-from tenancy.people import Person
+from tenancy.people import Person, PersonID
 from tenancy.store import documents, factors, sessions, throttles
 from tenancy.store import people as people_store
 from tenancy.store.documents import Stored
@@ -85,6 +85,7 @@ async def _put_password(call: Call) -> Result:
     wanted: NewPassword = call.body
     stored, tenant = await _stored(call), await _tenant_name(call)
     person, passwords = person_of(call), call.sign_in.passwords
+    await _alone(call, person)
     kept = await people_store.password_of(call.conn, person)
     if kept is None:
         raise Conflict("there is no password to change: ask an administrator for an invitation")
@@ -105,6 +106,16 @@ async def _put_password(call: Call) -> Result:
     ended = await sessions.end_sessions(call.conn, person, but=session_of(call))
     await login_records.record(call, call.conn, call.scope, "password_changed", {"ended": ended})
     return Result()
+
+
+async def _alone(call: Call, person: PersonID) -> None:
+    """One change at a time, and the others do not wait: each holds a connection and needs a second
+    one to count its guess, so a few at once could take all there are. Raises Conflict."""
+    cursor = await call.conn.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"password:{person}",)
+    )
+    if await cursor.fetchone() != (True,):
+        raise Conflict("another change of this password is under way")
 
 
 async def _stored(call: Call, *, lock: bool = False) -> Stored[Person]:

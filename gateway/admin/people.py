@@ -1,7 +1,13 @@
 """People of a tenant: who is here, with which roles; invitations, resets, sessions ended.
 
 Nobody raises their own roles, and nobody takes the last one away who may give them: the last
-person who can administer a tenant stays until there is another.
+person who can administer a tenant stays until there is another. Nobody gives more than they have,
+and nobody gets hold of an account that may do more than they: making, raising, inviting anew and
+taking factors away need all that the person may do. Only what no key may have is not asked for (a
+key makes approvers, who decide as people).
+
+Who holds the invitation of a person who is here already is that person. Where the tenant guards
+roles, such a reset is a proposal; agreed on, the password is gone and the invitation can be had.
 """
 
 from __future__ import annotations
@@ -23,17 +29,22 @@ from gateway.admin.sessions import Ended
 from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import adds_roles
 from tenancy.people import Person, PersonID
-from tenancy.roles import Role, roles_of
+from tenancy.roles import DECIDE, Role, actions_of, roles_of
 from tenancy.store import people as people_store
-from tenancy.store import sessions
-from tenancy.store.people import PEOPLE
+from tenancy.store import proposals, sessions
+from tenancy.store.documents import Stored
+from tenancy.store.people import INVITED_FOR, PEOPLE
+from tenancy.tenant import TenantKind
 
 TAG = "People"
+ERASED = "@erased.invalid"
+"""What the address of a person ends in who was erased (gateway/admin/subjects.py)."""
 _GIVES_ROLES = ["admin", "operator"]
 
 
 class PersonView(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as they are. `factors_reset_at`: when their second factors were taken away last."""
+    """A person as they are. `factors_reset_at`: when their second factors were taken away last.
+    `password_reset_at`: since when, agreed on by two, they may be invited anew."""
 
     person_id: UUID
     email: str
@@ -43,6 +54,7 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     joined_at: datetime | None
     factors_reset_at: datetime | None
+    password_reset_at: datetime | None
     created_at: datetime
     archived_at: datetime | None
     revision: int
@@ -81,8 +93,12 @@ class PeopleFilters(PageQuery, frozen=True, kw_only=True):
 
 async def _check(by: By, before: Person | None, after: Person | None) -> None:
     """Raises Invalid, Forbidden, Conflict."""
+    if before is not None and after is not None and before.email.endswith(ERASED):
+        raise Conflict("this person was erased by two people: make another one")
     if after is not None:
         await _check_roles(by, after)
+        if adds_roles(_power(before), _power(after)) or _other_hands(before, after):
+            _within_own(by, await _kind(by), after)
     if before is None:
         return
     if adds_roles(_power(before), _power(after)) and await _is_oneself(by, before):
@@ -93,18 +109,38 @@ async def _check(by: By, before: Person | None, after: Person | None) -> None:
 
 
 async def _check_roles(by: By, after: Person) -> None:
-    row = await (await by.conn.execute("SELECT kind FROM tenants")).fetchone()
-    assert row is not None
-    wrong = sorted(set(after.roles) - roles_of(row[0]))
+    wrong = sorted(set(after.roles) - roles_of(await _kind(by)))
     if wrong:
         raise Invalid(f"roles: {', '.join(wrong)}: not a role of such a tenant", field="roles")
 
 
+async def _kind(by: By) -> TenantKind:
+    row = await (await by.conn.execute("SELECT kind FROM tenants")).fetchone()
+    assert row is not None
+    kind: TenantKind = row[0]
+    return kind
+
+
+def _within_own(by: By, kind: TenantKind, person: Person) -> None:
+    """Raises Forbidden where the person may do what the caller may not."""
+    if by.proposal is not None:
+        return
+    beyond = actions_of(_power(person), kind) - by.actions - DECIDE
+    if beyond:
+        raise Forbidden(
+            f"you may not do {', '.join(sorted(beyond))}, so you give nobody that, and get hold of"
+            " nobody's account who may"
+        )
+
+
 async def _is_oneself(by: By, person: Person) -> bool:
+    """Also by a service key of one's own making."""
+    behind = sorted({*await proposals.people_behind(by.conn, by.scope.actor), by.scope.actor.id})
     row = await (
         await by.conn.execute(
-            "SELECT 1 FROM people WHERE person_id::text = %s AND email = %s AND archived_at IS NULL",
-            (by.scope.actor.id, person.email),
+            "SELECT 1 FROM people WHERE person_id::text = ANY(%s) AND email = %s"
+            " AND archived_at IS NULL",
+            (behind, person.email),
         )
     ).fetchone()
     return row is not None
@@ -126,12 +162,17 @@ def _power(person: Person | None) -> frozenset[str]:
     return frozenset(person.roles) if person is not None and not person.disabled else frozenset()
 
 
+def _other_hands(before: Person | None, after: Person | None) -> bool:
+    """Whether roles that are in use go to another address."""
+    other = before is not None and after is not None and before.email != after.email
+    return other and bool(_power(after))
+
+
 def _danger(
     before: Person | None, after: Person | None, facts: Mapping[str, Any]
 ) -> frozenset[str]:
     """More roles, or roles in other hands: another e-mail address is another way to come in."""
-    other = before is not None and after is not None and before.email != after.email
-    if adds_roles(_power(before), _power(after)) or (other and _power(after)):
+    if adds_roles(_power(before), _power(after)) or _other_hands(before, after):
         return frozenset({"roles"})
     return frozenset()
 
@@ -167,6 +208,14 @@ async def _invite(call: Call) -> Result:
     stored = await PEOPLE_RESOURCE.stored(call, lock=True)
     if stored.document.disabled or stored.facts["archived_at"] is not None:
         raise Conflict("a person who is disabled or archived is not invited")
+    author = by(call)
+    _within_own(author, await _kind(author), stored.document)
+    if await _needs_a_yes(call, author, stored):
+        made = await changes.put_fact(
+            author, PERSON, stored, "password_reset_at", call.services.clock.now(),
+            frozenset({"roles"}),
+        )  # fmt: skip
+        return await PEOPLE_RESOURCE.answer(call, stored.object_id, made)
     person = PersonID(UUID(stored.object_id))
     await people_store.drop_password(call.conn, person)
     await sessions.end_sessions(call.conn, person)
@@ -176,6 +225,19 @@ async def _invite(call: Call) -> Result:
     return Result(
         content=Invited(person_id=person, invitation_expires_at=expires), status=201, once=once
     )
+
+
+async def _needs_a_yes(call: Call, author: By, stored: Stored[Person]) -> bool:
+    """Whether the invitation would hand over an account in use, to which nobody else agreed lately."""
+    if stored.facts["joined_at"] is None or not _power(stored.document):
+        return False
+    if not await changes.waits(author, frozenset({"roles"})):
+        return False
+    agreed = stored.facts["password_reset_at"]
+    if agreed is None or call.services.clock.now() >= agreed + INVITED_FOR:
+        return True
+    kept = await people_store.password_of(call.conn, PersonID(UUID(stored.object_id)))
+    return kept is not None  # the reset that was agreed on has been used
 
 
 async def _invitation(call: Call, person: PersonID) -> tuple[datetime, dict[str, str]]:
@@ -198,8 +260,10 @@ async def _end_sessions(call: Call) -> Result:
 async def _reset_factors(call: Call) -> Result:
     """A trigger removes them with the column's change, so that an approved proposal does the same."""
     stored = await PEOPLE_RESOURCE.stored(call, lock=True)
+    author = by(call)
+    _within_own(author, await _kind(author), stored.document)
     made = await changes.put_fact(
-        by(call), PERSON, stored, "factors_reset_at", call.services.clock.now(),
+        author, PERSON, stored, "factors_reset_at", call.services.clock.now(),
         frozenset({"roles"}),
     )  # fmt: skip
     return await PEOPLE_RESOURCE.answer(call, stored.object_id, made)
@@ -215,9 +279,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         name="invite_person", method="POST", path="/v1/people/{person_id}/invitation", tag=TAG,
-        action="people:write", handle=_invite, status=201, answer=Invited,
+        action="people:write", handle=_invite, status=201, answer=Invited, also={202: Proposed},
         shows_once=("invitation", "invitation_url"), problems=("not_found", "conflict"),
         summary="Invite a person anew: their password is gone, their sessions end.",
+        detail="Where the tenant guards roles, a second person agrees first if the person was here"
+        " before; then the same request gives the invitation.",
     ),
     Operation(
         name="end_sessions_of_person", method="DELETE", path="/v1/people/{person_id}/sessions",

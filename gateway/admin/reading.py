@@ -179,7 +179,11 @@ def read_why(request: Request) -> str:
 def merged(document: msgspec.Struct, patch: Mapping[str, Any]) -> Any:
     """The document after a JSON Merge Patch (RFC 7396), read by its own type. Raises Malformed."""
     before = msgspec.to_builtins(document)
-    return _converted(_merge(before, patch), type(document), "document", strict=True)
+    try:
+        after = _merge(before, patch)
+        return _converted(after, type(document), "document", strict=True)
+    except RecursionError:
+        raise Malformed("document: nested deeper than any document is") from None
 
 
 def _merge(target: Any, patch: Any) -> Any:

@@ -30,7 +30,7 @@ from gateway.admin.changes import By, Change, by
 from gateway.admin.errors import ShreddingUnavailable, WithinRetention
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
-from gateway.admin.people import PERSON, PersonView
+from gateway.admin.people import ERASED, PERSON, PersonView
 from gateway.admin.sessions import person_of
 from tenancy.errors import NotFound, Stale
 from tenancy.people import Person, PersonID
@@ -185,9 +185,7 @@ async def _kept_until(by: By, person: str) -> datetime:
 
 def pseudonym(person: UUID) -> Person:
     """Who is left in the row: the id, which evidence refers to, and nothing that names anybody."""
-    return Person(
-        email=f"{person}@erased.invalid", name=f"erased {str(person)[-12:]}", disabled=True
-    )
+    return Person(email=f"{person}{ERASED}", name=f"erased {str(person)[-12:]}", disabled=True)
 
 
 async def restrict(by: By, proposal: Proposal) -> None:

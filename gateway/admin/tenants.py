@@ -30,6 +30,7 @@ from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind, by
 from gateway.admin.dangers import limits_danger
 from gateway.admin.key_probe import check_log_key, check_tenant_keys, log_key
+from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
@@ -117,6 +118,10 @@ def danger(
     )
 
 
+async def _check(by: By, before: TenantDocument | None, after: TenantDocument | None) -> None:
+    require_limits_action(by, before, after)
+
+
 TENANT: ObjectKind[TenantDocument] = ObjectKind(
     name="tenant",
     table=Table(
@@ -129,6 +134,7 @@ TENANT: ObjectKind[TenantDocument] = ObjectKind(
         archived="",
         names={"tenants_name_key": "this name is in use: choose another"},
     ),
+    check=_check,
     danger=danger,
 )
 

@@ -118,19 +118,27 @@ DROP TRIGGER moved ON accounts;
 DROP TRIGGER moved ON credentials;
 DROP FUNCTION strategy_changed();
 
+-- The rows are locked in the order of their keys, so that two changes that move several never wait for each other.
 CREATE FUNCTION strategies_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE moved uuid[];
 BEGIN
     IF TG_TABLE_NAME = 'subscriptions' THEN
-        UPDATE strategies SET version = version + 1 WHERE strategy_id IN (SELECT c.strategy_id FROM changed c);
+        moved := ARRAY(SELECT s.strategy_id FROM strategies s WHERE s.strategy_id IN (SELECT c.strategy_id FROM changed c)
+                       ORDER BY s.strategy_id FOR NO KEY UPDATE);
     ELSIF TG_TABLE_NAME = 'account_groups' THEN
-        UPDATE strategies SET version = version + 1 WHERE strategy_id IN
-            (SELECT u.strategy_id FROM subscriptions u JOIN accounts a USING (account_id) JOIN changed c USING (group_id));
+        moved := ARRAY(SELECT s.strategy_id FROM strategies s WHERE s.strategy_id IN
+                           (SELECT u.strategy_id FROM subscriptions u JOIN accounts a USING (account_id)
+                            JOIN changed c USING (group_id))
+                       ORDER BY s.strategy_id FOR NO KEY UPDATE);
     ELSIF TG_TABLE_NAME = 'tenants' THEN
-        UPDATE strategies SET version = version + 1 WHERE tenant_id IN (SELECT c.tenant_id FROM changed c);
+        moved := ARRAY(SELECT s.strategy_id FROM strategies s WHERE s.tenant_id IN (SELECT c.tenant_id FROM changed c)
+                       ORDER BY s.strategy_id FOR NO KEY UPDATE);
     ELSE  -- accounts, credentials
-        UPDATE strategies SET version = version + 1 WHERE strategy_id IN
-            (SELECT u.strategy_id FROM subscriptions u JOIN changed c USING (account_id));
+        moved := ARRAY(SELECT s.strategy_id FROM strategies s WHERE s.strategy_id IN
+                           (SELECT u.strategy_id FROM subscriptions u JOIN changed c USING (account_id))
+                       ORDER BY s.strategy_id FOR NO KEY UPDATE);
     END IF;
+    UPDATE strategies SET version = version + 1 WHERE strategy_id = ANY(moved);
     RETURN NULL;
 END $$;
 CREATE TRIGGER moved_in AFTER INSERT ON subscriptions REFERENCING NEW TABLE AS changed
@@ -252,19 +260,19 @@ GRANT UPDATE (state, decided_by, decided_at, expires_at) ON access_grants TO por
 CREATE POLICY finder_sees ON tenants FOR SELECT TO portcullis_finder USING (true);
 GRANT SELECT ON tenants TO portcullis_finder;
 CREATE FUNCTION platform_terms() RETURNS TABLE (state text, limits text, revision bigint)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.state, t.limits::text, t.revision FROM tenants t WHERE t.kind = 'platform' $$;
 -- The customers, for an operator's list: no trading in it.
 CREATE FUNCTION find_tenants(after uuid, most integer)
     RETURNS TABLE (tenant_id uuid, name text, kind text, state text, created_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.tenant_id, t.name, t.kind, t.state, t.created_at FROM tenants t
           WHERE after IS NULL OR t.tenant_id > after ORDER BY t.tenant_id LIMIT most $$;
 -- Where a scheduler of the admin process has something to do: ids only.
 CREATE POLICY finder_sees ON proposals FOR SELECT TO portcullis_finder USING (true);
 GRANT SELECT (proposal_id, tenant_id, state, effective_from, expires_at) ON proposals TO portcullis_finder;
 CREATE FUNCTION find_due_proposals(at timestamptz) RETURNS TABLE (proposal_id uuid, tenant_id uuid)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT p.proposal_id, p.tenant_id FROM proposals p
           WHERE p.state = 'approved' AND p.effective_from <= at OR p.state = 'open' AND p.expires_at <= at
           ORDER BY p.proposal_id LIMIT 100 $$;
@@ -273,7 +281,7 @@ DROP FUNCTION find_service_key(text);
 CREATE FUNCTION find_service_key(wanted text, certificate bytea)
     RETURNS TABLE (key_id text, tenant_id uuid, tenant_kind text, secret_sha256 bytea, scopes text[],
                    expires_at timestamptz, sources cidr[])
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT k.key_id, k.tenant_id, t.kind, k.secret_sha256, k.scopes, k.expires_at, k.sources
           FROM service_keys k JOIN tenants t USING (tenant_id)
           WHERE (k.key_id = wanted OR k.certificate_sha256 = certificate) AND k.revoked_at IS NULL $$;
@@ -290,4 +298,8 @@ BEGIN
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION platform_terms() TO portcullis_worker;
+-- Temporary tables last: what is not named is looked at first, and whoever connects may make some.
+ALTER FUNCTION find_accepted_signals(smallint[], integer) SET search_path = public, pg_temp;
+ALTER FUNCTION find_open_orders(smallint[]) SET search_path = public, pg_temp;
+ALTER FUNCTION find_accounts(smallint[]) SET search_path = public, pg_temp;
 REVOKE CREATE ON SCHEMA public FROM portcullis_finder;

@@ -17,23 +17,25 @@ CREATE TABLE channels (
     revision    bigint NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now(),
     archived_at timestamptz,
+    UNIQUE (tenant_id, channel_id),
     CHECK ((kind = 'webhook') = (url IS NOT NULL) AND (kind = 'email') = (recipients <> '{}'))
 );
 CREATE UNIQUE INDEX channels_name ON channels (tenant_id, name) WHERE archived_at IS NULL;
 
 CREATE TABLE channel_secrets (
     secret_id   uuid PRIMARY KEY,
-    channel_id  uuid NOT NULL REFERENCES channels,
+    channel_id  uuid NOT NULL,
     tenant_id   uuid NOT NULL REFERENCES tenants,
     sealed      bytea NOT NULL,                           -- hsm.envelope.SealedSecret, purpose "channel"
     created_at  timestamptz NOT NULL DEFAULT now(),
-    expires_at  timestamptz                               -- set when a newer one is made
+    expires_at  timestamptz,                              -- set when a newer one is made
+    FOREIGN KEY (tenant_id, channel_id) REFERENCES channels (tenant_id, channel_id)
 );
 CREATE INDEX ON channel_secrets (channel_id);
 
 -- What the sender knows of a channel: gateway/notify/claims.py.
 CREATE TABLE channel_deliveries (
-    channel_id  uuid PRIMARY KEY REFERENCES channels,
+    channel_id  uuid PRIMARY KEY,
     tenant_id   uuid NOT NULL REFERENCES tenants,
     next_index  bigint NOT NULL CHECK (next_index >= 0),  -- the first leaf that was not dealt with
     state       text NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'failing', 'gone')),
@@ -44,7 +46,8 @@ CREATE TABLE channel_deliveries (
     last_attempt_at timestamptz,
     last_success_at timestamptz,
     fence       bigint NOT NULL DEFAULT 0,
-    lease_until timestamptz NOT NULL DEFAULT now()
+    lease_until timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (tenant_id, channel_id) REFERENCES channels (tenant_id, channel_id)
 );
 CREATE INDEX ON channel_deliveries (next_at);
 
@@ -86,7 +89,7 @@ GRANT SELECT (channel_id, next_index, state, next_at, lease_until) ON channel_de
 GRANT SELECT (log_id, tenant_id) ON audit_logs TO portcullis_finder;
 GRANT SELECT (log_id, i) ON audit_leaves TO portcullis_finder;
 CREATE FUNCTION find_due_channels(most integer) RETURNS TABLE (channel_id uuid, tenant_id uuid)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT c.channel_id, c.tenant_id
           FROM channel_deliveries d JOIN channels c USING (channel_id) JOIN audit_logs l ON l.tenant_id = c.tenant_id
           WHERE c.enabled AND c.archived_at IS NULL AND d.state <> 'gone'
@@ -95,7 +98,7 @@ CREATE FUNCTION find_due_channels(most integer) RETURNS TABLE (channel_id uuid, 
           ORDER BY d.next_at, c.channel_id LIMIT most $$;
 -- How many channels are in which state: for the metric.
 CREATE FUNCTION count_channels() RETURNS TABLE (state text, channels bigint)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT CASE WHEN c.enabled THEN d.state ELSE 'off' END, count(*)
           FROM channel_deliveries d JOIN channels c USING (channel_id) WHERE c.archived_at IS NULL GROUP BY 1 $$;
 
@@ -107,7 +110,7 @@ ALTER TABLE tenants
         GENERATED ALWAYS AS ((settings ->> 'requests_per_minute')::integer) STORED CHECK (requests_per_minute > 0);
 GRANT SELECT (signals_per_minute) ON tenants TO portcullis_ingress;
 CREATE FUNCTION find_tenant_rate(wanted uuid) RETURNS integer
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.requests_per_minute FROM tenants t WHERE t.tenant_id = wanted $$;
 
 GRANT CREATE ON SCHEMA public TO portcullis_finder;

@@ -20,6 +20,7 @@ CREATE TABLE people (
     oidc_issuer text,
     oidc_subject text,
     factors_reset_at timestamptz,                         -- since when somebody who lost theirs has no second factor
+    password_reset_at timestamptz,                        -- since when two agreed that they may be invited anew
     revision    bigint NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now(),
     archived_at timestamptz,
@@ -140,7 +141,7 @@ ALTER TABLE login_throttles FORCE ROW LEVEL SECURITY;
 CREATE POLICY guesses ON login_throttles TO portcullis_admin USING (true) WITH CHECK (true);
 
 GRANT SELECT, INSERT ON people TO portcullis_admin;
-GRANT UPDATE (email, name, roles, disabled, joined_at, oidc_issuer, oidc_subject, factors_reset_at, revision, archived_at) ON people
+GRANT UPDATE (email, name, roles, disabled, joined_at, oidc_issuer, oidc_subject, factors_reset_at, password_reset_at, revision, archived_at) ON people
     TO portcullis_admin;
 GRANT SELECT, INSERT, DELETE ON passwords, factors, invitations, sessions, login_steps, oidc_requests, login_throttles
     TO portcullis_admin;
@@ -160,6 +161,10 @@ BEGIN
     IF OLD.factors_reset_at IS DISTINCT FROM NEW.factors_reset_at THEN
         DELETE FROM factors WHERE person_id = NEW.person_id;
     END IF;
+    IF OLD.password_reset_at IS DISTINCT FROM NEW.password_reset_at THEN
+        DELETE FROM passwords WHERE person_id = NEW.person_id;
+        DELETE FROM invitations WHERE person_id = NEW.person_id;
+    END IF;
     IF NEW.disabled OR NEW.archived_at IS NOT NULL THEN
         DELETE FROM invitations WHERE person_id = NEW.person_id;
     END IF;
@@ -168,7 +173,8 @@ END $$;
 CREATE TRIGGER ended AFTER UPDATE ON people FOR EACH ROW
     WHEN (OLD.roles IS DISTINCT FROM NEW.roles OR OLD.disabled IS DISTINCT FROM NEW.disabled
           OR OLD.email IS DISTINCT FROM NEW.email OR OLD.archived_at IS DISTINCT FROM NEW.archived_at
-          OR OLD.factors_reset_at IS DISTINCT FROM NEW.factors_reset_at)
+          OR OLD.factors_reset_at IS DISTINCT FROM NEW.factors_reset_at
+          OR OLD.password_reset_at IS DISTINCT FROM NEW.password_reset_at)
     EXECUTE FUNCTION sessions_end();
 
 -- ---------------------------------------------------------------------------------------------- finders
@@ -183,16 +189,16 @@ GRANT SELECT ON people, passwords, invitations, sessions, login_steps TO portcul
 
 CREATE FUNCTION find_person(tenant text, address text)
     RETURNS TABLE (tenant_id uuid, tenant_kind text, person_id uuid, state text, password_hash text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT p.tenant_id, t.kind, p.person_id, p.state, w.hash
           FROM people p JOIN tenants t USING (tenant_id) LEFT JOIN passwords w USING (person_id)
           WHERE t.name = tenant AND p.email = address AND p.archived_at IS NULL $$;
 CREATE FUNCTION find_tenant(tenant text) RETURNS TABLE (tenant_id uuid, tenant_kind text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.tenant_id, t.kind FROM tenants t WHERE t.name = tenant $$;
 CREATE FUNCTION find_invitation(token bytea)
     RETURNS TABLE (tenant_id uuid, tenant_name text, person_id uuid, email text, name text, expires_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT i.tenant_id, t.name, i.person_id, p.email, p.name, i.expires_at
           FROM invitations i JOIN people p USING (person_id) JOIN tenants t ON t.tenant_id = i.tenant_id
           WHERE i.token_sha256 = token AND NOT p.disabled AND p.archived_at IS NULL $$;
@@ -200,7 +206,7 @@ CREATE FUNCTION find_session(token bytea)
     RETURNS TABLE (session_id uuid, tenant_id uuid, tenant_kind text, person_id uuid, roles text[], previous boolean,
                    csrf_token text, transport text, created_at timestamptz, seen_at timestamptz,
                    rotated_at timestamptz, second_factor_at timestamptz, tenant_settings text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT s.session_id, s.tenant_id, t.kind, s.person_id, p.roles, s.token_sha256 <> token,
                  s.csrf_token, s.transport, s.created_at, s.seen_at, s.rotated_at, s.second_factor_at, t.settings::text
           FROM sessions s JOIN people p USING (person_id) JOIN tenants t ON t.tenant_id = s.tenant_id
@@ -208,7 +214,7 @@ CREATE FUNCTION find_session(token bytea)
 CREATE FUNCTION find_login_step(token bytea)
     RETURNS TABLE (tenant_id uuid, tenant_kind text, person_id uuid, subject bytea, transport text,
                    challenge bytea, expires_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT l.tenant_id, t.kind, l.person_id, l.subject, l.transport, l.challenge, l.expires_at
           FROM login_steps l JOIN people p USING (person_id) JOIN tenants t ON t.tenant_id = l.tenant_id
           WHERE l.token_sha256 = token AND p.state = 'active' AND p.archived_at IS NULL $$;

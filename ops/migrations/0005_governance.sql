@@ -10,13 +10,13 @@ CREATE UNIQUE INDEX access_grants_asked ON access_grants (tenant_id, operator_id
 -- One line of the operator's list of customers. Only from within the platform; no trading in it.
 CREATE FUNCTION tenant_entry(wanted uuid)
     RETURNS TABLE (tenant_id uuid, name text, kind text, state text, created_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.tenant_id, t.name, t.kind, t.state, t.created_at FROM tenants t
           WHERE t.tenant_id = wanted
             AND EXISTS (SELECT 1 FROM tenants p WHERE p.tenant_id = portcullis_tenant() AND p.kind = 'platform') $$;
 -- Whose log is told when a customer lets an operator in, or does not.
 CREATE FUNCTION platform_tenant() RETURNS uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.tenant_id FROM tenants t WHERE t.kind = 'platform' $$;
 -- What one operator asked for, in all tenants. Only from within the platform: the operator's own words come back.
 CREATE POLICY finder_sees ON access_grants FOR SELECT TO portcullis_finder USING (true);
@@ -25,7 +25,7 @@ GRANT SELECT (grant_id, tenant_id, operator_id, reason, minutes, state, asked_at
 CREATE FUNCTION find_access_asks(operator text, before uuid, most integer)
     RETURNS TABLE (grant_id uuid, tenant_id uuid, operator_id text, reason text, minutes integer, state text,
                    asked_at timestamptz, decided_at timestamptz, expires_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT g.grant_id, g.tenant_id, g.operator_id, g.reason, g.minutes, g.state, g.asked_at, g.decided_at, g.expires_at
           FROM access_grants g
           WHERE g.operator_id = operator AND (before IS NULL OR g.grant_id < before)

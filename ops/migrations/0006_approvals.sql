@@ -58,7 +58,7 @@ GRANT INSERT, UPDATE (state, decided_at, why, carried_at) ON signal_approvals TO
 CREATE POLICY finder_sees ON signal_approvals FOR SELECT TO portcullis_finder USING (true);
 GRANT SELECT (tenant_id, part, state, expires_at) ON signal_approvals TO portcullis_finder;
 CREATE FUNCTION find_due_approvals(parts smallint[], at timestamptz) RETURNS TABLE (tenant_id uuid)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT DISTINCT a.tenant_id FROM signal_approvals a
           WHERE a.state = 'pending' AND a.part = ANY(parts) AND a.expires_at <= at $$;
 GRANT CREATE ON SCHEMA public TO portcullis_finder;

@@ -25,7 +25,14 @@ PEOPLE: Table[Person] = Table(
     table="people",
     key="person_id",
     document=Person,
-    facts=("state", "joined_at", "factors_reset_at", "created_at", "archived_at"),
+    facts=(
+        "state",
+        "joined_at",
+        "factors_reset_at",
+        "password_reset_at",
+        "created_at",
+        "archived_at",
+    ),
     names={"people_email": "somebody with this e-mail address is here already"},
 )
 

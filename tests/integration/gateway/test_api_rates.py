@@ -126,3 +126,9 @@ async def test_who_shows_no_good_credential_is_counted_by_address(
     assert (await Client(app, "")("GET", "/v1/openapi.json")).status == 429
     assert (await Client(app, api.keys["admin"])("GET", "/v1/strategies")).status == 200
     assert (await rates.take_unsigned("192.0.2.8")).allowed
+
+
+async def test_a_host_with_a_whole_ipv6_network_is_counted_as_one(rates: ApiRates) -> None:
+    answers = [await rates.take_unsigned(f"2001:db8::{host}") for host in range(1, 6)]
+    assert [answer.allowed for answer in answers] == [True] * 4 + [False]
+    assert (await rates.take_unsigned("2001:db8:0:1::1")).allowed

@@ -127,3 +127,28 @@ async def test_what_could_not_be_done_is_said_before_anybody_is_asked(api: Api):
     )  # fmt: skip
     assert (lacking.status, lacking.json()["code"]) == (422, "unresolvable")
     assert proposals(api) == []
+
+
+async def test_an_account_does_not_leave_a_halted_group_alone(api: Api):
+    """Moving it out would be a release that nobody agreed to."""
+    admin, made = api.as_("admin"), await furnish(api)
+    stop = {"scope": "group", "object_id": made["groups"], "state": "halted", "reason": "fire"}
+    assert (await admin("POST", "/v1/halts", stop)).status == 200
+    guard(api, "halt_release")
+    moved = await admin.change(f"/v1/accounts/{made['accounts']}", 1, group_id=None)
+    assert await _reasons(api, moved) == {"halt_release"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"leverage": "3"}, {"stated_equity": "200"}, {"stated_equity": None}]
+)
+async def test_what_makes_every_order_larger_waits_as_a_limit_does(
+    api: Api, change: dict[str, Any]
+):
+    admin = api.as_("admin")
+    account = await admin.make("/v1/accounts", name="a", **PAPER, stated_equity="100", leverage="2")
+    address = f"/v1/accounts/{account['account_id']}"
+    guard(api, "limits")
+    assert await _reasons(api, await admin.change(address, 1, **change)) == {"limits"}
+    smaller = await admin.change(address, 1, leverage="1", stated_equity="50")
+    assert smaller.status == 200

@@ -111,6 +111,8 @@ async def test_an_erasure_restricts_after_a_second_yes_and_leaves_a_receipt(
     )  # fmt: skip
     assert receipt["proposed_by"]["id"] == str(first.person_id)
     assert receipt["approved_by"]["id"] == str(second.person_id)
+    named = await first("PATCH", address, {"email": "p1@example.com"}, {"if-match": "*"})
+    assert named.status == 409, "one person does not undo what two agreed on"
 
 
 async def test_evidence_is_not_shredded_within_its_retention_nor_is_that_pretended(

@@ -180,3 +180,17 @@ async def test_whoever_sits_at_an_open_session_guesses_no_faster(house: House) -
     body = {"current_password": "not it not it", "password": "five small ducks swam"}
     statuses = [(await browser("PUT", "/v1/me/password", body)).status for _ in range(6)]
     assert statuses == [401] * 5 + [429]
+
+
+async def test_many_changes_at_once_do_not_take_all_connections(house: House) -> None:
+    """Each would hold one and wait for a second, and nobody else would be answered meanwhile."""
+    await house.person()
+    browser = house.browser()
+    await browser.sign_in()
+    body = {"current_password": PASSWORD, "password": "five small ducks swam"}
+    async with asyncio.timeout(5):
+        replies = await asyncio.gather(
+            *(browser("PUT", "/v1/me/password", body) for _ in range(20)),
+        )
+    assert {reply.status for reply in replies} <= {204, 401, 409, 429}
+    assert 204 in {reply.status for reply in replies}

@@ -278,3 +278,44 @@ async def test_each_role_may_do_its_own_work_only(database, role, statement):
     async with await psycopg.AsyncConnection.connect(database.conninfo(role)) as conn:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await conn.execute(statement)
+
+
+async def test_what_looks_over_the_wall_is_nobodys_to_call_but_whom_it_was_made_for(database):
+    """Functions with their owner's rights: an owner that only reads, temporary tables looked at
+    last (an unnamed pg_temp is looked at first), and PUBLIC never."""
+    async with await psycopg.AsyncConnection.connect(database.superuser) as conn:
+        rows = await (
+            await conn.execute(
+                "SELECT p.proname, p.proconfig, pg_get_userbyid(p.proowner),"
+                " coalesce(p.proacl::text, '{=X') FROM pg_proc p"
+                " WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef"
+            )
+        ).fetchall()
+    assert rows
+    for name, config, owner, allowed in rows:
+        assert config == ["search_path=public, pg_temp"], name
+        assert owner == "portcullis_finder", name
+        assert "{=" not in allowed, name
+        assert ",=" not in allowed, name
+
+
+async def test_a_reference_from_what_people_set_up_has_the_tenant_in_it(database):
+    """A foreign key does not look through row-level security."""
+    written = set(await tables(database, "admin", "INSERT"))
+    async with await psycopg.AsyncConnection.connect(database.superuser) as conn:
+        rows = await (
+            await conn.execute(
+                "SELECT c.conrelid::regclass::text, c.confrelid::regclass::text, ARRAY(SELECT"
+                " a.attname::text FROM pg_attribute a WHERE a.attrelid = c.conrelid"
+                " AND a.attnum = ANY(c.conkey)) FROM pg_constraint c WHERE c.contype = 'f'"
+                " AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.confrelid"
+                " AND a.attname = 'tenant_id')"
+            )
+        ).fetchall()
+    loose = {
+        (table, other)
+        for table, other, columns in rows
+        if table in written and "tenant_id" not in columns
+    }
+    assert rows
+    assert loose == {("plan_parts", "plans")}, "whose tenant its policy checks"
