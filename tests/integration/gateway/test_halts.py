@@ -122,8 +122,8 @@ async def test_less_strict_is_a_release_and_more_strict_is_a_halt(api: Api):
 
 
 async def test_with_four_eyes_a_release_waits_and_a_halt_does_not(api: Api):
-    guard(api, "halt_release")
     admin, made = api.as_("admin"), await furnish(api)
+    guard(api, "halt_release")
     for scope, object_id in (("tenant", None), ("strategy", made["strategies"])):
         body = _halt(scope, object_id)
         assert (await admin("POST", "/v1/halts", body)).status == 200
