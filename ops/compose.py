@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis.asyncio import Redis
 
 from audit.recorder import Recorder
@@ -35,6 +36,8 @@ from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
 from tenancy.ids import new_id
+
+LOCK_WAIT_S = 10
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,13 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+def patient(conninfo: str) -> str:
+    """The same, and whoever waits for a row longer than LOCK_WAIT_S is told that nothing was done:
+    requests that wait for one lock must not take every connection of the pool with them."""
+    known = conninfo_to_dict(conninfo).get("options") or ""
+    return make_conninfo(conninfo, options=f"{known} -c lock_timeout={LOCK_WAIT_S}s".strip())
 
 
 def hook_settings(settings: Settings) -> HookSettings:
@@ -107,7 +117,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The management listener. Ready: what its answers need answers."""
     async with (
         opened(
-            settings.database.admin, f"admin-{seat.index}", settings.database.pool_size
+            patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
         SignerClient(settings.hsm.signer_socket) as signer,

@@ -54,8 +54,12 @@ class NewTenant(msgspec.Struct, frozen=True):
         return f"NewTenant({self.tenant_id!r}, service_key=…)"
 
 
-async def new_tenant(api: Api, settings: Settings, name: str, *, why: str = "") -> NewTenant:
+async def new_tenant(
+    api: Api, settings: Settings, name: str, *, why: str = "", key_hours: int = 24
+) -> NewTenant:
     """Keys by ceremony on this host, then the tenant by the API, under an operator's key.
+
+    `key_hours`: how long its first key is good for.
 
     Raises Conflict for a name in use, before any key is made; CeremonyRefused, Refused, Unreachable.
     """
@@ -68,7 +72,7 @@ async def new_tenant(api: Api, settings: Settings, name: str, *, why: str = "") 
     made = await api.make(
         "/v1/tenants",
         {
-            "tenant_id": tenant_id, "name": name,
+            "tenant_id": tenant_id, "name": name, "first_key_hours": key_hours,
             "audit_log": {
                 "log_id": log.log_id, "origin": log.origin, "key_label": log.origin,
                 "public_key": base64.b64encode(log.public_key).decode(),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -34,6 +34,7 @@ from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
+from gateway.admin.service_keys import SERVICE_KEY, ServiceKeyDocument
 from gateway.admin.strategies import Name
 from tenancy.database import across
 from tenancy.errors import Conflict, Invalid, NotFound
@@ -43,7 +44,7 @@ from tenancy.roles import scopes_of
 from tenancy.scope import TenantScope
 from tenancy.store.audit_logs import create_audit_log
 from tenancy.store.documents import Table
-from tenancy.store.service_keys import create_service_key
+from tenancy.store.service_keys import NewKey, make_key
 from tenancy.store.tenants import insert_tenant
 from tenancy.tenant import TenantKind, TenantSettings
 from tenancy.values import TenantID
@@ -99,6 +100,8 @@ class NewTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tenant_id: UUID
     name: Name
     audit_log: NewAuditLog
+    first_key_hours: Annotated[int, Meta(ge=1, le=8760)] = 24
+    """How long the first key is good for: until the customer's own people are in."""
 
 
 def danger(
@@ -196,15 +199,28 @@ async def _create(call: Call) -> Result:
     async with across(call.conn, scope):
         await insert_tenant(call.conn, scope, new.name)
         await _insert_log(call, scope, log, public_key)
-        key = await create_service_key(call.conn, scope, "first", scopes_of("customer"))
-        there = msgspec.structs.replace(by(call), scope=scope)
-        await _record(there, {**facts, "service_key": key.split("_")[1]})
+        there = msgspec.structs.replace(by(call), scope=scope, actions=scopes_of("customer"))
+        key = await _first_key(there, new.first_key_hours)
+        await _record(there, {**facts, "service_key": key.key_id})
     await _record(by(call), facts)
     return Result(
         content=await _one(call, new.tenant_id),
-        once={"service_key": key},
+        once={"service_key": key.key},
         location=f"/v1/tenants/{new.tenant_id}",
     )
+
+
+async def _first_key(there: By, hours: int) -> NewKey:
+    """A key with which the customer's first person is invited. It ends by itself: whoever made the
+    customer holds it, and the platform has no other way into the house than being let in."""
+    key = make_key()
+    ends = there.services.clock.now() + timedelta(hours=hours)
+    document = ServiceKeyDocument(
+        name="first", scopes=tuple(sorted(scopes_of("customer"))), expires_at=ends
+    )
+    extra = {"secret_sha256": key.secret_sha256}
+    await changes.create(there, SERVICE_KEY, document, key.key_id, extra)
+    return key
 
 
 def _public_key(text: str) -> bytes:

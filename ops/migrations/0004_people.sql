@@ -165,6 +165,11 @@ BEGIN
         DELETE FROM passwords WHERE person_id = NEW.person_id;
         DELETE FROM invitations WHERE person_id = NEW.person_id;
     END IF;
+    IF OLD.email IS DISTINCT FROM NEW.email OR OLD.password_reset_at IS DISTINCT FROM NEW.password_reset_at THEN
+        -- Whom a provider knows under the old address is not thereby known under the new one.
+        UPDATE people SET oidc_issuer = NULL, oidc_subject = NULL
+            WHERE person_id = NEW.person_id AND oidc_subject IS NOT NULL;
+    END IF;
     IF NEW.disabled OR NEW.archived_at IS NOT NULL THEN
         DELETE FROM invitations WHERE person_id = NEW.person_id;
     END IF;

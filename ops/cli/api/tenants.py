@@ -17,11 +17,18 @@ from tenancy.errors import ConfigurationError
 
 @click.command()
 @click.argument("name")
+@click.option(
+    "--key-hours",
+    type=click.IntRange(1, 8760),
+    default=24,
+    show_default=True,
+    help="How long its first key is good for: until its own people are in.",
+)
 @click.option("--reason", default="", help="Why; kept with the change.")
 @json_option
 @connection_options
 @click.pass_obj
-def create(file: Path, name: str, reason: str, as_json: bool, **given: Any) -> None:
+def create(file: Path, name: str, key_hours: int, reason: str, as_json: bool, **given: Any) -> None:
     """Make a customer: its keys in the HSM, its audit log, and its first service key. On the host.
 
     The key is written to var/secrets/keys/NAME.key (0600) and shown nowhere; the other commands find
@@ -36,12 +43,17 @@ def create(file: Path, name: str, reason: str, as_json: bool, **given: Any) -> N
     if path.exists():
         raise ConfigurationError(f"{path} exists: it is another tenant's key; choose another name")
     place = where(file, given, platform=True)
-    made = asked(place, lambda api: new_tenant(api, settings, name, why=reason))
+    made = asked(
+        place, lambda api: new_tenant(api, settings, name, why=reason, key_hours=key_hours)
+    )
     keep_key(path, made.service_key)
     if as_json:
         print_json({"tenant_id": made.tenant_id, "name": name, "key_file": path})
     else:
         print_table(
             ("made", "is"),
-            [("tenant", made.tenant_id), ("its first key", f"in {path} (0600)")],
+            [
+                ("tenant", made.tenant_id),
+                ("its first key", f"in {path} (0600), good for {key_hours} h"),
+            ],
         )
