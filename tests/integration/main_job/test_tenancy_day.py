@@ -9,65 +9,53 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
-import pyotp
 import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 
-from hsm.enrol import encrypt_key
 from ops.initialise import PAPER_INSTRUMENTS, Choices
-from ops.stack.postgres import Postgres, binaries
+from ops.stack.postgres import Postgres
 from ops.trial.exchange import broker_settings, exchange
-from ops.trial.sender import Hook, Sender
-from tests.fakes.mail_server import MailServer, mail_server
-from tests.fakes.receiver import Receiver, receiver
+from tests.fakes.mail_server import mail_server
+from tests.fakes.receiver import receiver
 from tests.fixtures.tls import Certificate
 from tests.integration.main_job.company import (
-    Client,
-    Company,
     accepted,
     company,
     plan_of,
     until,
 )
+from tests.integration.main_job.people_of_day import (
+    BUY,
+    Day,
+    Listener,
+    answered,
+    asked,
+    asking,
+    bot_index,
+    dumped,
+    found_in,
+    fresh_code,
+    has_heard,
+    has_mail,
+    is_back,
+    live_account,
+    opened,
+    orders,
+    orders_of,
+    records,
+    shown_by_ps,
+    stopped,
+)
 from tests.integration.ops.test_client_certificates import Authority
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-BUY = {"ticker": "BTC_USDT", "action": "buy", "quantity": 2}
 SELL = {"ticker": "BTC_USDT", "action": "exit"}
-
-
-class Day(msgspec.Struct, kw_only=True):
-    """Who is there, and what they have made."""
-
-    house: Company
-    desk: Receiver
-    post: MailServer
-    clients: Authority
-    admin: Client
-    trader: Client
-    approver: Client
-    viewer: Client
-    operator: Client
-    other: Client
-    """The key of another customer."""
-    tenant: str
-    ids: dict[str, str] = {}
-    hook: Hook | None = None
-    sender: Any = None
-    webhook_secret: str = ""
-    first: str = ""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -96,33 +84,7 @@ async def day(
                      "sender": "portcullis@example.com"},
         }  # fmt: skip
         async with company(directory, choices, changes) as house:
-            yield await _opened(house, desk, post, authority)
-
-
-async def _opened(house: Company, desk: Receiver, post: MailServer, clients: Authority) -> Day:
-    """Two customers made by commands, and the people of the first."""
-    made = await house.cli("tenant", "create", "Acme")
-    await house.cli("tenant", "create", "Other")
-    invited = await house.cli(
-        "user", "create", "Ada", "--email", "ada@example.com", "--roles", "admin", "--as", "acme"
-    )
-    admin = await house.joined(invited["invitation"], "ada")
-    early = await admin("GET", "/v1/strategies")
-    assert (early.status, early["code"]) == (403, "second_factor_enrolment_required")
-    await admin.enrol_totp()
-    house.secrets.append(admin.secret)
-    chief = await house.cli(
-        "user", "create", "Op", "--email", "op@example.com", "--roles", "operator",
-        "--as", "operator",
-    )  # fmt: skip
-    return Day(
-        house=house, desk=desk, post=post, clients=clients, admin=admin,
-        trader=await house.person(admin, "tracy", "trader"),
-        approver=await house.person(admin, "axel", "approver", factor=True),
-        viewer=await house.person(admin, "vera", "viewer"),
-        operator=await house.joined(chief["invitation"], "op", factor=True),
-        other=house.key_of("other"), tenant=made["tenant_id"],
-    )  # fmt: skip
+            yield await opened(house, desk, post, authority)
 
 
 async def test_the_first_administrator_sets_up_and_a_signed_signal_trades_on_paper(
@@ -144,8 +106,8 @@ async def test_the_first_administrator_sets_up_and_a_signed_signal_trades_on_pap
     day.hook = await day.house.hook(admin, day.ids["strategy"])
     async with day.house.sender(day.hook) as sender:
         day.first = (await accepted(sender, **BUY)).signal_id or ""
-    assert (await _orders(day.trader, day.first, "filled"))[0]["order_qty"] == "2"
-    assert len(await _orders(day.viewer, day.first, "filled")) == 1
+    assert (await orders(day.trader, day.first, "filled"))[0]["order_qty"] == "2"
+    assert len(await orders(day.viewer, day.first, "filled")) == 1
 
 
 async def test_another_customer_sees_nothing_of_it_and_a_cookie_alone_changes_nothing(
@@ -167,62 +129,23 @@ async def test_a_second_sign_in_needs_the_code_and_each_code_counts_once(day: Da
     again.house, again.email, again.password = "Acme", day.admin.email, day.admin.password
     half = await again.sign_in()
     assert (half.status, half["code"]) == (401, "second_factor_required")
-    code = _fresh_code(day.admin)
+    code = fresh_code(day.admin)
     assert (await again.sign_in(code)).status == 200
     assert (await again.sign_in(code)).status == 401
-
-
-def _fresh_code(person: Client) -> str:
-    """One of a step that was not used: the next one is taken a step early."""
-    return pyotp.TOTP(person.secret).at(datetime.now(UTC) + timedelta(seconds=30))
-
-
-async def _orders(client: Client, sent: str | None, status: str, most: int = 1) -> list[Any]:
-    async def read() -> Any:
-        items = (await client("GET", f"/v1/orders?signal_id={sent}", wanted=200))["items"]
-        return items if items and all(item["status"] == status for item in items) else None
-
-    found: list[Any] = await until(read)
-    assert len(found) <= most
-    return found
 
 
 # ------------------------------------------------------------------ signals by approval
 
 
-@asynccontextmanager
-async def asking(day: Day) -> AsyncIterator[Sender]:
-    """The subscription asks for a person's yes."""
-    path = f"/v1/subscriptions/{day.ids['subscription']}"
-    more = {"needs_approval": True, "allow_add_to_position": True}
-    await day.admin.change(path, settings=more)
-    assert day.hook is not None
-    async with day.house.sender(day.hook) as sender:
-        yield sender
-    await day.admin.change(path, settings=dict.fromkeys(more))
-
-
-async def _asked(day: Day, sender: Sender) -> str:
-    sent = (await accepted(sender, **BUY)).signal_id or ""
-    (entry,) = (await plan_of(day.admin, sent))["entries"]
-    assert entry["reason"] == "awaits_approval"
-    return sent
-
-
-async def _answer(day: Day, who: Client, sent: str, verb: str) -> Any:
-    path = f"/v1/approvals/{sent}/{day.ids['account']}/{verb}"
-    return await who("POST", path, {"comment": "I looked"})
-
-
 async def test_approved_is_one_order_and_rejected_is_none(day: Day) -> None:
     async with asking(day) as sender:
-        no = await _asked(day, sender)
-        assert (await _answer(day, day.viewer, no, "approve")).status == 403
-        assert (await _answer(day, day.trader, no, "reject"))["state"] == "rejected"
-        yes = await _asked(day, sender)
-        assert (await _answer(day, day.approver, yes, "approve"))["state"] == "approved"
-        assert len(await _orders(day.trader, yes, "filled")) == 1
-        late = await _answer(day, day.trader, yes, "reject")
+        no = await asked(day, sender)
+        assert (await answered(day, day.viewer, no, "approve")).status == 403
+        assert (await answered(day, day.trader, no, "reject"))["state"] == "rejected"
+        yes = await asked(day, sender)
+        assert (await answered(day, day.approver, yes, "approve"))["state"] == "approved"
+        assert len(await orders(day.trader, yes, "filled")) == 1
+        late = await answered(day, day.trader, yes, "reject")
         assert (late.status, late["code"]) == (409, "already_decided")
         assert (await day.trader("GET", f"/v1/orders?signal_id={no}"))["items"] == []
 
@@ -230,17 +153,17 @@ async def test_approved_is_one_order_and_rejected_is_none(day: Day) -> None:
 async def test_workers_killed_between_the_yes_and_the_order_make_exactly_one(day: Day) -> None:
     here = day.house.here
     async with asking(day) as sender:
-        sent = await _asked(day, sender)
+        sent = await asked(day, sender)
         pids = [here.state.processes[name].pid for name in here.names("worker")]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)  # so that the yes is there, and no order is
-        answer = await _answer(day, day.trader, sent, "approve")
+        answer = await answered(day, day.trader, sent, "approve")
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         assert answer["state"] == "approved"
-        assert len(await _orders(day.trader, sent, "filled")) == 1
+        assert len(await orders(day.trader, sent, "filled")) == 1
         await asyncio.sleep(1)
-        assert len(await _orders(day.trader, sent, "filled")) == 1
+        assert len(await orders(day.trader, sent, "filled")) == 1
 
 
 # ------------------------------------------------------------------ four eyes
@@ -291,86 +214,25 @@ async def test_a_keys_proposal_is_not_for_its_maker_to_agree_to(day: Day) -> Non
 # ------------------------------------------------------------------ live events
 
 
-class Listener:
-    """Server-sent events as a browser reads them, without its coming back."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.events: list[Any] = []
-        self.last = ""
-        self.said = ""
-        self.opened = asyncio.Event()
-
-    async def listen(self, client: Client, query: str = "") -> None:
-        """Until the server ends it or is gone."""
-        url = client.here.state.urls["admin"] + "/v1/events" + query
-        headers = client.headers() | ({"last-event-id": self.last} if self.last else {})
-        endless = aiohttp.ClientTimeout(total=None)
-        try:
-            async with client.session.get(url, headers=headers, timeout=endless) as got:
-                assert got.status == 200, await got.text()
-                self.opened.set()
-                async for line in got.content:
-                    self._take(line.decode().rstrip("\n"))
-        except aiohttp.ClientError:
-            pass
-
-    def _take(self, line: str) -> None:
-        name, _, value = line.partition(": ")
-        if name == "id":
-            self.last = value
-        elif not name and value:
-            self.said = value
-        elif name == "data":
-            self.events.append(json.loads(value))
-            self.ids.append(self.events[-1]["id"])
-
-
-async def _records(client: Client, query: str) -> list[Any]:
-    """What the log holds up to now."""
-    heard = Listener()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1.5):
-            await heard.listen(client, query)
-    return heard.events
-
-
 async def test_a_stream_goes_on_after_the_admin_process_was_killed(day: Day) -> None:
     heard = Listener()
     assert day.hook is not None
     async with day.house.sender(day.hook) as sender:
         first = asyncio.create_task(heard.listen(day.admin, "?after=0"))
         await accepted(sender, **SELL)
-        await until(_heard(heard, "order.fill", 4))
+        await until(has_heard(heard, "order.fill", 4))
         day.house.here.kill("admin-0")
         await asyncio.wait_for(first, 10)
         between = (await accepted(sender, **BUY)).signal_id
-        await until(_back(day.admin), within_s=20)
+        await until(is_back(day.admin), within_s=20)
         second = asyncio.create_task(heard.listen(day.admin))
-        await until(_heard(heard, "order.fill", 5))
+        await until(has_heard(heard, "order.fill", 5))
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
     assert heard.ids == sorted(set(heard.ids)), "nothing twice, nothing out of order"
-    whole = [event["id"] for event in await _records(day.admin, "?after=0")]
+    whole = [event["id"] for event in await records(day.admin, "?after=0")]
     assert heard.ids == whole[: len(heard.ids)], "no gap"
     assert between in json.dumps(heard.events)
-
-
-def _heard(heard: Listener, kind: str, count: int) -> Any:
-    async def enough() -> bool:
-        return sum(event["kind"] == kind for event in heard.events) >= count
-
-    return enough
-
-
-def _back(client: Client) -> Any:
-    async def answers() -> bool:
-        try:
-            return (await client("GET", "/v1/me")).status == 200
-        except aiohttp.ClientError:
-            return False
-
-    return answers
 
 
 # ------------------------------------------------------------------ notifications and alerts
@@ -388,11 +250,11 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
     await admin.make(
         "/v1/channels", name="mail", kind="email", recipients=["risk@example.com"], events=["alert"]
     )
-    live = await _live_account(day)
+    live = await live_account(day)
     assert day.hook is not None
     async with day.house.sender(day.hook) as sender:
         refused = (await accepted(sender, **BUY)).signal_id
-        await _orders_of(day, refused, live, "rejected")
+        await orders_of(day, refused, live, "rejected")
         over = (await accepted(sender, **{**BUY, "quantity": 50})).signal_id
         await plan_of(admin, over)
     halt = {"scope": "account", "object_id": live, "state": "halted", "reason": "bad key"}
@@ -408,44 +270,8 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
     by_alert = {a.event["data"]["alert"]: a.event["data"] for a in day.desk.arrivals}
     assert by_alert["credential_failed"]["account_id"] == live
     assert by_alert["limit_blocked"]["facts"]["limit"] == "max_order_quantity"
-    await until(_mailed(day))
+    await until(has_mail(day))
     assert day.post.recipients[0] == ["risk@example.com"]
-
-
-def _mailed(day: Day) -> Any:
-    async def arrived() -> bool:
-        return any("order" in mail.get_content().lower() for mail in day.post.mails)
-
-    return arrived
-
-
-async def _live_account(day: Day) -> str:
-    """One whose key the exchange does not know."""
-    admin = day.admin
-    live = await admin.make(
-        "/v1/accounts", name="Live", broker="gateio", currency="USDT", stated_equity="1000",
-        group_id=day.ids["group"],
-    )  # fmt: skip
-    path = f"/v1/accounts/{live['account_id']}/credential"
-    key = (await admin("GET", "/v1/enrolment-key", wanted=200))["public_key_pem"]
-    secret = os.urandom(16).hex()
-    day.house.secrets.append(secret)
-    sealed = encrypt_key(key.encode(), secret.encode())
-    envelope = b64encode(sealed).decode()
-    await admin("PUT", path, {"api_key": "nobody", "envelope": envelope}, wanted=200)
-    await admin.make(
-        "/v1/subscriptions", strategy_id=day.ids["strategy"], account_id=live["account_id"]
-    )
-    account: str = live["account_id"]
-    return account
-
-
-async def _orders_of(day: Day, sent: str | None, account: str, status: str) -> None:
-    async def read() -> bool:
-        path = f"/v1/orders?signal_id={sent}&account_id={account}"
-        return [o["status"] for o in (await day.trader("GET", path))["items"]] == [status]
-
-    await until(read)
 
 
 # ------------------------------------------------------------------ data subjects, operators, certificates
@@ -494,9 +320,9 @@ async def test_an_operator_is_let_in_recorded_and_loses_the_stream_with_the_gran
     assert (await day.operator("GET", "/v1/orders", wanted=200))["items"]
     halt = {"scope": "tenant", "state": "halted", "reason": "x"}
     assert (await day.operator("POST", "/v1/halts", halt)).status == 403
-    uses = [e for e in await _records(day.admin, "?after=0") if e["kind"] == "key.use"]
+    uses = [e for e in await records(day.admin, "?after=0") if e["kind"] == "key.use"]
     assert {"list_orders"} <= {e["facts"].get("operation") for e in uses}
-    bot = day.house.clients[_bot_index(day)]
+    bot = day.house.clients[bot_index(day)]
     streams = [Listener(), Listener()]
     tasks = [
         asyncio.create_task(heard.listen(client))
@@ -514,22 +340,7 @@ async def test_an_operator_is_let_in_recorded_and_loses_the_stream_with_the_gran
     day.operator.tenant = ""
 
 
-def _bot_index(day: Day) -> int:
-    return next(index for index, one in enumerate(day.house.clients) if day.ids["bot"] in one.key)
-
-
 # ------------------------------------------------------------------ parts away
-
-
-@asynccontextmanager
-async def stopped(day: Day, name: str) -> AsyncIterator[None]:
-    """The process hangs: it takes connections and answers none."""
-    pid = day.house.here.state.processes[name].pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def test_with_redis_hanging_signals_are_taken_and_the_api_answers(day: Day) -> None:
@@ -546,7 +357,7 @@ async def test_with_the_signer_hanging_reading_goes_on_and_no_code_is_believed(d
     late = day.house.client()
     late.house, late.email, late.password = "Acme", day.approver.email, day.approver.password
     async with stopped(day, "signer"):
-        refused = await late.sign_in(_fresh_code(day.approver))
+        refused = await late.sign_in(fresh_code(day.approver))
         assert (refused.status, refused["code"]) == (503, "unavailable")
         assert (await day.viewer("GET", "/v1/orders")).status == 200
         assert (await day.viewer.sign_in()).status == 200, "who has no app needs no signer"
@@ -579,24 +390,9 @@ async def test_no_secret_is_in_a_file_a_process_or_a_dump(day: Day) -> None:
         for path in root.rglob("*")
         if path.is_file() and not path.is_relative_to(keys)
     ]
-    assert [str(path) for path in files if _holds(path.read_bytes(), needles)] == []
+    assert [str(path) for path in files if found_in(path.read_bytes(), needles)] == []
     for process in here.state.processes.values():
-        assert not _holds(_shown_by_ps(process.pid), needles)
-    dump = await asyncio.to_thread(_dumped, Postgres(here.places).superuser())
+        assert not found_in(shown_by_ps(process.pid), needles)
+    dump = await asyncio.to_thread(dumped, Postgres(here.places).superuser())
     assert b"CREATE TABLE" in dump
-    assert not _holds(dump, needles)
-
-
-def _shown_by_ps(pid: int) -> bytes:
-    """Its arguments and its environment."""
-    return b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
-
-
-def _dumped(conninfo: str) -> bytes:
-    """The whole database as SQL, by somebody whom no wall stops."""
-    command = [binaries() / "pg_dump", "--inserts", conninfo]
-    return subprocess.run(command, capture_output=True, check=True).stdout
-
-
-def _holds(content: bytes, needles: list[bytes]) -> list[bytes]:
-    return [needle for needle in needles if needle in content]
+    assert not found_in(dump, needles)
