@@ -26,7 +26,7 @@ from gateway.events import NAMES
 from gateway.notify.secrets import PURPOSE
 from hsm.enrol import encrypt_secret
 from tenancy.channel import Channel, ChannelKind, Severity
-from tenancy.errors import Conflict, Invalid, Unavailable
+from tenancy.errors import Conflict, Invalid
 from tenancy.ids import new_id
 from tenancy.store.documents import Stored, Table
 
@@ -167,9 +167,11 @@ async def _create(call: Call) -> Result:
     document: Channel = call.body
     channel_id, made = await changes.create(by(call), CHANNEL, document)
     result = await CHANNELS.answer(call, channel_id, made, 201)
-    if made.proposal is not None or document.kind != "webhook":
+    if made.proposal is not None:
         return result
-    _, text, _ = await _make_secret(call, UUID(channel_id))
+    text = None  # an e-mail signs nothing
+    if document.kind == "webhook":
+        _, text, _ = await _make_secret(call, UUID(channel_id))
     return msgspec.structs.replace(result, once={"secret": text})
 
 
@@ -212,7 +214,8 @@ async def _test(call: Call) -> Result:
     stored = await _live(call)
     sender = call.services.notifier
     if sender is None:
-        raise Unavailable("this process sends no notifications")
+        text = "this process sends no notifications"
+        return Result(content=TestResult(delivered=False, text=text, status=None, excerpt=""))
     async with _tests:
         outcome = await sender.test(call.conn, call.scope, UUID(stored.object_id), stored.document)
     return Result(

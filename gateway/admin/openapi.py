@@ -79,6 +79,11 @@ PARAMETERS: dict[str, Schema] = {
         "description": "The ETag of what was read, or `*` to overwrite whatever is there.",
         "schema": {"type": "string", "pattern": r'^((W/)?"[0-9]{1,18}"|\*)$'},
     },
+    "IfMatchDigest": {
+        "name": "If-Match", "in": "header", "required": True, "example": "*",
+        "description": "The ETag of what the change was made for, or `*` for whatever is there.",
+        "schema": {"type": "string", "pattern": r'^((W/)?"[0-9a-f]{64}"|\*)$'},
+    },
     "IdempotencyKey": {
         "name": "Idempotency-Key", "in": "header",
         "description": "Any text of one's own that names this request: a repeat under it causes nothing new.",
@@ -241,7 +246,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> Iterable[Schema]:
         for field in msgspec.structs.fields(operation.query):
             yield _query(field, schemas.of(field.type, "in"))
     named = {
-        "IfMatch": operation.conditional,
+        "IfMatch": operation.conditional and not operation.digest,
+        "IfMatchDigest": operation.conditional and operation.digest,
         "IdempotencyKey": operation.method == "POST" and operation.action is not None,
         "Reason": operation.changes,
         "Tenant": operation.action is not None,
