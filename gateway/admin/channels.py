@@ -167,11 +167,9 @@ async def _create(call: Call) -> Result:
     document: Channel = call.body
     channel_id, made = await changes.create(by(call), CHANNEL, document)
     result = await CHANNELS.answer(call, channel_id, made, 201)
-    if made.proposal is not None:
+    if made.proposal is not None or document.kind != "webhook":
         return result
-    text = None  # an e-mail signs nothing
-    if document.kind == "webhook":
-        _, text, _ = await _make_secret(call, UUID(channel_id))
+    _, text, _ = await _make_secret(call, UUID(channel_id))
     return msgspec.structs.replace(result, once={"secret": text})
 
 

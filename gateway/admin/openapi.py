@@ -310,12 +310,14 @@ _STATUS: dict[int, str] = {
 
 
 def _once(members: Sequence[str]) -> Schema:
-    text = "Shown this once and kept nowhere: null in a repeat under the same Idempotency-Key."
+    text = (
+        "Shown this once and kept nowhere: null in a repeat under the same Idempotency-Key, and absent"
+        " where there is none of ours (a channel that signs nothing, a key pair of somebody's own)."
+    )
     once: Schema = {"description": text}
     return {
         "type": "object",
         "properties": {member: dict(once) for member in members},
-        "required": list(members),
     }
 
 
