@@ -256,7 +256,7 @@ OPERATIONS: list[Operation] = [
         name="create_channel", method="POST", path="/v1/channels", tag="Channels",
         action="channels:write", handle=_create, body=Channel, status=201, answer=ChannelView,
         summary="Make a channel; a webhook's secret is in this answer and nowhere else.",
-        also={202: Proposed}, problems=("conflict", "unavailable"), shows_once=("secret",),
+        also={202: Proposed}, problems=("conflict", "unavailable"), shows_once=("secret",), always_shows=False,
     ),
     Operation(
         name="test_channel", method="POST", path=f"{_ONE}/test", tag="Channels",

@@ -295,7 +295,7 @@ def _yes(operation: Operation, status: int, kind: Any, schemas: Schemas) -> Sche
     elif kind is not None:
         schema = schemas.of(kind, "out")
         if operation.shows_once and status == operation.status:
-            schema = {"allOf": [schema, _once(operation.shows_once)]}
+            schema = {"allOf": [schema, _once(operation)]}
         content = {"application/json": {"schema": schema}}
     return {**made, "content": content} if content else made
 
@@ -309,16 +309,16 @@ _STATUS: dict[int, str] = {
 }
 
 
-def _once(members: Sequence[str]) -> Schema:
-    text = (
-        "Shown this once and kept nowhere: null in a repeat under the same Idempotency-Key, and absent"
-        " where there is none of ours (a channel that signs nothing, a key pair of somebody's own)."
-    )
+def _once(operation: Operation) -> Schema:
+    text = "Shown this once and kept nowhere: null in a repeat under the same Idempotency-Key."
+    if not operation.always_shows:
+        text += " Absent where there is none of ours."
     once: Schema = {"description": text}
-    return {
+    made: Schema = {
         "type": "object",
-        "properties": {member: dict(once) for member in members},
+        "properties": {member: dict(once) for member in operation.shows_once},
     }
+    return made | {"required": list(operation.shows_once)} if operation.always_shows else made
 
 
 def _headers(operation: Operation, status: int) -> Iterable[tuple[str, str]]:
