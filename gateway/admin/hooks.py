@@ -166,7 +166,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="create_hook_secret", method="POST", path=_SECRETS, tag="Hooks", action="hooks:write",
         summary="Make a new signing secret, shown once; those before it go on for the overlap.",
         handle=_add_secret, body=NewHookSecret, answer=HookSecretView, status=201,
-        shows_once=("secret",), problems=("not_found", "conflict"),
+        shows_once=("secret",), always_shows=False, problems=("not_found", "conflict"),
     ),
     Operation(
         name="revoke_hook_secret", method="DELETE", path=f"{_SECRETS}/{{secret_id}}", tag="Hooks",
