@@ -60,12 +60,12 @@ async def http_problem(request: Request, error: Exception) -> Response:
     codes = {404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "bad_request")
     detail = "there is nothing at this address" if code == "not_found" else error.detail
-    return as_response(problem(code, detail, instance=request.url.path), error.headers)
+    return as_response(problem(code, detail, instance=request.scope["path"]), error.headers)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
     """What nobody foresaw. Starlette raises it again afterwards, for the server's log."""
-    return as_response(internal(instance=request.url.path, trace_id=None))
+    return as_response(internal(instance=request.scope["path"], trace_id=None))
 
 
 GUARDED = {

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from tenancy.rules import EACH_ONCE, NULL, Schema, given
+from tenancy.values import Name, whole
+
 ChannelKind = Literal["webhook", "email"]
 Severity = Literal["all", "failures"]
-Recipient = Annotated[str, Meta(max_length=254)]
-EventType = Annotated[str, Meta(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
 
-_MAILBOX = re.compile(r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~.-]+@[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?")
+_ATOM = r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?"
+MAILBOX = rf"{_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*"
+"""RFC 5321 section 4.1.2 without quoted names and address literals."""
+URL = r'https?://[0-9A-Za-z.-]*[0-9A-Za-z](:[1-9][0-9]{0,3})?([/?][!"$-\x5b\x5d-~]*)?'
+"""What the document says that a URL looks like; check_url() is the judge."""
+
+Recipient = Annotated[
+    str, Meta(max_length=254, extra_json_schema={"format": "email", "pattern": f"^{MAILBOX}$"})
+]
+EventType = Annotated[str, Meta(pattern=whole(r"[a-z_]+(\.[a-z_]+)?"), max_length=64)]
+Url = Annotated[
+    str, Meta(max_length=2048, extra_json_schema={"format": "uri", "pattern": f"^{URL}$"})
+]
+_MAILBOX = re.compile(MAILBOX)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -25,13 +40,22 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     alone, which the sender decides when it knows the address). `recipients`: of an e-mail.
     """
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Name
     kind: ChannelKind
     enabled: bool = True
-    url: Annotated[str, Meta(max_length=2048)] | None = None
-    recipients: Annotated[tuple[Recipient, ...], Meta(max_length=20)] = ()
-    events: Annotated[tuple[EventType, ...], Meta(max_length=64)] = ()
+    url: Url | None = None
+    recipients: Annotated[
+        tuple[Recipient, ...], Meta(max_length=20, extra_json_schema=EACH_ONCE)
+    ] = ()
+    events: Annotated[tuple[EventType, ...], Meta(max_length=64, extra_json_schema=EACH_ONCE)] = ()
     severity: Severity = "all"
+
+    rules: ClassVar[Schema] = {
+        "oneOf": [
+            given("url", kind={"const": "webhook"}, recipients={"maxItems": 0}),
+            given("recipients", kind={"const": "email"}, recipients={"minItems": 1}, url=NULL),
+        ]
+    }
 
     def __post_init__(self) -> None:
         if (self.kind == "webhook") != (self.url is not None):
@@ -41,7 +65,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.url is not None:
             check_url(self.url)
         for mailbox in self.recipients:
-            if not _MAILBOX.fullmatch(mailbox) or ".." in mailbox:
+            if not _MAILBOX.fullmatch(mailbox):
                 raise ValueError(f"recipients: {mailbox!r} is not a mailbox like name@example.com")
         for field in ("recipients", "events"):
             values = getattr(self, field)

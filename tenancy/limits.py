@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from tenancy.protection import positive_members
+from tenancy.values import Positive
 
 OverLimit = Literal["cut", "skip"]
 
@@ -23,13 +24,13 @@ class Limits(
     """One layer's limits; absent: this layer sets none. Quantities in whole lots, notionals in the
     account's own currency, whatever it is."""
 
-    max_order_quantity: Decimal | None = None
+    max_order_quantity: Positive | None = None
     """Of the part of an order that opens or adds."""
-    max_order_notional: Decimal | None = None
-    max_position_quantity: Decimal | None = None
+    max_order_notional: Positive | None = None
+    max_position_quantity: Positive | None = None
     """Of the position in one instrument, long or short, that an order would leave."""
-    max_position_notional: Decimal | None = None
-    price_collar_percent: Decimal | None = None
+    max_position_notional: Positive | None = None
+    price_collar_percent: Positive | None = None
     """How far from the market a limit price may be, in percent of the market's price."""
     over_limit: OverLimit | None = None
     """What is over a quantity or notional: cut to the limit, or skipped. Absent everywhere: skip."""

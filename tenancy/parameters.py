@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tenancy.values import PRINTABLE, whole
 from tenancy.windows import TradingWindow
 
 TradingState = Literal["active", "reducing", "halted"]
@@ -29,7 +30,7 @@ Rounding = Literal["down", "nearest", "up"]
 BelowMinimum = Literal["skip", "raise"]
 
 # Printable, as the signal language asks of tickers; what a database cannot hold is refused with it.
-Ticker = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern="^[^\x00-\x1f\x7f]+$")]
+Ticker = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=whole(PRINTABLE + "+"))]
 Tickers = Annotated[tuple[Ticker, ...], msgspec.Meta(max_length=1000)]
 SymbolMap = Annotated[dict[Ticker, Ticker], msgspec.Meta(max_length=1000)]
 Windows = Annotated[tuple[TradingWindow, ...], msgspec.Meta(max_length=50)]

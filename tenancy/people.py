@@ -16,20 +16,25 @@ import msgspec
 from msgspec import Meta
 
 from tenancy.roles import Role
+from tenancy.values import Name
 
 PersonID = NewType("PersonID", UUID)
 
 SECOND_FACTOR_ROLES = frozenset({"operator", "admin", "approver"})
 """Who decides for others does nothing before a second factor was shown."""
 
-_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
+_ADDRESS = r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}"
+_EMAIL = re.compile(_ADDRESS)
+Email = Annotated[
+    str, Meta(min_length=3, max_length=254, extra_json_schema={"pattern": rf"^\s*{_ADDRESS}\s*$"})
+]
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A person of one tenant. `disabled` people cannot come in; their sessions end at once."""
 
-    email: Annotated[str, Meta(min_length=3, max_length=254)]
-    name: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^\\x00-\\x1f\\x7f]*$")]
+    email: Email
+    name: Name
     roles: tuple[Role, ...] = ()
     disabled: bool = False
 

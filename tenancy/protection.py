@@ -7,12 +7,12 @@ needs is checked here for both, and messages name a member as its own document d
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
-from tenancy.values import positive
+from tenancy.rules import Schema, given, one_given
+from tenancy.values import Positive, positive
 
 StopType = Literal["stop", "stop_limit", "trailing_stop"]
 
@@ -20,9 +20,11 @@ StopType = Literal["stop", "stop_limit", "trailing_stop"]
 class TakeProfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Exactly one of the three. Percent and amount count from the fill price."""
 
-    limit_price: Decimal | None = None
-    percent: Decimal | None = None
-    amount: Decimal | None = None
+    limit_price: Positive | None = None
+    percent: Positive | None = None
+    amount: Positive | None = None
+
+    rules: ClassVar[Schema] = {"oneOf": one_given("limit_price", "percent", "amount")}
 
     def __post_init__(self) -> None:
         positive_members(self, "limit_price", "percent", "amount")
@@ -33,12 +35,25 @@ class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """Where the loss is stopped."""
 
     type: StopType = "stop"
-    percent: Decimal | None = None
-    amount: Decimal | None = None
-    stop_price: Decimal | None = None
-    limit_price: Decimal | None = None
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
+    percent: Positive | None = None
+    amount: Positive | None = None
+    stop_price: Positive | None = None
+    limit_price: Positive | None = None
+    trail_amount: Positive | None = None
+    trail_percent: Positive | None = None
+
+    rules: ClassVar[Schema] = {
+        "anyOf": [
+            *one_given("percent", "amount", "stop_price", type={"const": "stop"}),
+            *one_given(
+                "percent", "amount", "stop_price",
+                also=given("limit_price", "type", type={"const": "stop_limit"}),
+            ),
+            *one_given(
+                "trail_amount", "trail_percent", also=given("type", type={"const": "trailing_stop"})
+            ),
+        ]
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         positive_members(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -11,7 +10,8 @@ from tenancy.limits import Limits
 from tenancy.parameters import Behaviours, OrdType, QuantityType, TimeInForce
 from tenancy.parameters import TradingState as TradingState
 from tenancy.protection import StopLoss, TakeProfit, positive_members
-from tenancy.values import StrategyID, TenantID
+from tenancy.rules import Schema, absent, given
+from tenancy.values import Positive, StrategyID, TenantID
 
 Sequence = Literal["rotate", "random", "fixed"]
 AssetClass = Literal["crypto", "stock", "future", "option"]
@@ -22,7 +22,7 @@ class StrategySettings(
 ):
     """The least specific layer that people write. Absent: the product's (tenancy/effective.py)."""
 
-    default_quantity: Decimal | None = None
+    default_quantity: Positive | None = None
     default_quantity_type: QuantityType | None = None
     default_order_type_entry: OrdType | None = None
     default_order_type_exit: OrdType | None = None
@@ -30,6 +30,10 @@ class StrategySettings(
     default_time_in_force_exit: TimeInForce | None = None
     default_take_profit: TakeProfit | None = None
     default_stop_loss: StopLoss | None = None
+
+    rules: ClassVar[Schema] = {
+        "anyOf": [absent("default_quantity_type"), given("default_quantity")]
+    }
 
     def __post_init__(self) -> None:
         positive_members(self, "default_quantity")

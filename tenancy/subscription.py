@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from typing import ClassVar
 
 from tenancy.parameters import Behaviours, OrdType, OverrideQuantityType, TimeInForce
 from tenancy.protection import StopLoss, TakeProfit, positive_members
+from tenancy.rules import Schema, absent, given
+from tenancy.values import Positive
 
 
 class SubscriptionSettings(
@@ -26,7 +28,7 @@ class SubscriptionSettings(
     use_signal_take_profit: bool | None = None
     use_signal_stop_loss: bool | None = None
 
-    override_quantity: Decimal | None = None
+    override_quantity: Positive | None = None
     override_quantity_type: OverrideQuantityType | None = None
     override_order_type_entry: OrdType | None = None
     override_order_type_exit: OrdType | None = None
@@ -34,6 +36,10 @@ class SubscriptionSettings(
     override_time_in_force_exit: TimeInForce | None = None
     override_take_profit: TakeProfit | None = None
     override_stop_loss: StopLoss | None = None
+
+    rules: ClassVar[Schema] = {
+        "anyOf": [absent("override_quantity_type"), given("override_quantity")]
+    }
 
     def __post_init__(self) -> None:
         positive_members(self, "override_quantity")

@@ -8,6 +8,7 @@ import msgspec
 
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
+from tenancy.rules import EACH_ONCE
 
 TenantKind = Literal["customer", "platform"]
 FourEyes = Literal[
@@ -22,7 +23,9 @@ class TenantSettings(
 ):
     """Each with the product's value, which holds where the tenant says nothing."""
 
-    four_eyes: Annotated[tuple[FourEyes, ...], msgspec.Meta(max_length=7)] = ()
+    four_eyes: Annotated[
+        tuple[FourEyes, ...], msgspec.Meta(max_length=7, extra_json_schema=EACH_ONCE)
+    ] = ()
     proposal_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
     """After so long an undecided proposal is expired."""
     retention_years: Annotated[int, msgspec.Meta(ge=5, le=30)] = 7

@@ -7,9 +7,12 @@ that integer arithmetic in sizing has known bounds.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import NewType
+from typing import Annotated, NewType
 from uuid import UUID
+
+from msgspec import Meta
 
 TenantID = NewType("TenantID", UUID)
 StrategyID = NewType("StrategyID", UUID)
@@ -20,6 +23,21 @@ GroupID = NewType("GroupID", UUID)
 
 PARTITIONS = 16
 """Into how many partitions accounts and strategies fall; one row each in `leases`."""
+
+END = r"$(?!\n)"
+"""The end of a text for msgspec's patterns: Python's `$` alone also matches before a last line break."""
+
+
+def whole(pattern: str) -> str:
+    """The pattern of a text that is this from its first to its last character; alternatives in brackets."""
+    return f"^{pattern}{END}"
+
+
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]"
+"""No control character: nobody sees one, and PostgreSQL keeps no NUL in text."""
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=whole(PRINTABLE + "+"))]
+Positive = Annotated[Decimal, Meta(extra_json_schema={"exclusiveMinimum": 0})]
+"""A decimal that its struct checks with positive(), and the OpenAPI document says so."""
 
 LARGEST = Decimal(10) ** 18
 FINEST_EXPONENT = -18
@@ -56,6 +74,14 @@ def positive(value: str | int | Decimal, name: str = "value") -> Decimal:
     if number <= 0:
         raise ValueError(f"{name}: must be greater than 0, got {value}")
     return number
+
+
+def utc(at: datetime, name: str = "time") -> datetime:
+    """The same moment in UTC. Raises ValueError, naming `name`, for one before year 1 or after 9999 there."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name}: in UTC its year is not from 1 to 9999") from None
 
 
 def plain(number: Decimal) -> str:

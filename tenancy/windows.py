@@ -12,11 +12,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from tenancy.rules import EACH_ONCE
+from tenancy.values import whole
+
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", max_length=5)]
+Clock = Annotated[str, msgspec.Meta(pattern=whole("([01][0-9]|2[0-3]):[0-5][0-9]"), max_length=5)]
 Zone = Annotated[
-    str, msgspec.Meta(pattern="^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64)
+    str,
+    msgspec.Meta(pattern=whole("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"), max_length=64),
 ]
 
 Calendar = Literal[
@@ -37,7 +41,9 @@ class TradingWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     window ends with it.
     """
 
-    days: Annotated[tuple[Day, ...], msgspec.Meta(min_length=1, max_length=7)]
+    days: Annotated[
+        tuple[Day, ...], msgspec.Meta(min_length=1, max_length=7, extra_json_schema=EACH_ONCE)
+    ]
     start: Clock
     end: Clock
     time_zone: Zone

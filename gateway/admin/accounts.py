@@ -23,7 +23,6 @@ from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live, require_unused
-from gateway.admin.strategies import Name
 from tenancy.errors import Invalid
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
@@ -31,12 +30,16 @@ from tenancy.protection import positive_members
 from tenancy.store.documents import Table
 from tenancy.store.resolvable import require_resolvable
 from tenancy.subscription import SubscriptionSettings
-from tenancy.values import partition
+from tenancy.values import PRINTABLE, Name, Positive, partition, whole
 
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3,5}$")]
-Setting = Annotated[str, Meta(max_length=200)] | bool | int
+Currency = Annotated[str, Meta(pattern=whole("[A-Z]{3,5}"))]
+Word = Annotated[str, Meta(min_length=1, max_length=50, pattern=whole(PRINTABLE + "+"))]
+Setting = Annotated[str, Meta(max_length=200, pattern=whole(PRINTABLE + "*"))] | bool | int
 BrokerSettings = Annotated[
-    dict[Annotated[str, Meta(min_length=1, max_length=50)], Setting], Meta(max_length=50)
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=50, pattern=whole(PRINTABLE + "+"))], Setting
+    ],
+    Meta(max_length=50),
 ]
 PAPER = "paper"
 """The broker that trades nobody's money; an account at any other is live."""
@@ -46,11 +49,11 @@ class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What people set about an account. `settings`: the broker's own; never a secret."""
 
     name: Name
-    broker: Annotated[str, Meta(min_length=1, max_length=50)]
+    broker: Word
     currency: Currency
-    stated_equity: Decimal | None = None
+    stated_equity: Positive | None = None
     """In the account's currency, for sizes by equity where the broker tells none."""
-    leverage: Decimal = Decimal(1)
+    leverage: Positive = Decimal(1)
     group_id: UUID | None = None
     settings: BrokerSettings = {}
     limits: Limits = Limits()

@@ -32,8 +32,9 @@ from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_id
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
+from tenancy.values import whole
 
-ApiKey = Annotated[str, Meta(min_length=1, max_length=256, pattern="^[\x21-\x7e]+$")]
+ApiKey = Annotated[str, Meta(min_length=1, max_length=256, pattern=whole("[!-~]+"))]
 CredentialState = Literal["live", "waiting", "missing"]
 """`waiting`: one is sealed, and a second person has not agreed yet."""
 

@@ -24,9 +24,10 @@ from gateway.admin.changes import ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
-from gateway.admin.strategies import STRATEGY, Name
+from gateway.admin.strategies import STRATEGY
 from gateway.admin.subscriptions import SUBSCRIPTION
 from gateway.admin.tenants import TENANT
+from tenancy.values import Name
 
 Key = tuple[str, ...]
 """What an object is called in its section."""

@@ -17,6 +17,7 @@ from gateway.admin.event_kinds import Group
 from gateway.admin.event_stream import Stream
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.standing import may_now
+from tenancy.values import whole
 
 NUMBER_MAX = 2**62
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
@@ -30,7 +31,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern="^(signal|order|alert|change)(,(signal|order|alert|change)){0,3}$",
+                pattern=whole("(signal|order|alert|change)(,(signal|order|alert|change)){0,3}"),
                 description="Some of signal, order, alert, change, with commas between; all if not said.",
             ),
         ]

@@ -11,7 +11,7 @@ in this one answer; afterwards only the signer opens it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -21,14 +21,16 @@ from gateway.admin import login_records, passkeys, second_factor, totp
 from gateway.admin.errors import Forbidden
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.refusals import SecondFactorFailed
-from gateway.admin.sessions import PRINTABLE, person_of, session_of
+from gateway.admin.sessions import person_of, session_of
 from hsm.enrol import encrypt_secret
 from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_id
 from tenancy.people import needs_second_factor
+from tenancy.rules import Schema, one_given
 from tenancy.store import documents, factors, sessions
 from tenancy.store.factors import Factor
 from tenancy.store.people import PEOPLE
+from tenancy.values import PRINTABLE, whole
 
 TAG = "Me"
 PATH = "/v1/me/factors"
@@ -37,7 +39,7 @@ PATH = "/v1/me/factors"
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the person calls it: "phone", "blue key"."""
 
-    label: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = ""
+    label: Annotated[str, Meta(max_length=100, pattern=whole(PRINTABLE + "*"))] = ""
 
 
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +47,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     code: Annotated[str, Meta(min_length=6, max_length=10)] | None = None
     credential: dict[str, Any] | None = None
+
+    rules: ClassVar[Schema] = {"oneOf": one_given("code", "credential")}
 
     def __post_init__(self) -> None:
         if (self.code is None) == (self.credential is None):

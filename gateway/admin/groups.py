@@ -13,12 +13,12 @@ from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_unused
-from gateway.admin.strategies import Name
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
 from tenancy.store.resolvable import require_resolvable
 from tenancy.subscription import SubscriptionSettings
+from tenancy.values import Name
 
 
 class GroupDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,7 @@ from gateway.admin.tenants import TENANT
 from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import STRICTNESS, releases
 from tenancy.parameters import TradingState
+from tenancy.rules import Schema, given
 from tenancy.store import documents
 
 TRIES = 3
@@ -47,6 +48,14 @@ _KINDS: Mapping[Scope, ObjectKind[Any]] = {
 }
 
 
+_WHOSE: Schema = {
+    "anyOf": [
+        {"properties": {"scope": {"enum": ["platform", "tenant"]}}},
+        given("object_id", scope={"enum": ["strategy", "group", "account"]}),
+    ]
+}
+
+
 class Halt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`object_id`: of the strategy, group or account; a tenant and the platform halt themselves."""
 
@@ -54,6 +63,8 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     state: Literal["reducing", "halted"]
     reason: Reason
     object_id: UUID | None = None
+
+    rules: ClassVar[Schema] = _WHOSE
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +74,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reason: Reason
     state: Literal["active", "reducing"] = "active"
     object_id: UUID | None = None
+
+    rules: ClassVar[Schema] = _WHOSE
 
 
 class HaltView(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import base64
 import binascii
 import secrets
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -23,11 +23,17 @@ from gateway.admin.sealing import seal_hook_secret
 from tenancy.database import Connection
 from tenancy.errors import Conflict, Invalid
 from tenancy.ids import new_id
+from tenancy.rules import NULL, Schema, given
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 
 LIVE_MOST = 2
 Scheme = Literal["v1", "v1a"]
+PublicKey = Annotated[
+    str,
+    Meta(max_length=44, extra_json_schema={"pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"}),
+]
+"""32 bytes in standard base64."""
 
 
 class HookSecretDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +41,7 @@ class HookSecretDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     hook_id: str
     scheme: Scheme = "v1"
-    public_key: Annotated[str, Meta(max_length=44)] | None = None
+    public_key: PublicKey | None = None
     """Of v1a: 32 bytes, base64."""
 
     def __post_init__(self) -> None:
@@ -67,7 +73,14 @@ class NewHookSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     overlap_minutes: Annotated[int, Meta(ge=0, le=43_200)] = 1440
     scheme: Scheme = "v1"
-    public_key: Annotated[str, Meta(max_length=44)] | None = None
+    public_key: PublicKey | None = None
+
+    rules: ClassVar[Schema] = {
+        "oneOf": [
+            given("scheme", "public_key", scheme={"const": "v1a"}),
+            given(scheme={"const": "v1"}, public_key=NULL),
+        ]
+    }
 
 
 HOOK_SECRET: ObjectKind[HookSecretDocument] = ObjectKind(

@@ -20,6 +20,7 @@ from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_hook_id
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
+from tenancy.values import PRINTABLE, whole
 
 Sender = Literal["standard_webhooks", "tradingview"]
 
@@ -27,7 +28,7 @@ Sender = Literal["standard_webhooks", "tradingview"]
 class HookDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What people set about a hook. A rate that is absent is the installation's."""
 
-    name: Annotated[str, Meta(max_length=100)] = ""
+    name: Annotated[str, Meta(max_length=100, pattern=whole(PRINTABLE + "*"))] = ""
     strategy_id: UUID
     sender: Sender = "standard_webhooks"
     enabled: bool = True
@@ -165,7 +166,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="create_hook_secret", method="POST", path=_SECRETS, tag="Hooks", action="hooks:write",
         summary="Make a new signing secret, shown once; those before it go on for the overlap.",
         handle=_add_secret, body=NewHookSecret, answer=HookSecretView, status=201,
-        shows_once=("secret",), problems=("not_found", "conflict"),
+        shows_once=("secret",), always_shows=False, problems=("not_found", "conflict"),
     ),
     Operation(
         name="revoke_hook_secret", method="DELETE", path=f"{_SECRETS}/{{secret_id}}", tag="Hooks",

@@ -16,12 +16,13 @@ from msgspec import Meta
 from gateway.admin.errors import Malformed
 from gateway.admin.pages import Key
 from gateway.admin.paging import PageQuery, read_cursor, write_cursor
+from tenancy.values import PRINTABLE, whole
 
 Since = Annotated[datetime, Meta(tz=True, description="Received at this time or later (RFC 3339).")]
 Until = Annotated[datetime, Meta(tz=True, description="Received before this time (RFC 3339).")]
 Word = Annotated[
     str,
-    Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="Exactly this."),
+    Meta(min_length=1, max_length=100, pattern=whole(PRINTABLE + "+"), description="Exactly this."),
 ]
 
 Small = Annotated[int, Meta(ge=0, le=32767)]

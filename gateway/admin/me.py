@@ -12,7 +12,7 @@ from gateway.admin import changes, login, login_records
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.people import PERSON
 from gateway.admin.refusals import LoginFailed
-from gateway.admin.sessions import PRINTABLE, person_of, session_of
+from gateway.admin.sessions import person_of, session_of
 from tenancy.errors import Conflict
 from tenancy.passwords import check_password
 from tenancy.people import Person, PersonID
@@ -21,6 +21,7 @@ from tenancy.store import people as people_store
 from tenancy.store.documents import Stored
 from tenancy.store.people import PEOPLE
 from tenancy.throttle import address_subject, person_subject
+from tenancy.values import Name
 
 TAG = "Me"
 
@@ -41,7 +42,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwnName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
+    name: Name
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

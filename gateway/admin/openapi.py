@@ -79,6 +79,11 @@ PARAMETERS: dict[str, Schema] = {
         "description": "The ETag of what was read, or `*` to overwrite whatever is there.",
         "schema": {"type": "string", "pattern": r'^((W/)?"[0-9]{1,18}"|\*)$'},
     },
+    "IfMatchDigest": {
+        "name": "If-Match", "in": "header", "required": True, "example": "*",
+        "description": "The ETag of what the change was made for, or `*` for whatever is there.",
+        "schema": {"type": "string", "pattern": r'^((W/)?"[0-9a-f]{64}"|\*)$'},
+    },
     "IdempotencyKey": {
         "name": "Idempotency-Key", "in": "header",
         "description": "Any text of one's own that names this request: a repeat under it causes nothing new.",
@@ -241,7 +246,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> Iterable[Schema]:
         for field in msgspec.structs.fields(operation.query):
             yield _query(field, schemas.of(field.type, "in"))
     named = {
-        "IfMatch": operation.conditional,
+        "IfMatch": operation.conditional and not operation.digest,
+        "IfMatchDigest": operation.conditional and operation.digest,
         "IdempotencyKey": operation.method == "POST" and operation.action is not None,
         "Reason": operation.changes,
         "Tenant": operation.action is not None,
@@ -289,7 +295,7 @@ def _yes(operation: Operation, status: int, kind: Any, schemas: Schemas) -> Sche
     elif kind is not None:
         schema = schemas.of(kind, "out")
         if operation.shows_once and status == operation.status:
-            schema = {"allOf": [schema, _once(operation.shows_once)]}
+            schema = {"allOf": [schema, _once(operation)]}
         content = {"application/json": {"schema": schema}}
     return {**made, "content": content} if content else made
 
@@ -303,14 +309,16 @@ _STATUS: dict[int, str] = {
 }
 
 
-def _once(members: Sequence[str]) -> Schema:
+def _once(operation: Operation) -> Schema:
     text = "Shown this once and kept nowhere: null in a repeat under the same Idempotency-Key."
+    if not operation.always_shows:
+        text += " Absent where there is none of ours."
     once: Schema = {"description": text}
-    return {
+    made: Schema = {
         "type": "object",
-        "properties": {member: dict(once) for member in members},
-        "required": list(members),
+        "properties": {member: dict(once) for member in operation.shows_once},
     }
+    return made | {"required": list(operation.shows_once)} if operation.always_shows else made
 
 
 def _headers(operation: Operation, status: int) -> Iterable[tuple[str, str]]:

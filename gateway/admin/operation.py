@@ -175,7 +175,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `also`: further 2xx answers and their types. `platform`: only within the platform's own tenant.
     `foreign_query`: somebody else writes the query (an identity provider): what we do not know in it
     is passed by. `places`: the types of what the address names, where they are no UUIDs. `media`: the
-    media types of an answer that is no JSON. `shows_once`: the members that Result.once adds.
+    media types of an answer that is no JSON. `shows_once`: the members that Result.once adds;
+    not `always_shows`: some answers have no such members (an e-mail channel signs nothing).
     """
 
     name: str
@@ -201,6 +202,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     media: tuple[str, ...] = ()
     places: Mapping[str, Any] = {}
     shows_once: tuple[str, ...] = ()
+    always_shows: bool = True
     problems: tuple[str, ...] = ()
     detail: str = ""
 

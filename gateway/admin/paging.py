@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.admin.errors import Malformed
+from tenancy.values import whole
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many items at m
 Cursor = Annotated[
     str,
     Meta(
-        min_length=1, max_length=500, pattern="^[A-Za-z0-9_-]+$",
+        min_length=1, max_length=500, pattern=whole("[A-Za-z0-9_-]+"),
         description="`next` of the page before, unchanged.",
     ),
 ]  # fmt: skip

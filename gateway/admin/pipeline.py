@@ -150,7 +150,7 @@ async def _read(
     body, patch, raw = await read_body(operation, request)
     once = None
     if operation.method == "POST" and principal is not None:
-        address = f"{request.url.path}?{request.url.query}"
+        address = _address(request)
         key = request.headers.get(idempotency.HEADER)
         once = idempotency.read_key(key, operation.method, address, raw)
     call = Call(
@@ -161,7 +161,7 @@ async def _read(
         body=body,
         patch=patch,
         if_match=if_match,
-        why=read_why(request),
+        why=read_why(request) if operation.changes else "",
         client=client_of(request),
         headers=dict(request.headers),
         cookies=dict(request.cookies),
@@ -214,7 +214,13 @@ def _answer(operation: Operation, result: Result, *, with_once: bool) -> Answer:
 
 
 def _refusal(error: PortcullisError, request: Request) -> Answer:
-    return problem_of(error, instance=request.url.path, trace_id=_trace_id())
+    return problem_of(error, instance=request.scope["path"], trace_id=_trace_id())
+
+
+def _address(request: Request) -> str:
+    """As it was sent. Starlette's `request.url` raises for a query or a host that is no UTF-8, no URL."""
+    query: bytes = request.scope["query_string"]
+    return f"{request.scope['path']}?{query.decode('latin-1')}"
 
 
 def _trace_id() -> str | None:

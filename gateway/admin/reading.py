@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -23,6 +24,7 @@ from gateway import body as gateway_body
 from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, WrongMediaType
 from gateway.admin.operation import Operation
 from tenancy.errors import NotFound
+from tenancy.values import utc, whole
 
 BODY_MAX_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 20.0
@@ -38,12 +40,12 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """An escape of U+0000 that is no escaped backslash: PostgreSQL keeps no such text."""
 
 PLACES: dict[str, Any] = {
-    "key_id": Annotated[str, Meta(pattern="^[0-9a-f]{16}$")],
-    "hook_id": Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}$")],
-    "order_id": Annotated[str, Meta(pattern="^[!-.0-~]{1,100}$")],
+    "key_id": Annotated[str, Meta(pattern=whole("[0-9a-f]{16}"))],
+    "hook_id": Annotated[str, Meta(pattern=whole("[A-Za-z0-9_-]{32}"))],
+    "order_id": Annotated[str, Meta(pattern=whole("[!-.0-~]{1,100}"))],
 }
 """Names in addresses that stand for something else than a UUID, wherever they are."""
-WORD = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[!-.0-~]+$")]
+WORD = Annotated[str, Meta(min_length=1, max_length=100, pattern=whole("[!-.0-~]+"))]
 
 
 def path_types(operation: Operation) -> dict[str, Any]:
@@ -92,7 +94,17 @@ def read_query(operation: Operation, request: Request) -> Any:
         for name, text in request.query_params.items()
         if name in types
     }
+    for name, value in given.items():
+        if isinstance(value, datetime):
+            given[name] = _in_utc(value, name)
     return _converted(given, operation.query, "query parameter", strict=True)
+
+
+def _in_utc(at: datetime, name: str) -> datetime:
+    try:
+        return utc(at, f"query parameter {name}")
+    except ValueError as error:
+        raise Malformed(str(error), field=name) from None
 
 
 @cache
@@ -114,7 +126,10 @@ def media_types(operation: Operation) -> tuple[str, ...]:
 @cache
 def _is_time(kind: Any) -> bool:
     """A time is RFC 3339 text: leniently read, a number would be seconds since 1970."""
-    return isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.DateTimeType)
+    info = msgspec.inspect.type_info(kind)
+    while isinstance(info, msgspec.inspect.Metadata):  # a description is around it
+        info = info.type
+    return isinstance(info, msgspec.inspect.DateTimeType)
 
 
 async def read_body(

@@ -8,8 +8,9 @@ One type has up to three faces, for the wire is not the same in both directions:
 - **patch** (`…Patch`): a JSON Merge Patch (RFC 7396): nothing is required, and null takes away
   what may be absent.
 
-What `__post_init__` checks beyond that is said in the descriptions, which are the docstrings of
-the types and of their members.
+What `__post_init__` checks beyond that stands in the struct's `rules` (tenancy/rules.py), which
+hold of what goes in whole; and in the descriptions, which are the docstrings of the types and of
+their members.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any, Literal, get_origin
 
 import msgspec
 from msgspec.inspect import StructType, multi_type_info
+
+from tenancy.values import END
 
 Schema = dict[str, Any]
 Face = Literal["out", "in", "patch"]
@@ -43,6 +46,18 @@ DECIMAL_IN: Schema = {
         {"type": "number"},
     ]
 }  # fmt: skip
+_ABOVE_ZERO = r"[0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*"
+POSITIVE_IN: Schema = {
+    "anyOf": [
+        {
+            "type": "string", "format": "decimal",
+            "pattern": rf"^\+?({_ABOVE_ZERO})([eE][+-]?[0-9]{{1,3}})?$",
+        },
+        {"type": "number", "exclusiveMinimum": 0},
+    ]
+}  # fmt: skip
+_NO_LINE_BREAK = END.removeprefix("$")
+"""JSON Schema's `$` (ECMA-262) is the end and nothing else: what Python needs beside it goes."""
 _PAGE = re.compile(r"^Page_(.+)_$")
 _OF_LISTS = ("items", "prefixItems")
 
@@ -117,6 +132,8 @@ class Schemas:
                     properties[member] = _never_null(properties[member])
         elif face == "out":
             needed = list(properties)
+        if face == "in":
+            schema |= msgspec.to_builtins(getattr(get_origin(struct) or struct, "rules", {}))
         if face == "out":
             schema.pop("additionalProperties", None)  # a later version may say more
             for value in properties.values():
@@ -130,8 +147,10 @@ class Schemas:
         if not isinstance(schema, dict):
             return schema
         if schema.get("format") == "decimal":
-            base = DECIMAL_OUT if face == "out" else DECIMAL_IN
-            rest = {k: v for k, v in schema.items() if k not in ("type", "format")}
+            wanted = POSITIVE_IN if "exclusiveMinimum" in schema else DECIMAL_IN
+            base = DECIMAL_OUT if face == "out" else wanted
+            said = ("type", "format", "exclusiveMinimum")
+            rest = {k: v for k, v in schema.items() if k not in said}
             return {**msgspec.to_builtins(base), **rest}
         made: Schema = {}
         for key, value in schema.items():
@@ -140,6 +159,8 @@ class Schemas:
             elif key == "default":
                 if face != "patch":
                     made[key] = value
+            elif key == "pattern" and isinstance(value, str):
+                made[key] = value.removesuffix(_NO_LINE_BREAK)
             elif key == "properties":
                 made[key] = {member: self._seen(part, face) for member, part in value.items()}
             elif key in _OF_LISTS and face == "patch":

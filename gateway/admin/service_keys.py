@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Annotated, Any
 
@@ -22,16 +22,16 @@ from gateway.admin.errors import Forbidden
 from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Result
 from gateway.admin.paging import PageQuery
-from gateway.admin.strategies import Name
 from tenancy.errors import Invalid
 from tenancy.roles import scopes_of
 from tenancy.store import documents
 from tenancy.store.documents import Table
 from tenancy.store.service_keys import make_key
+from tenancy.values import Name, utc, whole
 
 Scope = Annotated[str, Meta(min_length=1, max_length=50)]
 Source = Annotated[str, Meta(min_length=1, max_length=49)]
-Fingerprint = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Fingerprint = Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
 
 
 class ServiceKeyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +52,7 @@ class ServiceKeyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         put(self, "scopes", tuple(sorted(set(self.scopes))))
         put(self, "sources", tuple(dict.fromkeys(str(ip_network(text)) for text in self.sources)))
         if self.expires_at is not None:
-            put(self, "expires_at", self.expires_at.astimezone(UTC))
+            put(self, "expires_at", utc(self.expires_at, "expires_at"))
 
 
 class ServiceKeyView(msgspec.Struct, frozen=True, kw_only=True):

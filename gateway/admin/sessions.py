@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,12 +16,12 @@ from gateway.admin.login import CameIn
 from gateway.admin.operation import Call, Operation, Result
 from tenancy.errors import NotFound
 from tenancy.people import PersonID
+from tenancy.rules import Schema, one_given
 from tenancy.sessions import SessionLimits, limits_of
 from tenancy.store import sessions
+from tenancy.values import Name
 
 TAG = "Sessions"
-PRINTABLE = "^[^\\x00-\\x1f\\x7f]*$"
-"""PostgreSQL keeps no NUL in text, and no name needs any other control character."""
 _TOKEN = Meta(min_length=1, max_length=100)
 
 
@@ -29,7 +29,7 @@ class LogIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`transport`: "cookie" for browsers, "bearer" for the command line. `code`: of an app, or a
     recovery code."""
 
-    tenant: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
+    tenant: Name
     email: Annotated[str, Meta(min_length=1, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
     code: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
@@ -45,6 +45,8 @@ class SecondFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     half_session: Annotated[str, _TOKEN]
     code: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
     credential: dict[str, Any] | None = None
+
+    rules: ClassVar[Schema] = {"oneOf": one_given("code", "credential")}
 
     def __post_init__(self) -> None:
         if (self.code is None) == (self.credential is None):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import document_danger
@@ -21,9 +20,7 @@ from tenancy.parameters import TradingState
 from tenancy.store.documents import Table
 from tenancy.store.resolvable import require_resolvable
 from tenancy.strategy import AssetClass, Sequence, StrategySettings
-from tenancy.values import partition
-
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
+from tenancy.values import Name, partition
 
 
 class StrategyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -35,7 +35,6 @@ from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
 from gateway.admin.service_keys import SERVICE_KEY, ServiceKeyDocument
-from gateway.admin.strategies import Name
 from tenancy.database import across
 from tenancy.errors import Conflict, Invalid, NotFound
 from tenancy.limits import Limits
@@ -47,7 +46,7 @@ from tenancy.store.documents import Table
 from tenancy.store.service_keys import NewKey, make_key
 from tenancy.store.tenants import insert_tenant
 from tenancy.tenant import TenantKind, TenantSettings
-from tenancy.values import TenantID
+from tenancy.values import Name, TenantID
 
 TAG = "Tenants"
 

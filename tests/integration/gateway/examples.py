@@ -111,7 +111,6 @@ EXAMPLES: dict[str, Example] = {
     "create_channel": Example(
         lambda ids: {"name": unique(), "kind": "email", "recipients": ["a@example.com"]}
     ),
-    "test_channel": Example(statuses=frozenset({503})),
     "rotate_channel_secret": Example(lambda ids: {}, statuses=frozenset({409, 422})),
     # The tenant itself, operators let in, proposals.
     "create_tenant": Example(

@@ -276,7 +276,9 @@ async def _call(
 ) -> Reply:
     address = operation.path
     for name in path_types(operation):
-        stands = _example(operation).places.get(name, ids.get(name, "00000000-0000-7000-8000-000000000000"))
+        stands = _example(operation).places.get(
+            name, ids.get(name, "00000000-0000-7000-8000-000000000000")
+        )
         address = address.replace(f"{{{name}}}", stands)
     queries = "&".join(part for part in (_example(operation).query, query) if part)
     headers = dict(caller.headers)

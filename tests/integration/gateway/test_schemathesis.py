@@ -1,7 +1,9 @@
 """The admin API attacked by schemathesis, from the document that it serves, over HTTP on loopback.
 
 Well-formed requests, broken ones, odd methods and media types; every default check. The suite takes
-few examples of each operation; `python -m tests.longer.schemathesis` takes more, and chains of calls.
+few examples of each operation, a few chains of calls, and the systematic ones (the coverage phase: each rule of each schema
+kept and broken) of every third operation in the document's order, which is what fits into a minute.
+`python -m tests.longer.schemathesis` takes all of it, with more examples.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 from hypercorn.asyncio import serve
 
+from gateway.admin.operations import OPERATIONS
 from gateway.listener import hypercorn_config
 from tests.fixtures.api import Api
 from tests.integration.gateway.furniture import furnish
@@ -27,7 +30,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 LONGER = Path(__file__).parents[2] / "longer"
 EXAMPLES = os.environ.get("PORTCULLIS_ATTACK_EXAMPLES", "4")
-PHASES = os.environ.get("PORTCULLIS_ATTACK_PHASES", "examples,fuzzing")
+PHASES = os.environ.get("PORTCULLIS_ATTACK_PHASES", "examples,fuzzing,stateful")
 SEED = os.environ.get("PORTCULLIS_ATTACK_SEED", "1")
 
 
@@ -48,6 +51,19 @@ async def served(app: Any) -> AsyncIterator[str]:
 
 
 async def test_nothing_that_can_be_sent_breaks_the_api_or_its_description(api: Api, tmp_path: Path):
+    await _attack(api, tmp_path, PHASES)
+
+
+async def test_each_rule_of_every_third_operation_is_kept_and_broken(api: Api, tmp_path: Path):
+    third = [
+        option
+        for operation in OPERATIONS[::3]
+        for option in ("--include-operation-id", operation.name)
+    ]
+    await _attack(api, tmp_path, "coverage", *third)
+
+
+async def _attack(api: Api, tmp_path: Path, phases: str, *options: str) -> None:
     furniture = await furnish(api, "admin")
     async with served(api.app) as url:
         attack = await asyncio.create_subprocess_exec(
@@ -55,7 +71,7 @@ async def test_nothing_that_can_be_sent_breaks_the_api_or_its_description(api: A
             "--config-file", str(LONGER / "schemathesis.toml"),
             "run", f"{url}/v1/openapi.json",
             "--header", f"Authorization: Bearer {api.keys['admin']}",
-            "--phases", PHASES, "--max-examples", EXAMPLES, "--seed", SEED,
+            "--phases", phases, *options, "--max-examples", EXAMPLES, "--seed", SEED,
             "--continue-on-failure", "--no-color", "--warnings", "off",
             cwd=tmp_path,
             env={
