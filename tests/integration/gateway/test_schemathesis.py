@@ -1,9 +1,9 @@
 """The admin API attacked by schemathesis, from the document that it serves, over HTTP on loopback.
 
 Well-formed requests, broken ones, odd methods and media types; every default check. The suite takes
-few examples of each operation, a few chains of calls, and the systematic ones (the coverage phase: each rule of each schema
-kept and broken) of every third operation in the document's order, which is what fits into a minute.
-`python -m tests.longer.schemathesis` takes all of it, with more examples.
+few examples of each operation, a few chains of calls, and the systematic ones (the coverage phase:
+each rule of each schema kept and broken) of every third operation in the document's order, which is
+what fits into a minute. `python -m tests.longer.schemathesis` takes all of it, with more examples.
 """
 
 from __future__ import annotations

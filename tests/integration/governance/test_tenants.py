@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import psycopg
 import pytest
 
+from tenancy.roles import scopes_of
 from tests.fixtures.api import Api, Client
 from tests.fixtures.persons import People
 from tests.integration.governance.house import guard, records
@@ -59,9 +62,32 @@ async def test_both_logs_tell_of_a_new_tenant(api: Api):
     assert (ours["object"], ours["id"]) == ("tenant", body["tenant_id"])
     with psycopg.connect(api.database.superuser) as conn:
         rows = conn.execute(
-            "SELECT count(*) FROM audit_inbox WHERE tenant_id = %s", (body["tenant_id"],)
+            "SELECT payload FROM audit_inbox WHERE tenant_id = %s ORDER BY seq",
+            (body["tenant_id"],),
         ).fetchall()
-    assert rows == [(1,)]
+    told = [msgspec.json.decode(row[0])["object"] for row in rows]
+    assert told == ["service_key", "tenant"]
+
+
+async def test_a_customers_first_key_ends_by_itself_and_has_an_author(api: Api):
+    """The operator who made the customer holds it: it is no way in for ever."""
+    body = new_tenant(api)
+    made = await api.as_("platform").make("/v1/tenants", **body, first_key_hours=2)
+    with psycopg.connect(api.database.superuser) as conn:
+        ((left, scopes, actor),) = conn.execute(
+            "SELECT k.expires_at - now(), k.scopes, r.actor->>'id' FROM service_keys k"
+            " JOIN revisions r ON r.object_id = k.key_id AND r.kind = 'service_key'"
+            " WHERE k.tenant_id = %s",
+            (body["tenant_id"],),
+        ).fetchall()
+        assert timedelta(hours=1.9) < left < timedelta(hours=2.1)
+        assert set(scopes) == scopes_of("customer")
+        assert actor == api.keys["platform"].split("_")[1]
+        first = Client(api.app, made["service_key"])
+        assert (await first("GET", "/v1/tenant")).status == 200
+        conn.execute("UPDATE service_keys SET expires_at = now() - interval '1 s'")
+        conn.commit()
+    assert (await first("GET", "/v1/tenant")).status == 401
 
 
 async def test_without_its_keys_there_is_no_tenant(api: Api):
