@@ -12,6 +12,7 @@ knows: running `init` again makes all of it anew. After 4 everything is there, a
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from audit.inbox import Entry, append
@@ -36,8 +37,12 @@ KEY_NAME = "operator"
 
 
 def create(settings: Settings, keys: Path) -> None:
-    """Make the platform and write its first key. PostgreSQL runs; the daemons do not."""
-    asyncio.run(_create(settings, keys))
+    """Make the platform and write its first key. PostgreSQL runs; the daemons do not.
+
+    In a thread of its own: whoever makes an installation may have an event loop running.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, _create(settings, keys)).result()
 
 
 async def _create(settings: Settings, keys: Path) -> None:

@@ -7,8 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from ops.bench.stores import stores
 from ops.processes import ROOT
 
 pytestmark = pytest.mark.stack
@@ -27,3 +29,11 @@ async def test_a_quick_bench_prints_only_json_and_writes_its_picture(tmp_path: P
     assert rows[0]["ratio"] == pytest.approx(rows[0]["value"] / rows[0]["floor"], rel=1e-3)
     assert len(rows[0]["runs"]) == 1
     assert (tmp_path / "bench-hsm.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_the_benchmarks_stores_are_made_while_a_loop_runs() -> None:
+    """As `accept`, `audit` and `pages` ask for them."""
+    with stores() as made:
+        async with await psycopg.AsyncConnection.connect(made.roles.admin) as conn:
+            row = await (await conn.execute("SELECT state FROM platform_terms()")).fetchone()
+        assert row == ("active",)
