@@ -136,10 +136,11 @@ def next_steps(keys: Path) -> str:
     called = os.environ.get("PORTCULLIS_COMMAND", "portcullis")
     operator = keys / f"{platform.KEY_NAME}.key"
     tenants = [path for path in sorted(keys.glob("*.key")) if path != operator]
-    if tenants:
-        first = f"next: {called} strategy list --as {tenants[0].stem}"
-    else:
-        first = f'next: {called} tenant create "My Fund"'
+    first = f'next: {called} tenant create "My Fund"'
+    if tenants:  # whether they are still good, only the API knows
+        first = (
+            f"tenants' keys: {', '.join(path.stem for path in tenants)}; take one with --as NAME"
+        )
     lines = [f"the operators' key: {operator}"] if operator.exists() else []
     return "\n".join(
         [*lines, first, "from there to a first signal: docs/operating/command-line.md"]

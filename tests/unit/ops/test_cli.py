@@ -74,7 +74,7 @@ def test_after_up_the_next_step_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         "from there to a first signal: docs/operating/command-line.md",
     ]
     (tmp_path / "my-fund.key").touch()
-    assert "next: ./appliance portcullis strategy list --as my-fund" in next_steps(tmp_path)
+    assert "tenants' keys: my-fund; take one with --as NAME" in next_steps(tmp_path).splitlines()
 
 
 def test_help_calls_it_by_its_name_however_it_was_started() -> None:
