@@ -1,7 +1,8 @@
 """Wiring: the only place that knows every package. One short function per process, nothing clever.
 
 Each is an async context that opens what the process needs, in order, and closes it in the
-opposite order; inside it the process is running, and what it yields are its readiness checks.
+opposite order; inside it the process is running, and what it yields are its readiness checks. The
+management listener's is in compose_admin.py: it is half of all imports, and the others start without.
 """
 
 from __future__ import annotations
@@ -11,33 +12,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis.asyncio import Redis
 
 from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
-from gateway.admin import scheduler
-from gateway.admin.app import admin_app
-from gateway.admin.event_stream import Hub
-from gateway.admin.limits_on_use import ApiRates
-from gateway.admin.operation import Services
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
-from gateway.rate import Rates
-from hsm.client import EnrollerClient, SignerClient
+from hsm.client import SignerClient
 from ops.brokers import make_brokers
 from ops.health import Check
-from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
-from ops.sign_in import signing_in
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
 from tenancy.ids import new_id
-
-LOCK_WAIT_S = 10
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +63,6 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
         await client.aclose()
 
 
-def patient(conninfo: str) -> str:
-    """The same, and whoever waits for a row longer than LOCK_WAIT_S is told that nothing was done:
-    requests that wait for one lock must not take every connection of the pool with them."""
-    known = conninfo_to_dict(conninfo).get("options") or ""
-    return make_conninfo(conninfo, options=f"{known} -c lock_timeout={LOCK_WAIT_S}s".strip())
-
-
 def hook_settings(settings: Settings) -> HookSettings:
     """The gateway's words for the operator's `[ingress]`."""
     ingress = settings.ingress
@@ -108,49 +91,10 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             settings=hook_settings(settings),
         ) as listener,
     ):
-        serving = serve(listener.app, fd=_fd(seat), tls=settings.ingress.tls, stop=seat.stop)
-        yield listener.checks(), asyncio.create_task(serving)
-
-
-@asynccontextmanager
-async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The management listener. Ready: what its answers need answers."""
-    async with (
-        opened(
-            patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
-        ) as database,
-        redis_client(settings) as redis,
-        SignerClient(settings.hsm.signer_socket) as signer,
-        EnrollerClient(settings.hsm.enroller_socket) as enroller,
-        signing_in(settings.admin, SystemClock()) as sign_in,
-        notifying(settings, seat.index, signer) as notifier,
-    ):
-        checks = {
-            "postgres": answers(database),
-            "redis": said(redis.ping),
-            "signer": said(signer.status),
-            "enroller": said(enroller.status),
-        }
-        services = Services(
-            database=database,
-            redis=redis,
-            enroller=enroller,
-            signer=signer,
-            clock=SystemClock(),
-            brokers=tuple(settings.brokers),
-            hooks_base_url=settings.ingress.base_url,
-            sign_in=sign_in,
-            rates=ApiRates(Rates(redis), database, settings.admin.rates),
-            notifier=notifier,
-            events=Hub(seat.stop),
-        )
-        app = admin_app(services, checks=checks)
         serving = serve(
-            app, fd=_fd(seat), tls=settings.admin.tls, stop=seat.stop,
-            client_ca=settings.admin.client_ca, endless=True,
-        )  # fmt: skip
-        work = beside(serving, scheduler.run(services, seat.stop))
-        yield {"postgres": checks["postgres"]}, asyncio.create_task(work)
+            listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
+        )
+        yield listener.checks(), asyncio.create_task(serving)
 
 
 @asynccontextmanager
@@ -190,17 +134,6 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         work = Recorder(database, signer, settings.recorder.store, SystemClock())
         checks = {"postgres": answers(database), "signer": said(signer.status)}
         yield checks, asyncio.create_task(work.run(seat.stop))
-
-
-async def beside(*works: Awaitable[None]) -> None:
-    """All of it at once; if one breaks, the others are cancelled and the process ends."""
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(_awaited(work))
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:
@@ -246,16 +179,24 @@ def said(ask: Callable[[], Awaitable[object]]) -> Check:
     return asked
 
 
-def _fd(seat: Seat) -> int:
+def listener_of(seat: Seat) -> int:
+    """The listening socket that the supervisor opened. Raises ConfigurationError."""
     if seat.fd is None:
         raise ConfigurationError("this process listens: the supervisor gives it --fd")
     return seat.fd
 
 
-PROCESSES: Mapping[str, Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]] = {
-    "admin": admin,
-    "ingress": ingress,
-    "recorder": recorder,
-    "worker": worker,
-}
+Process = Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]
+
+_HERE: Mapping[str, Process] = {"ingress": ingress, "recorder": recorder, "worker": worker}
+PROCESSES = ("admin", *_HERE)
 """What `python -m ops.run NAME` can be."""
+
+
+def process(name: str) -> Process:
+    """How the process of that name is wired."""
+    if name == "admin":
+        from ops.compose_admin import admin
+
+        return admin
+    return _HERE[name]

@@ -61,6 +61,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_hour: int = 500
     open_window_s: float = 30.0
     signal_age_max_s: float = 60.0
+    api_rates: Mapping[str, int] = {}
     brokers: Mapping[str, Mapping[str, Any]] = msgspec.field(
         default_factory=lambda: {"paper": {"instruments": PAPER_INSTRUMENTS}}
     )
@@ -126,6 +127,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "port": choices.admin_port,
             "base_url": f"https://localhost:{choices.admin_port}",
             "tls": tls,
+            "rates": dict(choices.api_rates),
         },
         "worker": {
             "processes": choices.worker_processes,

@@ -1,8 +1,8 @@
-"""People from the command line of the host: the first of a tenant, and the way back in when nobody has one.
+"""The way back in for a person who lost everything, from the host: `portcullis user recover`.
 
 Whoever has this shell has the database; what happens here is on record in the tenant's audit log like
-everything else that opens a door, in the transaction of the change. Later people are made through
-the admin API, by people.
+everything else that opens a door, in the transaction of the change. People are made, and everything
+else is done, through the admin API.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from audit.inbox import Entry, append
 from audit.record import Kind
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
-from tenancy.errors import Invalid, NotFound
-from tenancy.people import Person, PersonID, normal_email
-from tenancy.roles import roles_of
+from tenancy.errors import NotFound
+from tenancy.people import PersonID, normal_email
 from tenancy.scope import TenantScope
 from tenancy.store import people as store
 from tenancy.store import sessions
@@ -33,20 +32,6 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Invitation({self.person_id}, url=…)"
-
-
-async def make_person(
-    database: Database, scope: TenantScope, person: Person, *, base_url: str, clock: Clock
-) -> Invitation:
-    """A new person of the tenant, invited. Raises Invalid (roles), Conflict (e-mail in use), Unavailable."""
-    async with database.tenant(scope) as conn:
-        await _check_roles(conn, person)
-        person_id = await store.create_person(conn, scope, person)
-        after = msgspec.to_builtins(person)
-        await _version(conn, scope, person_id, 1, after, "made on the host")
-        facts = {"object": "person", "id": str(person_id), "revision": 1, "before": None}
-        await _record(conn, scope, clock, Kind.ADMIN_CHANGE, {**facts, "after": after})
-        return await _invited(conn, scope, person_id, base_url, clock)
 
 
 async def reset_person(
@@ -83,15 +68,6 @@ async def _invited(
     token, expires = await store.invite(conn, scope, person, clock.now())
     url = f"{base_url.rstrip('/')}/#invitation={token}"
     return Invitation(person_id=person, url=url, expires_at=expires)
-
-
-async def _check_roles(conn: Connection, person: Person) -> None:
-    row = await (await conn.execute("SELECT kind FROM tenants")).fetchone()
-    if row is None:
-        raise NotFound("there is no such tenant")
-    wrong = sorted(set(person.roles) - roles_of(row[0]))
-    if wrong:
-        raise Invalid(f"roles: {', '.join(wrong)}: not a role of such a tenant", field="roles")
 
 
 async def _version(

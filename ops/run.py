@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from ops import serve, telemetry
-from ops.compose import PROCESSES, Seat
+from ops.compose import PROCESSES, Process, Seat, process
 from ops.health import Health
 from ops.processes import health_socket
 from ops.settings import Settings, read_settings
@@ -29,13 +29,15 @@ STOP_LIMIT_S = 8.0
 log = structlog.get_logger()
 
 
-async def run_process(name: str, settings: Settings, index: int, fd: int | None) -> int:
+async def run_process(
+    name: str, wired: Process, settings: Settings, index: int, fd: int | None
+) -> int:
     """Run until told to stop (0) or until the work ends by itself, which is a fault (1)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, stop.set)
-    async with PROCESSES[name](settings, Seat(index=index, fd=fd, stop=stop)) as (checks, work):
+    async with wired(settings, Seat(index=index, fd=fd, stop=stop)) as (checks, work):
         health = Health(health_socket(settings, name, index), checks)
         await health.start()
         log.info("started")
@@ -80,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("portcullis refuses to run under -O: its assertions are part of it", file=sys.stderr)  # noqa: T201
         return 2
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    wired = process(given.name)  # imported before the collector is told what is there
     collect_garbage_rarely()
     try:
         settings = read_settings(given.settings)
@@ -88,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     provider = telemetry.set_up(settings.telemetry, process=given.name, index=given.index)
     try:
-        return serve.run(lambda: run_process(given.name, settings, given.index, given.fd))
+        return serve.run(lambda: run_process(given.name, wired, settings, given.index, given.fd))
     except PortcullisError as error:
         log.error("cannot_run", code=error.code, error=str(error))
         return 1

@@ -1,6 +1,6 @@
 """What coming in needs beside the database: the password hasher, our own address, identity providers.
 
-One value per process, `Services.sign_in`; ops/compose.py makes it.
+One value per process, `Services.sign_in`; ops/compose_admin.py makes it.
 """
 
 from __future__ import annotations

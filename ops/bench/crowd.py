@@ -1,33 +1,22 @@
-"""A tenant with a thousand accounts, enrolled in bulk: sealed one by one, written fifty a transaction.
+"""A customer with a thousand accounts and the strategies that some of them follow.
 
-What the set-up commands do one account at a time (ops/onboard.py), for who needs many at once. The
-order is the same: key first, row after.
+One declared document makes accounts and subscriptions, as a customer of that size would
+(ops/trial/customer.py); then each account's API secret is sealed. Every account takes the signal's own quantity.
 """
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from hsm.client import EnrollerClient
-from hsm.enrol import encrypt_key
-from ops.onboard import Onboarding
-from ops.settings import Settings
+from ops.trial.customer import Customer
 from ops.trial.exchange import Exchange
 from ops.trial.sender import Hook
-from tenancy.database import Database
-from tenancy.scope import Actor, TenantScope
-from tenancy.store.accounts import create_account, put_credential
-from tenancy.store.subscriptions import create_subscription
-from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID
 
-A_TRANSACTION = 50
-SEAL_TIMEOUT_S = 30.0
 BALANCE = "1000000"
+"""Rich enough for every run."""
 
 
 class Following(msgspec.Struct, frozen=True):
@@ -38,82 +27,25 @@ class Following(msgspec.Struct, frozen=True):
     accounts: tuple[AccountID, ...]
 
 
-class Crowd(msgspec.Struct, frozen=True):
-    """Everybody in the tenant."""
-
-    scope: TenantScope
-    accounts: tuple[AccountID, ...]
-
-
 async def gather_crowd(
-    onboard: Onboarding, settings: Settings, exchange: Exchange, *, accounts: int
-) -> Crowd:
-    """A tenant and its accounts at the exchange, each with a sealed key of its own."""
-    scope = await onboard.tenant("Bench", Actor(kind="human", id="bench"))
-    made: list[AccountID] = []
-    async with EnrollerClient(settings.hsm.enroller_socket, timeout_s=SEAL_TIMEOUT_S) as enroller:
-        database = Database(settings.database.admin, name="portcullis-bench", size=2)
-        await database.open()
-        try:
-            pem = await enroller.public_key_pem()
-            for numbers in _batches(range(accounts), A_TRANSACTION):
-                made += await _some(scope, numbers, database, enroller, pem, exchange)
-        finally:
-            await database.close()
-    return Crowd(scope, tuple(made))
-
-
-async def _some(
-    scope: TenantScope,
-    numbers: Sequence[int],
-    database: Database,
-    enroller: EnrollerClient,
-    pem: bytes,
-    exchange: Exchange,
-) -> list[AccountID]:
-    async with database.tenant(scope) as conn:
-        accounts = [
-            await create_account(conn, scope, f"Client {n:04}", broker="gateio", currency="USDT")
-            for n in numbers
-        ]
-    keys = [(f"key-{account.hex}", secrets.token_hex(32)) for account in accounts]
-    sealed = await asyncio.gather(
-        *(
-            enroller.seal_key(scope.tenant_id, account, "gateio", encrypt_key(pem, s.encode()))
-            for account, (_, s) in zip(accounts, keys, strict=True)
-        )
+    house: Customer, exchange: Exchange, *, accounts: int, strategies: Mapping[str, Sequence[int]]
+) -> dict[str, Following]:
+    """By the strategy's name. `strategies`: name → the numbers of the accounts that follow it, from 0."""
+    names = [f"Client {number:04}" for number in range(accounts)]
+    await house.declare(
+        strategies=[{"name": name} for name in strategies],
+        accounts=[{"name": name, "broker": "gateio", "currency": "USDT"} for name in names],
+        subscriptions=[
+            {"strategy": strategy, "account": names[number], "priority": place}
+            for strategy, numbers in strategies.items()
+            for place, number in enumerate(numbers)
+        ],
     )
-    async with database.tenant(scope) as conn:
-        for account, (key, _), row in zip(accounts, keys, sealed, strict=True):
-            await put_credential(conn, scope, account, broker="gateio", api_key=key, sealed=row)
-    await exchange.accounts([exchange_account(key, secret) for key, secret in keys])
-    return accounts
-
-
-def exchange_account(key: str, secret: str) -> dict[str, str]:
-    """What the simulator has to know of an account; rich enough for every run."""
-    return {"key": key, "secret": secret, "balance": BALANCE, "leverage": "10"}
-
-
-async def follow(
-    onboard: Onboarding, settings: Settings, crowd: Crowd, name: str, accounts: Sequence[AccountID]
-) -> Following:
-    """A strategy that these accounts follow, each with the signal's own quantity."""
-    strategy = await onboard.strategy(crowd.scope, name)
-    hook = await onboard.hook(crowd.scope, strategy)
-    database = Database(settings.database.admin, name="portcullis-bench", size=1)
-    await database.open()
-    try:
-        async with database.tenant(crowd.scope) as conn:
-            for place, account in enumerate(accounts):
-                await create_subscription(
-                    conn, crowd.scope, strategy, account,
-                    settings=SubscriptionSettings(), priority=place,
-                )  # fmt: skip
-    finally:
-        await database.close()
-    return Following(strategy, hook, tuple(accounts))
-
-
-def _batches(numbers: range, size: int) -> list[range]:
-    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    ids, made = await house.accounts(), await house.strategies()
+    await house.connect(exchange, {ids[name]: BALANCE for name in names})
+    return {
+        name: Following(
+            made[name], await house.hook(made[name]), tuple(ids[names[n]] for n in numbers)
+        )
+        for name, numbers in strategies.items()
+    }

@@ -20,18 +20,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from fanout.order import order_id
-from ops.bench.crowd import Crowd, Following, follow, gather_crowd
+from ops.bench.crowd import Following, gather_crowd
 from ops.bench.measure import Effort, Measurement, Series, percentile
 from ops.bench.plain_loop import PlainLoop, spread
 from ops.bench.stores import passable_directory
 from ops.initialise import Choices
-from ops.onboard import onboarding
+from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, fresh, remove, running
 from ops.trial.outcome import settled
 from ops.trial.sender import Sender, Sent, sender
 from tenancy.database import Database
 from tenancy.errors import Unavailable
+from tenancy.scope import TenantScope
 from tenancy.values import SignalID
 
 MANY, FEW, AT_ONCE = 1000, 20, 8
@@ -73,7 +74,7 @@ class Stage:
         self,
         market: Exchange,
         database: Database,
-        crowd: Crowd,
+        scope: TenantScope,
         many: tuple[Following, Sender],
         few: tuple[Following, Sender],
         single: Sequence[tuple[Following, Sender]],
@@ -81,7 +82,7 @@ class Stage:
         self.market = market
         self.many, self.few, self.single = many, few, single
         self._database = database
-        self._crowd = crowd
+        self._scope = scope
         self._held: set[UUID] = set()
 
     async def warm(self) -> None:
@@ -116,7 +117,7 @@ class Stage:
         except TimeoutError:
             raise Unavailable(f"not every order arrived within {SETTLE_S:g} s") from None
         ids = [one.signal_id for one in sent if one.signal_id]
-        await settled(self._database, self._crowd.scope, ids, within_s=SETTLE_S)
+        await settled(self._database, self._scope, ids, within_s=SETTLE_S)
         return sent
 
 
@@ -181,32 +182,25 @@ def _choices(market: Exchange) -> Choices:
         worker_processes=WORKERS,
         rate_per_minute=1_000_000,
         rate_per_hour=10_000_000,
+        api_rates=API_RATES,
         brokers={"gateio": {**settings, "connections_warm": CONNECTIONS}},
     )
 
 
 @asynccontextmanager
 async def _crowded(here: Installation, market: Exchange, say: Say) -> AsyncIterator[Stage]:
-    settings = here.settings
-    async with onboarding(settings) as onboard, AsyncExitStack() as stack:
-        say(f"fanout: sealing the keys of {MANY} accounts")
-        crowd = await gather_crowd(onboard, settings, market, accounts=MANY)
-        url, authority = here.state.urls["ingress"], here.places.var / "tls" / "ca.pem"
-
-        async def strategy(name: str, first: int, count: int) -> tuple[Following, Sender]:
-            accounts = crowd.accounts[first : first + count]
-            following = await follow(onboard, settings, crowd, name, accounts)
-            by = await stack.enter_async_context(sender(url, authority, following.hook))
-            return following, by
-
-        database = Database(settings.database.admin, name="portcullis-bench", size=2)
+    say(f"fanout: {MANY} accounts by the API, each with a sealed key")
+    singles = {f"one of {AT_ONCE}: {n}": [FEW + n] for n in range(AT_ONCE)}
+    wanted = {"a thousand": range(MANY), "twenty": range(FEW), **singles}
+    async with customer(here, "Bench") as house:
+        crowd = await gather_crowd(house, market, accounts=MANY, strategies=wanted)
+    url, authority = here.state.urls["ingress"], here.places.var / "tls" / "ca.pem"
+    async with AsyncExitStack() as stack:
+        many, few, *single = [
+            (following, await stack.enter_async_context(sender(url, authority, following.hook)))
+            for following in crowd.values()
+        ]
+        database = Database(here.settings.database.admin, name="portcullis-bench", size=2)
         await database.open()
         stack.push_async_callback(database.close)
-        yield Stage(
-            market,
-            database,
-            crowd,
-            await strategy("a thousand", 0, MANY),
-            await strategy("twenty", 0, FEW),
-            [await strategy(f"one of {AT_ONCE}: {n}", FEW + n, 1) for n in range(AT_ONCE)],
-        )
+        yield Stage(market, database, house.scope, many, few, single)

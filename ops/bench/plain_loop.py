@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 import aiohttp
 
-from ops.bench.crowd import exchange_account
-from ops.trial.exchange import Exchange
+from ops.bench.crowd import BALANCE
+from ops.trial.exchange import Exchange, exchange_account
 from tenancy.errors import Unavailable
 
 PATH = "/api/v4/futures/usdt/orders"
@@ -38,7 +38,7 @@ class PlainLoop:
         self._rounds = 0
 
     async def __aenter__(self) -> PlainLoop:
-        await self._exchange.accounts([exchange_account(k, s) for k, s in self._keys])
+        await self._exchange.accounts([exchange_account(k, s, BALANCE) for k, s in self._keys])
         connector = aiohttp.TCPConnector(limit=self._connections)
         self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
         await self.send(len(self._keys))  # opens the connections

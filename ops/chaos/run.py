@@ -32,10 +32,10 @@ from ops.chaos.load import Load, Notes
 from ops.chaos.moods import Moods
 from ops.chaos.settle import settled
 from ops.initialise import PAPER_INSTRUMENTS, Choices
-from ops.onboard import onboarding
 from ops.processes import ROOT
 from ops.stack.postgres import Postgres
 from ops.trial.cast import Cast, assemble
+from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, fresh, running
 from ops.trial.sender import sender
@@ -88,11 +88,10 @@ class Chaos:
         return said
 
     async def _casts(self, here: Installation, market: Exchange) -> list[Cast]:
-        async with onboarding(here.settings) as onboard:
-            casts = [
-                await assemble(onboard, market, name=f"Tenant {number}", accounts=ACCOUNTS)
-                for number in range(1, TENANTS + 1)
-            ]
+        casts = []
+        for number in range(1, TENANTS + 1):
+            async with customer(here, f"Tenant {number}") as house:
+                casts.append(await assemble(house, market, accounts=ACCOUNTS))
         self.say(f"{TENANTS} tenants of {ACCOUNTS} accounts")
         return casts
 
@@ -157,6 +156,7 @@ def _choices(url: str) -> Choices:
         admin_port=0,
         rate_per_minute=100_000,
         rate_per_hour=1_000_000,
+        api_rates=API_RATES,
         open_window_s=WINDOW_S,
         signal_age_max_s=WINDOW_S,
         brokers={

@@ -16,8 +16,8 @@ from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
-from ops.onboard import operator_scope
 from ops.settings import Settings, read_settings
+from ops.tenants import operator_scope
 from tenancy.database import Database
 from tenancy.values import TenantID
 

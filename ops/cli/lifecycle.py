@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from ops import control
+from ops import control, platform
 from ops import migrate as migrator
 from ops import preflight as checks
 from ops.cli.output import json_option, print_json, print_table
@@ -61,6 +62,8 @@ def up(file: Path, foreground: bool, timeout: float, as_json: bool) -> None:
     if foreground:
         sys.exit(supervise(["--settings", str(file)]))
     _show(control.up(file, timeout), as_json)
+    if not as_json:
+        click.echo(next_steps(places(file.parent).keys))
 
 
 @click.command()
@@ -126,6 +129,22 @@ def _show(state: State, as_json: bool) -> None:
     print_table(("process", "pid", "restarts", "ready"), rows)
     for name, url in state.urls.items():
         click.echo(f"{name}: {url}")
+
+
+def next_steps(keys: Path) -> str:
+    """What is there to be done with an installation that is up, as far as its keys tell."""
+    called = os.environ.get("PORTCULLIS_COMMAND", "portcullis")
+    operator = keys / f"{platform.KEY_NAME}.key"
+    tenants = [path for path in sorted(keys.glob("*.key")) if path != operator]
+    first = f'next: {called} tenant create "My Fund"'
+    if tenants:  # whether they are still good, only the API knows
+        first = (
+            f"tenants' keys: {', '.join(path.stem for path in tenants)}; take one with --as NAME"
+        )
+    lines = [f"the operators' key: {operator}"] if operator.exists() else []
+    return "\n".join(
+        [*lines, first, "from there to a first signal: docs/operating/command-line.md"]
+    )
 
 
 def _well(state: State) -> dict[str, bool]:

@@ -14,41 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ops.api_client import Refused, Unreachable
+from ops.cli.index import ABOUT, API, COMMANDS
 from ops.cli.output import fail, refuse
 from tenancy.errors import ConfigurationError, PortcullisError
 
-COMMANDS = {
-    "init": "ops.cli.lifecycle:init",
-    "up": "ops.cli.lifecycle:up",
-    "down": "ops.cli.lifecycle:down",
-    "status": "ops.cli.lifecycle:status",
-    "migrate": "ops.cli.lifecycle:migrate",
-    "preflight": "ops.cli.lifecycle:preflight",
-    "hsm": "ops.cli.hsm:hsm",
-    "audit": "ops.cli.audit:audit",
-    "openapi": "ops.cli.openapi:openapi",
-    "apply": "ops.cli.api.configure:apply",
-    "export": "ops.cli.api.configure:export",
-    "me": "ops.cli.api.me:me",
-    "completion": "ops.cli.api.completion:completion",
-}
-
-
-API = (
-    "tenant", "user", "key", "strategy", "hook", "group", "account", "credential", "subscription",
-    "limit", "halt", "signal", "approval", "order", "position", "event", "proposal", "channel",
-    "access", "subject",
-)  # fmt: skip
-"""Groups that are made from the API's operations (ops/cli/api/groups.py)."""
-
 
 class Root(click.Group):
-    """Loads a command's file when it is used: `--help` stays quick. A file that is not there is no command."""
+    """Loads a command's file when it is used: `--help` and Tab stay quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in (*COMMANDS, *API) if self.get_command(ctx, name) is not None]
+        return list(ABOUT)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in API:
@@ -59,14 +37,20 @@ class Root(click.Group):
         if target is None:
             return None
         module, name = target.split(":")
-        try:
-            loaded = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name == module:
-                return None
-            raise
-        command: click.Command = getattr(loaded, name)
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(ABOUT.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in ABOUT.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -32,8 +32,8 @@ from ops.demo.evidence import prove_one, verify
 from ops.demo.numbers import Result, result
 from ops.demo.pages import Pages
 from ops.initialise import PAPER_INSTRUMENTS, Choices
-from ops.onboard import onboarding
 from ops.trial.cast import Cast, assemble
+from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, free_port, fresh, running
 from ops.trial.outcome import Story, settled, story
@@ -193,6 +193,7 @@ async def run(var: Path, *, keep: bool, quiet: bool) -> Result:
             admin_port=free_port(),  # by name, for it is in the answers' status links
             rate_per_minute=600,
             rate_per_hour=6000,
+            api_rates=API_RATES,
             brokers={
                 "gateio": broker_settings(market.url),
                 "paper": {"instruments": PAPER_INSTRUMENTS},
@@ -212,9 +213,8 @@ async def _with_cast(
     pages: Pages, here: Installation, market: Exchange, begun: float, *, keep: bool
 ) -> Result:
     pages.step(f"A tenant, a strategy, {ACCOUNTS} accounts at two brokers; every API secret sealed")
-    async with onboarding(here.settings) as onboard:
-        cast = await assemble(onboard, market, name="Acme Asset Management", accounts=ACCOUNTS)
-        service_key = await onboard.service_key(cast.scope, "demo") if keep else ""
+    async with customer(here, "Acme Asset Management") as house:
+        cast = await assemble(house, market, accounts=ACCOUNTS)
     papers = sum(1 for member in cast.members if member.broker == "paper")
     pages.say(
         f"{ACCOUNTS - papers} accounts at the Gate.io API (the exchange simulator, {market.url}),"
@@ -228,7 +228,7 @@ async def _with_cast(
             outcome = await Demo(pages, here, market, cast, database).play(strategy)
             pages.summary(outcome, time.monotonic() - begun)
             if keep:
-                _how_to(pages, here, strategy, authority, service_key, cast)
+                _how_to(pages, here, strategy, authority, house.service_key, cast)
     finally:
         await database.close()
     return outcome

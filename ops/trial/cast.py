@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from decimal import Decimal
 
 import msgspec
 
-from ops.onboard import Onboarding
+from ops.trial.customer import Customer
 from ops.trial.exchange import Exchange
 from ops.trial.sender import Hook
-from tenancy.scope import Actor, TenantScope
+from tenancy.scope import TenantScope
 from tenancy.subscription import SubscriptionSettings
 from tenancy.values import AccountID, StrategyID
+
+STRATEGY = "trend following"
 
 SIZINGS = (
     ("the signal's quantity", SubscriptionSettings()),
@@ -81,48 +82,52 @@ class Cast(msgspec.Struct, frozen=True):
 
 
 async def assemble(
-    onboard: Onboarding,
-    exchange: Exchange,
-    *,
-    name: str,
-    accounts: int,
-    paper_every: int = 4,
-    uniform: bool = False,
+    house: Customer, exchange: Exchange, *, accounts: int, paper_every: int = 4
 ) -> Cast:
-    """Create tenant, strategy, hook and accounts; every `paper_every`th account is at the paper broker.
+    """Strategy, hook and accounts for a new customer; every `paper_every`th is at the paper broker."""
+    cast = [_part(index, paper_every) for index in range(accounts)]
+    await house.declare(
+        strategies=[{"name": STRATEGY}],
+        accounts=[part.account for part in cast],
+        subscriptions=[
+            {
+                "strategy": STRATEGY, "account": part.account["name"], "priority": index,
+                "settings": part.settings,
+            }
+            for index, part in enumerate(cast)
+        ],
+    )  # fmt: skip
+    ids, strategies = await house.accounts(), await house.strategies()
+    members = tuple(
+        Member(ids[part.account["name"]], part.account["name"], part.account["broker"], part.sizing)
+        for part in cast
+    )
+    balances = {
+        member.account_id: part.account["stated_equity"]
+        for member, part in zip(members, cast, strict=True)
+        if member.broker != "paper"
+    }
+    await house.connect(exchange, balances)
+    strategy = strategies[STRATEGY]
+    return Cast(house.scope, strategy, await house.hook(strategy), members)
 
-    `uniform`: every account takes the signal's quantity, for benchmarks.
-    """
-    scope = await onboard.tenant(name, Actor(kind="human", id="trial"))
-    strategy = await onboard.strategy(scope, "trend following")
-    hook = await onboard.hook(scope, strategy)
-    members: list[Member] = []
-    for index in range(accounts):
-        paper = paper_every > 0 and index % paper_every == paper_every - 1
-        sizing, settings = SIZINGS[0 if uniform else index % len(SIZINGS)]
-        broker = "paper" if paper else "gateio"
-        account = await onboard.account(
-            scope,
-            f"{'Paper' if paper else 'Client'} {index + 1:03}",
-            broker=broker,
-            currency="USDT",
-            stated_equity=Decimal(5_000 + 1_000 * (index % 40)),
-            leverage=Decimal(1 + index % 3),
-        )
-        if not paper:
-            await _connect(onboard, exchange, scope, account, index)
-        await onboard.subscription(scope, strategy, account, settings, priority=index)
-        members.append(
-            Member(account, f"{'Paper' if paper else 'Client'} {index + 1:03}", broker, sizing)
-        )
-    return Cast(scope, strategy, hook, tuple(members))
+
+class _Part(msgspec.Struct, frozen=True):
+    """An account as it is declared, and how it is sized."""
+
+    account: dict[str, str]
+    sizing: str
+    settings: SubscriptionSettings
 
 
-async def _connect(
-    onboard: Onboarding, exchange: Exchange, scope: TenantScope, account: AccountID, index: int
-) -> None:
-    """A made-up API key: known to the exchange first, then enrolled, so that it works at once."""
-    key, secret = f"key-{account.hex[-12:]}", secrets.token_hex(32)
-    balance = str(5_000 + 1_000 * (index % 40))
-    await exchange.accounts([{"key": key, "secret": secret, "balance": balance, "leverage": "10"}])
-    await onboard.credential(scope, account, broker="gateio", api_key=key, secret=secret.encode())
+def _part(index: int, paper_every: int) -> _Part:
+    paper = index % paper_every == paper_every - 1
+    sizing, settings = SIZINGS[index % len(SIZINGS)]
+    account = {
+        "name": f"{'Paper' if paper else 'Client'} {index + 1:03}",
+        "broker": "paper" if paper else "gateio",
+        "currency": "USDT",
+        "stated_equity": str(5_000 + 1_000 * (index % 40)),
+        "leverage": str(1 + index % 3),
+    }
+    return _Part(account, sizing, settings)

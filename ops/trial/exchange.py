@@ -41,6 +41,11 @@ class Executed(msgspec.Struct, frozen=True):
         return self.text.removeprefix("t-").rpartition(".")[0]
 
 
+def exchange_account(key: str, secret: str, balance: str) -> dict[str, str]:
+    """What the simulator has to know of an account."""
+    return {"key": key, "secret": secret, "balance": balance, "leverage": "10"}
+
+
 class Exchange:
     """A running simulator. `url` is what the adapter's base_url says."""
 

@@ -89,7 +89,7 @@ async def find_person(database: Database, tenant: str, email: str) -> Found | No
 
 
 async def find_tenant(database: Database, tenant: str) -> tuple[TenantScope, TenantKind] | None:
-    """A tenant that an identity provider is configured for: the operator named it."""
+    """A tenant that the operator named: to an identity provider's settings, or on the host."""
     row = await _one(database, "SELECT tenant_id, tenant_kind FROM find_tenant(%s)", (tenant,))
     if row is None:
         return None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 
-from hsm.enrol import encrypt_key
+from ops import enrolment
 from ops.api_client import Api, Reply
 from ops.cli.api import names
 from ops.cli.api.completion import completes
 from ops.cli.api.connection import asked, connection_options, where
 from ops.cli.api.show import show_reply
 from ops.cli.output import json_option
+from tenancy.values import AccountID
 
 
 @click.command()
@@ -62,7 +63,5 @@ def enrol(
 async def enrolled(api: Api, account: str, api_key: str, secret: bytes, why: str = "") -> Reply:
     """Seal `secret` as the live credential of the account. Raises Refused, Unreachable, NotFound."""
     account_id = await names.identify(api, "account_id", account)
-    pem = (await api.get("/v1/enrolment-key"))["public_key_pem"].encode()
-    envelope = base64.b64encode(encrypt_key(pem, secret)).decode()
-    body = {"api_key": api_key, "envelope": envelope}
-    return await api.ask("PUT", f"/v1/accounts/{account_id}/credential", body, why=why)
+    wanted = enrolment.ApiSecret(AccountID(UUID(account_id)), api_key, secret)
+    return await enrolment.enrol(api, wanted, why=why)

@@ -9,9 +9,9 @@ import click
 
 from ops.cli.api.connection import asked, connection_options, key_path, where
 from ops.cli.output import json_option, print_json, print_table
-from ops.onboard import new_tenant
 from ops.platform import keep_key
 from ops.settings import read_settings
+from ops.tenants import new_tenant
 from tenancy.errors import ConfigurationError
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import secrets
 import urllib.parse
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,14 +20,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ops.cli.main import cli
 from ops.initialise import Choices
-from ops.onboard import Onboarding, onboarding, operator_scope
-from ops.trial.exchange import broker_settings, exchange
+from ops.tenants import operator_scope
+from ops.trial.customer import Customer, customer
+from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, fresh, remove, running
 from ops.trial.outcome import settled, story
 from ops.trial.sender import Hook, Sender, Sent, sender
 from tenancy.database import Database
-from tenancy.scope import Actor, TenantScope
-from tenancy.subscription import SubscriptionSettings
+from tenancy.scope import TenantScope
 from tenancy.values import TenantID
 
 ACCOUNTS = 3
@@ -66,26 +64,23 @@ class Whole:
         self.sent: Sent
         self.database: Database
 
-    async def set_up(self, onboard: Onboarding) -> list[dict[str, Any]]:
-        self.scope = await onboard.tenant("Acme", Actor(kind="human", id="test"))
-        strategy = await onboard.strategy(self.scope, "trend")
-        self.hook = await onboard.hook(self.scope, strategy)
-        self.service_key = await onboard.service_key(self.scope, "test")
-        keys = []
-        for index in range(ACCOUNTS):
-            account = await onboard.account(
-                self.scope, f"client {index}", broker="gateio", currency="USDT",
-                stated_equity=Decimal(1000),
-            )  # fmt: skip
-            key, secret = f"key-{index}", secrets.token_hex(32)
-            await onboard.credential(
-                self.scope, account, broker="gateio", api_key=key, secret=secret.encode()
-            )
-            await onboard.subscription(self.scope, strategy, account, SubscriptionSettings())
-            keys.append({"key": key, "secret": secret, "balance": "10000"})
-            self.secrets.append(secret)
+    async def set_up(self, house: Customer, market: Exchange) -> None:
+        self.scope, self.service_key = house.scope, house.service_key
+        names = [f"client {index}" for index in range(ACCOUNTS)]
+        await house.declare(
+            strategies=[{"name": "trend"}],
+            accounts=[
+                {"name": name, "broker": "gateio", "currency": "USDT", "stated_equity": "1000"}
+                for name in names
+            ],
+            subscriptions=[{"strategy": "trend", "account": name} for name in names],
+        )
+        enrolled = await house.connect(
+            market, dict.fromkeys((await house.accounts()).values(), "10000")
+        )
+        self.hook = await house.hook((await house.strategies())["trend"])
+        self.secrets += [one.secret.decode() for one in enrolled]
         self.secrets += [self.hook.secret, self.service_key.split("_", 2)[2]]
-        return keys
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -110,8 +105,8 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole
             )
             where = await asyncio.to_thread(fresh, var, choices)
             async with running(where) as it.here:
-                async with onboarding(it.here.settings) as onboard:
-                    await market.accounts(await it.set_up(onboard))
+                async with customer(it.here, "Acme") as house:
+                    await it.set_up(house, market)
                 it.database = Database(it.here.settings.database.admin, name="test", size=1)
                 await it.database.open()
                 authority = it.here.places.var / "tls" / "ca.pem"

@@ -114,6 +114,33 @@ def enrol(terminal: Terminal) -> None:
         assert "Recovery codes" in terminal.does("me", "second-factor")
 
 
+def test_who_lost_everything_is_let_in_again_from_the_host(host: Places, tmp_path: Path) -> None:
+    shell, eve = Terminal(host, tmp_path / "operator"), Terminal(host, tmp_path / "eve")
+    shell.does("tenant", "create", "Small Fund")
+    words = ["user", "create", "eve", "--email", "eve@example.com", "--roles", "admin"]
+    link = shell.said(*words, "--as", "small-fund")["invitation_url"]
+    eve.does("me", "join", typed=f"{link}\n{PASSWORD}\n{PASSWORD}\n")
+    login = ["me", "login", "eve@example.com", "--tenant", "Small Fund"]
+    eve.does(*login, typed=f"{PASSWORD}\n")
+    enrol(eve)
+
+    recover = ["user", "recover", "eve@example.com", "--tenant"]
+    refused = shell(*recover, "Small Fund", typed="n\n")
+    assert refused.exit_code == 1
+    assert eve.said("me", "show")["roles"] == ["admin"]
+    made = shell.said(*recover, "Small Fund", "--yes")
+    assert eve("me", "show").exit_code == 1
+    assert eve(*login, typed=f"{PASSWORD}\n").exit_code == 1
+    eve.does("me", "join", typed=f"{made['url']}\n{PASSWORD}!\n{PASSWORD}!\n")
+    assert "signed in until" in eve.does(*login, typed=f"{PASSWORD}!\n")
+    assert "second_factor_enrolment_required" in eve("strategy", "list", "--me").output
+
+    nobody = shell("user", "recover", "nobody@example.com", "--tenant", "Small Fund", "--yes")
+    assert (nobody.exit_code, "nobody here has this address" in nobody.output) == (1, True)
+    nowhere = shell(*recover, "No Fund", "--yes")
+    assert (nowhere.exit_code, "no tenant called 'No Fund'" in nowhere.output) == (1, True)
+
+
 def test_a_wrong_password_and_a_wrong_link_are_told_in_a_sentence(
     host: Places, tmp_path: Path
 ) -> None:

@@ -1,0 +1,84 @@
+"""Wiring of the management listener, as ops/compose.py does it for the other processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gateway.admin import scheduler
+from gateway.admin.app import admin_app
+from gateway.admin.event_stream import Hub
+from gateway.admin.limits_on_use import ApiRates
+from gateway.admin.operation import Services
+from gateway.rate import Rates
+from hsm.client import EnrollerClient, SignerClient
+from ops.compose import Parts, Seat, answers, listener_of, opened, redis_client, said
+from ops.notifying import notifying
+from ops.serve import serve
+from ops.settings import Settings
+from ops.sign_in import signing_in
+from tenancy.clock import SystemClock
+
+LOCK_WAIT_S = 10
+
+
+def patient(conninfo: str) -> str:
+    """The same, and whoever waits for a row longer than LOCK_WAIT_S is told that nothing was done:
+    requests that wait for one lock must not take every connection of the pool with them."""
+    known = conninfo_to_dict(conninfo).get("options") or ""
+    return make_conninfo(conninfo, options=f"{known} -c lock_timeout={LOCK_WAIT_S}s".strip())
+
+
+@asynccontextmanager
+async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
+    """The management listener. Ready: what its answers need answers."""
+    async with (
+        opened(
+            patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
+        ) as database,
+        redis_client(settings) as redis,
+        SignerClient(settings.hsm.signer_socket) as signer,
+        EnrollerClient(settings.hsm.enroller_socket) as enroller,
+        signing_in(settings.admin, SystemClock()) as sign_in,
+        notifying(settings, seat.index, signer) as notifier,
+    ):
+        checks = {
+            "postgres": answers(database),
+            "redis": said(redis.ping),
+            "signer": said(signer.status),
+            "enroller": said(enroller.status),
+        }
+        services = Services(
+            database=database,
+            redis=redis,
+            enroller=enroller,
+            signer=signer,
+            clock=SystemClock(),
+            brokers=tuple(settings.brokers),
+            hooks_base_url=settings.ingress.base_url,
+            sign_in=sign_in,
+            rates=ApiRates(Rates(redis), database, settings.admin.rates),
+            notifier=notifier,
+            events=Hub(seat.stop),
+        )
+        app = admin_app(services, checks=checks)
+        serving = serve(
+            app, fd=listener_of(seat), tls=settings.admin.tls, stop=seat.stop,
+            client_ca=settings.admin.client_ca, endless=True,
+        )  # fmt: skip
+        work = beside(serving, scheduler.run(services, seat.stop))
+        yield {"postgres": checks["postgres"]}, asyncio.create_task(work)
+
+
+async def beside(*works: Awaitable[None]) -> None:
+    """All of it at once; if one breaks, the others are cancelled and the process ends."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(_awaited(work))
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
