@@ -17,8 +17,8 @@ from ops import control
 from ops.initialise import Choices, initialise
 from ops.paths import Places, places
 from ops.settings import Settings, read_settings
-from ops.state import State, is_alive
-from tenancy.errors import Unavailable
+from ops.state import State, is_alive, read_state
+from tenancy.errors import ConfigurationError, Unavailable
 
 
 class Installation:
@@ -65,9 +65,16 @@ def fresh(var: Path, choices: Choices) -> Places:
 
 
 def remove(where: Places) -> None:
-    """End what runs there and take the directories away."""
+    """End what runs there and take the directories away.
+
+    Raises ConfigurationError where another version's installation runs, whose settings we cannot read.
+    """
     if where.settings.exists():
-        control.down(read_settings(where.settings))
+        try:
+            control.down(read_settings(where.settings))
+        except ConfigurationError:
+            if read_state(where.runtime / "state.json") is not None:
+                raise
     shutil.rmtree(where.var, ignore_errors=True)
     shutil.rmtree(where.runtime, ignore_errors=True)
 
