@@ -17,13 +17,14 @@ from typing import Any
 
 import msgspec
 import structlog
+from psycopg.types.json import Json
 
 from audit.inbox import Entry, append
 from fanout import evidence, metrics
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance
 from fanout.news import News
-from fanout.order import FINAL, Order, OrdState, cl_ord_id, order_id
+from fanout.order import FINAL, Order, OrdState, Protect, cl_ord_id, order_id
 from tenancy.database import Connection
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
@@ -35,11 +36,14 @@ _COLUMNS = (
     "cl_ord_id", "order_id", "tenant_id", "signal_id", "strategy_id", "account_id", "part", "leg",
     "attempt", "place", "broker", "symbol", "side", "order_qty", "ord_type", "price",
     "time_in_force", "reduce_only", "deadline", "state", "epoch", "traceparent", "intent_at",
+    "role", "stop_px", "trail_amount", "trail_percent", "cancel_at", "protect", "signal_px",
+    "arrival_px",
 )  # fmt: skip
 _TYPES = (
     "text", "text", "uuid", "uuid", "uuid", "uuid", "smallint", "smallint", "smallint", "integer",
     "text", "text", "text", "numeric", "text", "numeric", "text", "boolean", "timestamptz", "text",
-    "bigint", "text", "timestamptz",
+    "bigint", "text", "timestamptz", "text", "numeric", "numeric", "numeric", "timestamptz", "json",
+    "numeric", "numeric",
 )  # fmt: skip
 _READ = (*_COLUMNS, "broker_order_id", "cum_qty", "avg_px")
 
@@ -291,10 +295,14 @@ async def _record(conn: Connection, scope: TenantScope, entries: Iterable[Entry]
 
 def _cell(order: Order, name: str) -> Any:
     value = getattr(order, name)
+    if name == "protect":
+        return None if value is None else Json(value, dumps=msgspec.json.encode)
     return value.value if name == "state" else value
 
 
 def _order(row: Sequence[Any]) -> Order:
     values = dict(zip(_READ, row, strict=False))
     values["state"] = OrdState(values["state"])
+    if values["protect"] is not None:
+        values["protect"] = msgspec.convert(values["protect"], Protect)
     return Order(**values)

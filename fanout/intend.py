@@ -15,7 +15,7 @@ an order twice. After 2, before 3: intents that no lane knows; the sweep adopts 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -234,6 +234,15 @@ def order_of(
         price=leg.price,
         time_in_force=leg.time_in_force,
         reduce_only=leg.reduce_only,
+        stop_px=leg.stop_px,
+        trail_amount=leg.trail_amount,
+        trail_percent=leg.trail_percent,
+        protect=leg.protect,
+        signal_px=entry.signal_price,
+        arrival_px=entry.market_price,
+        cancel_at=None
+        if entry.cancel_after_s is None
+        else now + timedelta(seconds=entry.cancel_after_s),
         deadline=deadline,
         state=OrdState.INTENT if leg.leg == 0 else OrdState.WAITING,
         epoch=epoch,

@@ -19,7 +19,8 @@ S = OrdState
 
 # From each state, what a broker's report may make of it.
 MOVES: dict[OrdState, frozenset[OrdState]] = {
-    S.WAITING: frozenset(),  # never sent: a report of it would be a lie
+    S.HELD: frozenset(),  # never sent: a report of it would be a lie
+    S.WAITING: frozenset(),
     S.INTENT: frozenset({S.NEW, S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}),
     S.IN_DOUBT: frozenset({S.NEW, S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}),
     S.NEW: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED}),
@@ -36,6 +37,7 @@ MOVES: dict[OrdState, frozenset[OrdState]] = {
 
 # What we ourselves may say of an attempt, without a report.
 OUR_WORD: dict[OrdState, frozenset[OrdState]] = {
+    S.HELD: frozenset({S.INTENT, S.CANCELED, S.EXPIRED, S.DENIED}),
     S.WAITING: frozenset({S.INTENT, S.DENIED}),
     S.INTENT: frozenset({S.IN_DOUBT, S.REJECTED, S.UNSENT, S.ABSENT, S.DENIED}),
     S.IN_DOUBT: frozenset({S.ABSENT, S.REJECTED}),

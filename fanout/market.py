@@ -16,10 +16,26 @@ from fanout.windows import Sessions
 from tenancy.values import AccountID
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account has used of limits that more than one plan draws on, as the plan's own
+    transaction sees it: it holds the turn of every strategy that shares the account (fanout/usage.py)."""
+
+    others: Decimal = Decimal(0)  # signed lots in this symbol, of the account's other strategies
+    others_resting_buy: Decimal = Decimal(0)
+    others_resting_sell: Decimal = Decimal(0)
+    worth_elsewhere: Decimal | None = Decimal(0)
+    """Of all positions and resting openings in other symbols, in the account's currency; None: cannot tell."""
+    orders_last_minute: int = 0
+    loss_today: Decimal | None = Decimal(0)  # ≥ 0, in the account's currency; None: cannot tell
+    risk_open: Decimal | None = Decimal(0)  # what stops behind positions and orders may still lose
+
+
 class AccountNow(msgspec.Struct, frozen=True, kw_only=True):
     """One account's book in one symbol, for one strategy, when the plan was made."""
 
-    equity: Decimal | None = None
+    equity: Decimal | None = None  # with unrealised profit
+    unrealised: Decimal = Decimal(0)
+    available: Decimal | None = None
     position: Decimal = Decimal(0)  # signed lots, from fills
     under_way: Decimal = Decimal(0)  # signed lots of orders that are expected to fill at once
     resting_buy: Decimal = Decimal(0)  # lots that wait at the broker and would open or add
@@ -63,6 +79,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     instruments: dict[str, Instruments]  # by broker
     accounts: dict[AccountID, AccountNow]
     keyed: frozenset[str] = frozenset()  # brokers whose accounts trade with an enrolled key only
+    usage: Mapping[AccountID, Usage] = {}
+    """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
 
 

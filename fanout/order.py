@@ -18,14 +18,27 @@ import msgspec
 
 from tenancy.parameters import OrdType as OrdType
 from tenancy.parameters import TimeInForce as TimeInForce
+from tenancy.protection import StopLoss, TakeProfit
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID
 
 Side = Literal["buy", "sell"]
 
 
+Role = Literal["main", "stop", "target"]
+"""`stop` and `target` stand behind a position: they only reduce, and one cancels the other."""
+
+
+class Protect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Take profit and stop loss as they hold for the account. Relative values count from the fill price."""
+
+    take_profit: TakeProfit | None = None
+    stop_loss: StopLoss | None = None
+
+
 class OrdState(StrEnum):
     """Where an attempt stands. FIX 39 where FIX has the word."""
 
+    HELD = "held"  # in the gateway's stop engine, until its price is reached: never sent before
     WAITING = "waiting"  # the second leg of a flip, until the first is filled: never sent
     INTENT = "intent"  # durable; bytes may have left: doubt, after a crash
     NEW = "new"
@@ -95,3 +108,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     broker_order_id: str | None = None
     cum_qty: Decimal = Decimal(0)
     avg_px: Decimal | None = None
+    role: Role = "main"
+    stop_px: Decimal | None = None
+    """FIX 99. Of a trailing stop: where it stands now."""
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    cancel_at: datetime | None = None
+    """From then on whoever owns the lane cancels what is still open."""
+    protect: Protect | None = None
+    """Of an order that opens: what is to stand behind its fills."""
+    signal_px: Decimal | None = None
+    """The market when the signal fired, as the sender said it; for slippage."""
+    arrival_px: Decimal | None = None
+    """The market when the plan was made, as the broker said it; for slippage."""

@@ -24,7 +24,7 @@ from fanout.checks import CUTS, Checked, Opening, check
 from fanout.consent import Asked, ask
 from fanout.judge import Draft, Moment, judge
 from fanout.market import Market
-from fanout.order import OrdType, Side, TimeInForce
+from fanout.order import OrdType, Protect, Side, TimeInForce
 from fanout.reasons import Reason
 from fanout.rounding import to_tick
 from fanout.sequence import fan_out_order
@@ -46,6 +46,10 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_in_force: TimeInForce
     price: Decimal | None = None
     reduce_only: bool = False
+    stop_px: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    protect: Protect | None = None
 
 
 class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,6 +68,10 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     position: Decimal = Decimal(0)
     equity: Decimal | None = None
     price: Decimal | None = None
+    market_price: Decimal | None = None
+    """The broker's mark or last when the plan was made."""
+    signal_price: Decimal | None = None
+    cancel_after_s: int | None = None
     asked: Asked | None = None
     """Set: these legs are what a person is asked about, and nothing of the entry is done before."""
 
@@ -191,6 +199,9 @@ def _finish(draft: Draft, size: Decimal, signal: Signal, planned_at: datetime) -
         position=draft.position,
         equity=draft.equity,
         price=draft.price,
+        market_price=draft.market_price,
+        signal_price=signal.reference_price,
+        cancel_after_s=signal.cancel_after,
         asked=asked,
     )
 

@@ -8,7 +8,7 @@ classify is InDoubt. An adapter never retries by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
@@ -31,6 +31,9 @@ class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
     credential: bytes | None = None  # sealed; useless outside the HSM
 
 
+InstrumentKind = Literal["spot", "stock", "perpetual", "future", "option"]
+
+
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """What one lot is. `multiplier`: units of the underlying in one lot (spec sizing.md, `m`)."""
 
@@ -44,6 +47,28 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     last_price: Decimal | None
     mark_price: Decimal | None
     as_of: datetime
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    tick_table: tuple[tuple[Decimal, Decimal], ...] = ()
+    """(from which price on, tick), ascending; empty: `tick` at every price."""
+    min_notional: Decimal = Decimal(0)
+    """The least that an order must be worth, in `currency`."""
+    kind: InstrumentKind = "perpetual"
+    underlying: str | None = None
+    """Of an option or a future, as a sender names it."""
+    option_type: Literal["call", "put"] | None = None
+    strike: Decimal | None = None
+    expires_on: date | None = None
+    stands_for: str | None = None
+    """Of a continuous future: the symbol of the contract that is really traded."""
+
+    @property
+    def reference(self) -> Decimal | None:
+        """The broker's mark, else its last price; None where it has neither."""
+        for price in (self.mark_price, self.last_price):
+            if price is not None and price > 0:
+                return price
+        return None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,12 +193,13 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Equity(msgspec.Struct, frozen=True, kw_only=True):
-    """In `currency`. `equity` includes unrealised profit."""
+    """In `currency`. `equity` includes `unrealised` profit."""
 
     equity: Decimal
     available: Decimal
     currency: str
     as_of: datetime
+    unrealised: Decimal = Decimal(0)
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True):

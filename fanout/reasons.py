@@ -26,6 +26,15 @@ class Reason(StrEnum):
     OUTSIDE_TRADING_WINDOW = "outside_trading_window"
     TRADING_WINDOW_UNKNOWN = "trading_window_unknown"
     SIGNAL_TOO_OLD = "signal_too_old"
+    SIGNAL_EXPIRED = "signal_expired"
+    INSTRUMENT_HALTED = "instrument_halted"
+    SPREAD_TOO_WIDE = "spread_too_wide"
+    POSITION_MISMATCH = "position_mismatch"
+    ON_TARGET = "on_target"
+    SIDE_SWAP_NOT_ALLOWED = "side_swap_not_allowed"
+    QUORUM_NOT_MET = "quorum_not_met"
+    NOT_ADDRESSED = "not_addressed"
+    USAGE_UNKNOWN = "usage_unknown"
     IN_DOUBT = "in_doubt"
     NO_POSITION = "no_position"
     POSITION_EXISTS = "position_exists"
@@ -34,16 +43,24 @@ class Reason(StrEnum):
     NO_PRICE = "no_price"
     NO_EQUITY = "no_equity"
     NO_FX_RATE = "no_fx_rate"
+    NO_STOP = "no_stop"
+    NO_QUOTE = "no_quote"
+    NO_AVAILABLE = "no_available"
     BELOW_MINIMUM = "below_minimum"
     MAX_ORDER_QUANTITY = "max_order_quantity"
     MAX_ORDER_NOTIONAL = "max_order_notional"
     MAX_POSITION_QUANTITY = "max_position_quantity"
     MAX_POSITION_NOTIONAL = "max_position_notional"
+    MAX_LEVERAGE = "max_leverage"
+    MAX_DAILY_LOSS = "max_daily_loss"
+    MAX_ORDERS_PER_MINUTE = "max_orders_per_minute"
     PRICE_COLLAR = "price_collar"
     ORDER_TYPE_UNSUPPORTED = "order_type_unsupported"
     QUANTITY_TYPE_UNSUPPORTED = "quantity_type_unsupported"
     ATTACHED_ORDERS_UNSUPPORTED = "attached_orders_unsupported"
     OPTIONS_UNSUPPORTED = "options_unsupported"
+    OPTION_NOT_FOUND = "option_not_found"
+    TIME_IN_FORCE_UNSUPPORTED = "time_in_force_unsupported"
 
 
 LIMITS = frozenset(
@@ -52,6 +69,9 @@ LIMITS = frozenset(
         Reason.MAX_ORDER_NOTIONAL,
         Reason.MAX_POSITION_QUANTITY,
         Reason.MAX_POSITION_NOTIONAL,
+        Reason.MAX_LEVERAGE,
+        Reason.MAX_DAILY_LOSS,
+        Reason.MAX_ORDERS_PER_MINUTE,
         Reason.PRICE_COLLAR,
     }
 )
@@ -79,6 +99,15 @@ SENTENCES: dict[Reason, str] = {
     Reason.TRADING_WINDOW_UNKNOWN: "Whether a trading window is open cannot be told: its exchange's calendar"
     " is not known for this day.",
     Reason.SIGNAL_TOO_OLD: "The signal waited longer than a position may be opened after it.",
+    Reason.SIGNAL_EXPIRED: "The signal's own expiresAt had passed when it was planned.",
+    Reason.INSTRUMENT_HALTED: "The instrument is halted: nothing trades in it.",
+    Reason.SPREAD_TOO_WIDE: "Bid and ask are further apart than the signal or the subscription allows.",
+    Reason.POSITION_MISMATCH: "The account's position is not the one that the sender expected.",
+    Reason.ON_TARGET: "The position is already the one that the signal wants.",
+    Reason.SIDE_SWAP_NOT_ALLOWED: "The subscription does not change sides, and there is nothing left to close.",
+    Reason.QUORUM_NOT_MET: "Too few of the strategy's accounts pass the checks, so none of them trades.",
+    Reason.NOT_ADDRESSED: "The signal names the accounts that it is for, and this is none of them.",
+    Reason.USAGE_UNKNOWN: "What the account has used of its limits is not known: nothing is opened.",
     Reason.IN_DOUBT: "An earlier order of this ticker is in doubt: nothing is sent until the broker has said.",
     Reason.NO_POSITION: "There is no position to close, or to add to.",
     Reason.POSITION_EXISTS: "There is a position on this side, and the subscription does not add to positions.",
@@ -87,15 +116,23 @@ SENTENCES: dict[Reason, str] = {
     Reason.NO_PRICE: "No reference price: the broker gives none, and the signal has no signalPrice.",
     Reason.NO_EQUITY: "The account's equity is not known, and none is stated.",
     Reason.NO_FX_RATE: "The account's currency is not the instrument's, and there is no rate between them.",
+    Reason.NO_STOP: "The quantity is read by the distance to the stop, and there is no stop loss.",
+    Reason.NO_QUOTE: "The spread is to be checked, and the broker gives no bid or no ask.",
+    Reason.NO_AVAILABLE: "The account's available funds are not known.",
     Reason.BELOW_MINIMUM: "The size is below the instrument's minimum.",
     Reason.MAX_ORDER_QUANTITY: "The order would be larger than a limit on its quantity allows.",
     Reason.MAX_ORDER_NOTIONAL: "The order would be worth more than a limit on its value allows.",
     Reason.MAX_POSITION_QUANTITY: "The position would become larger than a limit on its quantity allows.",
     Reason.MAX_POSITION_NOTIONAL: "The position would become worth more than a limit on its value allows.",
+    Reason.MAX_LEVERAGE: "The account's positions would be worth more, against its equity, than a limit allows.",
+    Reason.MAX_DAILY_LOSS: "What the account lost today, and may lose at its stops, has reached a limit.",
+    Reason.MAX_ORDERS_PER_MINUTE: "The account has had as many orders in this minute as a limit allows.",
     Reason.PRICE_COLLAR: "The limit price is further from the market than a limit allows.",
     Reason.ORDER_TYPE_UNSUPPORTED: "Only market and limit orders are placed so far; nothing was sent.",
     Reason.QUANTITY_TYPE_UNSUPPORTED: "Sizing by distance to the stop is not built yet; nothing was sent.",
     Reason.ATTACHED_ORDERS_UNSUPPORTED: "Take profit and stop loss are not built yet: an entry that asks for"
     " protection is not sent without it.",
-    Reason.OPTIONS_UNSUPPORTED: "Option signals are not built yet; nothing was sent.",
+    Reason.OPTIONS_UNSUPPORTED: "The account's broker has no options.",
+    Reason.OPTION_NOT_FOUND: "No option of the broker's fits what the signal asks for.",
+    Reason.TIME_IN_FORCE_UNSUPPORTED: "The broker has no such time in force for this order, and none in its stead.",
 }

@@ -18,7 +18,9 @@ from tenancy.errors import Invalid
 from tenancy.parameters import QuantityType
 from tenancy.protection import exactly_one, positive_members
 
-Action = Literal["buy", "sell", "exit", "add", "cancel"]
+Action = Literal["buy", "sell", "exit", "add", "cancel", "reverse", "target"]
+"""`reverse` closes the position and opens as much on the other side; `target` goes with targetPosition."""
+TargetType = Literal["contracts", "percent_of_equity"]
 Sentiment = Literal["bullish", "long", "bearish", "short", "flat"]
 
 MAX_BYTES = 64 * 1024
@@ -60,6 +62,8 @@ class StopLoss(
     limit_price: Decimal | None = None
     trail_amount: Decimal | None = None
     trail_percent: Decimal | None = None
+    breakeven_percent: Decimal | None = None
+    breakeven_amount: Decimal | None = None
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -90,6 +94,14 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     strike_count: int | None = None
     strikes_away: int | None = None
     strike_price: Decimal | None = None
+    delay: int | float | str | None = None  # seconds, "+5 minutes" or a time; at most 24 h
+    cancel_after: int | None = None  # seconds; what is still open then is cancelled
+    expires_at: datetime | int | float | None = None  # from then on nothing is opened
+    bid_ask_spread_filter: Decimal | None = None  # the most that bid and ask may be apart, in price
+    bid_ask_spread_filter_percent: Decimal | None = None
+    expected_position: Decimal | None = None  # signed; what the sender believes to be held
+    target_position: Decimal | None = None  # signed; 0 is flat
+    target_position_type: TargetType = "contracts"
     extras: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -23,8 +23,13 @@ from tenancy.parameters import (
     PARAMETERS,
     BelowMinimum,
     Direction,
+    EquityBasis,
     OrdType,
     OverrideQuantityType,
+    PositionBasis,
+    PositionMismatch,
+    PriceRounding,
+    QuantityType,
     Rounding,
     TimeInForce,
 )
@@ -59,7 +64,7 @@ class QuantityParameter(msgspec.Struct, frozen=True, kw_only=True):
     use_signal: bool
     use_signal_source: Source
     value: Decimal
-    quantity_type: OverrideQuantityType
+    quantity_type: QuantityType | OverrideQuantityType
     source: Source
 
 
@@ -86,6 +91,16 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     trading_windows: Chosen[tuple[TradingWindow, ...]]
     needs_approval: Chosen[bool]
     approval_minutes: Chosen[int]
+    allow_side_swap: Chosen[bool]
+    price_rounding: Chosen[PriceRounding]
+    equity_basis: Chosen[EquityBasis]
+    position_basis: Chosen[PositionBasis]
+    position_mismatch: Chosen[PositionMismatch]
+    closes_when_expired: Chosen[bool]
+    invert_puts: Chosen[bool]
+    block_ratio: Chosen[Decimal]
+    max_spread: Chosen[Decimal | None]
+    max_spread_percent: Chosen[Decimal | None]
 
 
 PRODUCT: dict[str, Any] = {
@@ -101,6 +116,16 @@ PRODUCT: dict[str, Any] = {
     "trading_windows": (),
     "needs_approval": False,
     "approval_minutes": 10,
+    "allow_side_swap": True,
+    "price_rounding": "conservative",
+    "equity_basis": "with_unrealised",
+    "position_basis": "strategy",
+    "position_mismatch": "refuse",
+    "closes_when_expired": False,
+    "invert_puts": True,
+    "block_ratio": Decimal(1),
+    "max_spread": None,
+    "max_spread_percent": None,
 }
 """The last layer. Parameters: quantity 1 `fixed_quantity`, `market`, `day` (crypto: `gtc`), no protection."""
 
@@ -166,7 +191,7 @@ def _resolve_quantity(
 ) -> QuantityParameter:
     use_signal, use_signal_source = _use_signal(own, "quantity")
     value = Decimal(1)
-    kind: OverrideQuantityType | None = None
+    kind: QuantityType | OverrideQuantityType | None = None
     holder: Source = "product"
     for source, layer in own:
         if layer.override_quantity is not None:
@@ -252,7 +277,7 @@ def effective(wanted: Wanted, resolved: Resolved, *, exit: bool) -> Effective:
 
 
 def _quantity(wanted: Wanted, own: QuantityParameter) -> tuple[Decimal, str, Source]:
-    scales = own.quantity_type == "multiplier"
+    scales = own.quantity_type in ("multiplier", "equity_ratio") and own.source != "strategy"
     if own.use_signal and wanted.quantity is not None and not scales:
         return wanted.quantity, wanted.quantity_type, "signal"
     return own.value, own.quantity_type, own.source

@@ -11,23 +11,32 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tenancy.values import PRINTABLE, whole
+from tenancy.protection import positive_members
+from tenancy.values import PRINTABLE, Positive, whole
 from tenancy.windows import TradingWindow
 
 TradingState = Literal["active", "reducing", "halted"]
 OrdType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
 TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
+BlockType = Literal["block_equal", "block_net_liq", "block_available", "block_ratio"]
+"""The quantity is the total of the whole strategy, split over its accounts."""
 QuantityType = Literal[
     "fixed_quantity", "dollar_amount", "risk_dollar_amount", "risk_percent", "percent_of_equity",
-    "percent_of_position",
+    "percent_of_position", "equity_ratio", "block_equal", "block_net_liq", "block_available",
+    "block_ratio",
 ]  # fmt: skip
 OverrideQuantityType = Literal[
     "fixed_quantity", "multiplier", "dollar_amount", "risk_dollar_amount", "risk_percent",
-    "percent_of_equity", "percent_of_position",
+    "percent_of_equity", "percent_of_position", "equity_ratio",
 ]  # fmt: skip
+"""`multiplier` and `equity_ratio` scale the signal's own quantity; the others replace it."""
 Direction = Literal["both", "long", "short"]
 Rounding = Literal["down", "nearest", "up"]
 BelowMinimum = Literal["skip", "raise"]
+PriceRounding = Literal["conservative", "nearest"]
+EquityBasis = Literal["with_unrealised", "without_unrealised"]
+PositionBasis = Literal["strategy", "account"]
+PositionMismatch = Literal["refuse", "repair"]
 
 # Printable, as the signal language asks of tickers; what a database cannot hold is refused with it.
 Ticker = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=whole(PRINTABLE + "+"))]
@@ -71,6 +80,28 @@ class Behaviours(
     """A person says yes to each signal before it trades."""
     approval_minutes: Minutes | None = None
     """How long that yes is waited for."""
+    allow_side_swap: bool | None = None
+    """Off: a `buy` or `sell` against the position closes it and opens nothing. `reverse` always does both."""
+    price_rounding: PriceRounding | None = None
+    """To the tick: `conservative` is a buy limit down, a sell limit up, a stop away from the market."""
+    equity_basis: EquityBasis | None = None
+    position_basis: PositionBasis | None = None
+    """`account`: what all strategies hold in the account counts as this one's position, and its net is traded."""
+    position_mismatch: PositionMismatch | None = None
+    """What becomes of a signal whose `expectedPosition` is not the account's."""
+    closes_when_expired: bool | None = None
+    """A signal that came too late may still close, never open."""
+    invert_puts: bool | None = None
+    """With a put, `buy` and `sell` mean the direction of the underlying: the put is traded the other way."""
+    block_ratio: Positive | None = None
+    """The account's share in a `block_ratio`, against the shares of the others."""
+    max_spread: Positive | None = None
+    """How far bid and ask may be apart for an entry, in price; of this and the signal's the tighter holds."""
+    max_spread_percent: Positive | None = None
+    """The same, in percent of the middle between bid and ask."""
+
+    def __post_init__(self) -> None:
+        positive_members(self, "block_ratio", "max_spread", "max_spread_percent")
 
 
 BEHAVIOURS: tuple[str, ...] = Behaviours.__struct_fields__

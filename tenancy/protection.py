@@ -41,6 +41,9 @@ class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     limit_price: Positive | None = None
     trail_amount: Positive | None = None
     trail_percent: Positive | None = None
+    breakeven_percent: Positive | None = None
+    """Once the market has gone so far in favour, the stop stands at the entry's price, if that is nearer."""
+    breakeven_amount: Positive | None = None
 
     rules: ClassVar[Schema] = {
         "anyOf": [
@@ -57,8 +60,14 @@ class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def __post_init__(self) -> None:
         positive_members(
-            self, "percent", "amount", "stop_price", "limit_price", "trail_amount", "trail_percent"
-        )
+            self, "percent", "amount", "stop_price", "limit_price", "trail_amount", "trail_percent",
+            "breakeven_percent", "breakeven_amount",
+        )  # fmt: skip
+        if self.breakeven_percent is not None and self.breakeven_amount is not None:
+            raise ValueError(
+                f"{wire_name(self, 'breakeven_percent')} and {wire_name(self, 'breakeven_amount')}"
+                " are two ways to say one thing: one of them is needed, not both"
+            )
         if self.type == "trailing_stop":
             exactly_one(self, "trail_amount", "trail_percent")
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -11,7 +12,7 @@ from tenancy.parameters import Behaviours, OrdType, QuantityType, TimeInForce
 from tenancy.parameters import TradingState as TradingState
 from tenancy.protection import StopLoss, TakeProfit, positive_members
 from tenancy.rules import Schema, absent, given
-from tenancy.values import Positive, StrategyID, TenantID
+from tenancy.values import Currency, Percent, Positive, StrategyID, TenantID
 
 Sequence = Literal["rotate", "random", "fixed"]
 AssetClass = Literal["crypto", "stock", "future", "option"]
@@ -31,12 +32,24 @@ class StrategySettings(
     default_take_profit: TakeProfit | None = None
     default_stop_loss: StopLoss | None = None
 
+    reference_equity: Positive | None = None
+    """The equity that `equity_ratio` signals are sized for: who has twice as much trades twice as much."""
+    reference_currency: Currency | None = None
+    """Of the reference equity; absent: each account's own."""
+    quorum_percent: Percent | None = None
+    """An entry trades only if at least so many of the accounts pass every check. 100: all or none."""
+    quorum_accounts: Annotated[tuple[UUID, ...], msgspec.Meta(max_length=1000)] | None = None
+    """And only if each of these does."""
+
     rules: ClassVar[Schema] = {
         "anyOf": [absent("default_quantity_type"), given("default_quantity")]
     }
 
     def __post_init__(self) -> None:
-        positive_members(self, "default_quantity")
+        Behaviours.__post_init__(self)
+        positive_members(self, "default_quantity", "reference_equity", "quorum_percent")
+        if self.quorum_percent is not None and self.quorum_percent > 100:
+            raise ValueError(f"quorum_percent: at most 100, got {self.quorum_percent}")
         if self.default_quantity_type is not None and self.default_quantity is None:
             raise ValueError(
                 "default_quantity_type without a default_quantity says nothing: set both or neither"

@@ -42,6 +42,7 @@ class SubscriptionSettings(
     }
 
     def __post_init__(self) -> None:
+        Behaviours.__post_init__(self)
         positive_members(self, "override_quantity")
         if self.override_quantity_type is not None and self.override_quantity is None:
             raise ValueError(

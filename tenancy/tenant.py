@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.rules import EACH_ONCE
+from tenancy.values import Positive, positive, whole
+from tenancy.windows import TradingDay
 
 TenantKind = Literal["customer", "platform"]
 FourEyes = Literal[
@@ -16,6 +19,7 @@ FourEyes = Literal[
 ]
 """Which changes need a second person. `limits`: upward. `live`: a paper account made live.
 `approvals`: the switching off of signals by approval."""
+CurrencyPair = Annotated[str, msgspec.Meta(pattern=whole("[A-Z]{3,5}/[A-Z]{3,5}"), max_length=11)]
 
 
 class TenantSettings(
@@ -35,10 +39,16 @@ class TenantSettings(
     """Over all hooks of the tenant together; absent: each hook's own limit is all."""
     requests_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 600
     """Of the management API, all keys and people of the tenant together."""
+    fx_rates: Annotated[dict[CurrencyPair, Positive], msgspec.Meta(max_length=200)] = {}
+    """`"USD/TWD": "32.1"`: one unit of the first is so many of the second. Only the inverse follows."""
+    trading_day: TradingDay = TradingDay()
+    """When a new day begins for limits on a day's loss."""
 
     def __post_init__(self) -> None:
         if len(set(self.four_eyes)) != len(self.four_eyes):
             raise ValueError("four_eyes: each category at most once")
+        for pair, rate in self.fx_rates.items():
+            positive(rate, f"fx_rates.{pair}")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,3 +57,5 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     state: TradingState = "active"
     limits: Limits = Limits()
     revision: int = 0
+    fx_rates: dict[str, Decimal] = {}
+    trading_day: TradingDay = TradingDay()

@@ -39,6 +39,10 @@ Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=whole(PRINTABLE
 Positive = Annotated[Decimal, Meta(extra_json_schema={"exclusiveMinimum": 0})]
 """A decimal that its struct checks with positive(), and the OpenAPI document says so."""
 
+Percent = Annotated[Decimal, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 100})]
+"""Above 0, at most 100; checked like Positive."""
+Currency = Annotated[str, Meta(pattern=whole("[A-Z]{3,5}"), min_length=3, max_length=5)]
+
 LARGEST = Decimal(10) ** 18
 FINEST_EXPONENT = -18
 

@@ -52,7 +52,22 @@ class TradingWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     def __post_init__(self) -> None:
         if len(set(self.days)) != len(self.days):
             raise ValueError("days: each at most once")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"time_zone: {self.time_zone!r} is no IANA time zone") from None
+        known_zone(self.time_zone)
+
+
+class TradingDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From `start` to the next `start`, by the clocks of `time_zone`."""
+
+    start: Clock = "00:00"
+    time_zone: Zone = "UTC"
+
+    def __post_init__(self) -> None:
+        known_zone(self.time_zone)
+
+
+def known_zone(name: str) -> None:
+    """Raises ValueError, naming the member, for a name that is no IANA time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"time_zone: {name!r} is no IANA time zone") from None

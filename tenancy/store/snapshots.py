@@ -25,7 +25,7 @@ from tenancy.limits import EffectiveLimits, Limits
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
-from tenancy.tenant import Terms
+from tenancy.tenant import TenantSettings, Terms
 from tenancy.values import AccountID, GroupID, StrategyID, SubscriptionID
 
 TRIES = 5
@@ -37,7 +37,7 @@ FROM strategies s LEFT JOIN platform_terms() p ON true WHERE s.strategy_id = %s"
 _HEAD = """
 SELECT s.strategy_id, s.tenant_id, s.name, s.asset_class, s.state, s.sequence, s.settings::text,
        s.limits::text, s.part, s.version, s.archived_at IS NOT NULL,
-       t.state, t.limits::text, t.revision
+       t.state, t.limits::text, t.revision, t.settings::text
 FROM strategies s JOIN tenants t USING (tenant_id) WHERE s.strategy_id = %s"""
 
 _ACCOUNT_COLUMNS = """
@@ -164,7 +164,10 @@ def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Term
         version=head[9],
         archived=head[10],
     )
-    tenant = _terms(head[11:14])
+    said = msgspec.json.decode(head[14], type=TenantSettings)
+    tenant = msgspec.structs.replace(
+        _terms(head[11:14]), fx_rates=said.fx_rates, trading_day=said.trading_day
+    )
     layers = _Layers(strategy, tenant, platform)
     subscribed = tuple(layers.subscribed(row) for row in rows)
     return Snapshot(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenancy.effective import Wanted, effective, resolve, unresolvable
-from tenancy.limits import NUMBERS, Limits, tightest
+from tenancy.limits import NUMBERS, OF_THE_STRATEGY, Limits, tightest
 from tenancy.protection import StopLoss, TakeProfit
 from tenancy.strategy import StrategySettings
 from tenancy.subscription import SubscriptionSettings
@@ -140,11 +140,17 @@ LEVELS = ("platform", "tenant", "strategy", "group", "account")
 @given(st.tuples(*[layers] * 5))
 def test_the_tightest_limit_holds_and_the_outermost_that_sets_it_is_named(five):
     held = tightest(zip(LEVELS, five, strict=True))
+    own = LEVELS.index("strategy")
     for name in NUMBERS:
         said = [(getattr(one, name), place) for place, one in enumerate(five)]
-        least = min((pair for pair in said if pair[0] is not None), default=None)
+        said = [(value, place) for value, place in said if value is not None]
+        if name in OF_THE_STRATEGY:
+            mine = [pair for pair in said if pair[1] == own]
+            limit = getattr(held, OF_THE_STRATEGY[name])
+            assert (limit and (limit.value, own)) == (mine[0] if mine else None)
+            said = [pair for pair in said if pair[1] != own]
         limit = getattr(held, name)
-        assert (limit and (limit.value, LEVELS.index(limit.source))) == least
+        assert (limit and (limit.value, LEVELS.index(limit.source))) == min(said, default=None)
     limiting = [one for one in five if any(getattr(one, name) for name in NUMBERS)]
     every_one_cuts = bool(limiting) and all(one.over_limit == "cut" for one in limiting)
     none_skips = all(one.over_limit != "skip" for one in five)

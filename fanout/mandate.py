@@ -1,0 +1,37 @@
+"""On whose behalf a signal trades: a sender's, a person's, or the kill switch's own. Pure.
+
+A signal of our own takes the same way as everybody's (kept, planned, in the log), so that closing
+a position in an emergency is exactly as safe as opening it. It differs in three things only: it may
+name the accounts that it is for, its ticker is the broker's own symbol, and the kill switch's
+closes even where everything is halted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tenancy.values import AccountID
+
+Origin = Literal["hook", "kill_switch", "person"]
+
+
+class Mandate(msgspec.Struct, frozen=True, kw_only=True):
+    """`accounts` None: all that follow the strategy."""
+
+    origin: Origin = "hook"
+    accounts: frozenset[AccountID] | None = None
+
+    @property
+    def forced(self) -> bool:
+        """Closes although halted, archived or switched off; it may never open."""
+        return self.origin == "kill_switch"
+
+    @property
+    def names_symbols(self) -> bool:
+        """Its ticker is the broker's symbol: no map applies."""
+        return self.origin != "hook"
+
+
+SENDERS = Mandate()
