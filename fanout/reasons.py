@@ -134,5 +134,5 @@ SENTENCES: dict[Reason, str] = {
     " protection is not sent without it.",
     Reason.OPTIONS_UNSUPPORTED: "The account's broker has no options.",
     Reason.OPTION_NOT_FOUND: "No option of the broker's fits what the signal asks for.",
-    Reason.TIME_IN_FORCE_UNSUPPORTED: "The broker has no such time in force for this order, and none in its stead.",
+    Reason.TIME_IN_FORCE_UNSUPPORTED: "The broker has no such time in force for this order, nor one in its stead.",
 }
