@@ -9,7 +9,7 @@ import msgspec
 
 from fanout.order import Side
 from fanout.reasons import Reason
-from fanout.signal import Signal
+from fanout.signal import Signal, side_of_sentiment
 
 Extent = Literal["none", "whole", "quantity"]
 
@@ -21,14 +21,6 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     close: Extent = "none"
     opens: bool = False
     adds: bool = False
-
-
-def side_of_sentiment(signal: Signal) -> Side | None:
-    if signal.sentiment in ("bullish", "long"):
-        return "buy"
-    if signal.sentiment in ("bearish", "short"):
-        return "sell"
-    return None
 
 
 def decide(signal: Signal, position: Decimal, *, allow_add: bool) -> Move | Reason:

@@ -2,28 +2,40 @@
 
 Decoding is pure: bytes in, a Signal or one InvalidSignal out that names the field, the value and
 what would be right. Unknown fields are refused by name: typos lose money.
+
+1. Bytes to plain values (fanout/signal_text.py): exact numbers, also where they come as text.
+2. Plain values to a Signal: which fields there are, and their types.
+3. What fields say together (`__post_init__`): only what is wrong for every account is refused
+   here. What one account lacks (a price, a stop, an option) is that account's reason in the plan.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import difflib
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
 
-from fanout.order import OrdType, TimeInForce
+from fanout import signal_text as text
+from fanout.order import OrdType, Side, TimeInForce
+from fanout.signal_text import Misread, shown
 from tenancy import protection
 from tenancy.errors import Invalid
 from tenancy.parameters import QuantityType
-from tenancy.protection import exactly_one, positive_members
+from tenancy.protection import exactly_one, positive_members, wire_name
+from tenancy.values import exact
 
 Action = Literal["buy", "sell", "exit", "add", "cancel", "reverse", "target"]
 """`reverse` closes the position and opens as much on the other side; `target` goes with targetPosition."""
-TargetType = Literal["contracts", "percent_of_equity"]
 Sentiment = Literal["bullish", "long", "bearish", "short", "flat"]
+TargetType = Literal["contracts", "percent_of_equity"]
 
 MAX_BYTES = 64 * 1024
+CANCEL_AFTER_MAX_S = 3600
+STRIKES_MAX = 200
 
 
 class InvalidSignal(Invalid):
@@ -67,7 +79,7 @@ class StopLoss(
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """What the sender wants, before any account is looked at."""
+    """What the sender wants, before any account is looked at. Prices and quantities are exact."""
 
     ticker: str
     action: Action
@@ -83,7 +95,7 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     trail_percent: Decimal | None = None
     time_in_force: TimeInForce | None = None
     extended_hours: bool | None = None
-    time: datetime | int | float | None = None
+    time: datetime | None = None  # when the signal was made, UTC
     ignore_trading_windows: bool = False
     cancel: bool | None = None
     take_profit: TakeProfit | None = None
@@ -94,54 +106,180 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     strike_count: int | None = None
     strikes_away: int | None = None
     strike_price: Decimal | None = None
-    delay: int | float | str | None = None  # seconds, "+5 minutes" or a time; at most 24 h
+    delay: timedelta | None = None  # at most 24 h
     cancel_after: int | None = None  # seconds; what is still open then is cancelled
-    expires_at: datetime | int | float | None = None  # from then on nothing is opened
+    expires_at: datetime | None = None  # from then on nothing is opened, UTC
     bid_ask_spread_filter: Decimal | None = None  # the most that bid and ask may be apart, in price
     bid_ask_spread_filter_percent: Decimal | None = None
     expected_position: Decimal | None = None  # signed; what the sender believes to be held
     target_position: Decimal | None = None  # signed; 0 is flat
     target_position_type: TargetType = "contracts"
     extras: dict[str, Any] | None = None
+    delayed_until: datetime | None = None
+    """A `delay` that was said as a moment. Not a field of the language."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.ticker) <= 50 or not self.ticker.isprintable():
             raise ValueError("ticker: 1 to 50 printable characters are needed")
-        positive_members(
-            self, "signal_price", "price", "limit_price", "stop_price", "quantity",
-            "trail_amount", "trail_percent", "strike_price",
-        )  # fmt: skip
+        if self.ticker != self.ticker.strip():
+            raise ValueError("ticker: no space before or after it")
+        positive_members(self, *_POSITIVE)
+        for name in ("expected_position", "target_position"):
+            value = getattr(self, name)
+            if value is not None:
+                exact(value, wire_name(self, name))
+        self._check_prices()
+        self._check_what_is_wanted()
+        self._check_bounds()
+
+    def _check_prices(self) -> None:
         if self.price is not None and self.signal_price not in (None, self.price):
             raise ValueError("price and signalPrice are two names of one thing and differ")
         if self.order_type == "trailing_stop":
             exactly_one(self, "trail_amount", "trail_percent")
-        if self.quantity_type in ("risk_dollar_amount", "risk_percent") and self.stop_loss is None:
-            raise ValueError(f"quantityType {self.quantity_type} needs a stopLoss")
+        if self.order_type in ("market", "stop", "trailing_stop") and self.limit_price is not None:
+            raise ValueError(
+                f"limitPrice: a {self.order_type} order has none; use limit or stop_limit"
+            )
+        if self.order_type in ("market", "limit", "trailing_stop") and self.stop_price is not None:
+            raise ValueError(
+                f"stopPrice: a {self.order_type} order has none; use stop or stop_limit"
+            )
+
+    def _check_what_is_wanted(self) -> None:
+        if self.action == "target" and self.target_position is None:
+            raise ValueError("action target needs targetPosition")
+        if self.target_position is not None:
+            if self.quantity is not None:
+                raise ValueError(
+                    "quantity and targetPosition are two ways to say how much: one of them"
+                )
+            if self.expected_position is not None:
+                raise ValueError(
+                    "expectedPosition says nothing beside targetPosition, which heeds no history"
+                )
+        elif self.action in ("buy", "sell") and self.option_type is None:
+            side = side_of_sentiment(self)
+            if side not in (None, self.action):
+                raise ValueError(
+                    f"sentiment {self.sentiment} is against action {self.action}: to close only,"
+                    " send sentiment flat or action exit"
+                )
+
+    def _check_bounds(self) -> None:
+        for name, least, most in (
+            ("cancel_after", 1, CANCEL_AFTER_MAX_S),
+            ("strike_count", 1, STRIKES_MAX),
+            ("strikes_away", 0, STRIKES_MAX),
+        ):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{wire_name(self, name)}: from {least} to {most}, got {value}")
+        if self.strike_price is not None and self.strikes_away is not None:
+            raise ValueError(
+                "strikePrice and strikesAway are two ways to say one strike: one of them"
+            )
 
     @property
     def reference_price(self) -> Decimal | None:
         """The market price when the signal fired, if the sender said it."""
         return self.signal_price if self.signal_price is not None else self.price
 
+    def due(self, received_at: datetime) -> datetime | None:
+        """When it is to be planned, if not at once. Raises InvalidSignal for a moment over 24 h away."""
+        if self.delayed_until is not None:
+            if self.delayed_until - received_at > text.DELAY_MAX:
+                raise InvalidSignal("$.delay", "at most 24 hours from now")
+            return self.delayed_until if self.delayed_until > received_at else None
+        return received_at + self.delay if self.delay else None
 
-_DECODER = msgspec.json.Decoder(Signal, strict=True)
+
+def side_of_sentiment(signal: Signal) -> Side | None:
+    """The side of the position that the sender wants to see afterwards."""
+    if signal.sentiment in ("bullish", "long"):
+        return "buy"
+    return "sell" if signal.sentiment in ("bearish", "short") else None
+
+
+_POSITIVE = (
+    "signal_price", "price", "limit_price", "stop_price", "quantity", "trail_amount", "trail_percent",
+    "strike_price", "bid_ask_spread_filter", "bid_ask_spread_filter_percent",
+)  # fmt: skip
+_FIELDS = tuple(n for n in Signal.__struct_encode_fields__ if n != "delayedUntil")
+_READERS: dict[str, Callable[[Any, str], Any]] = {
+    **{
+        wire: text.number
+        for wire, name in zip(
+            Signal.__struct_encode_fields__, Signal.__struct_fields__, strict=True
+        )
+        if name in (*_POSITIVE, "expected_position", "target_position")
+    },
+    **dict.fromkeys(("cancelAfter", "strikeCount", "strikesAway"), text.whole),
+    **dict.fromkeys(("extendedHours", "ignoreTradingWindows", "cancel"), text.switch),
+    **dict.fromkeys(("time", "expiresAt"), text.moment),
+    "expiration": text.expiration,
+}
+
+
+def _choices(struct: type, path: str = "$") -> dict[str, tuple[str, ...]]:
+    """The words that each member of a closed list may be, by path."""
+    found: dict[str, tuple[str, ...]] = {}
+    for field in msgspec.inspect.type_info(struct).fields:  # type: ignore[attr-defined]
+        for kind in getattr(field.type, "types", (field.type,)):
+            if isinstance(kind, msgspec.inspect.LiteralType):
+                found[f"{path}.{field.encode_name}"] = tuple(map(str, kind.values))
+            elif isinstance(kind, msgspec.inspect.StructType):
+                found |= _choices(kind.cls, f"{path}.{field.encode_name}")
+    return found
+
+
+_CHOICES = _choices(Signal)
 
 
 def decode(body: bytes) -> Signal:
     """The signal that `body` says.
 
-    Raises InvalidSignal: not JSON, unknown or missing field, wrong type, out of range.
+    Raises InvalidSignal: not JSON, unknown, missing or repeated field, wrong type, out of range.
     """
     if len(body) > MAX_BYTES:
         raise InvalidSignal("", f"the body has {len(body)} bytes; at most {MAX_BYTES} are read")
     try:
-        return _DECODER.decode(body)
+        return msgspec.convert(_plain(text.read_object(body)), Signal)
+    except Misread as error:
+        raise InvalidSignal(error.path, str(error)) from None
     except msgspec.ValidationError as error:
         raise _translated(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidSignal("", f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidSignal("", "the body is nested too deeply") from None
+
+
+def _plain(said: dict[str, Any]) -> dict[str, Any]:
+    """The members as a Signal's own types. Null is as good as left out. Raises Misread."""
+    members: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in _FIELDS:
+            raise Misread(f"$.{shown(name)[1:-1]}", _unknown(name))
+        if value is None:
+            continue
+        reader = _READERS.get(name)
+        members[name] = value if reader is None else reader(value, f"$.{name}")
+    for name in ("takeProfit", "stopLoss"):
+        if isinstance(members.get(name), dict):
+            members[name] = {
+                member: value if member == "type" else text.number(value, f"$.{name}.{member}")
+                for member, value in members[name].items()
+                if value is not None
+            }
+    if "delay" in members:
+        wait = text.delay(members.pop("delay"), "$.delay")
+        members["delay" if isinstance(wait, timedelta) else "delayedUntil"] = wait
+    if "targetPosition" in members:
+        members["action"] = "target"  # templates always send an action: the target says more
+    return members
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name[:60], _FIELDS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"is not a field of the signal language{hint}; free data goes into extras"
 
 
 def _translated(error: msgspec.ValidationError) -> InvalidSignal:
@@ -149,11 +287,13 @@ def _translated(error: msgspec.ValidationError) -> InvalidSignal:
     path = path.rstrip("`")
     if not path.endswith("...") and message.startswith("Object contains unknown field"):
         name = message.split("`")[1]
-        return InvalidSignal(
-            f"{path or '$'}.{name}",
-            "is not a field of the signal language; free data goes into extras",
-        )
+        return InvalidSignal(f"{path or '$'}.{name}", "is not a field of the signal language")
     if message.startswith("Object missing required field"):
         name = message.split("`")[1]
         return InvalidSignal(f"{path or '$'}.{name}", "is required")
+    if message.startswith("Invalid enum value"):
+        return InvalidSignal(path, f"{message}; one of {', '.join(_CHOICES[path])} is needed")
+    member, colon, about = message.partition(": ")
+    if colon and member.isidentifier():  # a check of the struct's own, which names its member
+        return InvalidSignal(f"{path or '$'}.{member}", about)
     return InvalidSignal(path or "$", message)
