@@ -51,7 +51,7 @@ POLL_S = 0.01
 PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
-SELECT body, received_at, traceparent, state FROM signals WHERE signal_id = %s"""
+SELECT body, coalesce(not_before, received_at), traceparent, state FROM signals WHERE signal_id = %s"""
 _LAST = """
 SELECT coalesce(max(rotation) + 1, 0),
        (SELECT count(*) FROM plan_parts WHERE strategy_id = %(strategy)s)

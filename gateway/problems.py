@@ -98,10 +98,10 @@ PROBLEMS: dict[str, Kind] = {
         "A change over a cookie came without the session's own token",
         "Send Portcullis-CSRF with the `csrf_token` of GET /v1/sessions/current.",
     ),
-    "sender_unsupported": Kind(
+    "source_not_allowed": Kind(
         403,
-        "This hook's sender mode is not served yet",
-        "Set the hook to standard_webhooks; TradingView's own mode comes later.",
+        "The token is right, the address it comes from is not",
+        "Send from one of the hook's sources, or have the sender's address added to them.",
     ),
     "invalid_signal": Kind(
         422,

@@ -1,6 +1,7 @@
 """A hook's signing secrets: made here, shown once, sealed; two live at most, so that a sender can change over.
 
 `v1` (HMAC): 256 random bits of ours, encrypted to the enrol token before they are anywhere else.
+`url_token` (TradingView): 256 random bits that stand in the address; only their hash is kept.
 `v1a` (Ed25519): the sender's public key; there is no secret to keep. A new one lets those before it
 go on for the overlap and no longer; a revoked one ends at once. Ingress compares every second.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
@@ -20,6 +22,7 @@ from msgspec import Meta
 from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.sealing import seal_hook_secret
+from gateway.hooks.tradingview import token_digest
 from tenancy.database import Connection
 from tenancy.errors import Conflict, Invalid
 from tenancy.ids import new_id
@@ -28,7 +31,12 @@ from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 
 LIVE_MOST = 2
-Scheme = Literal["v1", "v1a"]
+Scheme = Literal["v1", "v1a", "url_token"]
+SCHEMES: Mapping[str, tuple[Scheme, ...]] = {
+    "standard_webhooks": ("v1", "v1a"),
+    "tradingview": ("url_token",),
+}
+"""By the hook's sender, the usual one first."""
 PublicKey = Annotated[
     str,
     Meta(max_length=44, extra_json_schema={"pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"}),
@@ -46,7 +54,7 @@ class HookSecretDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     def __post_init__(self) -> None:
         if (self.scheme == "v1a") != (self.public_key is not None):
-            raise ValueError("public_key: v1a needs it, and v1 has none")
+            raise ValueError("public_key: v1a needs it, and no other scheme has one")
         if self.public_key is None:
             return
         try:
@@ -78,7 +86,7 @@ class NewHookSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rules: ClassVar[Schema] = {
         "oneOf": [
             given("scheme", "public_key", scheme={"const": "v1a"}),
-            given(scheme={"const": "v1"}, public_key=NULL),
+            given(scheme={"enum": ["v1", "url_token"]}, public_key=NULL),
         ]
     }
 
@@ -122,6 +130,9 @@ async def add(by: By, hook_id: str, wanted: NewHookSecret) -> tuple[UUID, str | 
     if document.scheme == "v1":
         text = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         extra["sealed"] = await seal_hook_secret(by.services, by.scope.tenant_id, secret_id, text)
+    elif document.scheme == "url_token":
+        text = secrets.token_urlsafe(32)
+        extra["token_sha256"] = token_digest(text)
     await changes.create(by, HOOK_SECRET, document, secret_id, extra)
     return secret_id, text
 
@@ -148,6 +159,14 @@ async def _let_expire(by: By, hook_id: str, overlap_minutes: int) -> None:
     for one in live:
         if one.facts["expires_at"] is None or one.facts["expires_at"] > end:
             await changes.put_fact(by, HOOK_SECRET, one, "expires_at", end, frozenset())
+
+
+async def end_all(by: By, hook_id: str) -> None:
+    """Every live secret of the hook, now."""
+    for one in await _live(by.conn, hook_id, by.services.clock.now()):
+        await changes.put_fact(
+            by, HOOK_SECRET, one, "expires_at", by.services.clock.now(), frozenset()
+        )
 
 
 async def _live(conn: Connection, hook_id: str, now: datetime) -> list[Stored[HookSecretDocument]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,13 +18,17 @@ from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
 from gateway.admin.references import require_live
-from tenancy.errors import Conflict, NotFound
+from gateway.hooks.tradingview import networks
+from tenancy.errors import Conflict, Invalid, NotFound
 from tenancy.ids import new_hook_id
 from tenancy.store import documents
 from tenancy.store.documents import Stored, Table
 from tenancy.values import PRINTABLE, whole
 
 Sender = Literal["standard_webhooks", "tradingview"]
+Sources = Annotated[
+    list[Annotated[str, Meta(min_length=3, max_length=43)]], Meta(min_length=1, max_length=100)
+]
 
 
 class HookDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +40,20 @@ class HookDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     enabled: bool = True
     per_minute: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     per_hour: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    sources: Sources | None = None
+    """Of `tradingview`: from which addresses or networks it may come; absent: TradingView's own four."""
+    repeat_window_s: Annotated[int, Meta(ge=5, le=600)] | None = None
+    """Of `tradingview`: how long the same body is the same alert, in seconds; absent: 30."""
+
+    def __post_init__(self) -> None:
+        for source in self.sources or ():
+            try:
+                ip_network(source)
+            except ValueError:
+                raise ValueError(
+                    f"sources: {source!r} is no IP address or network, such as 52.89.214.238 or"
+                    " 10.0.0.0/8"
+                ) from None
 
 
 class HookView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +67,8 @@ class HookView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     per_minute: int | None
     per_hour: int | None
+    sources: list[str] | None
+    repeat_window_s: int | None
     revision: int
     created_at: datetime
     archived_at: datetime | None
@@ -58,6 +80,29 @@ class HookFilters(PageQuery, frozen=True, kw_only=True):
     name: str | None = None
     strategy_id: UUID | None = None
     archived: bool = False
+
+
+def _danger(
+    before: HookDocument | None, after: HookDocument | None, facts: Mapping[str, Any]
+) -> frozenset[str]:
+    """A sender that need not sign any more, and more places from where a token counts: `credentials`."""
+    if before is None or after is None:
+        return frozenset()
+    unsigned = before.sender == "standard_webhooks" and after.sender == "tradingview"
+    known = networks(before.sources)
+    wider = any(
+        not any(new.version == old.version and new.subnet_of(old) for old in known)  # type: ignore[arg-type]
+        for new in networks(after.sources)
+    )
+    return frozenset({"credentials"} if unsigned or wider else ())
+
+
+async def _other_secrets(
+    by: By, hook_id: str, before: HookDocument | None, after: HookDocument | None
+) -> None:
+    """Another kind of sender has other secrets: the old ones end at once."""
+    if before is not None and after is not None and before.sender != after.sender:
+        await hook_secrets.end_all(by, hook_id)
 
 
 async def _check(by: By, before: HookDocument | None, after: HookDocument | None) -> None:
@@ -76,6 +121,8 @@ HOOK: ObjectKind[HookDocument] = ObjectKind(
         fixed=frozenset({"strategy_id"}),
     ),
     check=_check,
+    danger=_danger,
+    follow=_other_secrets,
     make_id=new_hook_id,
 )
 
@@ -84,12 +131,14 @@ class _Hooks(Resource[HookDocument], frozen=True, kw_only=True):
     """A hook's address follows from its id and from where this installation listens."""
 
     async def _create(self, call: Call) -> Result:
-        """With its first secret, where the sender signs."""
+        """With its first secret, or the first token of a sender that cannot sign."""
         author = by(call)
         hook_id, made = await changes.create(author, self.kind, call.body)
         once = {}
-        if made.proposal is None and call.body.sender == "standard_webhooks":
-            _, text = await hook_secrets.add(author, hook_id, hook_secrets.NewHookSecret())
+        if made.proposal is None:
+            scheme = hook_secrets.SCHEMES[call.body.sender][0]
+            wanted = hook_secrets.NewHookSecret(scheme=scheme)
+            _, text = await hook_secrets.add(author, hook_id, wanted)
             once = {"secret": text or ""}
         answer = await self.answer(call, hook_id, made, 201)
         return msgspec.structs.replace(answer, once=once)
@@ -134,7 +183,13 @@ async def _add_secret(call: Call) -> Result:
     hook = await HOOKS.stored(call, lock=True)
     if hook.facts["archived_at"] is not None:
         raise Conflict("this hook is archived: nobody signs for it any more")
-    secret_id, text = await hook_secrets.add(by(call), hook.object_id, call.body)
+    wanted: NewHookSecret = call.body
+    schemes = hook_secrets.SCHEMES[hook.document.sender]
+    if wanted.scheme not in schemes:
+        raise Invalid(
+            f"scheme: a {hook.document.sender} hook has {' or '.join(schemes)}", field="scheme"
+        )
+    secret_id, text = await hook_secrets.add(by(call), hook.object_id, wanted)
     stored = await documents.read(call.conn, HOOK_SECRET.table, secret_id)
     return Result(
         content=hook_secrets.show(stored),

@@ -3,6 +3,8 @@
 One writer task, one connection. It commits at once when idle and collects only while a commit
 is in flight, so there is no timer. One batch:
 
+0. Of senders without ids (gateway/hooks/tradingview.py): take the lock of each body, in one order
+   everywhere, and look whether it came within its window. What did is a repeat, and not inserted.
 1. BEGIN; insert every signal that is new (unique on hook and message id; a repeat inside the
    batch is a repeat). *Crash: nothing is kept, nobody was answered, the sender retries.*
 2. Where a message id was there already: read who came first and with which body.
@@ -20,6 +22,7 @@ PostgreSQL refuses for one row's sake is done again row by row, so that only tha
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -35,6 +38,7 @@ from fanout.wake import Wake
 from gateway import metrics
 from gateway.hooks.records import Note, Record
 from gateway.hooks.settings import KeepSettings
+from gateway.hooks.tradingview import Window
 from tenancy.database import Connection, commit
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry, Unavailable
 from tenancy.values import SignalID, StrategyID, TenantID
@@ -75,6 +79,9 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     body_sha256: bytes
     traceparent: str
     received_at: datetime
+    not_before: datetime | None = None
+    window: Window | None = None
+    """Of a sender without ids: within it the same body is the same message."""
     note: Note
 
 
@@ -108,9 +115,10 @@ class _Waiting:
 
 _INSERT = """
     INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, ticker, body,
-                         body_sha256, traceparent, received_at)
+                         body_sha256, traceparent, received_at, not_before)
     SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::smallint[],
-                         %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[])
+                         %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[],
+                         %b::timestamptz[])
     ON CONFLICT (hook_id, message_id) DO NOTHING
     RETURNING signal_id
 """
@@ -118,6 +126,17 @@ _FIRSTS = """
     SELECT s.hook_id, s.message_id, s.signal_id, s.body_sha256, s.traceparent
     FROM unnest(%b::text[], %b::text[]) AS asked (hook_id, message_id)
     JOIN signals s USING (hook_id, message_id)
+"""
+
+
+_LOCK_BODIES = """
+    SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%b::bigint[]) AS key ORDER BY 1) AS keys
+"""
+_WITHIN = """
+    SELECT asked.hook_id, asked.now, s.signal_id, s.traceparent
+    FROM unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[]) AS asked (hook_id, before, now, since)
+    JOIN signals s ON s.hook_id = asked.hook_id AND s.message_id IN (asked.before, asked.now)
+                  AND s.received_at > asked.since
 """
 
 
@@ -330,6 +349,10 @@ class Acceptor:
         """Steps 1 to 6; the transaction is open."""
         new: set[UUID] = set()
         firsts: dict[tuple[str, str], tuple[UUID, bytes, str]] = {}
+        windowed = [waiting for waiting in batch if waiting.incoming.window is not None]
+        again = await _within_windows(conn, windowed) if windowed else {}
+        repeats = [waiting for waiting in batch if id(waiting) in again]
+        batch = [waiting for waiting in batch if id(waiting) not in again]
         if batch:
             new = await _insert(conn, [waiting.incoming for waiting in batch])
         known = [w.incoming for w in batch if w.incoming.signal_id not in new]
@@ -347,8 +370,53 @@ class Acceptor:
                 wakes.append(Wake("signal", incoming.signal_id, incoming.part))
             else:
                 _answer_repeat(waiting, firsts.get((incoming.hook_id, incoming.message_id)))
+        for waiting in repeats:
+            waiting.answer(again[id(waiting)])
         if wakes:
             self._wake(wakes)
+
+
+async def _within_windows(conn: Connection, waiting: Sequence[_Waiting]) -> dict[int, Kept]:
+    """What of this came before, in the database or in this batch; by id() of who waits.
+
+    The locks are held to the commit, so of two processes with one body the second sees the first.
+    """
+    keys = sorted({_body_key(one.incoming) for one in waiting})
+    await conn.execute(_LOCK_BODIES, (keys,))
+    asked = [(one.incoming, one.incoming.window) for one in waiting]
+    rows = await (
+        await conn.execute(
+            _WITHIN,
+            (
+                [incoming.hook_id for incoming, _ in asked],
+                [seen.before for _, seen in asked if seen is not None],
+                [seen.message_id for _, seen in asked if seen is not None],
+                [seen.since for _, seen in asked if seen is not None],
+            ),
+            binary=True,
+        )
+    ).fetchall()
+    earlier = {(row[0], row[1]): Kept(SignalID(row[2]), row[3], True) for row in rows}
+    again: dict[int, Kept] = {}
+    for one in waiting:
+        incoming = one.incoming
+        assert incoming.window is not None
+        key = (incoming.hook_id, incoming.window.message_id)
+        if key in earlier:
+            again[id(one)] = earlier[key]
+        else:  # it is the first; the others of this batch, in either window, repeat it
+            kept = Kept(incoming.signal_id, incoming.traceparent, True)
+            for other in waiting:
+                if other is not one and _body_key(other.incoming) == _body_key(incoming):
+                    assert other.incoming.window is not None
+                    earlier.setdefault((incoming.hook_id, other.incoming.window.message_id), kept)
+    return again
+
+
+def _body_key(incoming: Incoming) -> int:
+    """The number of this body's lock, as PostgreSQL's bigint."""
+    digest = hashlib.sha256(incoming.hook_id.encode() + incoming.body_sha256).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:
@@ -371,6 +439,7 @@ async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
             [row.body_sha256 for row in rows],
             [row.traceparent for row in rows],
             [row.received_at for row in rows],
+            [row.not_before for row in rows],
         ),
         binary=True,
     )

@@ -18,12 +18,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 import structlog
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from fanout.signal import InvalidSignal, decode
@@ -36,6 +39,7 @@ from gateway.hooks.refusals import Refusals
 from gateway.hooks.registry import Hook, Registry
 from gateway.hooks.settings import HookSettings
 from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, traceparent
+from gateway.hooks.tradingview import WRONG_TOKEN, Window, authentic, may_come_from, window
 from gateway.hooks.verify import Refusal, Verified, verify
 from gateway.listener import http_problem, unexpected
 from gateway.problems import internal, problem, problem_of
@@ -47,6 +51,8 @@ from tenancy.ids import new_id
 from tenancy.values import SignalID
 
 log = structlog.get_logger()
+
+PREFIX = "/v1/hooks"
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -64,6 +70,8 @@ class _Seen(msgspec.Struct):
     signal_id: str | None = None
     allowance: Allowance = Allowance(False)
     ticker: str = ""
+    not_before: datetime | None = None
+    window: Window | None = None
 
 
 class HookEndpoint:
@@ -117,11 +125,16 @@ class HookEndpoint:
             timeout_s=self._settings.body_timeout_s,
         )
         seen.hook = await self._registry.find(scope["path_params"]["hook_id"])
-        verified = self._authenticate(headers, body, seen)
+        seen.body_sha256 = hashlib.sha256(body).digest()
+        token = scope["path_params"].get("token")
+        verified = (
+            self._authenticate(headers, body, seen)
+            if token is None
+            else self._by_token(token, seen)
+        )
         if isinstance(verified, Answer):
             return verified
         seen.message_id = verified.message_id
-        seen.body_sha256 = hashlib.sha256(body).digest()
         assert seen.hook is not None
         seen.allowance = await self._rates.take(seen.hook.claim)
         if not seen.allowance.allowed:
@@ -142,9 +155,7 @@ class HookEndpoint:
         now = self._clock.now()
         hook = seen.hook
         if hook is not None and hook.sender != "standard_webhooks":
-            return self._problem(
-                "sender_unsupported", f"sender mode {hook.sender} is not served", seen
-            )
+            hook = None  # it has no secret that signs: for this address it does not exist
         verdict = verify(
             headers,
             body,
@@ -156,6 +167,23 @@ class HookEndpoint:
             return verdict
         return self._unauthenticated(verdict, seen)
 
+    def _by_token(self, token: str, seen: _Seen) -> Verified | Answer:
+        """For senders that can neither sign nor set headers. Who has no token learns nothing."""
+        now = self._clock.now()
+        hook = seen.hook
+        if hook is not None and hook.sender != "tradingview":
+            hook = None
+        if not authentic(token, hook.live(now) if hook is not None else ()) or hook is None:
+            return self._problem(WRONG_TOKEN.code, WRONG_TOKEN.detail, seen)
+        if not may_come_from(seen.client, hook.sources):
+            return self._problem(
+                "source_not_allowed",
+                f"{seen.client} is none of this hook's sources; see its `sources`",
+                seen,
+            )
+        seen.window = window(seen.body_sha256, now, hook.repeat_window_s)
+        return Verified(seen.window.message_id, int(now.timestamp()))
+
     def _unauthenticated(self, refusal: Refusal, seen: _Seen) -> Answer:
         hook = seen.hook
         if refusal.code == "bad_signature" and hook is not None and hook.waits_for_signer:
@@ -165,12 +193,13 @@ class HookEndpoint:
         return self._problem(refusal.code, refusal.detail, seen)
 
     def _unfit(self, headers: Headers, body: bytes, seen: _Seen) -> Answer | None:
-        if not is_json(headers):
+        if seen.window is None and not is_json(headers):
             return self._problem(
                 "unsupported_media_type", "Content-Type: application/json is needed, once", seen
             )
         try:
-            seen.ticker = decode(body).ticker
+            signal = decode(body)
+            seen.ticker, seen.not_before = signal.ticker, signal.due(self._clock.now())
         except InvalidSignal as error:
             return self._problem(error.code, str(error), seen, field=error.field or None)
         return None
@@ -201,6 +230,8 @@ class HookEndpoint:
                 body_sha256=seen.body_sha256,
                 traceparent=seen.traceparent,
                 received_at=self._clock.now(),
+                not_before=seen.not_before,
+                window=seen.window,
                 note=note,
             )
         )
@@ -271,7 +302,9 @@ def is_json(headers: Headers) -> bool:
 def _seen(scope: Scope, context: SpanContext) -> _Seen:
     client = scope.get("client")
     text = traceparent(context)
-    return _Seen(scope["path"], client[0] if client else "", trace_id_of(text), text)
+    # Not the path as it came: a token may stand in it.
+    path = f"{PREFIX}/{scope['path_params']['hook_id']}"
+    return _Seen(path, client[0] if client else "", trace_id_of(text), text)
 
 
 def _with_headers(answer: Answer, seen: _Seen) -> Answer:
@@ -282,11 +315,22 @@ def _with_headers(answer: Answer, seen: _Seen) -> Answer:
     return msgspec.structs.replace(answer, headers=headers)
 
 
+async def _elsewhere(request: Request, error: Exception) -> Response:
+    """What is no hook's address. It is not repeated, for there may be a token in it."""
+    request.scope["path"] = PREFIX
+    if isinstance(error, HTTPException):
+        return await http_problem(request, error)
+    return await unexpected(request, error)
+
+
 def hooks_app(endpoint: HookEndpoint) -> Starlette:
     """The whole public listener."""
     app = Starlette(
-        routes=[Route("/v1/hooks/{hook_id}", endpoint, methods=["POST"])],
-        exception_handlers={HTTPException: http_problem, Exception: unexpected},
+        routes=[
+            Route(PREFIX + "/{hook_id}", endpoint, methods=["POST"]),
+            Route(PREFIX + "/{hook_id}/{token}", endpoint, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _elsewhere, Exception: _elsewhere},
     )
     app.router.redirect_slashes = False
     return app

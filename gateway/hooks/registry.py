@@ -19,6 +19,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -28,6 +29,7 @@ import structlog
 
 from gateway import metrics
 from gateway.hooks.settings import RateSettings
+from gateway.hooks.tradingview import REPEAT_WINDOW_S, networks
 from gateway.hooks.verify import Scheme, Secret, read_secret
 from gateway.quota import Claim, Partition, Quota
 from tenancy.database import Database
@@ -66,6 +68,9 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     part: int
     sender: str
     secrets: tuple[LiveSecret, ...]
+    sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where a sender with a token may come."""
+    repeat_window_s: int = REPEAT_WINDOW_S
     claim: Claim
     """What a signal of this hook counts against."""
 
@@ -88,6 +93,7 @@ class _SecretRow(msgspec.Struct, frozen=True):
     tenant_id: TenantID
     scheme: Scheme
     public_key: bytes | None
+    token_sha256: bytes | None
     expires_at: datetime | None
 
 
@@ -101,7 +107,7 @@ _DIGEST = """
 _HOOKS = """
     SELECT h.hook_id, h.tenant_id, h.strategy_id, s.part, h.sender,
            k.secret_id, k.scheme, k.public_key, k.expires_at,
-           h.per_minute, h.per_hour, t.signals_per_minute
+           h.per_minute, h.per_hour, t.signals_per_minute, k.token_sha256, h.sources, h.repeat_window_s
     FROM hooks h JOIN strategies s USING (strategy_id) JOIN tenants t ON t.tenant_id = h.tenant_id
     LEFT JOIN hook_secrets k ON k.hook_id = h.hook_id AND k.revoked_at IS NULL
                             AND (k.expires_at IS NULL OR k.expires_at > now())
@@ -301,6 +307,8 @@ class Registry:
             if secret is not None:
                 if secret.scheme == "v1a":  # a public key: nothing to open
                     self._open[secret.secret_id] = Secret("v1a", secret.public_key or b"")
+                elif secret.scheme == "url_token":  # a hash: nothing to open either
+                    self._open[secret.secret_id] = Secret("url_token", secret.token_sha256 or b"")
                 opened = self._open.get(secret.secret_id)
                 secrets.setdefault(row[0], []).append(
                     LiveSecret(secret.secret_id, opened, secret.expires_at)
@@ -309,6 +317,8 @@ class Registry:
             hook_id: Hook(
                 hook_id=hook_id, tenant_id=row[1], strategy_id=row[2], part=row[3], sender=row[4],
                 secrets=tuple(secrets.get(hook_id, ())),
+                sources=networks(row[13]) if row[4] == "tradingview" else (),
+                repeat_window_s=row[14] or REPEAT_WINDOW_S,
                 claim=_claim(hook_id, row[1], self._rate, per_minute=row[9], per_hour=row[10], together=row[11]),
             )
             for hook_id, row in facts.items()
@@ -320,7 +330,8 @@ def _secret_row(row: Any) -> _SecretRow | None:
         return None
     expires_at = row[8].astimezone(UTC) if row[8] is not None else None
     public_key = bytes(row[7]) if row[7] is not None else None
-    return _SecretRow(row[5], row[1], row[6], public_key, expires_at)
+    token_sha256 = bytes(row[12]) if row[12] is not None else None
+    return _SecretRow(row[5], row[1], row[6], public_key, token_sha256, expires_at)
 
 
 def _claim(

@@ -28,7 +28,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-Scheme = Literal["v1", "v1a"]
+Scheme = Literal["v1", "v1a", "url_token"]
 RefusalCode = Literal[
     "missing_header", "malformed_header", "bad_timestamp", "stale_timestamp", "bad_signature"
 ]
@@ -43,7 +43,7 @@ _PADDED_TO = 2
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """One key that may sign: HMAC key bytes for v1, 32 public bytes for v1a."""
+    """One key: HMAC key bytes for v1, 32 public bytes for v1a, the SHA-256 of a token in the address."""
 
     scheme: Scheme
     key: bytes

@@ -74,13 +74,6 @@ async def test_a_new_hook_shows_its_address_and_its_first_secret_once(api: Api):
     assert "secret" not in await admin.get(f"/v1/hooks/{first['hook_id']}")
 
 
-async def test_a_hook_whose_sender_does_not_sign_has_no_secret(api: Api):
-    admin = api.as_("admin")
-    strategy = (await admin.make("/v1/strategies", name="trend"))["strategy_id"]
-    hook = await admin.make("/v1/hooks", strategy_id=strategy, sender="tradingview")
-    assert (await admin.get(f"/v1/hooks/{hook['hook_id']}/secrets"))["items"] == []
-
-
 async def test_a_sender_changes_over_while_both_secrets_count(api: Api, redis_server: str):
     """The new one counts within a second, the old one until it is revoked, and then within a second no more."""
     admin, hook = api.as_("admin"), await _hook(api)
