@@ -22,26 +22,24 @@ PostgreSQL refuses for one row's sake is done again row by row, so that only tha
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import psycopg
 import structlog
 
 from audit.inbox import append
 from fanout.wake import Wake
 from gateway import metrics
+from gateway.hooks.incoming import Incoming, Kept
 from gateway.hooks.records import Note, Record
+from gateway.hooks.repeats import first_ones, within_windows
 from gateway.hooks.settings import KeepSettings
-from gateway.hooks.tradingview import Window
 from tenancy.database import Connection, commit
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry, Unavailable
-from tenancy.values import SignalID, StrategyID, TenantID
+from tenancy.values import SignalID
 
 log = structlog.get_logger()
 
@@ -63,34 +61,6 @@ class Overloaded(PortcullisError):
 
     code = "overloaded"
     retry = Retry.SAFELY
-
-
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked signal, as its row will say it."""
-
-    signal_id: SignalID
-    tenant_id: TenantID
-    strategy_id: StrategyID
-    hook_id: str
-    message_id: str
-    part: int
-    ticker: str
-    body: bytes
-    body_sha256: bytes
-    traceparent: str
-    received_at: datetime
-    not_before: datetime | None = None
-    window: Window | None = None
-    """Of a sender without ids: within it the same body is the same message."""
-    note: Note
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """It is durable. A repeat names the first one's signal and trace."""
-
-    signal_id: SignalID
-    traceparent: str
-    repeated: bool
 
 
 class _Waiting:
@@ -121,22 +91,6 @@ _INSERT = """
                          %b::timestamptz[])
     ON CONFLICT (hook_id, message_id) DO NOTHING
     RETURNING signal_id
-"""
-_FIRSTS = """
-    SELECT s.hook_id, s.message_id, s.signal_id, s.body_sha256, s.traceparent
-    FROM unnest(%b::text[], %b::text[]) AS asked (hook_id, message_id)
-    JOIN signals s USING (hook_id, message_id)
-"""
-
-
-_LOCK_BODIES = """
-    SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%b::bigint[]) AS key ORDER BY 1) AS keys
-"""
-_WITHIN = """
-    SELECT asked.hook_id, asked.now, s.signal_id, s.traceparent
-    FROM unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[]) AS asked (hook_id, before, now, since)
-    JOIN signals s ON s.hook_id = asked.hook_id AND s.message_id IN (asked.before, asked.now)
-                  AND s.received_at > asked.since
 """
 
 
@@ -349,15 +303,15 @@ class Acceptor:
         """Steps 1 to 6; the transaction is open."""
         new: set[UUID] = set()
         firsts: dict[tuple[str, str], tuple[UUID, bytes, str]] = {}
-        windowed = [waiting for waiting in batch if waiting.incoming.window is not None]
-        again = await _within_windows(conn, windowed) if windowed else {}
-        repeats = [waiting for waiting in batch if id(waiting) in again]
-        batch = [waiting for waiting in batch if id(waiting) not in again]
+        windowed = [w.incoming for w in batch if w.incoming.window is not None]
+        again = await within_windows(conn, windowed) if windowed else {}
+        repeats = [waiting for waiting in batch if waiting.incoming.signal_id in again]
+        batch = [waiting for waiting in batch if waiting.incoming.signal_id not in again]
         if batch:
             new = await _insert(conn, [waiting.incoming for waiting in batch])
         known = [w.incoming for w in batch if w.incoming.signal_id not in new]
         if known:
-            firsts = await _first_ones(conn, known)
+            firsts = await first_ones(conn, known)
         notes = [w.incoming.note for w in batch if w.incoming.signal_id in new] + refusals
         if notes:
             await self._record(conn, notes)
@@ -371,52 +325,9 @@ class Acceptor:
             else:
                 _answer_repeat(waiting, firsts.get((incoming.hook_id, incoming.message_id)))
         for waiting in repeats:
-            waiting.answer(again[id(waiting)])
+            waiting.answer(again[waiting.incoming.signal_id])
         if wakes:
             self._wake(wakes)
-
-
-async def _within_windows(conn: Connection, waiting: Sequence[_Waiting]) -> dict[int, Kept]:
-    """What of this came before, in the database or in this batch; by id() of who waits.
-
-    The locks are held to the commit, so of two processes with one body the second sees the first.
-    """
-    keys = sorted({_body_key(one.incoming) for one in waiting})
-    await conn.execute(_LOCK_BODIES, (keys,))
-    asked = [(one.incoming, one.incoming.window) for one in waiting]
-    rows = await (
-        await conn.execute(
-            _WITHIN,
-            (
-                [incoming.hook_id for incoming, _ in asked],
-                [seen.before for _, seen in asked if seen is not None],
-                [seen.message_id for _, seen in asked if seen is not None],
-                [seen.since for _, seen in asked if seen is not None],
-            ),
-            binary=True,
-        )
-    ).fetchall()
-    earlier = {(row[0], row[1]): Kept(SignalID(row[2]), row[3], True) for row in rows}
-    again: dict[int, Kept] = {}
-    for one in waiting:
-        incoming = one.incoming
-        assert incoming.window is not None
-        key = (incoming.hook_id, incoming.window.message_id)
-        if key in earlier:
-            again[id(one)] = earlier[key]
-        else:  # it is the first; the others of this batch, in either window, repeat it
-            kept = Kept(incoming.signal_id, incoming.traceparent, True)
-            for other in waiting:
-                if other is not one and _body_key(other.incoming) == _body_key(incoming):
-                    assert other.incoming.window is not None
-                    earlier.setdefault((incoming.hook_id, other.incoming.window.message_id), kept)
-    return again
-
-
-def _body_key(incoming: Incoming) -> int:
-    """The number of this body's lock, as PostgreSQL's bigint."""
-    digest = hashlib.sha256(incoming.hook_id.encode() + incoming.body_sha256).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:
@@ -444,15 +355,6 @@ async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
         binary=True,
     )
     return {row[0] for row in await cursor.fetchall()}
-
-
-async def _first_ones(
-    conn: Connection, rows: Sequence[Incoming]
-) -> dict[tuple[str, str], tuple[UUID, bytes, str]]:
-    cursor = await conn.execute(
-        _FIRSTS, ([r.hook_id for r in rows], [r.message_id for r in rows]), binary=True
-    )
-    return {(r[0], r[1]): (r[2], bytes(r[3]), r[4]) for r in await cursor.fetchall()}
 
 
 def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None) -> None:

@@ -33,7 +33,8 @@ from fanout.signal import InvalidSignal, decode
 from gateway import metrics
 from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
 from gateway.body import SenderLeft, read_body
-from gateway.hooks.accept import Acceptor, Incoming, Kept, MessageConflict
+from gateway.hooks.accept import Acceptor, MessageConflict
+from gateway.hooks.incoming import Incoming, Kept
 from gateway.hooks.records import accepted
 from gateway.hooks.refusals import Refusals
 from gateway.hooks.registry import Hook, Registry

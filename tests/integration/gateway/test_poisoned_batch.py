@@ -11,7 +11,7 @@ import pytest
 
 from audit.inbox import Entry
 from audit.record import Kind
-from gateway.hooks.accept import Incoming, Kept
+from gateway.hooks.incoming import Incoming, Kept
 from tenancy.ids import new_id
 from tenancy.scope import Actor
 from tenancy.values import SignalID, StrategyID, TenantID
