@@ -257,7 +257,7 @@ async def test_fifty_signatures_are_refused_at_once(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/hooks/", "/v1/hooks/a/b/c", "/v1/hooks/../admin", "/healthz"]
+    "path", ["/", "/v1/hooks/", "/v1/hooks/a/b/c", "/v1/hooks/../../admin", "/healthz"]
 )
 async def test_there_is_nothing_else_on_this_listener(server: Server, path: str) -> None:
     reply = await server.raw(request(path, {}, BODY))
