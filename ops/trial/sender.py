@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import ssl
 import time
@@ -17,11 +14,13 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
+from gateway.sender_kit.portcullis_sender.signing import read_key, signature_headers
+
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """Where to send, and what signs it: `secret` is `whsec_…`."""
+    """Where to send, and what signs it: `secret` is `whsec_…`, or `whsk_…` for v1a."""
 
     hook_id: str
     secret: str
@@ -49,18 +48,12 @@ class Sender:
     def __init__(self, session: aiohttp.ClientSession, url: str, hook: Hook) -> None:
         self.url = f"{url}/v1/hooks/{hook.hook_id}"
         self._session = session
-        self._secret = base64.b64decode(hook.secret.removeprefix("whsec_"))
+        self._keys = (read_key(hook.secret),)
 
     def headers(self, message_id: str, body: bytes, at: int) -> dict[str, str]:
         """The three headers of Standard Webhooks."""
-        signed = f"{message_id}.{at}.".encode() + body
-        digest = hmac.digest(self._secret, signed, hashlib.sha256)
-        return {
-            "content-type": "application/json",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(at),
-            "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        }
+        signed = signature_headers(self._keys, message_id, at, body)
+        return {"content-type": "application/json", **signed}
 
     async def send(self, message_id: str | None = None, **fields: Any) -> Sent:
         """One POST; a connection that breaks is an answer too (status 0)."""

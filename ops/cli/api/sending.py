@@ -25,7 +25,7 @@ from tenancy.errors import Invalid
 @click.argument("body")
 @click.option(
     "--secret-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A file with the whsec_ secret; else it is asked for.",
+    help="A file with the whsec_ secret (v1) or the whsk_ key (v1a); else it is asked for.",
 )  # fmt: skip
 @click.option("--message-id", help="Repeat a message under its own id.")
 @connection_options
