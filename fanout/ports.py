@@ -70,6 +70,15 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
                 return price
         return None
 
+    def tick_at(self, price: Decimal) -> Decimal:
+        """The step that prices have at `price`: the last row of the table at or below it, else `tick`."""
+        step = self.tick
+        for least, its_step in self.tick_table:
+            if price < least:
+                break
+            step = its_step
+        return step
+
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What the broker says of one order now (FIX ExecutionReport). Cumulative, never a difference."""

@@ -310,7 +310,15 @@ async def test_b23_instruments_can_be_sized_with(venue: Venue) -> None:
         assert instrument.max_qty >= instrument.min_qty
         assert instrument.last_price is None or instrument.last_price > 0
         assert instrument.currency == "USDT"
+        assert instrument.min_notional >= 0
+        if instrument.bid is not None and instrument.ask is not None:
+            assert 0 < instrument.bid <= instrument.ask
         assert abs(instrument.as_of - _now()) < timedelta(seconds=60)
+    ours = table[venue.symbol]
+    assert ours.bid is not None, "the spread filter needs a quote"
+    assert ours.ask is not None
+    assert ours.last_price is not None
+    assert abs(ours.bid - ours.last_price) < ours.last_price / 100
 
 
 async def test_b24_caps_and_the_longest_request_are_stated(venue: Venue) -> None:

@@ -51,6 +51,7 @@ BTC = PaperInstrument(
     tick="0.1",
     currency="USDT",
     last_price="60000",
+    spread_bps="2",
 )
 
 

@@ -33,9 +33,10 @@ import structlog
 
 from fanout.brokers.gateio import answers, labels, state, wire
 from fanout.brokers.gateio.answers import Missing
-from fanout.brokers.gateio.client import PUBLIC, GateioClient, NoAnswer, NotSent
+from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
 from fanout.brokers.gateio.reading import Answer, Unreadable, label_of, rate_hint
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.brokers.gateio.table import ContractTable
 from fanout.budget import Budgets
 from fanout.order import Order, OrdState
 from fanout.ports import (
@@ -93,9 +94,7 @@ class GateioBroker:
         self._sleep = sleep
         self._exptime = timedelta(milliseconds=settings.exptime_ms)
         self._clock_error_s = settings.clock_error_ms / 1000
-        self._table: Mapping[str, Instrument] = {}
-        self._table_at_s = float("-inf")
-        self._table_lock = asyncio.Lock()
+        self._contracts = ContractTable(self._client, settings, clock, sleep)
         self._refresher: asyncio.Task[None] | None = None
         # Signing comes first and may be slow; a lease must outlive both.
         self.request_timeout_s = settings.sign_timeout_s + settings.request_timeout_s
@@ -124,7 +123,9 @@ class GateioBroker:
             await self._client.close()
             raise
         if self._refresher is None:
-            self._refresher = asyncio.create_task(self._refresh(), name="gateio-instruments")
+            self._refresher = asyncio.create_task(
+                self._contracts.keep_fresh(), name="gateio-instruments"
+            )
 
     async def close(self) -> None:
         task, self._refresher = self._refresher, None
@@ -339,35 +340,7 @@ class GateioBroker:
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """The contract table, never older than instruments_max_age_s. Raises Unavailable."""
-        if self._age_s() <= self._settings.instruments_max_age_s:
-            return self._table
-        async with self._table_lock:
-            if self._age_s() > self._settings.instruments_max_age_s:
-                await self._fetch_table()
-            return self._table
-
-    def _age_s(self) -> float:
-        return self._clock.monotonic() - self._table_at_s
-
-    async def _fetch_table(self) -> None:
-        asked_at_s, asked_at = self._clock.monotonic(), self._clock.now()
-        try:
-            answer = await self._client.send(wire.contracts(self._settings.settle), PUBLIC)
-            if answer.status != 200:
-                raise Unavailable(f"Gate.io contracts: status {answer.status}")
-            self._table = state.instruments(answer.body, self._settings.settle, asked_at)
-        except (NoAnswer, Unreadable) as why:
-            raise Unavailable(f"Gate.io contracts: {why}") from why
-        self._table_at_s = asked_at_s
-
-    async def _refresh(self) -> None:
-        while True:
-            await self._sleep(self._settings.instruments_refresh_s)
-            try:
-                await self._fetch_table()
-            except Unavailable as why:
-                # The old table stays until it is too old; then instruments() raises.
-                log.warning("instruments_not_refreshed", broker=self.name, error=str(why))
+        return await self._contracts.get()
 
 
 def _reference(order: Order) -> str:

@@ -140,6 +140,11 @@ def contracts(settle: str) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/contracts")
 
 
+def tickers(settle: str) -> Request:
+    """Public: the best bid and ask of every contract."""
+    return Request("GET", f"{PREFIX}/futures/{settle}/tickers")
+
+
 def signing_text(request: Request, timestamp: int) -> bytes:
     """What Gate's APIv4 scheme signs with HMAC-SHA512. The signer builds the same from its parts."""
     body_hash = hashlib.sha512(request.body).hexdigest() if request.body else EMPTY_SHA512

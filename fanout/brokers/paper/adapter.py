@@ -93,6 +93,7 @@ class PaperBroker:
         self._source = source
         self._remembered = remembered
         now = clock.now()
+        self._declared = {one.symbol: one for one in settings.instruments}
         self._own = {one.symbol: one.instrument(now) for one in settings.instruments}
         self._books: dict[AccountID, PaperBook] = {}
         self._epochs: dict[AccountID, int] = {}
@@ -119,7 +120,7 @@ class PaperBroker:
     def move(self, symbol: str, price: Decimal) -> None:
         """Set the price of one of our own instruments; resting orders meet it when next asked about."""
         at = positive(price, "price")
-        self._own[symbol] = msgspec.structs.replace(self._own[symbol], last_price=at, mark_price=at)
+        self._own[symbol] = self._declared[symbol].at(at, self._clock.now())
 
     async def turn(self, account: BrokerAccount) -> None:
         """Paper has no rate limit."""

@@ -2,8 +2,8 @@
 
 Rules, after Gate's futures so that paper and live refuse the same orders:
 
-- unknown symbol, quantity off the lot step, below the minimum or above the maximum, price off the
-  tick, a ClOrdID used before: rejected;
+- unknown symbol, quantity off the lot step, below the minimum or above the maximum, worth less than
+  the minimum notional (but to reduce), price off the tick, a ClOrdID used before: rejected;
 - a reduce-only order without an opposite position is rejected, a larger one fills up to the
   position and the rest is cancelled;
 - the position after the order (resting orders counted as if filled) must be carried by
@@ -85,6 +85,7 @@ class PaperBook:
             self._duplicate(order)
             or _bad_size(order, instrument)
             or _bad_price(order, instrument)
+            or _bad_worth(order, instrument, price)
             or self._bad_reduction(order)
             or self._too_dear(order, table, price, buying_power)
         )
@@ -273,10 +274,21 @@ def _bad_size(order: Order, instrument: Instrument) -> Rejected | None:
 def _bad_price(order: Order, instrument: Instrument) -> Rejected | None:
     if order.ord_type == "market":
         return None
-    if order.price is None or order.price <= 0 or order.price % instrument.tick:
-        text = f"{order.price} is no positive multiple of {instrument.tick}"
+    if order.price is None or order.price <= 0:
+        return _no("INVALID_PARAM_VALUE", "price", f"{order.price} is no price above 0")
+    tick = instrument.tick_at(order.price)
+    if order.price % tick:
+        text = f"{order.price} is no positive multiple of {tick}"
         return _no("INVALID_PARAM_VALUE", "price", text)
     return None
+
+
+def _bad_worth(order: Order, instrument: Instrument, price: Decimal) -> Rejected | None:
+    worth = order.order_qty * (order.price or price) * instrument.multiplier
+    if order.reduce_only or worth >= instrument.min_notional:
+        return None
+    text = f"worth {worth} {instrument.currency}, the least is {instrument.min_notional}"
+    return _no("ORDER_VALUE_TOO_SMALL", "size", text)
 
 
 def _pnl(held: _Held, instrument: Instrument | None) -> Decimal | None:

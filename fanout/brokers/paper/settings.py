@@ -6,19 +6,33 @@
     symbol = "BTC_USDT"
     multiplier = "0.0001"
     ...
+    spread_bps = "2"                                       # or bid = "59990" and ask = "60010"
+    min_notional = "5"
+    tick_table = [{ from = "0", tick = "0.1" }, { from = "100000", tick = "1" }]
 
-Numbers are strings: a TOML float is not what somebody wrote.
+Numbers are strings: a TOML float is not what somebody wrote. Quotes inform the spread filter only:
+orders fill by the reference price and `slippage_bps`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
-from fanout.ports import Instrument
+from fanout.ports import Instrument, InstrumentKind
 from tenancy.values import exact, positive
+
+BPS = Decimal(10_000)
+
+
+class PaperTick(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """From this price on, prices have this step."""
+
+    from_: str
+    tick: str
 
 
 class PaperInstrument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,12 +46,36 @@ class PaperInstrument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     tick: str
     currency: str
     last_price: str
+    bid: str | None = None
+    ask: str | None = None
+    """With `bid`; a move of the price moves both by as much."""
+    spread_bps: str | None = None
+    """Instead of both: the distance between them, half on each side of the price."""
+    min_notional: str = "0"
+    tick_table: tuple[PaperTick, ...] = ()
+    kind: InstrumentKind = "perpetual"
+    underlying: str | None = None
+    option_type: Literal["call", "put"] | None = None
+    strike: str | None = None
+    expires_on: date | None = None
+    stands_for: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("multiplier", "lot_step", "min_qty", "max_qty", "tick", "last_price"):
             positive(getattr(self, name), name)
+        if exact(self.min_notional, "min_notional") < 0:
+            raise ValueError("min_notional must not be negative")
+        _check_quotes(self)
+        _check_ticks(self.tick_table)
+        _check_option(self)
 
     def instrument(self, now: datetime) -> Instrument:
+        """As it is declared, at its first price."""
+        return self.at(Decimal(self.last_price), now)
+
+    def at(self, price: Decimal, now: datetime) -> Instrument:
+        """At another price."""
+        bid, ask = self._quotes(price)
         return Instrument(
             symbol=self.symbol,
             multiplier=Decimal(self.multiplier),
@@ -45,11 +83,30 @@ class PaperInstrument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             min_qty=Decimal(self.min_qty),
             max_qty=Decimal(self.max_qty),
             tick=Decimal(self.tick),
+            tick_table=tuple((Decimal(row.from_), Decimal(row.tick)) for row in self.tick_table),
+            min_notional=Decimal(self.min_notional),
             currency=self.currency,
-            last_price=Decimal(self.last_price),
-            mark_price=Decimal(self.last_price),
+            last_price=price,
+            mark_price=price,
+            bid=bid if bid is not None and bid > 0 else None,
+            ask=ask if ask is not None and ask > 0 else None,
             as_of=now,
+            kind=self.kind,
+            underlying=self.underlying,
+            option_type=self.option_type,
+            strike=None if self.strike is None else Decimal(self.strike),
+            expires_on=self.expires_on,
+            stands_for=self.stands_for,
         )
+
+    def _quotes(self, price: Decimal) -> tuple[Decimal | None, Decimal | None]:
+        if self.spread_bps is not None:
+            half = price * Decimal(self.spread_bps) / BPS / 2
+            return price - half, price + half
+        if self.bid is None or self.ask is None:
+            return None, None
+        moved = price - Decimal(self.last_price)
+        return Decimal(self.bid) + moved, Decimal(self.ask) + moved
 
 
 class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,8 +118,39 @@ class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """By how many hundredths of a percent a market order fills worse than the reference price."""
 
     def __post_init__(self) -> None:
-        if not 0 <= exact(self.slippage_bps, "slippage_bps") < 10_000:
+        if not 0 <= exact(self.slippage_bps, "slippage_bps") < BPS:
             raise ValueError(f"slippage_bps must be 0 to below 10000, got {self.slippage_bps}")
         symbols = [one.symbol for one in self.instruments]
         if len(set(symbols)) != len(symbols):
             raise ValueError("instruments: each symbol once")
+
+
+def _check_quotes(it: PaperInstrument) -> None:
+    if (it.bid is None) != (it.ask is None):
+        raise ValueError("bid and ask: both, or neither")
+    if it.bid is not None and it.ask is not None:
+        if it.spread_bps is not None:
+            raise ValueError("spread_bps stands instead of bid and ask")
+        if positive(it.bid, "bid") > positive(it.ask, "ask"):
+            raise ValueError(f"bid {it.bid} is above ask {it.ask}")
+    if it.spread_bps is not None and not 0 <= exact(it.spread_bps, "spread_bps") < BPS:
+        raise ValueError(f"spread_bps must be 0 to below 10000, got {it.spread_bps}")
+
+
+def _check_ticks(table: tuple[PaperTick, ...]) -> None:
+    starts = [exact(row.from_, "tick_table.from") for row in table]
+    for row in table:
+        positive(row.tick, "tick_table.tick")
+    if any(start < 0 for start in starts) or starts != sorted(set(starts)):
+        raise ValueError("tick_table: `from` is 0 or more, and rises from row to row")
+
+
+def _check_option(it: PaperInstrument) -> None:
+    said = (it.option_type, it.strike, it.expires_on)
+    if it.kind != "option":
+        if any(member is not None for member in (it.option_type, it.strike)):
+            raise ValueError("option_type and strike belong to kind option")
+        return
+    if it.underlying is None or any(member is None for member in said):
+        raise ValueError("an option has underlying, option_type, strike and expires_on")
+    positive(it.strike or "", "strike")

@@ -50,7 +50,7 @@ async def at_gate(script: Script, **changed: Any) -> AsyncIterator[tuple[GateioB
     """A broker on a scripted Gate, whose contract table is empty."""
 
     def with_contracts(seen: Seen) -> bytes | str:
-        if seen.target.startswith("/api/v4/futures/usdt/contracts"):
+        if seen.target in ("/api/v4/futures/usdt/contracts", "/api/v4/futures/usdt/tickers"):
             return reply(200, [])
         if seen.target == "/api/v4/spot/time":
             return reply(200, {"server_time": int(time.time() * 1000)})

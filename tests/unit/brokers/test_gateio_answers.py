@@ -249,6 +249,27 @@ def test_instruments_leave_out_what_cannot_be_traded() -> None:
         state.instruments(json.dumps([one | {"last_price": "NaN"}]).encode(), "usdt", NOW)
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "read"),
+    [
+        ("59999.9", "60000", (Decimal("59999.9"), Decimal(60000))),
+        ("", "60000", (None, Decimal(60000))),
+        ("0", "", (None, None)),
+        ("60001", "60000", (None, None)),  # crossed: a spread below nothing passes every filter
+    ],
+)
+def test_a_quote_is_two_prices_that_do_not_cross(bid: str, ask: str, read: tuple) -> None:
+    row = {"contract": "BTC_USDT", "last": "1", "highest_bid": bid, "lowest_ask": ask}
+    assert state.quotes(json.dumps([row]).encode()) == {"BTC_USDT": read}
+
+
+@pytest.mark.parametrize("text", ["NaN", "x", "1e400"])
+def test_a_quote_that_is_no_number_is_unreadable(text: str) -> None:
+    row = {"contract": "BTC_USDT", "highest_bid": text, "lowest_ask": "1"}
+    with pytest.raises(Unreadable):
+        state.quotes(json.dumps([row]).encode())
+
+
 def test_a_foreign_open_order_keeps_its_text_as_its_name() -> None:
     rows = [json.loads(body(status="open", finish_as=None, left=10)), {}]
     rows[1] = rows[0] | {"text": "web", "id": 2}

@@ -173,6 +173,31 @@ async def test_an_old_contract_table_is_fetched_again_or_refused() -> None:
             await broker.instruments()
 
 
+@pytest.mark.parametrize(
+    "tickers", [reply(503, b""), reply(200, {"no": "list"}), CUT], ids=["503", "unreadable", "cut"]
+)
+async def test_without_quotes_the_table_stands_and_says_so(tickers: bytes | str) -> None:
+    """A plan that looks at the spread then refuses; everything else goes on."""
+
+    def script(seen: Seen) -> bytes | str:
+        return tickers if seen.target.endswith("/tickers") else reply(200, [_contract("60001")])
+
+    async with at_gate(
+        lambda seen: ACK, instruments_refresh_s=0.05, instruments_max_age_s=0.05
+    ) as (broker, server):
+        server.script = script
+        await asyncio.sleep(0.1)
+        btc = (await broker.instruments())["BTC_USDT"]
+        assert (btc.last_price, btc.bid, btc.ask) == (60001, None, None)
+        quoted = {"contract": "BTC_USDT", "highest_bid": "60000", "lowest_ask": "60002"}
+        server.script = lambda seen: reply(
+            200, [quoted] if seen.target.endswith("/tickers") else [_contract("60001")]
+        )
+        await asyncio.sleep(0.1)
+        btc = (await broker.instruments())["BTC_USDT"]
+        assert (btc.bid, btc.ask) == (60000, 60002)
+
+
 def _contract(last_price: str) -> dict[str, Any]:
     return {
         "name": "BTC_USDT",

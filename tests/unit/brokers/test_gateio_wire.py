@@ -127,6 +127,7 @@ def test_an_order_is_the_request_that_the_official_client_makes(ours: dict, thei
         (wire.list_positions("usdt"), lambda api: api.list_positions("usdt", holding="true")),
         (wire.account("usdt"), lambda api: api.list_futures_accounts("usdt")),
         (wire.contracts("usdt"), lambda api: api.list_futures_contracts("usdt")),
+        (wire.tickers("usdt"), lambda api: api.list_futures_tickers("usdt")),
         (wire.server_time(), lambda api: gate_api.SpotApi(api.api_client).get_system_time()),
     ],
 )

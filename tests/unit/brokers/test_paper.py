@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.book import PaperBook
-from fanout.brokers.paper.settings import PaperInstrument, PaperSettings
+from fanout.brokers.paper.settings import PaperInstrument, PaperSettings, PaperTick
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -155,6 +155,73 @@ async def test_positions_are_the_sum_of_all_fills(trades: list[tuple[bool, int]]
         book.place(order, table, buying_power=Decimal(10**9), slippage_bps=Decimal(0), now=now)
         total += qty if buy else -qty
     assert sum(row.qty for row in book.positions(table)) == total
+
+
+def declared(**changed: Any) -> PaperInstrument:
+    """BTC without quotes of its own, and with these changes."""
+    facts = {name: getattr(BTC, name) for name in BTC.__struct_fields__}
+    return PaperInstrument(**(facts | {"spread_bps": None} | changed))
+
+
+def selling(*instruments: PaperInstrument) -> PaperBroker:
+    return PaperBroker(PaperSettings(instruments=list(instruments)), SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("said", "before", "after"),
+    [
+        ({}, (None, None), (None, None)),
+        ({"spread_bps": "2"}, (59994, 60006), (Decimal("49995"), Decimal("50005"))),
+        ({"bid": "59999", "ask": "60003"}, (59999, 60003), (49999, 50003)),
+    ],
+)
+async def test_quotes_go_with_the_price(said: dict, before: tuple, after: tuple) -> None:
+    broker = selling(declared(**said))
+    quoted = (await broker.instruments())["BTC_USDT"]
+    assert (quoted.bid, quoted.ask) == before
+    broker.move("BTC_USDT", Decimal(50_000))
+    quoted = (await broker.instruments())["BTC_USDT"]
+    assert (quoted.bid, quoted.ask, quoted.mark_price) == (*after, 50_000)
+
+
+async def test_an_order_worth_too_little_is_refused_unless_it_reduces() -> None:
+    """10 lots of 0.0001 at 60,000 are worth 60."""
+    broker = selling(declared(min_notional="61"))
+    refusal = await submitted(broker, ACCOUNT, lots(10))
+    assert isinstance(refusal, Rejected)
+    assert refusal.code == "ORDER_VALUE_TOO_SMALL"
+    assert isinstance(await submitted(broker, ACCOUNT, lots(11)), Acked)
+    assert isinstance(
+        await submitted(broker, ACCOUNT, lots(10, side="sell", reduce_only=True)), Acked
+    )
+
+
+async def test_the_tick_is_that_of_the_price() -> None:
+    table = (PaperTick(from_="0", tick="0.1"), PaperTick(from_="50000", tick="10"))
+    broker = selling(declared(tick_table=table))
+    for price, taken in [("49999.9", True), ("50000", True), ("50001", False), ("50010", True)]:
+        order = lots(10, ord_type="limit", price=Decimal(price))
+        outcome = await submitted(broker, ACCOUNT, order)
+        assert isinstance(outcome, Acked if taken else Rejected), (price, outcome)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"bid": "1"}, "bid and ask"),
+        ({"bid": "2", "ask": "1"}, "above ask"),
+        ({"bid": "1", "ask": "2", "spread_bps": "1"}, "instead"),
+        ({"spread_bps": "10000"}, "spread_bps"),
+        ({"min_notional": "-1"}, "min_notional"),
+        ({"tick_table": (PaperTick(from_="1", tick="0"),)}, "tick"),
+        ({"tick_table": (PaperTick(from_="1", tick="1"),) * 2}, "rises"),
+        ({"kind": "option", "underlying": "SPY"}, "an option has"),
+        ({"strike": "1"}, "kind option"),
+    ],
+)
+def test_settings_refuse_what_contradicts_itself(said: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        declared(**said)
 
 
 def test_settings_refuse_what_cannot_be_traded() -> None:
