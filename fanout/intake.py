@@ -25,7 +25,7 @@ from opentelemetry import trace
 from audit.inbox import append
 from fanout import approvals, evidence, metrics
 from fanout.accounts import Accounts
-from fanout.calendars import Calendars
+from fanout.calendars import Calendars, NotLoaded
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.market_store import read_market
@@ -157,12 +157,16 @@ class Intake:
             del self._running[strategy]
 
     async def plan_one(self, scope: TenantScope, signal: SignalID, strategy: StrategyID) -> bool:
-        """Plan one signal and write our part of its intents; False while an earlier one holds it up.
+        """Plan one signal and write our part of its intents; False where it has to be begun again.
 
         Raises LeaseLost, Unavailable, OutcomeUnknown: nothing of this plan was sent by us then.
         """
-        async with self._database.tenant(scope) as conn:
-            made = await self._commit_plan(conn, scope, signal, strategy)
+        try:
+            async with self._database.tenant(scope) as conn:
+                made = await self._commit_plan(conn, scope, signal, strategy)
+        except NotLoaded as missing:  # nothing was written; nobody waits for the strategy's turn
+            await self._calendars.load(missing.names, self._clock.now())
+            return False
         if made is NotPlanned.MUST_WAIT:
             return False
         if made is NotPlanned.NOTHING_TO_DO:
@@ -234,7 +238,7 @@ class Intake:
             asked,
             self._instruments.by_broker(),
             self._instruments.keyed(),
-            await self._calendars.get(snapshot.calendars, now),
+            self._calendars.known(snapshot.calendars, now),
         )
         return make_plan(
             asked,

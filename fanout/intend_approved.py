@@ -20,7 +20,7 @@ import msgspec
 
 from fanout import approvals
 from fanout.approvals import Approval
-from fanout.calendars import Calendars
+from fanout.calendars import Calendars, NotLoaded
 from fanout.intend import Batch, Intender, order_of, wishes_of
 from fanout.leases import Leases
 from fanout.turn import turn
@@ -73,8 +73,11 @@ class ApprovedIntender:
                 if not waiting:
                     await conn.execute(_STRIKE, (signal, list(epochs)))
                     return
-            if not await self._carry(scope, waiting, epochs):
-                return
+            try:
+                if not await self._carry(scope, waiting, epochs):
+                    return
+            except NotLoaded as missing:  # the transaction ended without a word written
+                await self._calendars.load(missing.names, self._clock.now())
 
     async def _carry(
         self, scope: TenantScope, chosen: Sequence[Approval], epochs: dict[int, int]
@@ -108,7 +111,7 @@ class ApprovedIntender:
             await self._leases.fence(conn, epochs)
             accounts = [approval.account_id for approval in chosen]
             snapshot = await read_snapshot(conn, strategy, accounts)
-            calendars = await self._calendars.get(snapshot.calendars, now)
+            calendars = self._calendars.known(snapshot.calendars, now)
             goes = await approvals.carry(
                 conn, scope, chosen, snapshot, now, Windows(now, calendars)
             )
