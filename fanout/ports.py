@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from fanout.order import Order, OrdState
+from fanout.order import Order, OrdState, TimeInForce
 from tenancy.values import AccountID, TenantID
 
 
@@ -215,7 +215,8 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """What a broker can do, for plans and for docs/brokers.md."""
 
     ord_types: frozenset[str]
-    times_in_force: frozenset[str]
+    times_in_force: Mapping[str, Mapping[str, TimeInForce]]
+    """By order type: what is sent for which time in force that is asked. fanout/time_in_force.py."""
     reduce_only: bool
     server_deadline: bool
     unique_client_ids: bool

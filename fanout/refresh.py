@@ -17,7 +17,7 @@ from fanout import metrics
 from fanout.accounts import Accounts
 from fanout.leases import Leases
 from fanout.market import Instruments
-from fanout.ports import Broker, BrokerAccount, Equity
+from fanout.ports import Broker, BrokerAccount, Caps, Equity
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError, Unavailable
@@ -52,6 +52,10 @@ class Instrumented:
     def keyed(self) -> frozenset[str]:
         """Brokers whose accounts trade with an enrolled key only."""
         return frozenset(name for name, broker in self._brokers.items() if broker.caps.credential)
+
+    def caps(self) -> dict[str, Caps]:
+        """What each broker can do."""
+        return {name: broker.caps for name, broker in self._brokers.items()}
 
     def missing(self) -> list[str]:
         """Brokers whose instruments are not known, or too old."""

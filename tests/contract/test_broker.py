@@ -323,17 +323,25 @@ async def test_b23_instruments_can_be_sized_with(venue: Venue) -> None:
 
 async def test_b24_caps_and_the_longest_request_are_stated(venue: Venue) -> None:
     caps = venue.broker.caps
-    assert {"market", "limit"} <= caps.ord_types
+    assert {"market", "limit"} <= caps.ord_types == set(caps.times_in_force)
     assert caps.orders_per_s > 0
     assert 0 < venue.broker.request_timeout_s < 60
 
 
-async def test_b25_an_order_type_that_caps_do_not_name_is_refused_for_good(venue: Venue) -> None:
+async def test_b25_an_order_type_or_time_in_force_not_in_caps_is_refused_for_good(
+    venue: Venue,
+) -> None:
     """Unsent would be tried again until its deadline, a close for ever."""
     unsupported = {"stop", "stop_limit", "trailing_stop"} - venue.broker.caps.ord_types
     for ord_type in sorted(unsupported):
         refusal = await refused(venue, market(venue, ord_type=ord_type))
         assert refusal.code == "unsupported_order"
+    price = await venue.price()
+    for ord_type in ("market", "limit"):
+        for tif in ("day", "gtc", "opg", "cls", "ioc", "fok"):
+            if tif not in venue.broker.caps.times_in_force[ord_type]:
+                order = market(venue, ord_type=ord_type, time_in_force=tif, price=price)
+                assert (await refused(venue, order)).code == "unsupported_order"
     assert await held(venue) == 0
 
 

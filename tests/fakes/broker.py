@@ -43,7 +43,10 @@ class FakeBroker:
     name = "gateio"
     caps = Caps(
         ord_types=frozenset({"market", "limit"}),
-        times_in_force=frozenset({"gtc", "ioc"}),
+        times_in_force={
+            "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc"},
+            "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
+        },
         reduce_only=True,
         server_deadline=True,
         unique_client_ids=False,

@@ -100,7 +100,7 @@ class GateioBroker:
         self.request_timeout_s = settings.sign_timeout_s + settings.request_timeout_s
         self.caps = Caps(
             ord_types=frozenset(wire.TIF),
-            times_in_force=frozenset(tif for by_type in wire.TIF.values() for tif in by_type),
+            times_in_force=wire.TIF,
             reduce_only=True,
             server_deadline=True,
             unique_client_ids=False,

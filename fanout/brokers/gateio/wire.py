@@ -23,7 +23,7 @@ import hmac
 
 import msgspec
 
-from fanout.order import Order
+from fanout.order import Order, TimeInForce
 from tenancy.errors import Invalid
 from tenancy.values import plain
 
@@ -32,7 +32,7 @@ PREFIX = "/api/v4"
 PAGE = 100  # Gate's default page; every version of the API honours it
 EMPTY_SHA512 = hashlib.sha512(b"").hexdigest()
 
-TIF: dict[str, dict[str, str]] = {
+TIF: dict[str, dict[str, TimeInForce]] = {
     "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc"},
     "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
 }

@@ -20,7 +20,7 @@ from decimal import Decimal
 
 import msgspec
 
-from fanout.order import FINAL, Order, OrdState
+from fanout.order import FINAL, Order, OrdState, TimeInForce
 from fanout.ports import (
     Acked,
     BrokerPosition,
@@ -32,8 +32,12 @@ from fanout.ports import (
 )
 
 BPS = Decimal(10_000)
-ORD_TYPES = frozenset({"market", "limit"})
-TIMES_IN_FORCE = frozenset({"day", "gtc", "ioc", "fok"})
+TIMES_IN_FORCE: dict[str, dict[str, TimeInForce]] = {
+    "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc", "fok": "fok"},
+    "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
+}
+"""As at Gate: a price at any hour, no auctions, and a day without an end."""
+ORD_TYPES = frozenset(TIMES_IN_FORCE)
 
 
 class _Held(msgspec.Struct):
@@ -76,7 +80,7 @@ class PaperBook:
         instrument = table.get(order.symbol)
         if instrument is None:
             return _no("CONTRACT_NOT_FOUND", "instrument", f"no contract {order.symbol}")
-        if order.ord_type not in ORD_TYPES or order.time_in_force not in TIMES_IN_FORCE:
+        if order.time_in_force not in TIMES_IN_FORCE.get(order.ord_type, {}):
             return _no("unsupported_order", "other", f"{order.ord_type} {order.time_in_force}")
         price = instrument.last_price
         if price is None:

@@ -24,9 +24,12 @@ from gateway.sender_kit.portcullis_sender.signal import _EXACT, _camel, exact
     [(Signal, ours.Signal), (TakeProfit, ours.TakeProfit), (StopLoss, ours.StopLoss)],
 )
 def test_the_kit_has_every_field_of_the_language_and_no_other(theirs: Any, read: Any) -> None:
-    """`price` is the language's other name of signalPrice: one is enough."""
+    """`price` is another name of signalPrice; `delayedUntil` is the gateway's own, and no field."""
     has = {_camel(field.name) for field in dataclasses.fields(theirs)}
-    assert has == {field.encode_name for field in msgspec.structs.fields(read)} - {"price"}
+    assert has == {field.encode_name for field in msgspec.structs.fields(read)} - {
+        "price",
+        "delayedUntil",
+    }
 
 
 def test_every_decimal_of_the_language_is_exact_in_the_kit() -> None:
@@ -54,7 +57,9 @@ def test_whole_signals_arrive() -> None:
     assert read.time == datetime(2026, 11, 20, tzinfo=UTC)
     assert read.take_profit == ours.TakeProfit(percent=Decimal(5))
     assert read.stop_loss == ours.StopLoss(amount=Decimal(100))
-    assert (read.expiration, read.delay, read.cancel_after) == ("2026-12-18", 300, 60)
+    assert (read.expiration, read.delay, read.cancel_after) == (
+        "2026-12-18", timedelta(minutes=5), 60,
+    )  # fmt: skip
     assert read.extras == {"note": "½"}
 
 
