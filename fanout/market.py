@@ -6,7 +6,7 @@ kept in the plan itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -56,6 +56,10 @@ class Instruments:
         self._by_folded: dict[str, list[Instrument]] = {}
         for instrument in self._by_symbol.values():
             self._by_folded.setdefault(_folded(instrument.symbol), []).append(instrument)
+        self._chains: dict[str, list[Instrument]] = {}
+        for option in self._by_symbol.values():
+            if option.kind == "option" and option.underlying is not None:
+                self._chains.setdefault(_folded(option.underlying), []).append(option)
 
     def find(self, ticker: str, symbol_map: Mapping[str, str]) -> Instrument | None:
         """The instrument that `ticker` names: mapped, to the letter, or but for punctuation and case.
@@ -68,6 +72,15 @@ class Instruments:
             return exact
         candidates = self._by_folded.get(_folded(mapped), [])
         return candidates[0] if len(candidates) == 1 else None
+
+    @property
+    def options(self) -> bool:
+        """Whether there are any."""
+        return bool(self._chains)
+
+    def options_of(self, underlying: str) -> Sequence[Instrument]:
+        """The chain of an underlying, found as `find` finds: but for punctuation and case."""
+        return self._chains.get(_folded(underlying), ())
 
     def __len__(self) -> int:
         return len(self._by_symbol)
