@@ -217,6 +217,8 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     ord_types: frozenset[str]
     times_in_force: Mapping[str, Mapping[str, TimeInForce]]
     """By order type: what is sent for which time in force that is asked. fanout/time_in_force.py."""
+    extended_hours: bool = False
+    """Whether stocks trade before and after the regular session here."""
     reduce_only: bool
     server_deadline: bool
     unique_client_ids: bool

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     OPTIONS_UNSUPPORTED = "options_unsupported"
     OPTION_NOT_FOUND = "option_not_found"
     TIME_IN_FORCE_UNSUPPORTED = "time_in_force_unsupported"
+    EXTENDED_HOURS_UNSUPPORTED = "extended_hours_unsupported"
 
 
 LIMITS = frozenset(
@@ -134,5 +135,7 @@ SENTENCES: dict[Reason, str] = {
     " protection is not sent without it.",
     Reason.OPTIONS_UNSUPPORTED: "The account's broker has no options.",
     Reason.OPTION_NOT_FOUND: "No option of the broker's fits what the signal asks for.",
+    Reason.EXTENDED_HOURS_UNSUPPORTED: "Extended hours are asked for, and only stocks have them, at brokers that"
+    " take such orders.",
     Reason.TIME_IN_FORCE_UNSUPPORTED: "The broker has no such time in force for this order, nor one in its stead.",
 }

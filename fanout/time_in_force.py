@@ -6,6 +6,8 @@ and at each order in words. What a broker does not name is refused, never sent a
 
 An order that waits in the gateway's own stop engine is sent as a market or limit order when its
 price is reached: then those rows hold.
+
+`extendedHours` is the same question: stocks only, and only where the broker takes such orders.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Final
 import msgspec
 
 from fanout.order import OrdType, TimeInForce
-from fanout.ports import Caps
+from fanout.ports import Caps, InstrumentKind
 from fanout.reasons import Reason
 
 TRIGGERED: Final[dict[OrdType, OrdType]] = {
@@ -56,3 +58,15 @@ def sent_as(caps: Caps, ord_type: OrdType, asked: TimeInForce) -> SentAs | Reaso
     if sent == asked:
         return SentAs(sent)
     return SentAs(sent, f"time in force {asked} is sent as {sent}: {MEANS[sent]}")
+
+
+def extended_hours_refusal(
+    asked: bool | None, kind: InstrumentKind, caps: Caps, *, closes: bool
+) -> Reason | None:
+    """EXTENDED_HOURS_UNSUPPORTED where `extendedHours` is asked for and cannot be had.
+
+    `closes`: a pure exit goes all the same, in the hours that there are.
+    """
+    if not asked or closes or (kind == "stock" and caps.extended_hours):
+        return None
+    return Reason.EXTENDED_HOURS_UNSUPPORTED

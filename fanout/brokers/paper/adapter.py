@@ -67,6 +67,7 @@ class PaperBroker:
     caps = Caps(
         ord_types=ORD_TYPES,
         times_in_force=TIMES_IN_FORCE,
+        extended_hours=True,
         reduce_only=True,
         server_deadline=False,
         unique_client_ids=True,

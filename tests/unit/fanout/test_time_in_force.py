@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -19,7 +19,13 @@ from fanout.brokers.paper.book import PaperBook
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Acked, Caps, Rejected
 from fanout.reasons import Reason
-from fanout.time_in_force import MEANS, TRIGGERED, SentAs, sent_as
+from fanout.time_in_force import (
+    MEANS,
+    TRIGGERED,
+    SentAs,
+    extended_hours_refusal,
+    sent_as,
+)
 from tenancy.clock import SystemClock
 from tests.contract.venues import BTC, gateio_settings
 from tests.fakes.orders import an_account, an_order
@@ -124,3 +130,15 @@ def test_a_brokers_own_stop_goes_by_its_own_row() -> None:
     )
     assert sent_as(caps, "stop", "gtc") == SentAs("gtc")
     assert sent_as(caps, "stop", "day") is Reason.TIME_IN_FORCE_UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", ["spot", "stock", "perpetual", "future", "option"])
+@pytest.mark.parametrize("broker", sorted(CAPS))
+def test_extended_hours_are_for_stocks_where_the_broker_has_them(kind: Any, broker: str) -> None:
+    caps = CAPS[broker]
+    refused = extended_hours_refusal(True, kind, caps, closes=False)
+    fine = kind == "stock" and broker == "paper"
+    assert refused == (None if fine else Reason.EXTENDED_HOURS_UNSUPPORTED)
+    assert extended_hours_refusal(True, kind, caps, closes=True) is None, "an exit always goes"
+    for asked in (None, False):
+        assert extended_hours_refusal(asked, kind, caps, closes=False) is None
