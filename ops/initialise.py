@@ -41,6 +41,7 @@ PAPER_INSTRUMENTS = [
         "tick": tick,
         "currency": "USDT",
         "last_price": price,
+        "spread_bps": "2",
     }
     for symbol, multiplier, tick, price in (
         ("BTC_USDT", "0.0001", "0.1", "60000"),

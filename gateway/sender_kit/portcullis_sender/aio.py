@@ -99,6 +99,8 @@ class AsyncSender:
                 while len(body) < ANSWER_BYTES_MOST and not response.content.at_eof():
                     body += await response.content.read(ANSWER_BYTES_MOST - len(body))
                 return Answer(response.status, found, body)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return Lost(f"not trusted: {error!r}", sent=False, hopeless=True)
         except aiohttp.ClientConnectorError as error:
             return Lost(f"no connection: {error!r}", sent=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

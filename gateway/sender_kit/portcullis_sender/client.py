@@ -90,6 +90,8 @@ class Sender:
         try:
             try:
                 connection.connect()
+            except ssl.SSLCertVerificationError as error:
+                return Lost(f"not trusted: {error!r}", sent=False, hopeless=True)
             except (OSError, http.client.HTTPException) as error:
                 return Lost(f"no connection: {error!r}", sent=False)
             try:

@@ -6,6 +6,7 @@ repeat the first one's answer and causes nothing new, so whatever is not known m
     202, 200                     accepted: the receipt
     408, 429, 5xx                again, not before Retry-After
     no answer, or one unreadable again: the attempt may or may not have arrived
+    a certificate not trusted    given up at once: nothing was sent
     everything else              refused, never again
 
 A wait that would end after `deadline_s` is not begun.
@@ -73,10 +74,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Nothing usable came back. `sent`: bytes of the signal may have left."""
+    """Nothing usable came back. `sent`: bytes of the signal may have left.
+
+    `hopeless`: the next attempt would end alike, for the gateway's certificate is not trusted.
+    """
 
     cause: str
     sent: bool
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ class Delivery:
         """
         if isinstance(result, Lost):
             self._perhaps_accepted |= result.sent
+            if result.hopeless:
+                raise self._given_up(result.cause, None, 0.0)
             return self._again(result.cause, None, 0.0, now_s, chance)
         document = _decoded(result.body)
         if result.status in (200, 202):
@@ -169,15 +176,18 @@ class Delivery:
         wait_s = max(asked_s, most * (0.5 + chance / 2))
         too_late = now_s + wait_s > self._begun_s + policy.deadline_s
         if too_late or self.attempts >= policy.attempts_most:
-            raise NotDelivered(
-                self.message_id,
-                attempts=self.attempts,
-                perhaps_accepted=self._perhaps_accepted,
-                cause=cause,
-                problem=problem,
-                retry_after_s=asked_s or None,
-            )
+            raise self._given_up(cause, problem, asked_s)
         return Again(wait_s)
+
+    def _given_up(self, cause: str, problem: Problem | None, asked_s: float) -> NotDelivered:
+        return NotDelivered(
+            self.message_id,
+            attempts=self.attempts,
+            perhaps_accepted=self._perhaps_accepted,
+            cause=cause,
+            problem=problem,
+            retry_after_s=asked_s or None,
+        )
 
 
 def retry_after_s(text: str | None, unix_s: float) -> float:

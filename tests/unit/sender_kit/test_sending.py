@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from gateway.sender_kit.portcullis_sender import (
 from gateway.sender_kit.portcullis_sender.aio import AsyncSender
 from gateway.sender_kit.portcullis_sender.delivery import retry_after_s
 from tests.fakes.scripted_http import CUT, HANG, ScriptedServer, Seen, reply, scripted
+from tests.fixtures.tls import Certificate
 
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -210,6 +212,28 @@ async def test_where_nobody_listens_nothing_was_accepted(kit: Kit) -> None:
     with pytest.raises(NotDelivered) as caught:
         await kit.send(url)
     assert not caught.value.perhaps_accepted
+
+
+async def test_a_gateway_that_is_not_trusted_gets_nothing_and_is_not_asked_again(
+    kit: Kit, certificate: Certificate
+) -> None:
+    seen: list[bytes] = []
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(1000))
+        writer.close()
+
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate.certfile, certificate.keyfile)
+    listener = await asyncio.start_server(read, "127.0.0.1", 0, ssl=server_side)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/hooks/hk"
+    try:
+        with pytest.raises(NotDelivered, match="not trusted") as caught:
+            await kit.send(url)
+    finally:
+        listener.close()
+    assert (caught.value.attempts, caught.value.perhaps_accepted) == (1, False)
+    assert seen == []
 
 
 @pytest.mark.parametrize(
