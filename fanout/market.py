@@ -82,6 +82,19 @@ class Instruments:
         """The chain of an underlying, found as `find` finds: but for punctuation and case."""
         return self._chains.get(_folded(underlying), ())
 
+    def options_among(self, symbols: Iterable[str], underlying: str) -> list[Instrument]:
+        """Those of `symbols`, as the broker names them, that are options on `underlying`."""
+        known = (self._by_symbol.get(symbol) for symbol in symbols)
+        wanted = _folded(underlying)
+        return [
+            one
+            for one in known
+            if one is not None
+            and one.kind == "option"
+            and one.underlying is not None
+            and _folded(one.underlying) == wanted
+        ]
+
     def __len__(self) -> int:
         return len(self._by_symbol)
 

@@ -21,6 +21,9 @@ A put that stands for a direction of its underlying is traded the other way (`Co
 the caller swaps the side): always with `both`, so that `sell` buys a put; else as the
 subscription's `invert_puts` says.
 
+For an entry nothing of the account is read: one call serves all accounts of a broker that map the
+ticker alike.
+
 More than one contract, or none, is NoContract with words: a guess would trade the wrong thing.
 Whoever calls sizes by the contract's own price: `signalPrice` of a scan is the underlying's.
 
@@ -172,6 +175,13 @@ def _scanned(
     today: date,
     held: Collection[str],
 ) -> Instrument | NoContract:
+    if _acts_on_what_is_held(signal):
+        mine = _of_the_held(signal, instruments.options_among(held, ticker), today)
+        opens = signal.target_position is not None and _is_empty(mine)
+        if not opens:
+            return mine
+        if signal.target_position == 0:
+            return NoContract(Reason.ON_TARGET, "the account holds no such option")
     chain = [
         one
         for one in instruments.options_of(ticker)
@@ -179,32 +189,50 @@ def _scanned(
     ]
     if not chain:
         return _nothing(f"the broker has no options on {ticker} that have not expired")
-    mine = _of_the_held(signal, [one for one in chain if one.symbol in held], today)
-    if signal.action in _OF_THE_HELD or signal.sentiment == "flat":
-        return mine
-    if signal.target_position is not None:
-        if isinstance(mine, Instrument) or mine.reason is not Reason.NO_POSITION:
-            return mine
-        if signal.target_position == 0:
-            return NoContract(Reason.ON_TARGET, "the account holds no such option")
     option_type = _type_of(signal)
     if isinstance(option_type, NoContract):
         return option_type
     asked = earliest(signal.expiration, today)
-    days = {_day(one) for one in chain if one.option_type == option_type and _day(one) >= asked}
-    if not days:
+    line = [one for one in chain if one.option_type == option_type and _day(one) >= asked]
+    if not line:
         return _nothing(f"no {option_type} on {ticker} expires at or after {asked}")
-    nearest = [one for one in chain if one.option_type == option_type and _day(one) == min(days)]
-    words = f"{option_type}s on {ticker} of {min(days)}"
+    nearest = min(_day(one) for one in line)
+    return _of_one_day(
+        signal, [one for one in line if _day(one) == nearest], option_type, ticker, reference
+    )
+
+
+def _of_one_day(
+    signal: Signal,
+    line: Sequence[Instrument],
+    option_type: OptionType,
+    ticker: str,
+    reference: Decimal | None,
+) -> Instrument | NoContract:
+    """The strike, among the contracts of one type and one expiration."""
+    strike: Decimal | NoContract
     if signal.strike_price is not None:
-        fitting = [one for one in nearest if one.strike == signal.strike_price]
-        return _only(fitting, f"{words} with strike {signal.strike_price}")
-    if reference is None or reference <= 0:
+        strike = signal.strike_price
+    elif reference is None or reference <= 0:
         return NoContract(Reason.NO_PRICE, f"{ticker} has no price to count strikes from")
-    strike = _strike(signal, option_type, sorted({_strike_of(one) for one in nearest}), reference)
+    else:
+        strike = _strike(signal, option_type, sorted({_strike_of(one) for one in line}), reference)
     if isinstance(strike, NoContract):
         return strike
-    return _only([one for one in nearest if one.strike == strike], f"{words} with strike {strike}")
+    words = f"{option_type}s on {ticker} of {_day(line[0])} with strike {strike}"
+    return _only([one for one in line if one.strike == strike], words)
+
+
+def _is_empty(found: Instrument | NoContract) -> bool:
+    return isinstance(found, NoContract) and found.reason is Reason.NO_POSITION
+
+
+def _acts_on_what_is_held(signal: Signal) -> bool:
+    return (
+        signal.action in _OF_THE_HELD
+        or signal.sentiment == "flat"
+        or signal.target_position is not None
+    )
 
 
 def _of_the_held(
@@ -217,7 +245,7 @@ def _of_the_held(
         for one in held
         if signal.option_type in (None, "both", one.option_type)
         and signal.strike_price in (None, one.strike)
-        and (not dated or _day(one) == earliest(signal.expiration, today))
+        and (not dated or one.expires_on == earliest(signal.expiration, today))
     ]
     if not fitting:
         return NoContract(Reason.NO_POSITION, "the account holds no such option")
