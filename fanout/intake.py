@@ -144,7 +144,7 @@ class Intake:
             for signal, tenant in signals:
                 scope = TenantScope(tenant_id=tenant, actor=PLANNER)
                 # Other workers' parts end in PostgreSQL: there is nothing here to wait for.
-                while not await self.plan_one(scope, signal, strategy):  # noqa: ASYNC110
+                while not await self._tried(scope, signal, strategy):  # noqa: ASYNC110
                     await asyncio.sleep(POLL_S)
             self._look_again()  # not after an error, which then waits for the sweep
         except LeaseLost as error:
@@ -156,17 +156,21 @@ class Intake:
         finally:
             del self._running[strategy]
 
+    async def _tried(self, scope: TenantScope, signal: SignalID, strategy: StrategyID) -> bool:
+        """plan_one; False also after a calendar was read for it, with no lock held meanwhile."""
+        try:
+            return await self.plan_one(scope, signal, strategy)
+        except NotLoaded as missing:  # the transaction ended without a word written
+            await self._calendars.load(missing.names, self._clock.now())
+            return False
+
     async def plan_one(self, scope: TenantScope, signal: SignalID, strategy: StrategyID) -> bool:
-        """Plan one signal and write our part of its intents; False where it has to be begun again.
+        """Plan one signal and write our part of its intents; False while an earlier one holds it up.
 
         Raises LeaseLost, Unavailable, OutcomeUnknown: nothing of this plan was sent by us then.
         """
-        try:
-            async with self._database.tenant(scope) as conn:
-                made = await self._commit_plan(conn, scope, signal, strategy)
-        except NotLoaded as missing:  # nothing was written; nobody waits for the strategy's turn
-            await self._calendars.load(missing.names, self._clock.now())
-            return False
+        async with self._database.tenant(scope) as conn:
+            made = await self._commit_plan(conn, scope, signal, strategy)
         if made is NotPlanned.MUST_WAIT:
             return False
         if made is NotPlanned.NOTHING_TO_DO:
