@@ -20,7 +20,7 @@ Exact = Decimal | int | str
 Action = Literal["buy", "sell", "exit", "add", "cancel", "reverse", "target"]
 Sentiment = Literal["bullish", "long", "bearish", "short", "flat"]
 QuantityType = Literal[
-    "fixed_quantity", "multiplier", "dollar_amount", "risk_dollar_amount", "risk_percent",
+    "fixed_quantity", "dollar_amount", "risk_dollar_amount", "risk_percent",
     "percent_of_equity", "percent_of_position", "equity_ratio", "block_equal", "block_net_liq",
     "block_available", "block_ratio",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import psycopg
 from fanout import calendars
 from fanout.windows import Sessions
 from tenancy.windows import DAYS, TradingWindow
+from tests.integration.fanout.asking import DONE, answer, asked, asking
 
 WINDOW = TradingWindow(days=DAYS, start="00:00", end="00:00", time_zone="UTC", calendar="XTAI")
 LOCKS = (
@@ -49,3 +50,23 @@ async def test_a_calendar_that_cannot_be_read_refuses_and_stops_nothing(bench, m
         await bench.until("SELECT count(*) FROM plans", 1)
     ((reason,),) = await bench.rows("SELECT plan #>> '{entries,0,reason}' FROM plans")
     assert reason == "trading_window_unknown"
+
+
+async def test_a_yes_is_carried_out_by_a_worker_that_has_read_no_calendar_yet(
+    bench, admin, monkeypatch
+):
+    """The worker that asked is gone; the one that carries it out reads first, and holds nothing."""
+    reads: list[str] = []
+
+    def read(name: str, today: date) -> Sessions:
+        reads.append(name)
+        return Sessions(first=today, last=today, days=frozenset({today}))
+
+    monkeypatch.setattr(calendars, "read_sessions", read)
+    await asking(bench, trading_windows=(WINDOW,))
+    async with bench.worker(name="first"):
+        signal = await asked(bench)
+    await answer(bench, admin, signal, bench.accounts[0])
+    async with bench.worker(name="second"):
+        await bench.until(DONE, 1)
+    assert reads == ["XTAI", "XTAI"]

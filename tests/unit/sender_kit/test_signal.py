@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fanout import signal as ours
 from gateway.sender_kit.portcullis_sender import Signal, StopLoss, TakeProfit
+from gateway.sender_kit.portcullis_sender import signal as kit
 from gateway.sender_kit.portcullis_sender.signal import _EXACT, _camel, exact
 
 
@@ -40,6 +41,20 @@ def test_every_decimal_of_the_language_is_exact_in_the_kit() -> None:
         if field.type == Decimal | None and field.name != "price"
     }
     assert decimals == set(_EXACT)
+
+
+@pytest.mark.parametrize("name", ["Signal", "TakeProfit", "StopLoss"])
+def test_the_words_of_each_field_are_the_languages(name: str) -> None:
+    theirs, read = get_type_hints(getattr(kit, name)), get_type_hints(getattr(ours, name))
+    for field, hint in theirs.items():
+        assert words(hint) == words(read[field]), field
+
+
+def words(hint: Any) -> set[str]:
+    """What a Literal allows, wherever it stands in a type."""
+    if get_origin(hint) is Literal:
+        return set(get_args(hint))
+    return {word for part in get_args(hint) for word in words(part)}
 
 
 def test_whole_signals_arrive() -> None:
