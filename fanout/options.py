@@ -22,7 +22,7 @@ the caller swaps the side): always with `both`, so that `sell` buys a put; else 
 subscription's `invert_puts` says.
 
 For an entry nothing of the account is read: one call serves all accounts of a broker that map the
-ticker alike.
+ticker alike (fanout/option_choice.py).
 
 More than one contract, or none, is NoContract with words: a guess would trade the wrong thing.
 Whoever calls sizes by the contract's own price: `signalPrice` of a scan is the underlying's.
@@ -175,7 +175,7 @@ def _scanned(
     today: date,
     held: Collection[str],
 ) -> Instrument | NoContract:
-    if _acts_on_what_is_held(signal):
+    if acts_on_what_is_held(signal):
         mine = _of_the_held(signal, instruments.options_among(held, ticker), today)
         opens = signal.target_position is not None and _is_empty(mine)
         if not opens:
@@ -227,7 +227,8 @@ def _is_empty(found: Instrument | NoContract) -> bool:
     return isinstance(found, NoContract) and found.reason is Reason.NO_POSITION
 
 
-def _acts_on_what_is_held(signal: Signal) -> bool:
+def acts_on_what_is_held(signal: Signal) -> bool:
+    """Whether step 4 holds: the account's own contracts are looked at."""
     return (
         signal.action in _OF_THE_HELD
         or signal.sentiment == "flat"
