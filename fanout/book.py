@@ -4,7 +4,8 @@ The caller opens the transaction (`Database.tenant`). Each function writes its a
 the same one, so neither can exist without the other:
 
 - `intend`   order rows as intents (step 5 of the way of a signal). Crash after: doubt.
-- `learn`    what was learned: state, fills, positions, and what follows (step 7). Idempotent:
+- `learn`    what was learned: state, fills, positions, what was realised on that trading day, and what
+             follows (step 7). Idempotent:
              the same lesson twice changes nothing the second time, because each row is locked
              and compared first. Crash before: the broker is asked again.
 """
@@ -28,6 +29,7 @@ from fanout.order import FINAL, Order, OrdState, Protect, cl_ord_id, order_id
 from tenancy.database import Connection
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
+from tenancy.windows import TradingDay
 
 log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ _WAITING = """ WHERE state = 'waiting'
   AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = orders.signal_id
                   AND o.account_id = orders.account_id AND o.leg = 0 AND NOT o.state = ANY(%b::text[]))
 ORDER BY cl_ord_id FOR UPDATE"""
+_TRADING_DAY = "SELECT settings ->> 'trading_day' FROM tenants WHERE tenant_id = %s"
 _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
   AND (account_id, symbol) IN (SELECT * FROM unnest(%b::uuid[], %b::text[]))
@@ -152,10 +155,13 @@ async def learn(
     """
     ids = sorted({lesson.order.cl_ord_id for lesson in lessons})
     # Locked in one order everywhere: two learners cannot wait for each other.
-    rows = await (await conn.execute(_LOCKED, (ids,))).fetchall()
+    async with conn.pipeline():  # one round trip
+        locked = await conn.execute(_LOCKED, (ids,))
+        setting = await conn.execute(_TRADING_DAY, (scope.tenant_id,))
+    rows = await locked.fetchall()
     known = {order.cl_ord_id: order for order in map(_order, rows)}
     wished = {row[0] for row in rows if row[-1]}
-    news = News()
+    news = News(_trading_day(await setting.fetchone()))
     consequences: list[Consequence] = []
     successors: list[Order] = []
     for heard in lessons:
@@ -188,6 +194,10 @@ async def learn(
     ]
     at = {lesson.order.cl_ord_id: lesson.learned_at for lesson in lessons}
     return await _second_legs(conn, scope, consequences, at)
+
+
+def _trading_day(row: Sequence[Any] | None) -> TradingDay:
+    return msgspec.json.decode(row[0], type=TradingDay) if row and row[0] else TradingDay()
 
 
 async def _released(conn: Connection, lesson: Lesson) -> Order | None:

@@ -2,7 +2,8 @@
 
 1. Find signals without a plan, in our partitions, oldest first: told by a wake-up or by the sweep.
 2. One strategy's signals in order; the next waits until the orders of the last are in the book,
-   for its position depends on them.
+   for its position depends on them. Strategies that share an account take turns in the same way,
+   for its limits count what all of them do (fanout/turn.py, fanout/usage.py).
 3. Decode, read the snapshot and the market, decide (fanout/plan.py, pure).
 4. Commit the plan, the signal's new state, the parts to do, the questions to people and the audit
    records. *Crash before: nobody traded, another worker plans. After: the parts are listed,
@@ -34,7 +35,8 @@ from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
-from fanout.turn import turn
+from fanout.turn import Queues, UnderWay, ask_under_way, former_neighbours_under_way, turn
+from fanout.usage import UNWATCHED, Watched, read_usage, symbols_of, watch
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
@@ -48,14 +50,17 @@ tracer = trace.get_tracer(__name__)
 
 AT_ONCE = 64
 POLL_S = 0.01
+HOLD_S = 0.25
+"""How long we keep our turn while neighbours' orders are on their way to the book: who gave it up at
+once would never be first behind a neighbour that has always more to plan."""
+HOLDERS = 2
+"""How many do so at a time, each with a database connection."""
+BEGIN_AGAIN = 5
 PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
 SELECT body, coalesce(not_before, received_at), traceparent, state FROM signals WHERE signal_id = %s"""
-_LAST = """
-SELECT coalesce(max(rotation) + 1, 0),
-       (SELECT count(*) FROM plan_parts WHERE strategy_id = %(strategy)s)
-FROM plans WHERE strategy_id = %(strategy)s"""
+_ROTATION = "SELECT coalesce(max(rotation) + 1, 0) FROM plans WHERE strategy_id = %s"
 _KEEP = """
 INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s)"""
@@ -78,6 +83,7 @@ class NotPlanned(Enum):
 
     NOTHING_TO_DO = "planned or refused already"
     MUST_WAIT = "orders of an earlier signal are not in the book yet"
+    LOOK_AGAIN = "another strategy has come to share an account: its turn is needed as well"
 
 
 class Intake:
@@ -108,6 +114,9 @@ class Intake:
         self._wake_parts = wake_parts
         self._look_again = look_again
         self._snapshots: dict[StrategyID, Snapshot] = {}
+        self._watched: dict[StrategyID, Watched] = {}
+        self._queues = Queues()
+        self._holding = 0
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
 
     async def look(self) -> int:
@@ -169,12 +178,18 @@ class Intake:
 
         Raises LeaseLost, Unavailable, OutcomeUnknown: nothing of this plan was sent by us then.
         """
-        async with self._database.tenant(scope) as conn:
-            made = await self._commit_plan(conn, scope, signal, strategy)
-        if made is NotPlanned.MUST_WAIT:
-            return False
-        if made is NotPlanned.NOTHING_TO_DO:
-            return True
+        for _ in range(BEGIN_AGAIN):
+            async with self._queues.turn({strategy, *self._neighbours(strategy)}):
+                async with self._database.tenant(scope) as conn:
+                    made = await self._commit_plan(conn, scope, signal, strategy)
+                if isinstance(made, Planned):
+                    await self._intend(scope, signal, made)
+                    return True
+            if made is not NotPlanned.LOOK_AGAIN:
+                return made is NotPlanned.NOTHING_TO_DO
+        return False
+
+    async def _intend(self, scope: TenantScope, signal: SignalID, made: Planned) -> None:
         plan, traceparent = made.plan, made.traceparent
         metrics.PLANS.inc()
         for entry in plan.entries:
@@ -185,23 +200,39 @@ class Intake:
             self._wake_parts(signal, others)
         if mine:
             await self._intender.intend(scope, signal, mine, plan, traceparent)
-        return True
+
+    def _neighbours(self, strategy: StrategyID) -> frozenset[StrategyID]:
+        """As far as we know without asking."""
+        kept = self._snapshots.get(strategy)
+        return kept.neighbours if kept is not None else frozenset()
 
     async def _commit_plan(
         self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID
     ) -> Planned | NotPlanned:
-        """Our turn on the strategy, then everything that is read, decided and kept in one transaction."""
+        """Our turn on the strategy and its neighbours, then everything that is read, decided and
+        kept in one transaction."""
+        kept = self._snapshots.get(strategy)
+        beside = self._neighbours(strategy)
+        shared = self._watched.get(strategy, UNWATCHED).shared_parts
+        waiting = ask_under_way(strategy, beside, shared)
         async with conn.pipeline():  # one round trip
-            await turn(conn, strategy)
+            await turn(conn, strategy, *beside)
             asked_row = await conn.execute(_SIGNAL, (signal,))
-            last_row = await conn.execute(_LAST, {"strategy": strategy})
-        row, last = await asked_row.fetchone(), await last_row.fetchone()
+            last_row = await conn.execute(_ROTATION, (strategy,))
+            waiting_row = await conn.execute(*waiting)
+        row, last, before = [await r.fetchone() for r in (asked_row, last_row, waiting_row)]
         if row is None or row[3] != "accepted":
             return NotPlanned.NOTHING_TO_DO
         body, received_at, traceparent, _ = row
         assert last is not None
-        rotation, parts_open = last
-        if parts_open:
+        assert before is not None
+        (rotation,) = last
+        if not await self._clear(conn, UnderWay(*before), waiting):
+            return NotPlanned.MUST_WAIT
+        snapshot = await self._snapshot(conn, strategy)
+        if snapshot is not kept and snapshot.neighbours:
+            return NotPlanned.LOOK_AGAIN
+        if await self._former_neighbours(conn, snapshot):
             return NotPlanned.MUST_WAIT
         try:
             asked = decode(body)
@@ -220,21 +251,48 @@ class Intake:
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))
             traceparent = current(traceparent)
-            plan = await self._decide(conn, strategy, signal, asked, received_at, rotation)
+            plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation)
             await self._keep(conn, scope, plan, traceparent)
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
         return Planned(plan, traceparent)
 
+    async def _clear(
+        self, conn: Connection, before: UnderWay, waiting: tuple[str, dict[str, object]]
+    ) -> bool:
+        """Whether all earlier orders are in the book; neighbours' are waited for, a moment, in our turn.
+
+        Not in our turn: our own, for whoever writes them may want our connection, and what people
+        said yes to, which is carried out in a turn.
+        """
+        if not before.all or before.own or before.approved or self._holding >= HOLDERS:
+            return not before.all
+        self._holding += 1
+        until = self._clock.monotonic() + HOLD_S
+        try:
+            while before.all and not before.approved and self._clock.monotonic() < until:
+                await asyncio.sleep(POLL_S)
+                row = await (await conn.execute(*waiting)).fetchone()
+                assert row is not None
+                before = UnderWay(*row)
+        finally:
+            self._holding -= 1
+        return not before.all
+
+    async def _former_neighbours(self, conn: Connection, snapshot: Snapshot) -> bool:
+        """Whether one that has left may still have orders on their way to an account whose limits count."""
+        parts = self._watched[snapshot.strategy.strategy_id].parts
+        tenant = snapshot.strategy.tenant_id
+        return bool(parts) and await former_neighbours_under_way(conn, tenant, parts)
+
     async def _decide(
         self,
         conn: Connection,
-        strategy: StrategyID,
+        snapshot: Snapshot,
         signal: SignalID,
         asked: Signal,
         received_at: datetime,
         rotation: int,
     ) -> Plan:
-        snapshot = await self._snapshot(conn, strategy)
         now = self._clock.now()
         market = await read_market(
             conn,
@@ -244,13 +302,16 @@ class Intake:
             self._instruments.keyed(),
             self._calendars.known(snapshot.calendars, now),
         )
+        symbols = symbols_of(snapshot, asked.ticker, market.instruments)
+        watched = self._watched[snapshot.strategy.strategy_id]
+        usage = await read_usage(conn, snapshot, symbols, market.instruments, now, watched)
         return make_plan(
             asked,
             snapshot,
-            market,
+            msgspec.structs.replace(market, usage=usage),
             signal_id=signal,
             received_at=received_at,
-            planned_at=self._clock.now(),
+            planned_at=now,
             seed=seed_of(signal),
             rotation=rotation,
             rules=self._rules,
@@ -262,7 +323,7 @@ class Intake:
         kept = self._snapshots.get(strategy)
         if kept is None or Version(kept.strategy.version, kept.platform) != version:
             kept = await read_snapshot(conn, strategy)
-            self._snapshots[strategy] = kept
+            self._snapshots[strategy], self._watched[strategy] = kept, watch(kept)
         self._accounts.keep(row.account for row in kept.rows)
         return kept
 

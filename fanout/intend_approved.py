@@ -1,7 +1,8 @@
 """From a person's yes to intents: exactly the entries that were approved, each once.
 
 1. Read what of the signal is approved in our partitions and not carried out, in fan-out order.
-2. In one transaction: our turn on the strategy; nothing else of it on its way to the book; the
+2. In one transaction: our turn on the strategy and on those that share these accounts; nothing else
+   of theirs on its way to the book; the
    leases held (fenced); the rows locked and looked at once more, for a halt, a change of terms or of
    the position makes a yes void; the orders, `carried_at` and the records; and when no row is
    left, the part struck off `plan_parts`.
@@ -28,15 +29,15 @@ from fanout.windows import Windows
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.scope import TenantScope
-from tenancy.store.snapshots import read_snapshot
-from tenancy.values import SignalID
+from tenancy.store.snapshots import read_neighbours, read_snapshot
+from tenancy.values import SignalID, StrategyID
 
 CHUNK = 256
 """Accounts in a transaction."""
 
 _BUSY = """
-SELECT EXISTS (SELECT FROM plan_parts WHERE strategy_id = %b AND part = ANY(%b::smallint[])
-               AND NOT approved)"""
+SELECT EXISTS (SELECT FROM plan_parts WHERE strategy_id = ANY(%b::uuid[])
+               AND part = ANY(%b::smallint[]) AND NOT approved)"""
 _STRIKE = """
 DELETE FROM plan_parts p WHERE p.signal_id = %b AND p.part = ANY(%b::smallint[]) AND p.approved
   AND NOT EXISTS (SELECT FROM signal_approvals a WHERE a.signal_id = p.signal_id AND a.part = p.part
@@ -104,13 +105,16 @@ class ApprovedIntender:
 
         async def decide(conn: Connection) -> Batch:
             nonlocal free
-            await turn(conn, strategy)
-            free = not await self._busy(conn, scope, chosen)
+            accounts = [approval.account_id for approval in chosen]
+            beside = await read_neighbours(conn, strategy, accounts)
+            await turn(conn, strategy, *beside)
+            snapshot = await read_snapshot(conn, strategy, accounts)
+            # Another may have come to share an account before it was our turn: then the sweep comes again.
+            free = snapshot.neighbours <= beside
+            free = free and not await self._busy(conn, [strategy, *beside], chosen)
             if not free:
                 return msgspec.structs.replace(batch, orders=[], wishes=set())
             await self._leases.fence(conn, epochs)
-            accounts = [approval.account_id for approval in chosen]
-            snapshot = await read_snapshot(conn, strategy, accounts)
             calendars = self._calendars.known(snapshot.calendars, now)
             goes = await approvals.carry(
                 conn, scope, chosen, snapshot, now, Windows(now, calendars)
@@ -125,9 +129,15 @@ class ApprovedIntender:
         await self._intender.write(scope, batch, decide)
         return free
 
-    async def _busy(self, conn: Connection, scope: TenantScope, chosen: Sequence[Approval]) -> bool:
-        """Whether a plan's orders for these partitions are not in the book yet."""
+    async def _busy(
+        self, conn: Connection, strategies: list[StrategyID], chosen: Sequence[Approval]
+    ) -> bool:
+        """Whether a plan's orders for these partitions are not in the book yet.
+
+        Not asked: whether others have a yes to carry out. They do so in a turn of their own, and two
+        that waited for each other would wait for ever.
+        """
         parts = sorted({approval.part for approval in chosen})
-        row = await (await conn.execute(_BUSY, (chosen[0].strategy_id, parts))).fetchone()
+        row = await (await conn.execute(_BUSY, (strategies, parts))).fetchone()
         assert row is not None
         return bool(row[0])

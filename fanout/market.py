@@ -22,7 +22,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     others: Decimal = Decimal(0)  # signed lots in this symbol, of the account's other strategies
     others_resting_buy: Decimal = Decimal(0)
+    """By how many lots `others` may still rise: what rests, and closes that are counted on and may fail."""
     others_resting_sell: Decimal = Decimal(0)
+    may_buy: Decimal = Decimal(0)
+    """By how many lots this strategy's own `AccountNow.expected` may still rise, in the same sense."""
+    may_sell: Decimal = Decimal(0)
     worth_elsewhere: Decimal | None = Decimal(0)
     """Of all positions and resting openings in other symbols, in the account's currency; None: cannot tell."""
     orders_last_minute: int = 0
@@ -94,6 +98,9 @@ class Instruments:
             and one.underlying is not None
             and _folded(one.underlying) == wanted
         ]
+    def get(self, symbol: str) -> Instrument | None:
+        """The instrument of exactly this symbol, as the broker names it."""
+        return self._by_symbol.get(symbol)
 
     def __len__(self) -> int:
         return len(self._by_symbol)

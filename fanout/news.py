@@ -1,4 +1,4 @@
-"""What a batch of lessons changes, as the columns of three statements: orders, reports, positions.
+"""What a batch of lessons changes, as columns of statements: orders, reports, positions, results of the day.
 
 Gathered first and written at once, in an order that lets no two writers wait for each other. The
 audit records of the same facts are `entries`, which the caller writes in the same transaction.
@@ -15,7 +15,9 @@ from fanout import evidence
 from fanout.lesson import Lesson
 from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order
+from fanout.trading_day import day_of
 from tenancy.database import Connection
+from tenancy.windows import TradingDay
 
 _UPDATE = """
 UPDATE orders o SET state = n.state, cum_qty = n.cum_qty, avg_px = n.avg_px,
@@ -33,7 +35,8 @@ INSERT INTO execution_reports (exec_id, cl_ord_id, tenant_id, account_id, exec_t
 SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[], %b::uuid[], %b::text[], %b::text[],
                      %b::numeric[], %b::numeric[], %b::numeric[], %b::timestamptz[], %b::text[])
 ON CONFLICT (cl_ord_id, exec_id) DO NOTHING"""
-# The average moves only where the position grows; through zero it begins again at the new price.
+# The average moves only where the position grows; through zero it begins again at the new price. It is
+# kept to 24 decimal places. Realised is what of a fill closes, in price times lots.
 _POSITIONS = """
 INSERT INTO positions AS p (account_id, strategy_id, symbol, tenant_id, qty, avg_px, updated_at)
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::numeric[], %b::numeric[],
@@ -44,15 +47,29 @@ ON CONFLICT (account_id, strategy_id, symbol) DO UPDATE SET
         WHEN p.qty + excluded.qty = 0 THEN NULL
         WHEN p.qty = 0 OR sign(p.qty) = -sign(p.qty + excluded.qty) THEN excluded.avg_px
         WHEN sign(p.qty) = sign(excluded.qty)
-            THEN (p.qty * p.avg_px + excluded.qty * excluded.avg_px) / (p.qty + excluded.qty)
+            THEN trim_scale((p.qty * p.avg_px + excluded.qty * excluded.avg_px + 0.000000000000000000000000)
+                            / (p.qty + excluded.qty))
         ELSE p.avg_px END,
+    last_realised = CASE WHEN sign(p.qty) * sign(excluded.qty) >= 0 THEN 0 ELSE
+        sign(p.qty) * least(abs(p.qty), abs(excluded.qty)) * (excluded.avg_px - p.avg_px) END,
     updated_at = excluded.updated_at"""
+# The positions are locked by what was just written, and a result has the key of its position: two
+# writers wait for each other at the positions, never here.
+_RESULTS = """
+INSERT INTO daily_results AS d (account_id, strategy_id, symbol, day, tenant_id, realised)
+SELECT p.account_id, p.strategy_id, p.symbol, n.day, p.tenant_id, p.last_realised
+FROM positions p JOIN unnest(%b::uuid[], %b::uuid[], %b::text[], %b::date[])
+     AS n(account_id, strategy_id, symbol, day) USING (account_id, strategy_id, symbol)
+WHERE p.last_realised IS DISTINCT FROM 0
+ON CONFLICT (account_id, day, strategy_id, symbol) DO UPDATE SET
+    realised = d.realised + excluded.realised"""
 
 
 class News:
-    """The columns of one batch of changes."""
+    """The columns of one batch of changes. `trading_day`: the tenant's, which fills are counted for."""
 
-    def __init__(self) -> None:
+    def __init__(self, trading_day: TradingDay) -> None:
+        self._trading_day = trading_day
         self.updates: list[tuple[Any, ...]] = []
         self.reports: list[tuple[Any, ...]] = []
         self.entries: list[Entry] = []
@@ -80,13 +97,13 @@ class News:
             progress.last_px, progress.cum_qty, report.transact_time, raw,
         ))  # fmt: skip
         if progress.last_qty > 0:
-            self._fill(after, progress, lesson.learned_at)
+            self._fill(after, progress, lesson.learned_at, report.transact_time)
 
-    def _fill(self, order: Order, progress: Progress, at: datetime) -> None:
+    def _fill(self, order: Order, progress: Progress, at: datetime, filled_at: datetime) -> None:
         signed = progress.last_qty if order.side == "buy" else -progress.last_qty
         self.fills.append((
             order.account_id, order.strategy_id, order.symbol, order.tenant_id, signed,
-            progress.last_px, at,
+            progress.last_px, at, day_of(self._trading_day, filled_at),
         ))  # fmt: skip
 
     async def write(self, conn: Connection) -> None:
@@ -95,7 +112,9 @@ class News:
         if self.reports:
             await conn.execute(_REPORTS, _columns(self.reports))
         for batch in _without_repeats(self.fills):
-            await conn.execute(_POSITIONS, _columns(batch))
+            *positions, days = _columns(batch)
+            await conn.execute(_POSITIONS, positions)
+            await conn.execute(_RESULTS, [*positions[:3], days])
 
 
 def _without_repeats(fills: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:

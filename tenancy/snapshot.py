@@ -6,7 +6,8 @@ chosen. Rows are in the order of the subscriptions' priority, then their ids, so
 version always gives the same rows.
 
 `strategy.version` covers everything of the tenant's: strategy, tenant, groups, accounts,
-subscriptions, credentials. The platform's own terms have a revision of their own.
+subscriptions, credentials, and who else follows the accounts. The platform's own terms have a
+revision of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tenancy.group import Group
 from tenancy.limits import EffectiveLimits
 from tenancy.strategy import Strategy
 from tenancy.tenant import Terms
-from tenancy.values import SubscriptionID
+from tenancy.values import AccountID, StrategyID, SubscriptionID
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,3 +44,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Subscribed, ...]
     calendars: frozenset[str] = frozenset()
     """Those that any of the rows' trading windows names."""
+    neighbours: frozenset[StrategyID] = frozenset()
+    """The other strategies that follow any of these accounts: their plans and ours take turns."""
+    shared: frozenset[AccountID] = frozenset()
+    """The accounts that they follow too."""

@@ -56,6 +56,13 @@ WHERE u.strategy_id = %(strategy)s
   AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
 ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
 
+_SHARING = """
+SELECT o.strategy_id, array_agg(o.account_id)
+FROM subscriptions u JOIN subscriptions o USING (account_id)
+WHERE u.strategy_id = %(strategy)s AND o.strategy_id <> u.strategy_id
+  AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
+GROUP BY o.strategy_id"""
+
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
@@ -91,12 +98,28 @@ async def read_snapshot(
             before = await conn.execute(_VERSION, (strategy,))
             head = await conn.execute(_HEAD, (strategy,))
             rows = await conn.execute(_ROWS, asked)
+            sharing = await conn.execute(_SHARING, asked)
             after = await conn.execute(_VERSION, (strategy,))
         version = _version(await before.fetchone(), strategy)
         found = await head.fetchone()
         if found is not None and version == _version(await after.fetchone(), strategy):
-            return _snapshot(found, await rows.fetchall(), version.platform)
+            made = _snapshot(found, await rows.fetchall(), version.platform)
+            others = await sharing.fetchall()
+            return msgspec.structs.replace(
+                made,
+                neighbours=frozenset(other for other, _ in others),
+                shared=frozenset(account for _, accounts in others for account in accounts),
+            )
     raise Unavailable(f"the settings of strategy {strategy} change faster than they can be read")
+
+
+async def read_neighbours(
+    conn: Connection, strategy: StrategyID, accounts: Sequence[AccountID] | None = None
+) -> frozenset[StrategyID]:
+    """The other strategies that follow any of the strategy's accounts (or any of these)."""
+    asked = {"strategy": strategy, "accounts": None if accounts is None else list(accounts)}
+    rows = await (await conn.execute(_SHARING, asked)).fetchall()
+    return frozenset(other for other, _ in rows)
 
 
 async def read_effective(conn: Connection, subscription: SubscriptionID) -> EffectiveView:
