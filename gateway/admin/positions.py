@@ -46,10 +46,11 @@ class BalanceQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the broker said the account was worth at `as_of`."""
+    """What the broker said the account was worth at `as_of`; `equity` includes `unrealised` profit."""
 
     account_id: UUID
     equity: str
+    unrealised: str
     available: str
     currency: str
     as_of: datetime

@@ -156,6 +156,7 @@ class FakeBroker:
     async def equity(self, account: BrokerAccount) -> Equity | None:
         return Equity(
             equity=Decimal(20_000),
+            unrealised=Decimal(-50),
             available=Decimal(20_000),
             currency="USDT",
             as_of=datetime.now(UTC),

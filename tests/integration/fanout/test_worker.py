@@ -213,6 +213,8 @@ async def test_every_accounts_equity_is_kept_and_kept_fresh(bench):
     """One statement for all accounts of a tenant; the second round replaces the first's rows."""
     await bench.set_up(accounts=3)
     async with bench.worker():
-        await bench.until("SELECT count(*) FROM balances WHERE equity = 20000", 3)
+        await bench.until(
+            "SELECT count(*) FROM balances WHERE equity = 20000 AND unrealised = -50", 3
+        )
         before = (await bench.rows("SELECT min(as_of) FROM balances"))[0][0]
         await bench.until(f"SELECT count(*) FROM balances WHERE as_of > '{before}'", 3)

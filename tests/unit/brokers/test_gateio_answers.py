@@ -216,6 +216,7 @@ def test_equity_adds_unrealised_profit_to_the_wallet() -> None:
     ).encode()
     seen = state.equity(content, NOW)
     assert (seen.equity, seen.available, seen.currency) == (Decimal(1000), Decimal(900), "USDT")
+    assert seen.unrealised == Decimal("-0.5")
 
 
 def test_positions_of_a_hedged_account_are_refused_not_netted() -> None:
