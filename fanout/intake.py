@@ -35,7 +35,7 @@ from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
-from fanout.turn import Queues, UnderWay, ask_under_way, former_neighbours_under_way, turn
+from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
 from fanout.usage import UNWATCHED, Watched, read_usage, symbols_of, watch
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -56,6 +56,7 @@ once would never be first behind a neighbour that has always more to plan."""
 HOLDERS = 2
 """How many do so at a time, each with a database connection."""
 BEGIN_AGAIN = 5
+"""Strategies that come to share our accounts while we plan."""
 PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
@@ -214,20 +215,19 @@ class Intake:
         kept = self._snapshots.get(strategy)
         beside = self._neighbours(strategy)
         shared = self._watched.get(strategy, UNWATCHED).shared_parts
-        waiting = ask_under_way(strategy, beside, shared)
+        waiting = plans_under_way(strategy, beside, shared)
         async with conn.pipeline():  # one round trip
             await turn(conn, strategy, *beside)
             asked_row = await conn.execute(_SIGNAL, (signal,))
             last_row = await conn.execute(_ROTATION, (strategy,))
-            waiting_row = await conn.execute(*waiting)
-        row, last, before = [await r.fetchone() for r in (asked_row, last_row, waiting_row)]
+            under_way = await conn.execute(*waiting)
+        row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
             return NotPlanned.NOTHING_TO_DO
         body, received_at, traceparent, _ = row
         assert last is not None
-        assert before is not None
         (rotation,) = last
-        if not await self._clear(conn, UnderWay(*before), waiting):
+        if not await self._clear(conn, await under_way.fetchall(), waiting):
             return NotPlanned.MUST_WAIT
         snapshot = await self._snapshot(conn, strategy)
         if snapshot is not kept and snapshot.neighbours:
@@ -257,26 +257,27 @@ class Intake:
         return Planned(plan, traceparent)
 
     async def _clear(
-        self, conn: Connection, before: UnderWay, waiting: tuple[str, dict[str, object]]
+        self,
+        conn: Connection,
+        before: list[tuple[Any, ...]],
+        waiting: tuple[str, dict[str, object]],
     ) -> bool:
         """Whether all earlier orders are in the book; neighbours' are waited for, a moment, in our turn.
 
         Not in our turn: our own, for whoever writes them may want our connection, and what people
         said yes to, which is carried out in a turn.
         """
-        if not before.all or before.own or before.approved or self._holding >= HOLDERS:
-            return not before.all
+        if not before or self._holding >= HOLDERS:
+            return not before
         self._holding += 1
         until = self._clock.monotonic() + HOLD_S
         try:
-            while before.all and not before.approved and self._clock.monotonic() < until:
+            while before == [("plan of a neighbour",)] and self._clock.monotonic() < until:
                 await asyncio.sleep(POLL_S)
-                row = await (await conn.execute(*waiting)).fetchone()
-                assert row is not None
-                before = UnderWay(*row)
+                before = await (await conn.execute(*waiting)).fetchall()
         finally:
             self._holding -= 1
-        return not before.all
+        return not before
 
     async def _former_neighbours(self, conn: Connection, snapshot: Snapshot) -> bool:
         """Whether one that has left may still have orders on their way to an account whose limits count."""

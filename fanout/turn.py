@@ -9,7 +9,7 @@ turns of all of them, in one call and in the order of the numbers, which is ever
 nobody waits in a circle. PostgreSQL serves those who wait in the order in which they came, and so
 does `Queues` within one process, where nobody needs a database connection to wait.
 
-A turn alone says nothing of orders that are planned and not in the book yet: `under_way` does.
+A turn alone says nothing of orders that are planned and not in the book yet: `plans_under_way` does.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from tenancy.database import Connection
 from tenancy.values import StrategyID, TenantID
 
 _UNDER_WAY = """
-SELECT count(*) FILTER (WHERE strategy_id = %(strategy)s), count(*) FILTER (WHERE approved), count(*)
+SELECT DISTINCT CASE WHEN strategy_id = %(strategy)s THEN 'our own' WHEN approved THEN 'approved'
+                     ELSE 'plan of a neighbour' END
 FROM plan_parts WHERE strategy_id = %(strategy)s
    OR strategy_id = ANY(%(neighbours)s::uuid[]) AND part = ANY(%(parts)s::smallint[])"""
 _OF_FORMER_NEIGHBOURS = """
@@ -43,18 +42,14 @@ async def turn(conn: Connection, *strategies: StrategyID) -> None:
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
 
 
-class UnderWay(msgspec.Struct, frozen=True):
-    """How many parts of plans are on their way to the book."""
-
-    own: int
-    approved: int  # of all: carried out in a turn of their own
-    all: int
-
-
-def ask_under_way(
+def plans_under_way(
     strategy: StrategyID, neighbours: Iterable[StrategyID], parts: Iterable[int]
 ) -> tuple[str, dict[str, object]]:
-    """The question, for a pipeline: of the strategy itself, and of its neighbours in these partitions."""
+    """A statement for a pipeline: whose orders are not in the book yet.
+
+    A row says 'our own', 'approved' (somebody's, which people said yes to), or 'plan of a neighbour'
+    in these partitions; none: all are in the book.
+    """
     asked = {"strategy": strategy, "neighbours": list(neighbours), "parts": list(parts)}
     return _UNDER_WAY, asked
 
