@@ -36,7 +36,7 @@ from fanout.sequence import seed_of
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
 from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
-from fanout.usage import UNWATCHED, Watched, read_usage, symbols_of, watch
+from fanout.usage import UNWATCHED, Watched, counted, read_usage, symbols_of, watch
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
@@ -295,21 +295,23 @@ class Intake:
         rotation: int,
     ) -> Plan:
         now = self._clock.now()
+        instruments = self._instruments.by_broker()
+        symbols = symbols_of(snapshot, asked.ticker, instruments)
+        watched = self._watched[snapshot.strategy.strategy_id]
+        # Before the market: what fails or fills in between then counts twice, never not at all.
+        usage = await read_usage(conn, snapshot, symbols, instruments, now, watched)
         market = await read_market(
             conn,
             snapshot,
             asked,
-            self._instruments.by_broker(),
+            instruments,
             self._instruments.keyed(),
             self._calendars.known(snapshot.calendars, now),
         )
-        symbols = symbols_of(snapshot, asked.ticker, market.instruments)
-        watched = self._watched[snapshot.strategy.strategy_id]
-        usage = await read_usage(conn, snapshot, symbols, market.instruments, now, watched)
         return make_plan(
             asked,
             snapshot,
-            msgspec.structs.replace(market, usage=usage),
+            counted(market, usage),
             signal_id=signal,
             received_at=received_at,
             planned_at=now,

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from fanout.exposure import Book, Held, Lot, LotOf, Pending, Realised, factor, usage
-from fanout.market import Instruments, Usage
+from fanout.market import Instruments, Market, Usage
 from fanout.order import Protect
 from fanout.trading_day import day_of
 from tenancy.account import Account
@@ -170,6 +170,18 @@ async def read_usage(
         )
         for account, asked, symbol in accounts
     }
+
+
+def counted(market: Market, usage: Mapping[AccountID, Usage]) -> Market:
+    """The market with what was used; where that is known, a close that may yet fail frees no room."""
+    accounts = dict(market.accounts)
+    for account, used in usage.items():
+        now = accounts.get(account)
+        if now is not None:
+            accounts[account] = msgspec.structs.replace(
+                now, resting_buy=used.may_buy, resting_sell=used.may_sell
+            )
+    return msgspec.structs.replace(market, accounts=accounts, usage=usage)
 
 
 async def read_books(
