@@ -5,8 +5,9 @@ Everything is as bad as it may still become without another order of ours:
 - **Reach**: between which lots a position may end, whatever fills and whatever fails. An order
   that opens may fill; one that closes may fill too, but never carries its strategy through zero; a
   close that has not filled yet is not counted on.
-- **Worth** of a symbol: the larger end of its reach, over all strategies together, at the broker's
-  mark or last price.
+- **Together**: what is long of several strategies is added up, and what is short. One's short position
+  makes no room for another's long one, for it may be closed at any moment, and no limit stops that.
+- **Worth** of a symbol: the larger of the two sides, at the broker's mark or last price.
 - **Loss today**: what today's fills realised against the entry prices, and what open positions are
   worth now against theirs. Where the two together are a profit, the loss is nothing. Fees, funding
   and transfers are not in it, and neither is a profit of yesterday that melts: a position counts
@@ -96,6 +97,14 @@ class Reach(msgspec.Struct, frozen=True):
     low: Decimal = NOTHING
     high: Decimal = NOTHING
 
+    @property
+    def long(self) -> Decimal:
+        return max(NOTHING, self.high)
+
+    @property
+    def short(self) -> Decimal:
+        return max(NOTHING, -self.low)
+
 
 def factor(rates: Mapping[str, Decimal], of: str, to: str) -> Decimal | None:
     """What one unit of a currency is worth in another; None without a rate. An inverse is rounded up."""
@@ -145,11 +154,10 @@ def usage(
     reached = reach(book.held, book.pending)
     own = reached.get((strategy, symbol), Reach())
     others = [r for (s, sym), r in reached.items() if sym == symbol and s != strategy]
-    together = sum((r.expected for r in others), NOTHING)
     return Usage(
-        others=together,
-        others_resting_buy=max(NOTHING, sum((r.high for r in others), NOTHING) - together),
-        others_resting_sell=max(NOTHING, together - sum((r.low for r in others), NOTHING)),
+        others=sum((r.expected for r in others), NOTHING),
+        others_long=sum((r.long for r in others), NOTHING),
+        others_short=sum((r.short for r in others), NOTHING),
         may_buy=max(NOTHING, own.high - own.expected),
         may_sell=max(NOTHING, own.expected - own.low),
         worth_elsewhere=worth(reached, lot_of, but=symbol) if money else NOTHING,
@@ -162,15 +170,15 @@ def usage(
 def worth(
     reached: Mapping[tuple[StrategyID, str], Reach], lot_of: LotOf, *, but: str | None = None
 ) -> Decimal | None:
-    """Of all symbols but one, in the account's currency, each at the larger end of its reach."""
-    lows: dict[str, Decimal] = {}
-    highs: dict[str, Decimal] = {}
+    """Of all symbols but one, in the account's currency, each by the larger of its two sides."""
+    longs: dict[str, Decimal] = {}
+    shorts: dict[str, Decimal] = {}
     for (_, symbol), one in reached.items():
-        lows[symbol] = lows.get(symbol, NOTHING) + one.low
-        highs[symbol] = highs.get(symbol, NOTHING) + one.high
+        longs[symbol] = longs.get(symbol, NOTHING) + one.long
+        shorts[symbol] = shorts.get(symbol, NOTHING) + one.short
     total = NOTHING
-    for symbol in lows.keys() - {but}:
-        lots = max(highs[symbol], -lows[symbol], NOTHING)
+    for symbol in longs.keys() - {but}:
+        lots = max(longs[symbol], shorts[symbol])
         if not lots:
             continue
         lot = lot_of(symbol)

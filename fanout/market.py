@@ -20,12 +20,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What an account has used of limits that more than one plan draws on, as the plan's own
     transaction sees it: it holds the turn of every strategy that shares the account (fanout/usage.py)."""
 
-    others: Decimal = Decimal(0)  # signed lots in this symbol, of the account's other strategies
-    others_resting_buy: Decimal = Decimal(0)
-    """By how many lots `others` may still rise: what rests, and closes that are counted on and may fail."""
-    others_resting_sell: Decimal = Decimal(0)
+    others: Decimal = Decimal(0)
+    """Signed lots in this symbol that the account's other strategies hold or are about to: their net."""
+    others_long: Decimal = Decimal(0)
+    """Lots that those of them that are long hold at most, with all that rests and all that may fail. No
+    other's short position is taken off: it may be closed at any moment. Limits count this."""
+    others_short: Decimal = Decimal(0)
     may_buy: Decimal = Decimal(0)
-    """By how many lots this strategy's own `AccountNow.expected` may still rise, in the same sense."""
+    """By how many lots this strategy's own `AccountNow.expected` may still rise: what rests, and closes that
+    are counted on and may fail."""
     may_sell: Decimal = Decimal(0)
     worth_elsewhere: Decimal | None = Decimal(0)
     """Of all positions and resting openings in other symbols, in the account's currency; None: cannot tell."""

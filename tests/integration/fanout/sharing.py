@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from tenancy.database import Database
+from tenancy.ids import new_id
 from tenancy.store.accounts import create_account
 from tenancy.store.hooks import create_hook
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
 from tenancy.strategy import StrategySettings
 from tenancy.subscription import SubscriptionSettings
-from tenancy.values import AccountID, SignalID, StrategyID
+from tenancy.values import AccountID, SignalID, StrategyID, partition
 
 DEFAULTS = SubscriptionSettings(allow_add_to_position=True)
 
@@ -72,6 +75,33 @@ async def signal_for(bench: Any, strategy: StrategyID, **fields: Any) -> SignalI
         return await bench.signal(**fields)
     finally:
         bench.strategy, bench.hook = own, hook
+
+
+async def signals_for(
+    bench: Any, strategies: Sequence[StrategyID], signals: Sequence[dict[str, Any]]
+) -> None:
+    """Many at once, the strategies one after another."""
+    rows = await bench.rows("SELECT strategy_id, hook_id FROM hooks")
+    hooks = dict(rows)
+    async with (
+        await connect(bench, "ingress") as conn,
+        conn.cursor() as cursor,
+    ):
+        values = []
+        for n, fields in enumerate(signals):
+            strategy, signal = strategies[n % len(strategies)], new_id()
+            body = json.dumps({"ticker": "BTC_USDT", "action": "buy", **fields}).encode()
+            values.append((
+                signal, bench.scope.tenant_id, strategy, hooks[strategy], str(signal),
+                partition(strategy), body, hashlib.sha256(body).digest(),
+                f"00-{signal.hex}-{'1' * 16}-01",
+            ))  # fmt: skip
+        await cursor.executemany(
+            "INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, body,"
+            " body_sha256, traceparent, received_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
+            values,
+        )
 
 
 async def version(bench: Any, strategy: StrategyID) -> int:

@@ -86,18 +86,26 @@ def test_what_other_strategies_may_still_buy_or_sell_stands_beside_what_they_hol
         ],
     )
     seen = usage(book, OURS, BTC, MARKET)
-    assert (seen.others, seen.others_resting_buy, seen.others_resting_sell) == (0, 7, 0)
+    assert (seen.others, seen.others_long, seen.others_short) == (0, 7, 0)
     assert (seen.may_buy, seen.may_sell) == (0, 3)
 
 
-def test_worth_elsewhere_is_the_larger_end_of_the_accounts_reach():
-    """5 of one strategy and -2 of another are 3; 4 that rest to sell may make it -1."""
+def test_one_strategys_short_position_makes_no_room_for_anothers_long_one():
+    """It may be closed at any moment, and a limit stops no exit."""
+    third = StrategyID(new_id())
+    book = Book(held=[held(20, of=THEIRS), held(-12, of=third)])
+    seen = usage(book, OURS, BTC, MARKET)
+    assert (seen.others, seen.others_long, seen.others_short) == (8, 20, 12)
+
+
+def test_worth_elsewhere_is_the_larger_side_of_what_the_account_may_hold():
+    """5 long of one strategy, 2 short of another: 5, whatever else rests on the smaller side."""
     book = Book(
         held=[held(5, symbol=ETH), held(-2, of=THEIRS, symbol=ETH), held(1000)],
         pending=[pending("sell", 4, symbol=ETH, ord_type="limit")],
     )
-    assert usage(book, OURS, BTC, MARKET).worth_elsewhere == 3 * 10 * D("0.5")
-    assert worth(reach(book.held, book.pending), MARKET) == 1000 * 100 * 2 + 15
+    assert usage(book, OURS, BTC, MARKET).worth_elsewhere == 5 * 10 * D("0.5")
+    assert worth(reach(book.held, book.pending), MARKET) == 1000 * 100 * 2 + 25
 
 
 def test_a_loss_is_what_was_realised_and_what_open_positions_are_under_water():
