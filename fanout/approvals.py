@@ -34,7 +34,7 @@ from fanout.windows import Windows
 from tenancy.database import Connection
 from tenancy.errors import Conflict, NotFound
 from tenancy.scope import Actor, TenantScope
-from tenancy.snapshot import Snapshot
+from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.store.snapshots import read_snapshot
 from tenancy.values import AccountID, SignalID, StrategyID
 
@@ -208,10 +208,12 @@ async def carry(
     snapshot: Snapshot,
     now: datetime,
     windows: Windows,
+    over_limit: Callable[[Approval, Subscribed, AccountNow], Reason | None],
 ) -> set[AccountID]:
     """The accounts whose yes still holds: marked as carried out. The others become void, or are not ours.
 
     In the transaction that writes their intents, after `turn`. `approvals`: of one signal.
+    `over_limit`: whether others have used meanwhile what a limit leaves (fanout/still_within.py).
     """
     if not approvals:
         return set()
@@ -225,6 +227,9 @@ async def carry(
         if approval.account_id not in locked:
             continue
         why = _void(approval, snapshot, books, now, windows)
+        if why is None:
+            row = next(r for r in snapshot.rows if r.account.account_id == approval.account_id)
+            why = over_limit(approval, row, _book(approval, books))
         if why is None:
             goes.add(approval.account_id)
             continue
@@ -261,16 +266,20 @@ def _void(
 ) -> Reason | Void | None:
     entry = approval.entry
     assert entry.asked is not None
-    assert entry.symbol is not None
     return void(
         entry.asked,
         snapshot,
-        books.get((entry.account_id, entry.symbol), AccountNow()),
+        _book(approval, books),
         position=entry.position,
         opens=any(not leg.reduce_only for leg in entry.legs),
         too_late=approval.decided_at is not None and now > approval.deadline,
         windows=windows,
     )
+
+
+def _book(approval: Approval, books: Mapping[tuple[AccountID, str], AccountNow]) -> AccountNow:
+    assert approval.entry.symbol is not None
+    return books.get((approval.account_id, approval.entry.symbol), AccountNow())
 
 
 _KINDS: dict[State, Kind] = {

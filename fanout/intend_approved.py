@@ -2,10 +2,10 @@
 
 1. Read what of the signal is approved in our partitions and not carried out, in fan-out order.
 2. In one transaction: our turn on the strategy and on those that share these accounts; nothing else
-   of theirs on its way to the book; the
-   leases held (fenced); the rows locked and looked at once more, for a halt, a change of terms or of
-   the position makes a yes void; the orders, `carried_at` and the records; and when no row is
-   left, the part struck off `plan_parts`.
+   of theirs on its way to the book; the leases held (fenced); the rows locked and looked at once
+   more, for a halt, a change of terms or of the position, or a limit that others have used up, makes
+   a yes void; the orders, `carried_at` and the records; and when no row is left, the part struck off
+   `plan_parts`.
 3. After the commit the orders go to their lanes, as all do (Intender.write).
 
 Crash before 2: the part is still listed, its next owner does it. After 2: intents that no lane
@@ -15,7 +15,8 @@ and the orders' names are derived, so even then nobody could write them twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -24,13 +25,19 @@ from fanout.approvals import Approval
 from fanout.calendars import Calendars, NotLoaded
 from fanout.intend import Batch, Intender, order_of, wishes_of
 from fanout.leases import Leases
-from fanout.turn import turn
+from fanout.market import AccountNow
+from fanout.reasons import Reason
+from fanout.refresh import Instrumented
+from fanout.still_within import over_limit
+from fanout.turn import former_neighbours_under_way, turn
+from fanout.usage import Lots, read_usage
 from fanout.windows import Windows
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.scope import TenantScope
+from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.store.snapshots import read_neighbours, read_snapshot
-from tenancy.values import SignalID, StrategyID
+from tenancy.values import SignalID, StrategyID, TenantID
 
 CHUNK = 256
 """Accounts in a transaction."""
@@ -52,12 +59,14 @@ class ApprovedIntender:
         database: Database,
         leases: Leases,
         intender: Intender,
+        instruments: Instrumented,
         calendars: Calendars,
         clock: Clock,
     ) -> None:
         self._database = database
         self._leases = leases
         self._intender = intender
+        self._instruments = instruments
         self._calendars = calendars
         self._clock = clock
 
@@ -111,13 +120,14 @@ class ApprovedIntender:
             snapshot = await read_snapshot(conn, strategy, accounts)
             # Another may have come to share an account before it was our turn: then the sweep comes again.
             free = snapshot.neighbours <= beside
-            free = free and not await self._busy(conn, [strategy, *beside], chosen)
+            free = free and not await self._busy(conn, scope.tenant_id, [strategy, *beside], chosen)
             if not free:
                 return msgspec.structs.replace(batch, orders=[], wishes=set())
             await self._leases.fence(conn, epochs)
             calendars = self._calendars.known(snapshot.calendars, now)
+            over_limit = await self._over_limit(conn, chosen, snapshot, now)
             goes = await approvals.carry(
-                conn, scope, chosen, snapshot, now, Windows(now, calendars)
+                conn, scope, chosen, snapshot, now, Windows(now, calendars), over_limit
             )
             await conn.execute(_STRIKE, (signal, list(epochs)))
             return msgspec.structs.replace(
@@ -129,8 +139,29 @@ class ApprovedIntender:
         await self._intender.write(scope, batch, decide)
         return free
 
+    async def _over_limit(
+        self, conn: Connection, chosen: Sequence[Approval], snapshot: Snapshot, now: datetime
+    ) -> Callable[[Approval, Subscribed, AccountNow], Reason | None]:
+        """What was used is read now, before the books are: what moves in between counts twice."""
+        instruments = self._instruments.by_broker()
+        symbols = {each.account_id: each.entry.symbol or "" for each in chosen}
+        usage = await read_usage(conn, snapshot, symbols, instruments, now)
+        lots = Lots(instruments, snapshot.tenant.fx_rates)
+
+        def over(approval: Approval, row: Subscribed, book: AccountNow) -> Reason | None:
+            return over_limit(
+                approval.entry, approval.strategy_id, row.limits, usage.get(approval.account_id),
+                book.expected, lots.of(row.account),
+            )  # fmt: skip
+
+        return over
+
     async def _busy(
-        self, conn: Connection, strategies: list[StrategyID], chosen: Sequence[Approval]
+        self,
+        conn: Connection,
+        tenant: TenantID,
+        strategies: list[StrategyID],
+        chosen: Sequence[Approval],
     ) -> bool:
         """Whether a plan's orders for these partitions are not in the book yet.
 
@@ -140,4 +171,4 @@ class ApprovedIntender:
         parts = sorted({approval.part for approval in chosen})
         row = await (await conn.execute(_BUSY, (strategies, parts))).fetchone()
         assert row is not None
-        return bool(row[0])
+        return bool(row[0]) or await former_neighbours_under_way(conn, tenant, parts)

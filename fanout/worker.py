@@ -108,7 +108,9 @@ class Worker:
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
         calendars = Calendars()
-        self._approved = ApprovedIntender(database, self.leases, self._intender, calendars, clock)
+        self._approved = ApprovedIntender(
+            database, self.leases, self._intender, self.instruments, calendars, clock
+        )
         self.intake = Intake(
             database,
             self.leases,
