@@ -31,6 +31,7 @@ from gateway.admin import (
     subjects,
     subscriptions,
     tenants,
+    usage,
 )
 from gateway.admin.docs_page import described
 from gateway.admin.operation import Operation
@@ -57,6 +58,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *channels.OPERATIONS,
     *halts.OPERATIONS,
     *limits.OPERATIONS,
+    *usage.OPERATIONS,
     *configuration.OPERATIONS,
     *signals.OPERATIONS,
     *plans.OPERATIONS,

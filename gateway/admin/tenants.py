@@ -107,14 +107,20 @@ def danger(
     before: TenantDocument | None, after: TenantDocument | None, facts: Mapping[str, Any]
 ) -> frozenset[str]:
     """A shorter retention, looser limits; and whoever takes a category out of four eyes needs the
-    second person of that very category."""
+    second person of that very category.
+
+    What limits are counted by counts as they do: a day that begins anew has lost nothing yet, and
+    another rate makes another notional.
+    """
     if before is None or after is None:
         return frozenset()
     was, becomes = before.settings, after.settings
     shortened = becomes.retention_years < was.retention_years
     given_up = frozenset(was.four_eyes) - frozenset(becomes.four_eyes)
+    counted = (was.trading_day, was.fx_rates) != (becomes.trading_day, becomes.fx_rates)
     return (
         limits_danger(before, after)
+        | (frozenset({"limits"}) if counted else frozenset())
         | given_up
         | (frozenset({"retention"}) if shortened else frozenset())
     )

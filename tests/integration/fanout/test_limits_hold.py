@@ -119,7 +119,9 @@ async def test_a_thousand_signals_never_exceed_the_order_rate(bench, admin):
             window.popleft()
         fullest = max(fullest, len(window))
     assert fullest == 40
-    assert (await reasons(bench))["max_orders_per_minute"] == SIGNALS - len(times)
+    said = await reasons(bench)
+    assert said["max_orders_per_minute"] + said["in_doubt"] + len(times) == SIGNALS
+    assert said["max_orders_per_minute"] > SIGNALS / 2
 
 
 async def recounted_loss(conn, account) -> Fraction:
