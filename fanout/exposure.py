@@ -21,7 +21,7 @@ What cannot be told (no price, no rate, a fill without a price) is None, and ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_UP, Context, Decimal
 
 import msgspec
@@ -117,8 +117,10 @@ def factor(rates: Mapping[str, Decimal], of: str, to: str) -> Decimal | None:
     return None if inverse is None else INVERSE.divide(Decimal(1), inverse)
 
 
-def reach(held: Iterable[Held], pending: Iterable[Pending]) -> dict[tuple[StrategyID, str], Reach]:
+def reach(held: Sequence[Held], pending: Sequence[Pending]) -> dict[tuple[StrategyID, str], Reach]:
     """Of each strategy's position in each symbol."""
+    if not pending:  # most accounts at most moments
+        return {(p.strategy_id, p.symbol): Reach(p.qty, p.qty, p.qty) for p in held}
     start: dict[tuple[StrategyID, str], Decimal] = {}
     moves: dict[tuple[StrategyID, str], list[Decimal]] = {}
     for position in held:

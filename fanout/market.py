@@ -101,6 +101,7 @@ class Instruments:
             and one.underlying is not None
             and _folded(one.underlying) == wanted
         ]
+
     def get(self, symbol: str) -> Instrument | None:
         """The instrument of exactly this symbol, as the broker names it."""
         return self._by_symbol.get(symbol)
