@@ -6,7 +6,7 @@ kept in the plan itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -97,6 +97,9 @@ class Instruments:
 
     def __len__(self) -> int:
         return len(self._by_symbol)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._by_symbol.values())
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):

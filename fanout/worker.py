@@ -31,6 +31,7 @@ from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order, OrdState
+from fanout.pictures import STALE_S, PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.refresh import Balances, Instrumented
@@ -60,7 +61,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     sweep_s: float = 0.5
     follow_s: float = 1.0
     instruments_s: float = 2.0
-    instruments_stale_s: float = 30.0
+    instruments_stale_s: float = STALE_S
     balances_s: float = 15.0
 
     def check(self, brokers: Mapping[str, Broker]) -> None:
@@ -102,7 +103,12 @@ class Worker:
         carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience())
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
-        self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
+        self.instruments = Instrumented(
+            brokers,
+            clock,
+            stale_s=settings.instruments_stale_s,
+            pictures=PictureWriter(database, worker_id),
+        )
         self._balances = Balances(database, brokers, self._accounts, self.leases)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
