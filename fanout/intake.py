@@ -26,9 +26,9 @@ from audit.inbox import append
 from fanout import approvals, evidence, metrics
 from fanout.accounts import Accounts
 from fanout.calendars import Calendars, NotLoaded
+from fanout.gather import gather
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
-from fanout.market_store import read_market
 from fanout.plan import Plan, Rules, make_plan
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
@@ -235,15 +235,8 @@ class Intake:
         rotation: int,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
-        now = self._clock.now()
-        market = await read_market(
-            conn,
-            snapshot,
-            asked,
-            self._instruments.by_broker(),
-            self._instruments.keyed(),
-            self._calendars.known(snapshot.calendars, now),
-        )
+        calendars = self._calendars.known(snapshot.calendars, self._clock.now())
+        market = await gather(conn, snapshot, asked, self._instruments, calendars)
         return make_plan(
             asked,
             snapshot,

@@ -149,7 +149,7 @@ async def _read(
     if_match = read_if_match(operation, request)
     body, patch, raw = await read_body(operation, request)
     once = None
-    if operation.method == "POST" and principal is not None:
+    if operation.once and principal is not None:
         address = _address(request)
         key = request.headers.get(idempotency.HEADER)
         once = idempotency.read_key(key, operation.method, address, raw)

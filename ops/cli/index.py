@@ -48,6 +48,7 @@ ABOUT = {
     "limit": "Limits, and which of them holds: the tightest of platform, tenant, strategy, group, account.",
     "halt": "The kill switch: stop, or only reduce, an account, a group, a strategy, or everything.",
     "signal": "Signals: what came, what was decided for each account, and what became of it.",
+    "instrument": "What the brokers trade, with prices and their age.",
     "approval": "Signals that wait for a person's yes.",
     "order": "Orders: every attempt, and what the broker said of it.",
     "position": "Positions, as the fills add up to them.",

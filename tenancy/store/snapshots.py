@@ -22,6 +22,7 @@ from tenancy.errors import NotFound, Unavailable
 from tenancy.explain import EffectiveView, explain, limits_of
 from tenancy.group import Group
 from tenancy.limits import EffectiveLimits, Limits
+from tenancy.proposed import NOTHING, Proposed
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
@@ -79,10 +80,14 @@ async def read_version(conn: Connection, strategy: StrategyID) -> Version:
 
 
 async def read_snapshot(
-    conn: Connection, strategy: StrategyID, accounts: Sequence[AccountID] | None = None
+    conn: Connection,
+    strategy: StrategyID,
+    accounts: Sequence[AccountID] | None = None,
+    proposed: Proposed = NOTHING,
 ) -> Snapshot:
     """The whole snapshot (or these accounts' rows of it), of one version.
 
+    `proposed`: as it would be, if that were set up; only what is read here, and nothing that is kept.
     Raises NotFound, Unavailable where changes do not cease.
     """
     asked = {"strategy": strategy, "accounts": None if accounts is None else list(accounts)}
@@ -95,7 +100,7 @@ async def read_snapshot(
         version = _version(await before.fetchone(), strategy)
         found = await head.fetchone()
         if found is not None and version == _version(await after.fetchone(), strategy):
-            return _snapshot(found, await rows.fetchall(), version.platform)
+            return _snapshot(found, await rows.fetchall(), version.platform, proposed)
     raise Unavailable(f"the settings of strategy {strategy} change faster than they can be read")
 
 
@@ -150,7 +155,9 @@ def _limits(text: str) -> Limits:
     return msgspec.json.decode(text, type=Limits)
 
 
-def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Terms) -> Snapshot:
+def _snapshot(
+    head: Sequence[Any], rows: list[tuple[Any, ...]], platform: Terms, proposed: Proposed
+) -> Snapshot:
     strategy = Strategy(
         strategy_id=head[0],
         tenant_id=head[1],
@@ -164,6 +171,9 @@ def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Term
         version=head[9],
         archived=head[10],
     )
+    if not proposed.empty:
+        strategy = proposed.strategy(strategy)
+        rows = proposed.applied(rows)
     said = msgspec.json.decode(head[14], type=TenantSettings)
     tenant = msgspec.structs.replace(
         _terms(head[11:14]), fx_rates=said.fx_rates, trading_day=said.trading_day

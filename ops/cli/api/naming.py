@@ -27,7 +27,7 @@ GROUPS = {
     "positions": "position", "approvals": "approval", "proposals": "proposal",
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
-    "plans": "signal", "kill-switch": "halt", "alerts": "event", "holds": "subject",
+    "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "alerts": "event", "holds": "subject",
 }  # fmt: skip
 """First part of an address → group."""
 
@@ -51,6 +51,7 @@ NOUNS = {
     "access": ("access_grant", "access_grants", "access"),
     "event": ("event", "events"),
     "subject": ("subject", "subjects"),
+    "instrument": ("instrument", "instruments"),
     "fill": ("fill", "fills"),
 }
 """Group → the words for its object in operations' names."""
@@ -101,6 +102,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "intent_at",
     ),
     "position": ("account_id", "strategy_id", "symbol", "qty", "avg_px", "updated_at"),
+    "instrument": (
+        "broker", "symbol", "kind", "currency", "multiplier", "lot_step", "tick", "mark_price", "bid",
+        "ask", "age_ms",
+    ),
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
@@ -149,6 +154,7 @@ IN_OTHER_WORDS = {
     "halt": "portcullis halt on",
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",
+    "preview_signal": "portcullis signal preview",
 }
 """Operations that a command of their own does, after something that only the caller's side can do."""
 

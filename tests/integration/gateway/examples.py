@@ -145,6 +145,13 @@ EXAMPLES: dict[str, Example] = {
     "reject_order_of_signal": Example(lambda ids: {}, statuses=frozenset({404})),
     "approve_signal": Example(lambda ids: {}, statuses=frozenset({404})),
     "reject_signal": Example(lambda ids: {}, statuses=frozenset({404})),
+    "preview_signal": Example(
+        lambda ids: {
+            "signal": {"ticker": "BTC_USDT", "action": "buy"},
+            "subscriptions": [{"subscription_id": ids.get("subscription_id")}],
+        },
+        frozenset({"subscription_id"}),
+    ),
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
     "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),
