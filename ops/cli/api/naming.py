@@ -155,6 +155,7 @@ IN_OTHER_WORDS = {
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",
     "preview_signal": "portcullis signal preview",
+    "replay_signals": "portcullis signal replay",
 }
 """Operations that a command of their own does, after something that only the caller's side can do."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from fanout.pictures import BETWEEN_S, Pictures, PictureWriter
+from fanout.preview import read_only
 from gateway.admin.app import admin_app
 from gateway.admin.operation import Services
 from tenancy.clock import SystemClock
@@ -101,6 +103,14 @@ async def test_nothing_is_written_and_nothing_is_sent(bench, app, admin):
     assert (made["rotation"], again["rotation"]) == (0, 0)
     assert await bench.rows(EVERYTHING) == before
     assert bench.broker.executed == []
+
+
+async def test_postgresql_itself_would_refuse_a_write(bench, admin):
+    await bench.set_up(1)
+    async with admin.connection() as conn, conn.transaction(force_rollback=True):
+        await read_only(conn)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await conn.execute("UPDATE subscriptions SET enabled = false")
 
 
 async def test_the_totals_add_up_and_every_reason_has_its_sentence_once(bench, app, admin):

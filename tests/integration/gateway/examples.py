@@ -152,6 +152,13 @@ EXAMPLES: dict[str, Example] = {
         },
         frozenset({"subscription_id"}),
     ),
+    "replay_signals": Example(
+        lambda ids: {
+            "signal_ids": [ids.get("signal_id")],
+            "subscriptions": [{"subscription_id": ids.get("subscription_id")}],
+        },
+        frozenset({"subscription_id", "signal_ids"}),
+    ),
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
     "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),
