@@ -69,6 +69,10 @@ class Known(Protocol):
         """Brokers whose accounts trade with an enrolled key only."""
         ...
 
+    def caps(self) -> dict[str, Caps]:
+        """What each broker can do."""
+        ...
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One broker as a worker saw it `age_s` seconds ago."""
@@ -97,6 +101,9 @@ class World:
 
     def keyed(self) -> frozenset[str]:
         return frozenset(one.broker for one in self.seen if one.caps.credential)
+
+    def caps(self) -> dict[str, Caps]:
+        return {one.broker: one.caps for one in self.seen}
 
 
 class Pictures:
