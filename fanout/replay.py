@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from fanout.market import AccountNow, Instruments, Market, Usage
-from fanout.plan import Rules, make_plan
+from fanout.plan import Plan, Rules, make_plan
 from fanout.ports import Instrument
 from fanout.reasons import Reason
 from fanout.signal import Signal
@@ -61,12 +61,12 @@ class KeptLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One account's entry, read from the bytes of any version's plan."""
+    """One account's entry, as far as a replay needs it."""
 
     account_id: AccountID
     place: int
     broker: str
-    reason: str
+    reason: Reason
     words: str = ""
     symbol: str | None = None
     legs: tuple[KeptLeg, ...] = ()
@@ -74,12 +74,6 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     equity: Decimal | None = None
     market_price: Decimal | None = None
     price: Decimal | None = None
-
-
-class KeptPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a plan."""
-
-    entries: tuple[Kept, ...]
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +85,7 @@ class Then(msgspec.Struct, frozen=True, kw_only=True):
     planned_at: datetime
     seed: int
     rotation: int
-    plan: KeptPlan
+    entries: tuple[Kept, ...]
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,12 +97,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     after: Kept | None
 
 
-_DECODER = msgspec.json.Decoder(KeptPlan)
+_DECODER = msgspec.json.Decoder(Plan)
 
 
-def read_plan(data: Any) -> KeptPlan:
-    """A plan's own bytes. Raises msgspec.DecodeError."""
-    return _DECODER.decode(data)
+def read_plan(data: Any) -> tuple[Kept, ...]:
+    """The entries in a plan's own bytes. Raises msgspec.DecodeError for what this version cannot read."""
+    return entries_of(_DECODER.decode(data))
+
+
+def entries_of(plan: Plan) -> tuple[Kept, ...]:
+    """Of a plan, whether it was kept or was made just now."""
+    return msgspec.convert(list(plan.entries), tuple[Kept, ...], from_attributes=True)
 
 
 def replay(
@@ -131,11 +130,11 @@ def replay(
         rotation=then.rotation,
         rules=RULES,
     )
-    before = {entry.account_id: entry for entry in then.plan.entries}
-    after = read_plan(msgspec.json.encode(plan)).entries
+    before = {entry.account_id: entry for entry in then.entries}
+    after = entries_of(plan)
     compared = [compare(before.get(entry.account_id), entry) for entry in after]
     there = {entry.account_id for entry in after}
-    return compared + [compare(e, None) for e in then.plan.entries if e.account_id not in there]
+    return compared + [compare(e, None) for e in then.entries if e.account_id not in there]
 
 
 def market_of(
@@ -147,7 +146,7 @@ def market_of(
 ) -> Market:
     """The market as the old plan found it, where it kept that."""
     prices: dict[str, dict[str, Decimal | None]] = {broker: {} for broker in instruments}
-    for entry in then.plan.entries:
+    for entry in then.entries:
         if entry.symbol is not None and entry.broker in prices:
             seen = entry.market_price if entry.market_price is not None else entry.price
             prices[entry.broker].setdefault(entry.symbol, seen)
@@ -158,7 +157,7 @@ def market_of(
         },
         accounts={
             entry.account_id: AccountNow(position=entry.position, equity=entry.equity)
-            for entry in then.plan.entries
+            for entry in then.entries
             if entry.symbol is not None
         },
         keyed=keyed,

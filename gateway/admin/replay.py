@@ -256,7 +256,7 @@ async def _then(conn: Connection, signal_id: UUID) -> Then | None:
     row = await (await conn.execute(_ONE, (signal_id,))).fetchone()
     assert row is not None
     try:
-        signal, plan = decode(bytes(row[0])), read_plan(row[5])
+        signal, entries = decode(bytes(row[0])), read_plan(row[5])
     except (InvalidSignal, msgspec.DecodeError):
         return None
     return Then(
@@ -266,7 +266,7 @@ async def _then(conn: Connection, signal_id: UUID) -> Then | None:
         planned_at=row[2],
         seed=row[3],
         rotation=row[4],
-        plan=plan,
+        entries=entries,
     )
 
 
@@ -320,7 +320,7 @@ def _decided(entry: Kept | None) -> Decided | None:
     ]
     return Decided(
         place=entry.place,
-        reason=entry.reason,
+        reason=entry.reason.value,
         symbol=entry.symbol,
         words=entry.words,
         orders=orders,

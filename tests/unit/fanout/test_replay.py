@@ -41,7 +41,7 @@ def kept(*rows: Any, positions: Any = None, **fields: Any) -> Past:
         planned_at=made.planned_at,
         seed=made.seed,
         rotation=made.rotation,
-        plan=read_plan(msgspec.json.encode(made)),
+        entries=read_plan(msgspec.json.encode(made)),
     )
     return Past(then, rows)
 
