@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.admin import replay
 from tenancy.ids import new_id
 from tests.integration.fanout.test_preview import BUY, DONE, EVERYTHING, PICTURE, app, client
 
@@ -94,3 +95,43 @@ async def test_a_plan_that_this_version_cannot_read_is_said_and_costs_no_other(
     await bench.rows("UPDATE plans SET plan = '{}' WHERE signal_id = %s RETURNING 1", traded[0])
     seen = await replayed(await client(bench, app, admin), bench)
     assert [one["state"] for one in seen["signals"]] == ["unreadable", "replayed"]
+
+
+async def test_too_much_at_a_time_is_refused_before_anything_is_read(
+    bench, app, admin, traded, monkeypatch
+):
+    monkeypatch.setattr(replay, "DECISIONS_MOST", 3)  # two signals at two accounts are four
+    caller = await client(bench, app, admin)
+    reply = await caller("POST", f"/v1/strategies/{bench.strategy}/replay", {})
+    assert (reply.status, reply.json()["code"]) == (422, "invalid")
+    assert "shorter time" in reply.json()["detail"]
+    assert (await replayed(caller, bench, signal_ids=traded[:1]))["replayed"] == 1
+
+
+async def test_what_is_not_listed_is_counted_all_the_same(bench, app, admin, traded, monkeypatch):
+    monkeypatch.setattr(replay, "LISTED_MOST", 1)
+    seen = await replayed(
+        await client(bench, app, admin), bench,
+        limits={"max_order_quantity": "1", "over_limit": "cut"},
+    )  # fmt: skip
+    assert (seen["different"], seen["not_listed"]) == (4, 3)
+    assert sum(len(one["differences"]) for one in seen["signals"]) == 1
+    assert (seen["lots"][0]["buy_before"], seen["lots"][0]["buy_after"]) == ("10", "4")
+
+
+async def test_past_days_of_an_exchange_are_read_for_their_own_time(bench, app, admin, traded):
+    """A calendar that could not be read for that week would make every decision unknown."""
+    ids = [row[0] for row in await bench.rows("SELECT subscription_id FROM subscriptions")]
+    all_day = {
+        "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "00:00",
+        "time_zone": "UTC", "calendar": "24/7",
+    }  # fmt: skip
+    seen = await replayed(
+        await client(bench, app, admin), bench,
+        subscriptions=[
+            {"subscription_id": str(one),
+             "settings": {"allow_add_to_position": True, "trading_windows": [all_day]}}
+            for one in ids
+        ],
+    )  # fmt: skip
+    assert (seen["same"], seen["different"], seen["unknown"]) == (4, 0, 0), seen["signals"]
