@@ -186,18 +186,24 @@ async def want_cancelled(
     return [row[0] for row in await (await conn.execute(_WANT, values)).fetchall()]
 
 
+Remaining = dict[Group, tuple[AccountID, ...]]
+
+
+async def remaining(conn: Connection, intervention: UUID) -> Remaining:
+    """The positions in its scope that are not zero."""
+    cursor = await conn.execute(_REMAINING, {"id": intervention})
+    return {Group(*row[:3]): tuple(row[3]) for row in await cursor.fetchall()}
+
+
 async def standing(conn: Connection, intervention: UUID, parts: Sequence[int]) -> Standing:
     """How far it is, as the caller's transaction sees it."""
     values = {"id": intervention, "parts": list(parts)}
-    async with conn.pipeline():
-        held = await conn.execute(_REMAINING.encode(), values)
-        exits = await conn.execute(_EXITS, values)
-        open_now = await conn.execute(("SELECT count(*) " + MEANT).encode(), values)
-    counted = await open_now.fetchone()
+    exits = await (await conn.execute(_EXITS, values)).fetchall()
+    counted = await (await conn.execute(("SELECT count(*) " + MEANT).encode(), values)).fetchone()
     assert counted is not None
     return Standing(
-        remaining={Group(*row[:3]): tuple(row[3]) for row in await held.fetchall()},
-        exits={Group(*row[:3]): Exits(*row[3:]) for row in await exits.fetchall()},
+        remaining=await remaining(conn, intervention),
+        exits={Group(*row[:3]): Exits(*row[3:]) for row in exits},
         open=counted[0],
     )
 

@@ -16,7 +16,7 @@ import msgspec
 from audit.inbox import append
 from fanout import intervention_rows as rows
 from fanout import intervention_rules as rules
-from fanout.intervention_rows import Intervention, Layer, Level, Standing, State
+from fanout.intervention_rows import Intervention, Layer, Level, Remaining, State
 from fanout.order import OrdState
 from fanout.reasons import SENTENCES, Reason
 from fanout.wake import Wake
@@ -26,7 +26,7 @@ from gateway.admin.plans import read_plan
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 from tenancy.ids import new_id
-from tenancy.values import PARTITIONS, AccountID, StrategyID, TenantID, partition, plain
+from tenancy.values import AccountID, StrategyID, TenantID, partition, plain
 
 TAG = "Kill switch"
 FAILURES_MOST = 100
@@ -183,10 +183,10 @@ async def _get(call: Call) -> Result:
     assert counted is not None
     closed, failures, remaining = 0, list[Failure](), 0
     if summary.level == "flatten":
-        stands = await rows.standing(call.conn, summary.intervention_id, range(PARTITIONS))
-        remaining = sum(map(len, stands.remaining.values()))
-        closed = await _closed(call.conn, summary.intervention_id, stands)
-        failures = await _failures(call.conn, summary.intervention_id, stands)
+        held = await rows.remaining(call.conn, summary.intervention_id)
+        remaining = sum(map(len, held.values()))
+        closed = await _closed(call.conn, summary.intervention_id, held)
+        failures = await _failures(call.conn, summary.intervention_id, held)
     return Result(
         content=InterventionView(
             **fields, orders_denied=counted[0], orders_to_cancel=counted[1],
@@ -213,25 +213,25 @@ async def _over_customers(call: Call, fields: dict[str, Any]) -> InterventionVie
     )  # fmt: skip
 
 
-async def _closed(conn: Connection, intervention: UUID, stands: Standing) -> int:
+async def _closed(conn: Connection, intervention: UUID, held: Remaining) -> int:
     """How many of the positions that exits named are no more."""
     named = await (await conn.execute(_NAMED, (intervention,))).fetchall()
     left = {
         (account, group.strategy_id, group.broker, group.symbol)
-        for group, accounts in stands.remaining.items()
+        for group, accounts in held.items()
         for account in accounts
     }
     return len(set(map(tuple, named)) - left)
 
 
-async def _failures(conn: Connection, intervention: UUID, stands: Standing) -> list[Failure]:
+async def _failures(conn: Connection, intervention: UUID, held: Remaining) -> list[Failure]:
     last = {
         (row[0], row[1], row[2]): (row[3], row[4])
         for row in await (await conn.execute(_LAST, (intervention,))).fetchall()
     }
-    asked = [
-        (group, account) for group, accounts in stands.remaining.items() for account in accounts
-    ][:FAILURES_MOST]
+    asked = [(group, account) for group, accounts in held.items() for account in accounts][
+        :FAILURES_MOST
+    ]
     signals = {last[key][1] for group, _ in asked if (key := _key(group)) in last}
     whys = await _whys(conn, list(signals))
     made: list[Failure] = []

@@ -39,7 +39,9 @@ async def queued(bench: Bench, signals: int) -> None:
 
 
 @pytest.mark.parametrize("level", ["no_open", "block_all"])
-async def test_what_waits_in_lanes_is_not_sent_a_second_after_the_switch_on_any_worker(bench, level):
+async def test_what_waits_in_lanes_is_not_sent_a_second_after_the_switch_on_any_worker(
+    bench, level
+):
     """Six orders for each account, a broker that takes 0.4 s for each, two workers, no Redis."""
     await bench.set_up(8, allow_add_to_position=True)
     seen = submissions(bench)
@@ -51,7 +53,8 @@ async def test_what_waits_in_lanes_is_not_sent_a_second_after_the_switch_on_any_
         at = time.monotonic()
         open_now = "SELECT count(*) FROM orders WHERE state IN ('intent', 'new', 'in_doubt')"
         await bench.until(open_now, 0, 10)
-        assert w1.leases.parts() and w2.leases.parts()
+        assert w1.leases.parts()
+        assert w2.leases.parts()
     assert seen, "some went out before"
     assert max(moment for moment, _ in seen) < at + WITHIN_S
     states = dict(await bench.rows("SELECT state, count(*) FROM orders GROUP BY state"))
@@ -150,7 +153,7 @@ async def test_cancel_open_cancels_what_rests_and_what_is_held_and_leaves_protec
                 "INSERT INTO orders (state, cl_ord_id, order_id, role, tenant_id, signal_id, strategy_id,"
                 " account_id, part, leg, attempt, place, broker, symbol, side, order_qty, ord_type,"
                 " time_in_force, deadline, epoch, traceparent, intent_at)"
-                f" SELECT {values}, tenant_id, signal_id, strategy_id, account_id, part, {leg}, 1, place,"  # noqa: S608
+                f" SELECT {values}, tenant_id, signal_id, strategy_id, account_id, part, {leg}, 1, place,"
                 " broker, symbol, side, order_qty, 'stop', time_in_force, deadline, epoch, traceparent,"
                 " intent_at FROM orders WHERE leg = 0 RETURNING 1"
             )
@@ -259,7 +262,9 @@ async def test_flatten_of_an_account_leaves_the_others_and_another_tenant_alone(
         "SELECT qty FROM positions WHERE strategy_id = %s ORDER BY account_id", bench.strategy
     )
     assert left == [(Decimal(2),), (Decimal(0),), (Decimal(2),)]
-    kept = await bench.rows("SELECT tenant_id, origin, accounts FROM signals WHERE origin <> 'hook'")
+    kept = await bench.rows(
+        "SELECT tenant_id, origin, accounts FROM signals WHERE origin <> 'hook'"
+    )
     assert kept == [(bench.scope.tenant_id, "kill_switch", [bench.accounts[1]])]
 
 

@@ -24,7 +24,11 @@ SOMEBODY = Actor(kind="human", id="test")
 
 
 async def throw(
-    bench: Bench, level: Level, scope: Layer = "tenant", object_id: UUID | None = None, **instrument: Any
+    bench: Bench,
+    level: Level,
+    scope: Layer = "tenant",
+    object_id: UUID | None = None,
+    **instrument: Any,
 ) -> UUID:
     """The id of the intervention, which is durable when this returns."""
     admin = await bench.open("admin")
@@ -40,7 +44,7 @@ async def throw(
             of = object_id or bench.scope.tenant_id
             table, key = TABLES[scope]
             await conn.execute(
-                f"UPDATE {table} SET state = %s WHERE {key} = %s".encode(),  # noqa: S608
+                f"UPDATE {table} SET state = %s WHERE {key} = %s".encode(),
                 (STATE_OF[level], of),
             )
             identity = new_id()
@@ -67,7 +71,7 @@ async def release(bench: Bench, scope: Layer = "tenant", object_id: UUID | None 
     try:
         async with admin.tenant(bench.scope) as conn:
             await conn.execute(
-                f"UPDATE {table} SET state = 'active' WHERE {key} = %s".encode(),  # noqa: S608
+                f"UPDATE {table} SET state = 'active' WHERE {key} = %s".encode(),
                 (object_id or bench.scope.tenant_id,),
             )
     finally:
