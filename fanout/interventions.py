@@ -214,24 +214,26 @@ class Interventions:
         group: Group,
         accounts: tuple[AccountID, ...],
         round: int,
-    ) -> None:
+    ) -> bool:
+        """Send one exit; False where there is nothing to send now, or no right to."""
         signal, now = SignalID(new_id()), self._clock.now()
         async with self._database.tenant(scope) as conn:
             await turn(conn, group.strategy_id)
             await self._leases.fence(conn, {work.part: self._leases.epoch(work.part)})
             still = await rows.read(conn, work.intervention_id, lock=True)
             if still is None or still.state != "working":
-                return
+                return False
             ready = await rows.ready(conn, group, accounts)
             if not ready or not await rows.send_exit(
                 conn, scope, work.intervention_id, group, ready, signal, round, now
             ):
-                return
+                return False
             await append(
                 conn, _records(scope, [rules.accepted(work, group, signal, ready, round, now)])
             )
         log.warning("exit_sent", intervention=str(work.intervention_id), round=round)
         self._wake(signal, group.strategy_id)
+        return True
 
     async def _spread(self, scope: TenantScope, work: Intervention) -> bool:
         """The platform's: a row in each customer; done when all of theirs have ended."""

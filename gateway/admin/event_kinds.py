@@ -82,7 +82,7 @@ TOLD: Mapping[Kind, Told] = {
 }
 
 ALERTS: tuple[Alert, ...] = (
-    Alert("kill_switch", Kind.KILL_SWITCH, "Trading was stopped or let go; a stop was carried out, or takes long."),
+    Alert("kill_switch", Kind.KILL_SWITCH, "Trading was stopped or let go; a stop is carried out, or takes long."),
     Alert("limit_blocked", Kind.LIMIT_BLOCKED, "A limit stopped an order."),
     Alert("order_in_doubt", Kind.ORDER_IN_DOUBT, "Nobody knows yet whether the broker has the order."),
     Alert("order_rejected", Kind.ORDER_REJECTED, "The broker refused an order."),
