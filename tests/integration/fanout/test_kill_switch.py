@@ -294,7 +294,10 @@ async def test_an_exit_is_not_sized_by_openings_that_will_be_denied(bench):
         await throw(bench, "flatten")
         await bench.until(STATE, "done", 15)
     assert await bench.rows(FLAT) == [(0,)]
-    assert set(bought(bench).values()) == {Decimal(0)}
+    held = Decimal(0)
+    for order in bench.broker.executed:
+        held += order.order_qty if order.side == "buy" else -order.order_qty
+        assert held >= 0, "more was closed than was held"
 
 
 async def queued_after_one(bench: Bench) -> None:
