@@ -41,7 +41,7 @@ from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
-from tenancy.store.snapshots import Version, read_snapshot, read_version
+from tenancy.store.snapshots import Version, read_snapshot, read_version, with_unfollowed
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
@@ -239,6 +239,8 @@ class Intake:
         mandate: Mandate,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
+        if mandate.forced and mandate.accounts is not None:
+            snapshot = await with_unfollowed(conn, snapshot, mandate.accounts)
         now = self._clock.now()
         market = await read_market(
             conn,

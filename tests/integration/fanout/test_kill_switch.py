@@ -246,6 +246,21 @@ async def test_flatten_closes_even_where_everything_is_halted_and_switched_off(b
     assert await bench.rows(FLAT) == [(0,)]
 
 
+async def test_flatten_closes_what_a_deleted_subscription_has_left(bench):
+    await bench.set_up(2)
+    async with bench.worker():
+        await bench.signal(quantity=2)
+        await bench.until(FILLED, 2)
+        await bench.rows(
+            "DELETE FROM subscriptions WHERE account_id = %s RETURNING 1", bench.accounts[0]
+        )
+        await bench.rows("UPDATE strategies SET archived_at = now() RETURNING 1")
+        await throw(bench, "flatten", "account", bench.accounts[0])
+        await bench.until(STATE, "done")
+    left = await bench.rows("SELECT account_id FROM positions WHERE qty <> 0")
+    assert left == [(bench.accounts[1],)]
+
+
 async def test_flatten_of_an_account_leaves_the_others_and_another_tenant_alone(bench, database):
     other = Bench(database)
     await bench.set_up(3)
