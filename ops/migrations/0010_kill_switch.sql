@@ -28,7 +28,8 @@ CREATE TABLE interventions (
     reason      text NOT NULL CHECK (length(reason) BETWEEN 1 AND 1000),
     by          jsonb NOT NULL,                          -- tenancy.scope.Actor
     at          timestamptz NOT NULL,
-    parent_id   uuid REFERENCES interventions,           -- the platform's: one row in each customer carries it out
+    parent_id   uuid,                                    -- the platform's own row, which one in each customer carries
+                                                         -- out; no key: it is another tenant's
     state       text NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'done', 'failed', 'released')),
     late_at     timestamptz,                             -- when somebody was told that it takes too long
     ended_at    timestamptz,
@@ -79,7 +80,7 @@ GRANT SELECT, INSERT ON intervention_exits TO portcullis_worker;
 
 -- A worker keeps no signal but the kill switch's own, and only within the tenant that it works for.
 CREATE POLICY worker_keeps_exits_only ON signals AS RESTRICTIVE FOR INSERT TO portcullis_worker
-    WITH CHECK (origin = 'kill_switch' AND hook_id = '~kill_switch' AND accounts IS NOT NULL);
+    WITH CHECK (tenant_id = portcullis_tenant() AND origin = 'kill_switch' AND hook_id = '~kill_switch' AND accounts IS NOT NULL);
 GRANT INSERT ON signals TO portcullis_worker;
 
 -- ---------------------------------------------------------------------------------------------- release
