@@ -185,11 +185,13 @@ CREATE OR REPLACE FUNCTION find_accepted_signals(parts smallint[], most integer)
     RETURNS TABLE (signal_id uuid, tenant_id uuid, strategy_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT f.signal_id, f.tenant_id, f.strategy_id FROM (
-              SELECT s.signal_id, s.tenant_id, s.strategy_id, s.received_at, s.origin <> 'kill_switch' AS waits,
-                     row_number() OVER (PARTITION BY s.strategy_id
-                                        ORDER BY s.origin <> 'kill_switch', s.received_at, s.signal_id) AS n
-              FROM signals s WHERE s.state = 'accepted' AND s.part = ANY(parts)) AS f
-          WHERE f.n <= most ORDER BY f.waits, f.received_at, f.signal_id $$;
+              SELECT s.signal_id, s.tenant_id, s.strategy_id, coalesce(s.not_before, s.received_at) AS due,
+                     s.origin <> 'kill_switch' AS waits,
+                     row_number() OVER (PARTITION BY s.strategy_id ORDER BY s.origin <> 'kill_switch',
+                                        coalesce(s.not_before, s.received_at), s.signal_id) AS n
+              FROM signals s WHERE s.state = 'accepted' AND s.part = ANY(parts)
+                               AND (s.not_before IS NULL OR s.not_before <= clock_timestamp())) AS f
+          WHERE f.n <= most ORDER BY f.waits, f.due, f.signal_id $$;
 
 GRANT CREATE ON SCHEMA public TO portcullis_finder;
 DO $$
