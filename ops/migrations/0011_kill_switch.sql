@@ -82,6 +82,9 @@ GRANT SELECT, INSERT ON intervention_exits TO portcullis_worker;
 CREATE POLICY worker_keeps_exits_only ON signals AS RESTRICTIVE FOR INSERT TO portcullis_worker
     WITH CHECK (tenant_id = portcullis_tenant() AND origin = 'kill_switch' AND hook_id = '~kill_switch' AND accounts IS NOT NULL);
 GRANT INSERT ON signals TO portcullis_worker;
+-- And ingress none of them: what comes from outside is bound by every halt.
+CREATE POLICY ingress_keeps_senders_only ON signals AS RESTRICTIVE FOR INSERT TO portcullis_ingress
+    WITH CHECK (origin = 'hook' AND accounts IS NULL);
 
 -- ---------------------------------------------------------------------------------------------- release
 
