@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.market_store import read_market
 from fanout.pictures import Known
@@ -23,11 +24,13 @@ async def gather(
     signal: Signal,
     known: Known,
     calendars: Mapping[str, Sessions],
+    *,
+    mandate: Mandate = SENDERS,
 ) -> Market:
     """The market of this signal's plan, as the caller's transaction sees it. Nothing is written.
 
     Accounts whose balance is in a currency other than their own have none (a warning says so).
     """
     return await read_market(
-        conn, snapshot, signal, known.by_broker(), known.keyed(), dict(calendars)
+        conn, snapshot, signal, known.by_broker(), known.keyed(), dict(calendars), mandate
     )

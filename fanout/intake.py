@@ -29,6 +29,7 @@ from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
+from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
@@ -40,7 +41,7 @@ from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
-from tenancy.store.snapshots import Version, read_snapshot, read_version
+from tenancy.store.snapshots import Version, read_snapshot, read_version, with_unfollowed
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
@@ -51,7 +52,8 @@ POLL_S = 0.01
 PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
-SELECT body, coalesce(not_before, received_at), traceparent, state FROM signals WHERE signal_id = %s"""
+SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
+FROM signals WHERE signal_id = %s"""
 _LAST = """
 SELECT coalesce(max(rotation) + 1, 0),
        (SELECT count(*) FROM plan_parts WHERE strategy_id = %(strategy)s)
@@ -198,7 +200,8 @@ class Intake:
         row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
             return NotPlanned.NOTHING_TO_DO
-        body, received_at, traceparent, _ = row
+        body, received_at, traceparent, _, origin, named = row
+        mandate = Mandate(origin=origin, accounts=None if named is None else frozenset(named))
         assert last is not None
         rotation, parts_open = last
         if parts_open:
@@ -220,7 +223,7 @@ class Intake:
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))
             traceparent = current(traceparent)
-            plan = await self._decide(conn, strategy, signal, asked, received_at, rotation)
+            plan = await self._decide(conn, strategy, signal, asked, received_at, rotation, mandate)
             await self._keep(conn, scope, plan, traceparent)
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
         return Planned(plan, traceparent)
@@ -233,10 +236,13 @@ class Intake:
         asked: Signal,
         received_at: datetime,
         rotation: int,
+        mandate: Mandate,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
+        if mandate.forced and mandate.accounts is not None:
+            snapshot = await with_unfollowed(conn, snapshot, mandate.accounts)
         calendars = self._calendars.known(snapshot.calendars, self._clock.now())
-        market = await gather(conn, snapshot, asked, self._instruments, calendars)
+        market = await gather(conn, snapshot, asked, self._instruments, calendars, mandate=mandate)
         return make_plan(
             asked,
             snapshot,
@@ -247,6 +253,7 @@ class Intake:
             seed=seed_of(signal),
             rotation=rotation,
             rules=self._rules,
+            mandate=mandate,
         )
 
     async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:

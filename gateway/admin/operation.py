@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from fanout.calendars import Calendars
 from fanout.pictures import Pictures
+from fanout.wake import Wake
 from gateway.admin.event_stream import Hub
 from gateway.admin.sign_in import SignIn
 from gateway.notify.sender import Sender
@@ -165,6 +166,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     once: Mapping[str, Any] = {}
     headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncIterable[bytes] | None = None
+    wakes: tuple[Wake, ...] = ()
+    """Told to the workers after the commit; a hint, whose loss costs a moment."""
 
 
 Handle = Callable[[Call], Awaitable[Result]]

@@ -46,7 +46,7 @@ ABOUT = {
     "credential": "API keys of accounts: sealed on the way in, never readable again.",
     "subscription": "Which account follows which strategy, and how it is sized.",
     "limit": "Limits, and which of them holds: the tightest of platform, tenant, strategy, group, account.",
-    "halt": "The kill switch: stop, or only reduce, an account, a group, a strategy, or everything.",
+    "halt": "The kill switch: stop, cancel, close: an account, a group, a strategy, an instrument, or everything.",
     "signal": "Signals: what came, what was decided for each account, and what became of it.",
     "instrument": "What the brokers trade, with prices and their age.",
     "approval": "Signals that wait for a person's yes.",

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -57,6 +57,15 @@ WHERE u.strategy_id = %(strategy)s
   AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
 ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
 
+# As a subscription that says nothing and is switched off.
+_UNFOLLOWED = f"""
+SELECT a.account_id, false, 0, '{{}}',
+       g.group_id, g.name, g.state, g.settings::text, g.limits::text, g.archived_at IS NOT NULL,
+       {_ACCOUNT_COLUMNS}
+FROM accounts a LEFT JOIN account_groups g USING (group_id)
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+WHERE a.account_id = ANY(%s) ORDER BY a.account_id"""  # noqa: S608 - constants only
+
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
@@ -102,6 +111,22 @@ async def read_snapshot(
         if found is not None and version == _version(await after.fetchone(), strategy):
             return _snapshot(found, await rows.fetchall(), version.platform, proposed)
     raise Unavailable(f"the settings of strategy {strategy} change faster than they can be read")
+
+
+async def with_unfollowed(
+    conn: Connection, snapshot: Snapshot, accounts: Collection[AccountID]
+) -> Snapshot:
+    """The snapshot with those of these accounts, too, that do not follow the strategy any more.
+
+    For what must be closed: a position outlives the subscription that opened it.
+    """
+    missing = set(accounts) - {row.account.account_id for row in snapshot.rows}
+    if not missing:
+        return snapshot
+    rows = await (await conn.execute(_UNFOLLOWED, (list(missing),))).fetchall()
+    layers = _Layers(snapshot.strategy, snapshot.tenant, snapshot.platform)
+    further = tuple(layers.subscribed(row) for row in rows)
+    return msgspec.structs.replace(snapshot, rows=(*snapshot.rows, *further))
 
 
 async def read_effective(conn: Connection, subscription: SubscriptionID) -> EffectiveView:

@@ -27,7 +27,8 @@ GROUPS = {
     "positions": "position", "approvals": "approval", "proposals": "proposal",
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
-    "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "alerts": "event", "holds": "subject",
+    "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
+    "alerts": "event", "holds": "subject",
 }  # fmt: skip
 """First part of an address → group."""
 
@@ -63,6 +64,9 @@ PRETTY = {
     "get_tenant_entry": "entry",
     "approve_order_of_signal": "approve",
     "reject_order_of_signal": "reject",
+    "list_interventions": "interventions",
+    "get_intervention": "show-intervention",
+    "list_stopped_orders": "stopped-orders",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -83,6 +87,8 @@ NOT_HERE = {
 COLUMNS: dict[str, tuple[str, ...]] = {
     "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
     "outcomes": ("account_id", "decision", "reason"),
+    "interventions": ("intervention_id", "level", "scope", "state", "at", "reason"),
+    "stopped-orders": ("cl_ord_id", "account_id", "side", "order_qty", "symbol", "status", "text"),
     "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
@@ -109,7 +115,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
-    "halt": ("scope", "name", "state", "since", "reason"),
+    "halt": ("scope", "name", "state", "since", "reason", "intervention_id"),
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
 }  # fmt: skip
