@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -41,6 +42,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
+from fanout.switch import Switch
 from fanout.trace import parent
 from tenancy.clock import Clock
 from tenancy.scope import TenantScope
@@ -72,12 +74,14 @@ class Carrier:
         learner: Learner,
         clock: Clock,
         patience: Patience,
+        switch: Switch,
     ) -> None:
         self._brokers = brokers
         self._leases = leases
         self._learner = learner
         self._clock = clock
         self._patience = patience
+        self._switch = switch
 
     async def send(
         self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
@@ -87,6 +91,11 @@ class Carrier:
         wait = self._patience.unsent_first_s
         while True:
             await broker.turn(account)
+            if (refused := await self._switch.refusal(order)) is not None:
+                return await self._learn(
+                    scope, order, state=OrdState.DENIED, code=refused.reason.value,
+                    text=refused.words, intervention_id=refused.intervention_id,
+                )  # fmt: skip
             if not order.reduce_only and self._clock.now() > order.deadline:
                 return await self._learn(
                     scope, order, state=OrdState.UNSENT, code="too_late",
@@ -266,6 +275,7 @@ class Carrier:
         successor: Order | None = None,
         epoch: int | None = None,
         credential_failed: bool = False,
+        intervention_id: UUID | None = None,
     ) -> Consequence:
         return await self._learner.learn(
             scope,
@@ -282,6 +292,7 @@ class Carrier:
                 successor=successor,
                 epoch=epoch,
                 credential_failed=credential_failed,
+                intervention_id=intervention_id,
             ),
         )
 

@@ -96,8 +96,9 @@ def intent(order: Order, at: datetime) -> Entry:
     return _entry(Kind.ORDER_INTENT, at, order.traceparent, _terms(order), order)
 
 
-def cancel_wanted(order: Order, at: datetime) -> Entry:
-    return _entry(Kind.ORDER_CANCEL, at, order.traceparent, {"cl_ord_id": order.cl_ord_id}, order)
+def cancel_wanted(order: Order, at: datetime, **more: Any) -> Entry:
+    said = {"cl_ord_id": order.cl_ord_id, **more}
+    return _entry(Kind.ORDER_CANCEL, at, order.traceparent, said, order)
 
 
 def learned(
@@ -108,6 +109,8 @@ def learned(
     said: dict[str, Any] = {"cl_ord_id": order.cl_ord_id, "state": state.value}
     if lesson.code or lesson.text:
         said |= {"code": lesson.code, "text": lesson.text}
+    if lesson.intervention_id is not None:
+        said |= {"intervention": str(lesson.intervention_id)}
     entries: list[Entry] = []
 
     def add(kind: Kind, more: dict[str, Any]) -> None:
@@ -146,6 +149,12 @@ def _credential_failed(lesson: Lesson) -> Entry:
 
 def denied(order: Order, at: datetime, text: str) -> Entry:
     said = {"cl_ord_id": order.cl_ord_id, "state": OrdState.DENIED.value, "text": text}
+    return _entry(Kind.ORDER_CLOSE, at, order.traceparent, said, order)
+
+
+def closed(order: Order, at: datetime, **more: Any) -> Entry:
+    """An order that ended here, without its broker."""
+    said = {"cl_ord_id": order.cl_ord_id, "state": order.state.value, **more}
     return _entry(Kind.ORDER_CLOSE, at, order.traceparent, said, order)
 
 

@@ -27,22 +27,23 @@ from audit.inbox import append
 from fanout import approvals, evidence, metrics
 from fanout.accounts import Accounts
 from fanout.calendars import Calendars, NotLoaded
+from fanout.gather import gather
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
-from fanout.market_store import read_market
+from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
 from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
-from fanout.usage import UNWATCHED, Watched, counted, read_usage, symbols_of, watch
+from fanout.usage import UNWATCHED, Watched, watch
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
-from tenancy.store.snapshots import Version, read_snapshot, read_version
+from tenancy.store.snapshots import Version, read_snapshot, read_version, with_unfollowed
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
@@ -60,7 +61,8 @@ BEGIN_AGAIN = 5
 PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
-SELECT body, coalesce(not_before, received_at), traceparent, state FROM signals WHERE signal_id = %s"""
+SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
+FROM signals WHERE signal_id = %s"""
 _ROTATION = "SELECT coalesce(max(rotation) + 1, 0) FROM plans WHERE strategy_id = %s"
 _KEEP = """
 INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
@@ -224,7 +226,8 @@ class Intake:
         row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
             return NotPlanned.NOTHING_TO_DO
-        body, received_at, traceparent, _ = row
+        body, received_at, traceparent, _, origin, named = row
+        mandate = Mandate(origin=origin, accounts=None if named is None else frozenset(named))
         assert last is not None
         (rotation,) = last
         if not await self._clear(conn, await under_way.fetchall(), waiting):
@@ -251,7 +254,7 @@ class Intake:
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))
             traceparent = current(traceparent)
-            plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation)
+            plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation, mandate)
             await self._keep(conn, scope, plan, traceparent)
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
         return Planned(plan, traceparent)
@@ -293,31 +296,34 @@ class Intake:
         asked: Signal,
         received_at: datetime,
         rotation: int,
+        mandate: Mandate,
     ) -> Plan:
         now = self._clock.now()
-        instruments = self._instruments.by_broker()
-        symbols = symbols_of(snapshot, asked.ticker, instruments)
-        watched = self._watched[snapshot.strategy.strategy_id]
-        # Before the market: what fails or fills in between then counts twice, never not at all.
-        usage = await read_usage(conn, snapshot, symbols, instruments, now, watched)
-        market = await read_market(
+        watched: Watched | None = self._watched[snapshot.strategy.strategy_id]
+        if mandate.forced and mandate.accounts is not None:
+            snapshot, watched = await with_unfollowed(conn, snapshot, mandate.accounts), None
+        calendars = self._calendars.known(snapshot.calendars, now)
+        market = await gather(
             conn,
             snapshot,
             asked,
-            instruments,
-            self._instruments.keyed(),
-            self._calendars.known(snapshot.calendars, now),
+            self._instruments,
+            calendars,
+            at=now,
+            mandate=mandate,
+            watched=watched,
         )
         return make_plan(
             asked,
             snapshot,
-            counted(market, usage),
+            market,
             signal_id=signal,
             received_at=received_at,
             planned_at=now,
             seed=seed_of(signal),
             rotation=rotation,
             rules=self._rules,
+            mandate=mandate,
         )
 
     async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:

@@ -14,6 +14,7 @@ from fractions import Fraction
 import msgspec
 
 from fanout.action import Move, decide
+from fanout.mandate import SENDERS, Mandate
 from fanout.market import AccountNow, Market
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Instrument
@@ -61,9 +62,12 @@ def judge(
     *,
     place: int,
     moment: Moment,
+    mandate: Mandate = SENDERS,
 ) -> Draft | Reason:
     """The draft of an order for one account, or why there is none."""
-    refused = stopped(snapshot, row)
+    if mandate.accounts is not None and row.account.account_id not in mandate.accounts:
+        return Reason.NOT_ADDRESSED
+    refused = None if mandate.forced else stopped(snapshot, row)
     if refused is not None:
         return refused
     instruments = market.instruments.get(row.account.broker)
@@ -71,8 +75,9 @@ def judge(
         return Reason.NOT_CONNECTED
     if row.account.broker in market.keyed and row.account.sealed is None:
         return Reason.NOT_CONNECTED
-    allowed = _ticker_allowed(signal, row)
-    instrument = instruments.find(signal.ticker, row.settings.symbol_map.value)
+    allowed = mandate.names_symbols or _ticker_allowed(signal, row)
+    symbols = {} if mandate.names_symbols else row.settings.symbol_map.value
+    instrument = instruments.find(signal.ticker, symbols)
     if instrument is None:
         return Reason.TICKER_UNKNOWN if allowed else Reason.TICKER_NOT_ALLOWED
     now = market.accounts.get(row.account.account_id, AccountNow())
@@ -84,11 +89,13 @@ def judge(
         return Draft(row=row, place=place, instrument=instrument, move=None, cancel_open=True)
     if isinstance(move, Reason):
         return move if allowed else Reason.TICKER_NOT_ALLOWED
+    if move.opens and mandate.forced:
+        return Reason.REDUCE_ONLY
     if move.opens:
         refusal = _may_open(signal, snapshot, row, move, allowed=allowed, moment=moment)
         if refusal is not None:
             return refusal
-    return _priced(signal, row, instrument, move, now, place)
+    return _priced(signal, row, instrument, move, now, place, forced=mandate.forced)
 
 
 def stopped(snapshot: Snapshot, row: Subscribed) -> Reason | None:
@@ -156,6 +163,8 @@ def _priced(
     move: Move,
     now: AccountNow,
     place: int,
+    *,
+    forced: bool,
 ) -> Draft | Reason:
     exit_only = not move.opens
     values = effective(
@@ -170,6 +179,8 @@ def _priced(
         row.settings,
         exit=exit_only,
     )
+    if forced:  # whatever the subscription makes of exits: this one is to fill now
+        values = msgspec.structs.replace(values, order_type="market")
     unsupported = _unsupported(signal, values, exit_only=exit_only)
     if unsupported is not None:
         return unsupported

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -29,6 +30,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     acked_at: datetime | None = None
     successor: Order | None = None
+    intervention_id: UUID | None = None
+    """The act of the kill switch that denied it."""
     epoch: int | None = None
     """Worth nothing unless the partition is still ours under this epoch when it is written: with
     `successor`, and where the broker's book died with its process (Caps.remembers)."""

@@ -6,13 +6,14 @@ kept in the plan itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from fanout.ports import Instrument
 from fanout.windows import Sessions
+from tenancy.parameters import TradingState
 from tenancy.values import AccountID
 
 
@@ -109,6 +110,9 @@ class Instruments:
     def __len__(self) -> int:
         return len(self._by_symbol)
 
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._by_symbol.values())
+
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan reads of the world outside."""
@@ -119,6 +123,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
+    instrument_states: Mapping[tuple[str, str], TradingState] = {}
+    """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
 
 
 def _folded(symbol: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from fanout.instrument_states import read_instrument_states
+from fanout.mandate import SENDERS, Mandate
 from fanout.market import AccountNow, Instruments, Market
 from fanout.signal import Signal
 from fanout.windows import Sessions
@@ -47,10 +49,11 @@ async def read_market(
     instruments: dict[str, Instruments],
     keyed: frozenset[str],
     calendars: dict[str, Sessions] | None = None,
+    mandate: Mandate = SENDERS,
 ) -> Market:
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
-    symbols = _symbols(snapshot, signal.ticker, instruments)
+    symbols = _symbols(snapshot, signal.ticker, instruments, mandate)
     currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
     asked = {"strategy": strategy, "accounts": None}
     async with conn.pipeline():  # one round trip
@@ -67,6 +70,7 @@ async def read_market(
         instruments=instruments,
         keyed=keyed,
         calendars=calendars or {},
+        instrument_states=await read_instrument_states(conn),
         accounts={
             account: msgspec.structs.replace(
                 books.get((account, symbol), AccountNow()), equity=equities.get(account)
@@ -107,13 +111,14 @@ def _books(rows: Iterable[Sequence[Any]]) -> dict[tuple[AccountID, str], Account
 
 
 def _symbols(
-    snapshot: Snapshot, ticker: str, instruments: dict[str, Instruments]
+    snapshot: Snapshot, ticker: str, instruments: dict[str, Instruments], mandate: Mandate
 ) -> dict[AccountID, str]:
     """What the ticker is called at each account's broker; accounts without an instrument are left out."""
     symbols: dict[AccountID, str] = {}
     for row in snapshot.rows:
         known = instruments.get(row.account.broker)
-        found = known.find(ticker, row.settings.symbol_map.value) if known is not None else None
+        mapped = {} if mandate.names_symbols else row.settings.symbol_map.value
+        found = known.find(ticker, mapped) if known is not None else None
         if found is not None:
             symbols[row.account.account_id] = found.symbol
     return symbols

@@ -32,6 +32,22 @@ LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
 SURPRISES = Counter(
     "portcullis_surprising_reports_total", "Reports of orders that the book had ruled out"
 )
+SWITCH_AGE = Gauge(
+    "portcullis_switch_age_seconds", "Since this worker knew where the kill switch stands"
+)
+SWITCH_DENIED = Counter(
+    "portcullis_switch_denied_total", "Orders that the kill switch stopped before they were sent",
+    ["reason"],
+)  # fmt: skip
+INTERVENTION_AGE = Gauge(
+    "portcullis_intervention_age_seconds",
+    "Since the oldest intervention that this worker drives began; 0: none is under way",
+)
+INTERVENTIONS_LATE = Counter(
+    "portcullis_interventions_late_total",
+    "Interventions that were not done in time, by level",
+    ["level"],
+)
 LEARN_BATCH = Histogram(
     "portcullis_learn_batch_size",
     "Outcomes per transaction",

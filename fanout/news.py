@@ -29,6 +29,9 @@ FROM unnest(%b::text[], %b::text[], %b::numeric[], %b::numeric[], %b::text[], %b
             %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
      AS n(cl_ord_id, state, cum_qty, avg_px, broker_order_id, text, sent_at, acked_at, done_at)
 WHERE o.cl_ord_id = n.cl_ord_id"""
+_STOPPED = """
+UPDATE orders o SET intervention_id = n.intervention_id
+FROM unnest(%b::text[], %b::uuid[]) AS n(cl_ord_id, intervention_id) WHERE o.cl_ord_id = n.cl_ord_id"""
 _REPORTS = """
 INSERT INTO execution_reports (exec_id, cl_ord_id, tenant_id, account_id, exec_type, ord_status,
                                last_qty, last_px, cum_qty, at, raw)
@@ -72,6 +75,7 @@ class News:
         self._trading_day = trading_day
         self.updates: list[tuple[Any, ...]] = []
         self.reports: list[tuple[Any, ...]] = []
+        self.stopped: list[tuple[Any, ...]] = []
         self.entries: list[Entry] = []
         self.fills: list[tuple[Any, ...]] = []  # in order: a position may be in it twice
 
@@ -85,6 +89,8 @@ class News:
             after.cl_ord_id, after.state.value, after.cum_qty, after.avg_px, after.broker_order_id,
             text, lesson.sent_at, lesson.acked_at, done,
         ))  # fmt: skip
+        if lesson.intervention_id is not None:
+            self.stopped.append((after.cl_ord_id, lesson.intervention_id))
         self.entries += evidence.learned(lesson, before.state, after.state, progress)
         if lesson.report is None or progress is None:
             return
@@ -109,6 +115,8 @@ class News:
     async def write(self, conn: Connection) -> None:
         if self.updates:
             await conn.execute(_UPDATE, _columns(self.updates))
+        if self.stopped:
+            await conn.execute(_STOPPED, _columns(self.stopped))
         if self.reports:
             await conn.execute(_REPORTS, _columns(self.reports))
         for batch in _without_repeats(self.fills):

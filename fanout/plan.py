@@ -23,6 +23,7 @@ import msgspec
 from fanout.checks import CUTS, Checked, Opening, check
 from fanout.consent import Asked, ask
 from fanout.judge import Draft, Moment, judge
+from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.order import OrdType, Protect, Side, TimeInForce
 from fanout.reasons import Reason
@@ -120,6 +121,7 @@ def make_plan(
     seed: int,
     rotation: int,
     rules: Rules,
+    mandate: Mandate = SENDERS,
 ) -> Plan:
     """Decide for every account of the snapshot."""
     order = fan_out_order(
@@ -132,14 +134,22 @@ def make_plan(
     entries: list[PlanEntry | None] = []
     drafts: list[Draft] = []
     for place, row in enumerate(order):
-        judged = judge(signal, snapshot, snapshot.rows[row], market, place=place, moment=moment)
+        judged = judge(
+            signal,
+            snapshot,
+            snapshot.rows[row],
+            market,
+            place=place,
+            moment=moment,
+            mandate=mandate,
+        )
         if isinstance(judged, Draft):
             entries.append(None)
             drafts.append(judged)
         else:
             entries.append(_refused(snapshot, row, place, judged))
     for draft, size in zip(drafts, _sizes(drafts), strict=True):
-        entries[draft.place] = _finish(draft, size, signal, planned_at)
+        entries[draft.place] = _finish(draft, size, signal, planned_at, mandate)
     return Plan(
         signal_id=signal_id,
         tenant_id=snapshot.strategy.tenant_id,
@@ -181,10 +191,13 @@ def _sizes(drafts: list[Draft]) -> list[Decimal]:
     return sizes
 
 
-def _finish(draft: Draft, size: Decimal, signal: Signal, planned_at: datetime) -> PlanEntry:
+def _finish(
+    draft: Draft, size: Decimal, signal: Signal, planned_at: datetime, mandate: Mandate
+) -> PlanEntry:
     legs, reason, words = _legs(draft, size)
     heeds = not signal.ignore_trading_windows
-    asked = ask(draft.row, planned_at, heeds_windows=heeds) if legs else None
+    asks = bool(legs) and not mandate.forced  # an emergency has been decided
+    asked = ask(draft.row, planned_at, heeds_windows=heeds) if asks else None
     return PlanEntry(
         account_id=draft.row.account.account_id,
         part=draft.row.account.part,

@@ -11,13 +11,15 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
+import psycopg
 import structlog
 
 from fanout import metrics
 from fanout.accounts import Accounts
 from fanout.leases import Leases
 from fanout.market import Instruments
-from fanout.ports import Broker, BrokerAccount, Caps, Equity
+from fanout.pictures import PictureWriter
+from fanout.ports import Broker, BrokerAccount, Caps, Equity, Instrument
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError, Unavailable
@@ -39,8 +41,17 @@ ON CONFLICT (account_id) DO UPDATE SET equity = excluded.equity, available = exc
 class Instrumented:
     """Every broker's instruments, while they are fresh enough to trade by."""
 
-    def __init__(self, brokers: Mapping[str, Broker], clock: Clock, *, stale_s: float) -> None:
+    def __init__(
+        self,
+        brokers: Mapping[str, Broker],
+        clock: Clock,
+        *,
+        stale_s: float,
+        pictures: PictureWriter | None = None,
+    ) -> None:
+        """`pictures`: where they are put for processes that have no broker."""
         self._brokers = brokers
+        self._pictures = pictures
         self._clock = clock
         self._stale_s = stale_s
         self._kept: dict[str, tuple[float, Instruments]] = {}
@@ -75,6 +86,22 @@ class Instrumented:
             return
         metrics.BROKER_UP.labels(name).set(1)
         self._kept[name] = (started, Instruments(instruments.values()))
+        if self._pictures is not None:
+            await self._put(self._pictures, name, instruments, started)
+
+    async def _put(
+        self,
+        pictures: PictureWriter,
+        name: str,
+        instruments: Mapping[str, Instrument],
+        started: float,
+    ) -> None:
+        """Not kept: the picture that is there grows older, and previews say how old it is."""
+        age_s = self._clock.monotonic() - started
+        try:
+            await pictures.put(name, instruments, self._brokers[name].caps, age_s=age_s)
+        except (PortcullisError, psycopg.Error) as error:
+            log.warning("picture_not_kept", broker=name, error=str(error))
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
         while not stop.is_set():

@@ -123,13 +123,21 @@ def watch(snapshot: Snapshot) -> Watched:
 
 
 def symbols_of(
-    snapshot: Snapshot, ticker: str, instruments: Mapping[str, Instruments]
+    snapshot: Snapshot,
+    ticker: str,
+    instruments: Mapping[str, Instruments],
+    *,
+    by_name: bool = False,
 ) -> dict[AccountID, str]:
-    """What the ticker is called at each account's broker; accounts without an instrument are left out."""
+    """What the ticker is called at each account's broker; accounts without an instrument are left out.
+
+    `by_name`: it is the broker's own name, and no map applies.
+    """
     symbols: dict[AccountID, str] = {}
     for row in snapshot.rows:
         known = instruments.get(row.account.broker)
-        found = known.find(ticker, row.settings.symbol_map.value) if known is not None else None
+        mapped = {} if by_name else row.settings.symbol_map.value
+        found = known.find(ticker, mapped) if known is not None else None
         if found is not None:
             symbols[row.account.account_id] = found.symbol
     return symbols

@@ -4,7 +4,8 @@ A wake-up carries ids only and is never the truth: whoever loses one finds the s
 its sweep, ≤ 1 s later. So every worker reads the whole stream from `$` without a consumer
 group, and nobody acknowledges anything.
 
-Fields: kind (`signal` to plan, `plan` to carry out), id (UUID of the signal), part (partition, decimal).
+Fields: kind (`signal` to plan, `plan` to carry out, `halt`: the kill switch), id (UUID of the signal, or
+of the intervention), part (partition, decimal).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ STREAM = "portcullis:wake"
 MAX_ENTRIES = 10_000
 """About as many are kept; a reader that is further behind has its sweep."""
 
-Kind = Literal["signal", "plan"]
+Kind = Literal["signal", "plan", "halt"]
 
 
 class Wake(msgspec.Struct, frozen=True):

@@ -27,19 +27,22 @@ from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
+from fanout.interventions import Interventions
 from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order, OrdState
+from fanout.pictures import STALE_S, PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.refresh import Balances, Instrumented
+from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError, PortcullisError
 from tenancy.scope import Actor, TenantScope
-from tenancy.values import AccountID, SignalID, TenantID
+from tenancy.values import AccountID, SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
 
@@ -60,7 +63,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     sweep_s: float = 0.5
     follow_s: float = 1.0
     instruments_s: float = 2.0
-    instruments_stale_s: float = 30.0
+    instruments_stale_s: float = STALE_S
     balances_s: float = 15.0
 
     def check(self, brokers: Mapping[str, Broker]) -> None:
@@ -99,10 +102,16 @@ class Worker:
         self._accounts = Accounts(database, clock)
         known: set[str] = set()
         learner = Learner(database, self.leases, known)
-        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience())
+        self.switch = Switch(database, clock)
+        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
-        self.instruments = Instrumented(brokers, clock, stale_s=settings.instruments_stale_s)
+        self.instruments = Instrumented(
+            brokers,
+            clock,
+            stale_s=settings.instruments_stale_s,
+            pictures=PictureWriter(database, worker_id),
+        )
         self._balances = Balances(database, brokers, self._accounts, self.leases)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
@@ -124,6 +133,15 @@ class Worker:
             self._woken.set,
         )
         self._waker = Waker(redis, WakeSettings())
+        self._interventions = Interventions(
+            database,
+            self.leases,
+            self._accounts,
+            self.lanes.put,
+            self.switch,
+            clock,
+            self._wake_signal,
+        )
 
     def __repr__(self) -> str:
         return f"Worker({self.leases!r}, {self.lanes!r})"
@@ -132,6 +150,7 @@ class Worker:
         """Until `stop`. Then: no new work, lanes finish what they have, partitions are given back."""
         closed = await self._open(self._brokers)
         await self.instruments.refresh()
+        await self.switch.read()
         await self._waker.start()
         s = self._settings
         tasks = [
@@ -142,6 +161,8 @@ class Worker:
                 ("balances", self._balances.run(stop, every_s=s.balances_s)),
                 ("follower", self._follower.run(stop, every_s=s.follow_s)),
                 ("open", self._keep_opening(closed, stop)),
+                ("switch", self.switch.run(stop)),
+                ("interventions", self._interventions.run(stop)),
                 ("sweep", self._sweep(stop)),
                 ("wake", self._listen(stop)),
             )
@@ -207,11 +228,20 @@ class Worker:
                 entries: Any = await self._redis.xread({wake.STREAM: last}, block=1000)
                 if entries:
                     last = entries[0][1][-1][0]
-                    self._woken.set()
+                    self._hear([fields for _, fields in entries[0][1]])
             except (RedisError, OSError) as error:
                 last = "$"
                 log.warning("wake_ups_away", error=str(error))
                 await asyncio.sleep(self._settings.sweep_s)
+
+    def _hear(self, said: Sequence[Mapping[bytes, bytes]]) -> None:
+        if any(told is not None and told.kind == "halt" for told in map(wake.read, said)):
+            self.switch.look()
+        self._woken.set()
+
+    def _wake_signal(self, signal: SignalID, strategy: StrategyID) -> None:
+        self._woken.set()
+        self._waker.wake([wake.Wake(kind="signal", id=signal, part=partition(strategy))])
 
     def _wake_parts(self, signal: SignalID, parts: Sequence[int]) -> None:
         self._waker.wake([wake.Wake(kind="plan", id=signal, part=part) for part in parts])

@@ -41,6 +41,10 @@ _TERMS = (
     "time_in_force", "reduce_only", "place", "leg", "attempt",
 )  # fmt: skip
 _CHANGE = ("object", "id", "revision", "why", "proposal", "reasons", "operation")
+_SWITCH = (
+    "event", "intervention", "level", "scope", "broker", "symbol", "denied", "canceled", "exits",
+    "positions_remaining",
+)  # fmt: skip
 _APPROVAL = (*_CHANGE, *_SIGNAL, "account_id", "symbol", "side", "order_qty", "expires_at")
 _LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
@@ -65,7 +69,7 @@ TOLD: Mapping[Kind, Told] = {
     Kind.APPROVAL_GIVEN: Told("change", "proposals:read", _APPROVAL),
     Kind.APPROVAL_REFUSED: Told("change", "proposals:read", _APPROVAL),
     Kind.APPROVAL_EXPIRED: Told("change", "proposals:read", _APPROVAL),
-    Kind.KILL_SWITCH: Told("change", "halts:read", _CHANGE),
+    Kind.KILL_SWITCH: Told("change", "halts:read", (*_CHANGE, *_SWITCH)),
     Kind.ADMIN_CHANGE: Told("change", "revisions:read", _CHANGE),
     Kind.LOGIN: Told("change", "people:read", ("event", "person")),
     Kind.KEY_USE: Told(
@@ -78,7 +82,7 @@ TOLD: Mapping[Kind, Told] = {
 }
 
 ALERTS: tuple[Alert, ...] = (
-    Alert("kill_switch", Kind.KILL_SWITCH, "A trading state was changed: halted, reducing or active again."),
+    Alert("kill_switch", Kind.KILL_SWITCH, "Trading was stopped or let go; a stop is carried out, or takes long."),
     Alert("limit_blocked", Kind.LIMIT_BLOCKED, "A limit stopped an order."),
     Alert("order_in_doubt", Kind.ORDER_IN_DOUBT, "Nobody knows yet whether the broker has the order."),
     Alert("order_rejected", Kind.ORDER_REJECTED, "The broker refused an order."),

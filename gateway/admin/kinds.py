@@ -18,6 +18,7 @@ from gateway.admin.configuration import apply_agreed
 from gateway.admin.credentials import CREDENTIAL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
+from gateway.admin.instruments import INSTRUMENT
 from gateway.admin.people import PERSON
 from gateway.admin.service_keys import SERVICE_KEY
 from gateway.admin.strategies import STRATEGY
@@ -50,6 +51,7 @@ KINDS: dict[str, Governed] = {
     "strategy": Governed(kind=STRATEGY),
     "group": Governed(kind=GROUP),
     "account": Governed(kind=ACCOUNT),
+    "instrument": Governed(kind=INSTRUMENT),
     "credential": Governed(kind=CREDENTIAL),
     "subscription": Governed(kind=SUBSCRIPTION),
     "hook": Governed(kind=HOOK),

@@ -167,7 +167,7 @@ def codes(operation: Operation) -> dict[int, list[str]]:
         found |= {"unsupported_media_type"}
     if operation.conditional:
         found |= {"bad_request", "if_match_needed", "stale_revision"}
-    if operation.method == "POST" and operation.action is not None:
+    if operation.once:
         found |= {"idempotency_conflict"}
     if "{" in operation.path:
         found |= {"not_found"}
@@ -235,7 +235,7 @@ def _told(operation: Operation) -> str:
 def _security(operation: Operation) -> list[Schema]:
     if operation.action is None:
         return []
-    session: Schema = {"session": [], "csrf": []} if operation.changes else {"session": []}
+    session: Schema = {"session": [], "csrf": []} if operation.method != "GET" else {"session": []}
     return [{"bearer": []}, session, {"certificate": []}]
 
 
@@ -248,7 +248,7 @@ def _parameters(operation: Operation, schemas: Schemas) -> Iterable[Schema]:
     named = {
         "IfMatch": operation.conditional and not operation.digest,
         "IfMatchDigest": operation.conditional and operation.digest,
-        "IdempotencyKey": operation.method == "POST" and operation.action is not None,
+        "IdempotencyKey": operation.once,
         "Reason": operation.changes,
         "Tenant": operation.action is not None,
     }
@@ -329,7 +329,7 @@ def _headers(operation: Operation, status: int) -> Iterable[tuple[str, str]]:
     if operation.action is not None:
         yield "RateLimit", "RateLimit"
         yield "RateLimit-Policy", "RateLimitPolicy"
-        if operation.method == "POST":
+        if operation.once:
             yield "Idempotency-Replayed", "IdempotencyReplayed"
 
 

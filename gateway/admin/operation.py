@@ -15,6 +15,9 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from fanout.calendars import Calendars
+from fanout.pictures import Pictures
+from fanout.wake import Wake
 from gateway.admin.event_stream import Hub
 from gateway.admin.sign_in import SignIn
 from gateway.notify.sender import Sender
@@ -93,6 +96,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates | None = None
     sign_in: SignIn | None = None
     notifier: Sender | None = None
+    pictures: Pictures = msgspec.field(default_factory=Pictures)
+    calendars: Calendars = msgspec.field(default_factory=Calendars)
     events: Hub = msgspec.field(default_factory=Hub)
 
 
@@ -161,6 +166,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     once: Mapping[str, Any] = {}
     headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncIterable[bytes] | None = None
+    wakes: tuple[Wake, ...] = ()
+    """Told to the workers after the commit; a hint, whose loss costs a moment."""
 
 
 Handle = Callable[[Call], Awaitable[Result]]
@@ -177,6 +184,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is passed by. `places`: the types of what the address names, where they are no UUIDs. `media`: the
     media types of an answer that is no JSON. `shows_once`: the members that Result.once adds;
     not `always_shows`: some answers have no such members (an e-mail channel signs nothing).
+    `question`: a POST that changes nothing, because what is asked does not fit into an address.
     """
 
     name: str
@@ -203,9 +211,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     places: Mapping[str, Any] = {}
     shows_once: tuple[str, ...] = ()
     always_shows: bool = True
+    question: bool = False
     problems: tuple[str, ...] = ()
     detail: str = ""
 
     @property
     def changes(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and not self.question
+
+    @property
+    def once(self) -> bool:
+        """Whether an Idempotency-Key means anything: the answer is kept for a repeat."""
+        return self.method == "POST" and self.action is not None and self.changes

@@ -14,16 +14,19 @@ Idempotency-Key the caller may simply repeat.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import structlog
 from opentelemetry import trace
+from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from audit.record import Kind
+from fanout.wake import publish
 from gateway import metrics
 from gateway.admin import changes, idempotency
 from gateway.admin.auth import authenticated, client_of
@@ -42,6 +45,7 @@ from tenancy.errors import PortcullisError
 
 log = structlog.get_logger()
 
+WAKE_TIMEOUT_S = 0.25
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -98,7 +102,19 @@ async def _answered(
     if kept is not None:
         return as_response(kept)
     assert result is not None
+    await _wake(services, result)
     return _response(operation, result)
+
+
+async def _wake(services: Services, result: Result) -> None:
+    """After the commit. Redis away, or slow: whoever is meant looks by itself."""
+    if not result.wakes:
+        return
+    try:
+        async with asyncio.timeout(WAKE_TIMEOUT_S):
+            await publish(services.redis, result.wakes)
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("wake_failed", error=repr(error))
 
 
 async def _rated(
@@ -149,7 +165,7 @@ async def _read(
     if_match = read_if_match(operation, request)
     body, patch, raw = await read_body(operation, request)
     once = None
-    if operation.method == "POST" and principal is not None:
+    if operation.once and principal is not None:
         address = _address(request)
         key = request.headers.get(idempotency.HEADER)
         once = idempotency.read_key(key, operation.method, address, raw)

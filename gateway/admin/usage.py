@@ -187,8 +187,8 @@ def _limits(text: str | None) -> Limits:
 
 
 async def _instruments(call: Call) -> Mapping[str, Instruments]:
-    """With the prices that workers last saw. This process has no broker to ask: none."""
-    return {}
+    """With the prices that workers last saw, while they are fresh: this process has no broker to ask."""
+    return (await call.services.pictures.read(call.conn)).by_broker()
 
 
 def _leverage(worth: Decimal | None, equity: Decimal | None) -> Decimal | None:

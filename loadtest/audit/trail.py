@@ -1,8 +1,8 @@
 """Is each step in the audit log, once, and is the log unbroken? Pure.
 
 signal   one signal.accepted with its message and body; one signal.planned with the plan's digest
-order    one order.intent for each attempt that could leave us; one order.close for each order
-         that has ended, none for one that has not
+order    one order.intent for each attempt that could leave us, at most one for one that was
+         denied; one order.close for each order that has ended, none for one that has not
 record   a payload that fits what its leaf committed to; nothing left in the inbox
 """
 
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 from loadtest.audit.facts import OPEN, Facts, Finding, Record, grouped
 
-NEVER_INTENDED = frozenset({"waiting", "denied"})
+INTENTS = {"waiting": (0,), "denied": (0, 1)}
+"""State → how many order.intent an attempt has, where that is not one. What is denied was either a second
+leg that its first never released, or an intent that the kill switch stopped before it was sent."""
 
 
 def trail(facts: Facts) -> Iterator[Finding]:
@@ -71,9 +73,10 @@ def _orders(facts: Facts) -> Iterator[Finding]:
     intents = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.intent"))
     closes = Counter(r.oid for r in _of(facts, "order.close"))
     for order in facts.orders:
-        wanted = 0 if order.state in NEVER_INTENDED else 1
-        if intents[order.cl_ord_id] != wanted:
-            yield _count(order.cl_ord_id, intents[order.cl_ord_id], "order.intent", wanted)
+        allowed = INTENTS.get(order.state, (1,))
+        if intents[order.cl_ord_id] not in allowed:
+            count = intents[order.cl_ord_id]
+            yield _count(order.cl_ord_id, count, "order.intent", max(allowed))
     for order_id, attempts in grouped(facts.orders).items():
         wanted = 0 if attempts[-1].state in OPEN else 1
         if closes[order_id] != wanted:

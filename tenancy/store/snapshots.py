@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from tenancy.errors import NotFound, Unavailable
 from tenancy.explain import EffectiveView, explain, limits_of
 from tenancy.group import Group
 from tenancy.limits import EffectiveLimits, Limits
+from tenancy.proposed import NOTHING, Proposed
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
@@ -63,6 +64,15 @@ WHERE u.strategy_id = %(strategy)s AND o.strategy_id <> u.strategy_id
   AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
 GROUP BY o.strategy_id"""
 
+# As a subscription that says nothing and is switched off.
+_UNFOLLOWED = f"""
+SELECT a.account_id, false, 0, '{{}}',
+       g.group_id, g.name, g.state, g.settings::text, g.limits::text, g.archived_at IS NOT NULL,
+       {_ACCOUNT_COLUMNS}
+FROM accounts a LEFT JOIN account_groups g USING (group_id)
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+WHERE a.account_id = ANY(%s) ORDER BY a.account_id"""  # noqa: S608 - constants only
+
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
@@ -86,10 +96,14 @@ async def read_version(conn: Connection, strategy: StrategyID) -> Version:
 
 
 async def read_snapshot(
-    conn: Connection, strategy: StrategyID, accounts: Sequence[AccountID] | None = None
+    conn: Connection,
+    strategy: StrategyID,
+    accounts: Sequence[AccountID] | None = None,
+    proposed: Proposed = NOTHING,
 ) -> Snapshot:
     """The whole snapshot (or these accounts' rows of it), of one version.
 
+    `proposed`: as it would be, if that were set up; only what is read here, and nothing that is kept.
     Raises NotFound, Unavailable where changes do not cease.
     """
     asked = {"strategy": strategy, "accounts": None if accounts is None else list(accounts)}
@@ -103,7 +117,7 @@ async def read_snapshot(
         version = _version(await before.fetchone(), strategy)
         found = await head.fetchone()
         if found is not None and version == _version(await after.fetchone(), strategy):
-            made = _snapshot(found, await rows.fetchall(), version.platform)
+            made = _snapshot(found, await rows.fetchall(), version.platform, proposed)
             others = await sharing.fetchall()
             return msgspec.structs.replace(
                 made,
@@ -120,6 +134,22 @@ async def read_neighbours(
     asked = {"strategy": strategy, "accounts": None if accounts is None else list(accounts)}
     rows = await (await conn.execute(_SHARING, asked)).fetchall()
     return frozenset(other for other, _ in rows)
+
+
+async def with_unfollowed(
+    conn: Connection, snapshot: Snapshot, accounts: Collection[AccountID]
+) -> Snapshot:
+    """The snapshot with those of these accounts, too, that do not follow the strategy any more.
+
+    For what must be closed: a position outlives the subscription that opened it.
+    """
+    missing = set(accounts) - {row.account.account_id for row in snapshot.rows}
+    if not missing:
+        return snapshot
+    rows = await (await conn.execute(_UNFOLLOWED, (list(missing),))).fetchall()
+    layers = _Layers(snapshot.strategy, snapshot.tenant, snapshot.platform)
+    further = tuple(layers.subscribed(row) for row in rows)
+    return msgspec.structs.replace(snapshot, rows=(*snapshot.rows, *further))
 
 
 async def read_effective(conn: Connection, subscription: SubscriptionID) -> EffectiveView:
@@ -173,7 +203,9 @@ def _limits(text: str) -> Limits:
     return msgspec.json.decode(text, type=Limits)
 
 
-def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Terms) -> Snapshot:
+def _snapshot(
+    head: Sequence[Any], rows: list[tuple[Any, ...]], platform: Terms, proposed: Proposed
+) -> Snapshot:
     strategy = Strategy(
         strategy_id=head[0],
         tenant_id=head[1],
@@ -187,6 +219,9 @@ def _snapshot(head: Sequence[Any], rows: Sequence[Sequence[Any]], platform: Term
         version=head[9],
         archived=head[10],
     )
+    if not proposed.empty:
+        strategy = proposed.strategy(strategy)
+        rows = proposed.applied(rows)
     said = msgspec.json.decode(head[14], type=TenantSettings)
     tenant = msgspec.structs.replace(
         _terms(head[11:14]), fx_rates=said.fx_rates, trading_day=said.trading_day

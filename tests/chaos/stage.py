@@ -140,10 +140,15 @@ class Stage:
                 "SELECT seq, kind, oid, payload FROM audit_inbox ORDER BY seq"
             )
         ]
-        # `Bench.signal` puts the row where ingress does, without ingress' record.
+        # `Bench.signal` puts the row where ingress does, without ingress' record. (The kill switch's
+        # own signals have theirs.)
+        told = {
+            r.payload["signal_id"] for r in records if r.kind == "signal.accepted" and r.payload
+        }
         records += [
             Record("bench", index, "signal.accepted", None, {"signal_id": signal.signal_id})
             for index, signal in enumerate(rows["signals"])
+            if signal.signal_id not in told
         ]
         log = Verified("inbox", "verified", 0, 0)
         facts = Facts(executed=executed, held=held, logs=(log,), **rows)

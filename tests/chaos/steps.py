@@ -13,15 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 import gateway.hooks.accept
-from fanout import approvals, book
+from fanout import approvals, book, intervention_rows
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
+from fanout.interventions import Interventions
 from fanout.learner import Learner
 from fanout.order import FINAL
+from fanout.switch import Switch
 
 
 def die() -> None:
@@ -102,6 +104,10 @@ def _while_posting() -> None:
     GateioClient.send = wrapped  # type: ignore[method-assign]
 
 
+def _any_orders(_self: Any, _scope: Any, orders: Any) -> bool:
+    return bool(list(orders))
+
+
 def _leg_closed(consequence: Any) -> bool:
     order = consequence.order
     return bool(order.leg == 0 and order.cum_qty == order.order_qty and consequence.sends)
@@ -137,6 +143,16 @@ STEPS: dict[str, Callable[[], None]] = {
     "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
     "frozen_before_signing": lambda: _frozen_before(GateioClient, "sign", _is_order),
     "frozen_before_send": lambda: _frozen_before(GateioClient, "send", _is_post),
+    "switch_denied_before_learning": lambda: _after(
+        Switch, "refusal", lambda refused: bool(refused)
+    ),
+    "wishes_before_commit": lambda: _after(
+        intervention_rows, "want_cancelled", lambda wished: bool(wished)
+    ),
+    "wishes_after_commit": lambda: _before(Interventions, "_to_lanes", _any_orders),
+    "exit_before_commit": lambda: _after(intervention_rows, "send_exit"),
+    "exit_after_commit": lambda: _after(Interventions, "_exit", lambda sent: bool(sent)),
+    "intervention_before_end": lambda: _after(intervention_rows, "end"),
     "cancel_before": lambda: _before(Carrier, "cancel"),
     "cancel_after": lambda: _after(GateioBroker, "cancel"),
 }

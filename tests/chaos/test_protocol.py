@@ -11,6 +11,7 @@ import asyncio
 import pytest
 
 from tests.chaos.stage import staged
+from tests.integration.fanout.thrown import throw
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -236,3 +237,61 @@ async def test_killed_while_an_order_is_cancelled(database, gateio, step):
         ]
         await stage.settles()
         assert await stage.rows(ATTEMPTS) == [(1, "canceled")]
+
+
+# ------------------------------------------------------------------ the kill switch
+
+FLAT = "SELECT count(*) FROM positions WHERE qty <> 0"
+UNDER_WAY = "SELECT count(*) FROM interventions WHERE state = 'working'"
+
+
+async def test_killed_after_the_switch_denied_an_order_before_it_is_written(database, gateio):
+    """An intent that was not sent: proven absent, and its next attempt is denied by who comes."""
+    async with staged(database, gateio, 1) as stage:
+        await stage.signal(quantity=2)
+        await stage.dies("intents_after_first_chunk")
+        await throw(stage.bench, "block_all")
+        await stage.dies("switch_denied_before_learning")
+        assert await stage.settles() == []
+        assert (await stage.rows(ATTEMPTS))[-1][1] == "denied"
+
+
+@pytest.mark.parametrize("step", ["wishes_before_commit", "wishes_after_commit"])
+async def test_killed_while_the_switch_cancels(database, gateio, step):
+    """The wishes are there or not, and so are their records; who comes next goes on from there."""
+    async with staged(database, gateio, 3) as stage:
+        await stage.signal(quantity=2, orderType="limit", limitPrice=40_000)
+        await stage.settles()
+        await throw(stage.bench, "cancel_open")
+        await stage.dies(step)
+        await stage.settles(UNDER_WAY)
+        assert await stage.rows("SELECT state, count(*) FROM orders GROUP BY state") == [
+            ("canceled", 3)
+        ]
+
+
+@pytest.mark.parametrize("step", ["exit_before_commit", "exit_after_commit", "plan_after_commit"])
+async def test_killed_while_the_switch_closes(database, gateio, step):
+    """Its exit is a signal like any other, and in each round there is one."""
+    async with staged(database, gateio, 3) as stage:
+        await stage.signal(quantity=2)
+        await stage.settles()
+        await throw(stage.bench, "flatten")
+        await stage.dies(step)
+        executed = await stage.settles(UNDER_WAY)
+        assert sorted(int(o.size) for o in executed) == [-2, -2, -2, 2, 2, 2]
+        assert await stage.rows(FLAT) == [(0,)]
+        assert await stage.rows("SELECT round FROM intervention_exits") == [(1,)]
+
+
+async def test_killed_before_the_end_of_an_intervention_is_written(database, gateio):
+    """Everything is closed; who comes next finds it so and says it, once."""
+    async with staged(database, gateio, 2) as stage:
+        await stage.signal(quantity=2)
+        await stage.settles()
+        await throw(stage.bench, "flatten")
+        await stage.dies("intervention_before_end")
+        await stage.settles(UNDER_WAY)
+        assert await stage.rows(FLAT) == [(0,)]
+        ends = "SELECT count(*) FROM audit_inbox WHERE kind = 'kill_switch'"
+        assert await stage.rows(ends) == [(1,)]

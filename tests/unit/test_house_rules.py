@@ -14,6 +14,7 @@ EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
 
 MAY_MAKE_A_SCOPE = {
     "fanout/intake.py": "takes the tenant id from find_accepted_signals()",
+    "fanout/interventions.py": "takes the tenant id from find_interventions() and find_untouched()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
     "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",

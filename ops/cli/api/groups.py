@@ -17,6 +17,7 @@ EXTRA = {
     "tenant": ("ops.cli.api.tenants:create",),
     "user": ("ops.cli.recover:recover",),
     "hook": ("ops.cli.api.sending:send",),
+    "signal": ("ops.cli.api.preview:preview", "ops.cli.api.replay:replay"),
     "credential": ("ops.cli.api.credentials:enrol",),
     "key": ("ops.cli.api.scopes:scopes",),
     "halt": ("ops.cli.api.switches:on", "ops.cli.api.switches:release"),

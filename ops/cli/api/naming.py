@@ -27,7 +27,8 @@ GROUPS = {
     "positions": "position", "approvals": "approval", "proposals": "proposal",
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
-    "plans": "signal", "kill-switch": "halt", "alerts": "event", "holds": "subject",
+    "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
+    "alerts": "event", "holds": "subject",
 }  # fmt: skip
 """First part of an address → group."""
 
@@ -51,6 +52,7 @@ NOUNS = {
     "access": ("access_grant", "access_grants", "access"),
     "event": ("event", "events"),
     "subject": ("subject", "subjects"),
+    "instrument": ("instrument", "instruments"),
     "fill": ("fill", "fills"),
 }
 """Group → the words for its object in operations' names."""
@@ -62,6 +64,9 @@ PRETTY = {
     "get_tenant_entry": "entry",
     "approve_order_of_signal": "approve",
     "reject_order_of_signal": "reject",
+    "list_interventions": "interventions",
+    "get_intervention": "show-intervention",
+    "list_stopped_orders": "stopped-orders",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -82,6 +87,8 @@ NOT_HERE = {
 COLUMNS: dict[str, tuple[str, ...]] = {
     "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
     "outcomes": ("account_id", "decision", "reason"),
+    "interventions": ("intervention_id", "level", "scope", "state", "at", "reason"),
+    "stopped-orders": ("cl_ord_id", "account_id", "side", "order_qty", "symbol", "status", "text"),
     "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
@@ -101,10 +108,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "intent_at",
     ),
     "position": ("account_id", "strategy_id", "symbol", "qty", "avg_px", "updated_at"),
+    "instrument": (
+        "broker", "symbol", "kind", "currency", "multiplier", "lot_step", "tick", "mark_price", "bid",
+        "ask", "age_ms",
+    ),
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
-    "halt": ("scope", "name", "state", "since", "reason"),
+    "halt": ("scope", "name", "state", "since", "reason", "intervention_id"),
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
 }  # fmt: skip
@@ -149,6 +160,8 @@ IN_OTHER_WORDS = {
     "halt": "portcullis halt on",
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",
+    "preview_signal": "portcullis signal preview",
+    "replay_signals": "portcullis signal replay",
 }
 """Operations that a command of their own does, after something that only the caller's side can do."""
 

@@ -21,6 +21,7 @@ ADDRESS = {
     "tenant": "/v1/tenant", "platform": "/v1/tenant",
 }  # fmt: skip
 layer_argument = click.argument("layer", type=click.Choice(list(ADDRESS)))
+halted_argument = click.argument("layer", type=click.Choice([*ADDRESS, "instrument"]))
 name_argument = click.argument("name", required=False)
 reason_needed = click.option("--reason", prompt="Why", help="Why; kept with the change.")
 reason_option = click.option("--reason", default="", help="Why; kept with the change.")
@@ -38,38 +39,51 @@ async def layer_id(api: Api, layer: str, name: str | None) -> str | None:
     return await names.identify(api, f"{layer}_id", name)
 
 
+LEVELS = {
+    "no_open": "only what makes a position smaller",
+    "block_all": "nothing trades, closing neither",
+    "cancel_open": "as no_open, and open orders are cancelled",
+    "flatten": "as cancel_open, and every position is closed at market",
+}
+
+
 @click.command("on")
-@layer_argument
+@halted_argument
 @name_argument
 @click.option(
-    "--state",
-    type=click.Choice(["halted", "reducing"]),
-    default="halted",
+    "--level",
+    type=click.Choice(list(LEVELS)),
+    default="block_all",
     show_default=True,
-    help="reducing: only what makes a position smaller.",
+    help="; ".join(f"{level}: {words}" for level, words in LEVELS.items()) + ".",
 )
+@click.option("--flatten", "level", flag_value="flatten", help="The same as --level flatten.")
 @reason_needed
 @json_option
 @connection_options
 @click.pass_obj
 def on(
-    file: Path, layer: str, name: str | None, state: str, reason: str, as_json: bool, **given: Any
+    file: Path, layer: str, name: str | None, level: str, reason: str, as_json: bool, **given: Any
 ) -> None:  # fmt: skip
-    """Stop the trading of an account, a group, a strategy or the whole tenant. At once, and unasked.
+    """Stop an account, a group, a strategy, an instrument or the whole tenant. At once, and unasked.
+
+    An instrument is named by broker and symbol: gateio:BTC_USDT. What was stopped:
+    `portcullis halt show-intervention ID`, with the id of the answer.
 
     \b
     Examples:
       portcullis halt on strategy trend --reason 'signals look wrong'
-      portcullis halt on tenant --state reducing --reason 'closing everything'
+      portcullis halt on instrument gateio:BTC_USDT --level no_open --reason 'no prices'
+      portcullis halt on tenant --flatten --reason 'closing everything'
     """
-    body = {"scope": layer, "state": state, "reason": reason}
+    body = {"scope": layer, "level": level, "reason": reason}
     reply = asked(where(file, given, platform=layer == "platform"),
                   lambda api: _switch(api, "/v1/halts", layer, name, body))  # fmt: skip
     show_reply(reply, as_json=as_json)
 
 
 @click.command()
-@layer_argument
+@halted_argument
 @name_argument
 @click.option(
     "--state", type=click.Choice(["active", "reducing"]), default="active", show_default=True
@@ -95,9 +109,19 @@ def release(
 async def _switch(
     api: Api, address: str, layer: str, name: str | None, body: dict[str, Any]
 ) -> Reply:
+    if layer == "instrument":
+        return await api.ask("POST", address, {**body, **instrument(name)})
     object_id = await layer_id(api, layer, name)
     full = body if object_id is None else {**body, "object_id": object_id}
     return await api.ask("POST", address, full)
+
+
+def instrument(name: str | None) -> dict[str, str]:
+    """Broker and symbol of `gateio:BTC_USDT`. Raises Invalid."""
+    broker, colon, symbol = (name or "").partition(":")
+    if not broker or not colon or not symbol:
+        raise Invalid("instrument: say which, as broker:symbol, like gateio:BTC_USDT")
+    return {"broker": broker, "symbol": symbol}
 
 
 def _limit_options(command: Any) -> Any:

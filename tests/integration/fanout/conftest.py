@@ -56,9 +56,9 @@ class Bench:
         self.hook: str
         self.accounts: list[AccountID] = []
 
-    async def set_up(self, accounts: int, **settings: Any) -> None:
+    async def set_up(self, accounts: int, *, tenant: str = "Acme", **settings: Any) -> None:
         admin = await self.open("admin")
-        self.scope = await create_tenant(admin, "Acme", Actor(kind="human", id="test"))
+        self.scope = await create_tenant(admin, tenant, Actor(kind="human", id="test"))
         async with admin.tenant(self.scope) as conn:
             self.strategy = await create_strategy(
                 conn, self.scope, "trend", settings=StrategySettings(default_quantity=Decimal(1))

@@ -163,7 +163,7 @@ def losses(bench, monkeypatch):
             seen["all"].append((*used_at[plan.planned_at], entry))
         return plan
 
-    monkeypatch.setattr(intake, "read_usage", watching)
+    monkeypatch.setattr("fanout.gather.read_usage", watching)
     monkeypatch.setattr(Intake, "_decide", in_turn)
     return seen
 

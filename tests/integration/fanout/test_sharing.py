@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fanout import intake
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.turn import Queues
@@ -288,7 +287,7 @@ async def test_every_plan_sees_exactly_what_all_earlier_plans_did(bench, admin, 
         seen.append((snapshot.strategy.strategy_id, used))
         return used
 
-    monkeypatch.setattr(intake, "read_usage", watching)
+    monkeypatch.setattr("fanout.gather.read_usage", watching)
     decide, order = Intake._decide, []
 
     async def in_turn(self, conn, snapshot, signal, *args):

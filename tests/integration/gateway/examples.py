@@ -49,12 +49,12 @@ def _account(ids: Mapping[str, str]) -> Any:
     return _own("group_id", name=unique(), broker="paper", currency="USDT")(ids)
 
 
-def _switch(state: str) -> Build:
+def _switch(**said: str) -> Build:
     """A strategy's; the platform's own where there are no strategies."""
     return lambda ids: (
-        {"scope": "strategy", "object_id": ids["strategy_id"], "state": state, "reason": "r"}
+        {"scope": "strategy", "object_id": ids["strategy_id"], "reason": "r", **said}
         if "strategy_id" in ids
-        else {"scope": "platform", "state": state, "reason": "r"}
+        else {"scope": "platform", "reason": "r", **said}
     )
 
 
@@ -145,6 +145,20 @@ EXAMPLES: dict[str, Example] = {
     "reject_order_of_signal": Example(lambda ids: {}, statuses=frozenset({404})),
     "approve_signal": Example(lambda ids: {}, statuses=frozenset({404})),
     "reject_signal": Example(lambda ids: {}, statuses=frozenset({404})),
+    "preview_signal": Example(
+        lambda ids: {
+            "signal": {"ticker": "BTC_USDT", "action": "buy"},
+            "subscriptions": [{"subscription_id": ids.get("subscription_id")}],
+        },
+        frozenset({"subscription_id"}),
+    ),
+    "replay_signals": Example(
+        lambda ids: {
+            "signal_ids": [ids.get("signal_id")],
+            "subscriptions": [{"subscription_id": ids.get("subscription_id")}],
+        },
+        frozenset({"subscription_id", "signal_ids"}),
+    ),
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
     "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),
@@ -153,8 +167,10 @@ EXAMPLES: dict[str, Example] = {
         lambda ids: {"api_key": "k", "envelope": "bm8="}, statuses=frozenset({409, 422})
     ),
     "revoke_credential": Example(statuses=frozenset({404, 409})),
-    "halt": Example(_switch("halted"), frozenset({"object_id"})),
-    "release": Example(_switch("active"), frozenset({"object_id"}), statuses=frozenset({409})),
+    "halt": Example(_switch(level="block_all"), frozenset({"object_id"})),
+    "release": Example(
+        _switch(state="active"), frozenset({"object_id"}), statuses=frozenset({409})
+    ),
     # It names objects by their names, which are looked up within the tenant: there is no id to try.
     "compare_configuration": Example(lambda ids: {}),
     "put_configuration": Example(lambda ids: {}, statuses=frozenset({404, 412})),

@@ -127,6 +127,16 @@ async def _proposal(f: Furniture) -> str:
     )  # fmt: skip
 
 
+async def _intervention(f: Furniture) -> str:
+    """Of a switch that nobody threw: it is done, and its layer is as it was."""
+    return _row(
+        f,
+        "INSERT INTO interventions (intervention_id, tenant_id, part, level, scope, object_id, reason, by,"
+        " at, state, ended_at) VALUES (%s, %s, 1, 'no_open', 'tenant', gen_random_uuid(), 'r',"
+        """ '{"kind": "human", "id": "x"}', now(), 'done', now())""",
+    )
+
+
 def _row(f: Furniture, insert: str, *values: Any) -> str:
     """What comes about in other ways than by one request: a row with a new id in this tenant."""
     fresh = new_id()
@@ -148,10 +158,11 @@ MAKERS: dict[str, Maker] = {
     "grant_id": _grant,
     "proposal_id": _proposal,
     "secret_id": _secret,
+    "intervention_id": _intervention,
 }
 """In the order in which they need each other."""
 
-PLATFORM = ("key_id", "person_id", "session_id", "channel_id")
+PLATFORM = ("key_id", "person_id", "session_id", "channel_id", "intervention_id")
 """What the platform has in its own house."""
 
 

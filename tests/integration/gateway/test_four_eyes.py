@@ -132,7 +132,7 @@ async def test_what_could_not_be_done_is_said_before_anybody_is_asked(api: Api):
 async def test_an_account_does_not_leave_a_halted_group_alone(api: Api):
     """Moving it out would be a release that nobody agreed to."""
     admin, made = api.as_("admin"), await furnish(api)
-    stop = {"scope": "group", "object_id": made["groups"], "state": "halted", "reason": "fire"}
+    stop = {"scope": "group", "object_id": made["groups"], "level": "block_all", "reason": "fire"}
     assert (await admin("POST", "/v1/halts", stop)).status == 200
     guard(api, "halt_release")
     moved = await admin.change(f"/v1/accounts/{made['accounts']}", 1, group_id=None)

@@ -37,7 +37,7 @@ async def test_an_account_is_not_moved_out_of_a_halted_group_without_the_right_t
 ) -> None:
     admin, made = api.as_("admin"), await furnish(api)
     key = await api.key("admin", ["accounts:read", "accounts:write"])
-    stop = {"scope": "group", "object_id": made["groups"], "state": "halted", "reason": "fire"}
+    stop = {"scope": "group", "object_id": made["groups"], "level": "block_all", "reason": "fire"}
     assert (await admin("POST", "/v1/halts", stop)).status == 200
     address = f"/v1/accounts/{made['accounts']}"
     refused = await key("PATCH", address, {"group_id": None}, {"if-match": "*"})

@@ -146,7 +146,7 @@ async def test_ids_of_another_tenant_are_nobodys(api: Api):
     moved = await admin.change(f"/v1/accounts/{mine['accounts']}", "*", group_id=theirs["groups"])
     assert (moved.status, moved.json()["field"]) == (422, "group_id")
     for scope, path in (("strategy", "strategies"), ("group", "groups"), ("account", "accounts")):
-        body = {"scope": scope, "object_id": theirs[path], "state": "halted", "reason": "r"}
+        body = {"scope": scope, "object_id": theirs[path], "level": "block_all", "reason": "r"}
         assert (await admin("POST", "/v1/halts", body)).status == 404
 
 
@@ -320,7 +320,7 @@ async def test_what_holds_for_a_subscription_names_the_layer_of_each_value(api: 
     halt = {
         "scope": "strategy",
         "object_id": made["strategies"],
-        "state": "reducing",
+        "level": "no_open",
         "reason": "r",
     }
     assert (await admin("POST", "/v1/halts", halt)).status == 200

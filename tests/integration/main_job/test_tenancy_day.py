@@ -117,7 +117,7 @@ async def test_another_customer_sees_nothing_of_it_and_a_cookie_alone_changes_no
     for path in (f"/v1/signals/{day.first}", f"/v1/accounts/{day.ids['account']}"):
         assert (await day.other("GET", path)).status == 404
     token, day.trader.csrf = day.trader.csrf, "wrong"
-    halt = {"scope": "tenant", "state": "halted", "reason": "x"}
+    halt = {"scope": "tenant", "level": "block_all", "reason": "x"}
     refused = await day.trader("POST", "/v1/halts", halt)
     day.trader.csrf = token
     assert (refused.status, refused["code"]) == (403, "csrf_failed")
@@ -257,7 +257,7 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
         await orders_of(day, refused, live, "rejected")
         over = (await accepted(sender, **{**BUY, "quantity": 50})).signal_id
         await plan_of(admin, over)
-    halt = {"scope": "account", "object_id": live, "state": "halted", "reason": "bad key"}
+    halt = {"scope": "account", "object_id": live, "level": "block_all", "reason": "bad key"}
     await day.trader("POST", "/v1/halts", halt, wanted=200)
 
     async def told() -> bool:
@@ -318,7 +318,7 @@ async def test_an_operator_is_let_in_recorded_and_loses_the_stream_with_the_gran
     assert (await day.operator("GET", "/v1/orders")).status == 403
     await day.admin("POST", f"/v1/access/{grant}/grant", wanted=200)
     assert (await day.operator("GET", "/v1/orders", wanted=200))["items"]
-    halt = {"scope": "tenant", "state": "halted", "reason": "x"}
+    halt = {"scope": "tenant", "level": "block_all", "reason": "x"}
     assert (await day.operator("POST", "/v1/halts", halt)).status == 403
     uses = [e for e in await records(day.admin, "?after=0") if e["kind"] == "key.use"]
     assert {"list_orders"} <= {e["facts"].get("operation") for e in uses}

@@ -132,7 +132,7 @@ async def by_halt(desk: Desk, line: Line, n: int) -> None:
     if n % 2:
         await desk.admin("POST", "/v1/halts/release", body, wanted=200)
     else:
-        await desk.admin("POST", "/v1/halts", {**body, "state": "halted"}, wanted=200)
+        await desk.admin("POST", "/v1/halts", {**body, "level": "block_all"}, wanted=200)
 
 
 async def undo(desk: Desk) -> None:

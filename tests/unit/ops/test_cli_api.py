@@ -19,6 +19,7 @@ from ops.cli.api import naming
 from ops.cli.api.configure import line_of, read_document
 from ops.cli.api.connection import Where, _key, key_path
 from ops.cli.api.fields import body, members
+from ops.cli.api.switches import instrument
 from ops.cli.main import API, cli
 from ops.toml import dumps
 from tenancy.errors import ConfigurationError, Invalid
@@ -208,3 +209,17 @@ def test_the_script_of_each_shell_is_printed(shell: str) -> None:
     done = CliRunner().invoke(cli, ["completion", shell])
     assert done.exit_code == 0
     assert "_PORTCULLIS_COMPLETE" in done.output
+
+
+def test_an_instrument_is_typed_as_broker_and_symbol() -> None:
+    assert instrument("gateio:BTC_USDT") == {"broker": "gateio", "symbol": "BTC_USDT"}
+    assert instrument("paper:A:B") == {"broker": "paper", "symbol": "A:B"}
+    for wrong in (None, "", "BTC_USDT", "gateio:", ":BTC_USDT"):
+        with pytest.raises(Invalid, match="broker:symbol"):
+            instrument(wrong)
+
+
+def test_a_halt_says_a_level_and_flatten_is_one_of_them() -> None:
+    helped = CliRunner().invoke(cli, ["halt", "on", "--help"]).output
+    for word in ("no_open", "block_all", "cancel_open", "flatten", "--flatten", "instrument"):
+        assert word in helped
