@@ -8,7 +8,7 @@ that integer arithmetic in sizing has known bounds.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Annotated, NewType
 from uuid import UUID
 
@@ -60,16 +60,27 @@ def exact(value: str | int | Decimal, name: str = "value") -> Decimal:
     except InvalidOperation:
         raise ValueError(f"{name}: {value!r} is not a decimal number") from None
     if not number.is_finite():
-        raise ValueError(f"{name}: {value!r} is not a finite number")
-    if abs(number) > LARGEST:
-        raise ValueError(f"{name}: {value!r} is larger than 10^18")
-    exponent = number.as_tuple().exponent
+        raise ValueError(f"{name}: {_said(value)} is not a finite number")
+    if number.copy_abs() > LARGEST:  # abs() would round to the context's 28 digits
+        raise ValueError(f"{name}: {_said(value)} is larger than 10^18")
+    _, digits, exponent = number.as_tuple()
     if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
-        number = number.normalize()
-        exponent = number.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
-            raise ValueError(f"{name}: {value!r} has more than 18 decimal places")
+        number = number.normalize(_every_digit(len(digits)))
+        if not number:
+            return Decimal(0)
+        if number.as_tuple().exponent < FINEST_EXPONENT:  # type: ignore[operator]
+            raise ValueError(f"{name}: {_said(value)} has more than 18 decimal places")
     return number
+
+
+def _every_digit(count: int) -> Context:
+    """A context that rounds nothing of a number of so many digits."""
+    return Context(prec=count, Emin=MIN_EMIN, Emax=MAX_EMAX)
+
+
+def _said(value: str | int | Decimal) -> str:
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def positive(value: str | int | Decimal, name: str = "value") -> Decimal:
