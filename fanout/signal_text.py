@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from tenancy.values import exact
+from tenancy.values import DECIMAL, exact
 
 DIGITS_MAX = 40
 """Of a number's text: tenancy.values.exact() takes at most 18 before the point and 18 after it."""
-NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+NUMBER = DECIMAL
 WHOLE_DIGITS_MAX = 18
 WHOLE = re.compile(rf"[+-]?[0-9]{{1,{WHOLE_DIGITS_MAX}}}")
 DELAY_MAX = timedelta(hours=24)

@@ -35,8 +35,8 @@ def main(inputs: int, seed: int) -> None:
         if number % 100_000 == 99_999:
             click.echo(f"{number + 1:,}: {time.monotonic() - began:.0f} s", err=True)
     click.echo(
-        f"{inputs:,} bodies, seed {seed}: {came['accepted']:,} accepted, {came['refused']:,} refused, nothing else;"
-        f" {time.monotonic() - began:.0f} s, the slowest {slowest * 1000:.1f} ms with all its checks"
+        f"{inputs:,} bodies, seed {seed}: {came['accepted']:,} accepted, {came['refused']:,} refused, nothing else"
+        f" in {time.monotonic() - began:.0f} s; the slowest {slowest * 1000:.1f} ms with all its checks"
     )
     if len(came) < 2:
         sys.exit("one of the two outcomes never came: this run shows nothing")
