@@ -53,7 +53,7 @@ PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
 SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
-FROM signals WHERE signal_id = %s"""
+FROM signals WHERE signal_id = %s FOR UPDATE"""
 _LAST = """
 SELECT coalesce(max(rotation) + 1, 0),
        (SELECT count(*) FROM plan_parts WHERE strategy_id = %(strategy)s)

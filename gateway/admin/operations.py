@@ -34,6 +34,7 @@ from gateway.admin import (
     strategies,
     subjects,
     subscriptions,
+    taking_back,
     tenants,
 )
 from gateway.admin.docs_page import described
@@ -64,6 +65,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *limits.OPERATIONS,
     *configuration.OPERATIONS,
     *signals.OPERATIONS,
+    *taking_back.OPERATIONS,
     *plans.OPERATIONS,
     *preview.OPERATIONS,
     *replay.OPERATIONS,
