@@ -62,7 +62,7 @@ PLANNER = Actor(kind="algo", id="planner")
 
 _SIGNAL = """
 SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
-FROM signals WHERE signal_id = %s"""
+FROM signals WHERE signal_id = %s FOR UPDATE"""
 _ROTATION = "SELECT coalesce(max(rotation) + 1, 0) FROM plans WHERE strategy_id = %s"
 _KEEP = """
 INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)

@@ -134,9 +134,20 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
     def _check_prices(self) -> None:
         if self.price is not None and self.signal_price not in (None, self.price):
-            raise ValueError("price and signalPrice are two names of one thing and differ")
+            raise ValueError(
+                "price: another name of signalPrice, and the two differ; send one of them"
+            )
         if self.order_type == "trailing_stop":
             exactly_one(self, "trail_amount", "trail_percent")
+        elif self.order_type is not None:
+            for name in ("trail_amount", "trail_percent"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{wire_name(self, name)}: a {self.order_type} order does not trail;"
+                        " use trailing_stop"
+                    )
+        elif self.trail_amount is not None and self.trail_percent is not None:
+            raise ValueError("trailPercent: trailAmount is there already; send one of them")
         if self.order_type in ("market", "stop", "trailing_stop") and self.limit_price is not None:
             raise ValueError(
                 f"limitPrice: a {self.order_type} order has none; use limit or stop_limit"
@@ -148,21 +159,19 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
     def _check_what_is_wanted(self) -> None:
         if self.action == "target" and self.target_position is None:
-            raise ValueError("action target needs targetPosition")
+            raise ValueError("targetPosition: is needed with action target")
         if self.target_position is not None:
             if self.quantity is not None:
-                raise ValueError(
-                    "quantity and targetPosition are two ways to say how much: one of them"
-                )
+                raise ValueError("quantity: targetPosition says how much already; send one of them")
             if self.expected_position is not None:
                 raise ValueError(
-                    "expectedPosition says nothing beside targetPosition, which heeds no history"
+                    "expectedPosition: says nothing beside targetPosition, which heeds no history"
                 )
         elif self.action in ("buy", "sell") and self.option_type is None:
             side = side_of_sentiment(self)
             if side not in (None, self.action):
                 raise ValueError(
-                    f"sentiment {self.sentiment} is against action {self.action}: to close only,"
+                    f"sentiment: {self.sentiment} is against action {self.action}; to close only,"
                     " send sentiment flat or action exit"
                 )
 
@@ -176,9 +185,7 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
             if value is not None and not least <= value <= most:
                 raise ValueError(f"{wire_name(self, name)}: from {least} to {most}, got {value}")
         if self.strike_price is not None and self.strikes_away is not None:
-            raise ValueError(
-                "strikePrice and strikesAway are two ways to say one strike: one of them"
-            )
+            raise ValueError("strikesAway: strikePrice says the strike already; send one of them")
 
     @property
     def reference_price(self) -> Decimal | None:
@@ -206,6 +213,10 @@ _POSITIVE = (
     "strike_price", "bid_ask_spread_filter", "bid_ask_spread_filter_percent",
 )  # fmt: skip
 _FIELDS = tuple(n for n in Signal.__struct_encode_fields__ if n != "delayedUntil")
+_ATTACHED = {
+    "takeProfit": TakeProfit.__struct_encode_fields__,
+    "stopLoss": StopLoss.__struct_encode_fields__,
+}
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     **{
         wire: text.number
@@ -247,6 +258,8 @@ def decode(body: bytes) -> Signal:
         return msgspec.convert(_plain(text.read_object(body)), Signal)
     except Misread as error:
         raise InvalidSignal(error.path, str(error)) from None
+    except RecursionError:
+        raise InvalidSignal("", "the body is nested too deeply") from None
     except msgspec.ValidationError as error:
         raise _translated(error) from None
 
@@ -256,18 +269,14 @@ def _plain(said: dict[str, Any]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in said.items():
         if name not in _FIELDS:
-            raise Misread(f"$.{shown(name)[1:-1]}", _unknown(name))
+            raise Misread(text.member("$", name), _unknown(name, _FIELDS))
         if value is None:
             continue
         reader = _READERS.get(name)
         members[name] = value if reader is None else reader(value, f"$.{name}")
-    for name in ("takeProfit", "stopLoss"):
+    for name, known in _ATTACHED.items():
         if isinstance(members.get(name), dict):
-            members[name] = {
-                member: value if member == "type" else text.number(value, f"$.{name}.{member}")
-                for member, value in members[name].items()
-                if value is not None
-            }
+            members[name] = _attached(members[name], f"$.{name}", known)
     if "delay" in members:
         wait = text.delay(members.pop("delay"), "$.delay")
         members["delay" if isinstance(wait, timedelta) else "delayedUntil"] = wait
@@ -276,24 +285,36 @@ def _plain(said: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name[:60], _FIELDS, n=1)
+def _attached(said: dict[str, Any], path: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """The members of takeProfit or stopLoss. Raises Misread."""
+    members = {}
+    for name, value in said.items():
+        at = text.member(path, name)
+        if name not in known:
+            raise Misread(at, _unknown(name, known))
+        if value is not None:
+            members[name] = value if name == "type" else text.number(value, at)
+    return members
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name[:60], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"is not a field of the signal language{hint}; free data goes into extras"
 
 
 def _translated(error: msgspec.ValidationError) -> InvalidSignal:
-    message, _, path = str(error).partition(" - at `")
-    path = path.rstrip("`")
-    if not path.endswith("...") and message.startswith("Object contains unknown field"):
-        name = message.split("`")[1]
-        return InvalidSignal(f"{path or '$'}.{name}", "is not a field of the signal language")
+    message, at, path = str(error).rpartition(
+        " - at `"
+    )  # the last one: what was sent may say it too
+    message, path = (message, path.rstrip("`")) if at else (str(error), "$")
     if message.startswith("Object missing required field"):
         name = message.split("`")[1]
-        return InvalidSignal(f"{path or '$'}.{name}", "is required")
+        return InvalidSignal(f"{path}.{name}", "is required")
     if message.startswith("Invalid enum value"):
-        return InvalidSignal(path, f"{message}; one of {', '.join(_CHOICES[path])} is needed")
+        found = shown(message.removeprefix("Invalid enum value ")[1:-1])
+        return InvalidSignal(path, f"one of {', '.join(_CHOICES[path])} is needed; found {found}")
     member, colon, about = message.partition(": ")
     if colon and member.isidentifier():  # a check of the struct's own, which names its member
-        return InvalidSignal(f"{path or '$'}.{member}", about)
-    return InvalidSignal(path or "$", message)
+        return InvalidSignal(f"{path}.{member}", about)
+    return InvalidSignal(path, message)

@@ -18,10 +18,15 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
 
+import msgspec
+
+from tenancy.values import DECIMAL, exact
+
 DIGITS_MAX = 40
 """Of a number's text: tenancy.values.exact() takes at most 18 before the point and 18 after it."""
-NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+NUMBER = DECIMAL
+WHOLE_DIGITS_MAX = 18
+WHOLE = re.compile(rf"[+-]?[0-9]{{1,{WHOLE_DIGITS_MAX}}}")
 DELAY_MAX = timedelta(hours=24)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 MILLISECONDS_FROM = 100_000_000_000
@@ -29,6 +34,7 @@ MILLISECONDS_FROM = 100_000_000_000
 
 _UNITS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "day": 86_400}
 _STEP = re.compile(r"([0-9]{1,6}) ?(second|sec|minute|min|hour|day)s?")
+_BEGINS_AS_DATE = re.compile(r"[0-9]{4}-")
 _EXPIRATION = re.compile(r"\+([0-9]{1,3}) (day|week|month|year)s?")
 
 
@@ -41,15 +47,16 @@ class Misread(ValueError):
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that `body` says. Raises Misread."""
+    """The JSON object that `body` says. Raises Misread, and RecursionError where it is nested too deeply."""
     try:
-        found = _DECODER.decode(body.decode("utf-8").strip(" \t\r\n"))
+        text = body.decode("utf-8")
+        found = _DECODER.decode(text.strip(" \t\r\n"))
     except UnicodeDecodeError as error:
         raise Misread("", f"the body is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise Misread("", f"the body is not JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise Misread("", "the body is nested too deeply") from None
+    if "\\ud" in text.lower():
+        _whole_characters(found)
     if not isinstance(found, dict):
         raise Misread("$", "a JSON object is needed, such as"
                            ' {"ticker": "BTC_USDT", "action": "buy"}')  # fmt: skip
@@ -57,21 +64,22 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def number(value: Any, path: str) -> Decimal:
-    """A number, or the text of one. Raises Misread."""
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        return Decimal(value)
-    raise Misread(path, f'a number is needed, such as 1.5 or "1.5"; found {shown(value)}')
+    """A number, or the text of one, at most 18 digits before and after the point. Raises Misread."""
+    if isinstance(value, (str, bool)) and not (isinstance(value, str) and NUMBER.fullmatch(value)):
+        raise Misread(path, f'a number is needed, such as 1.5 or "1.5"; found {shown(value)}')
+    if not isinstance(value, (str, int, Decimal)):
+        raise Misread(path, f'a number is needed, such as 1.5 or "1.5"; found {shown(value)}')
+    try:
+        return exact(value, path)
+    except ValueError as error:
+        raise Misread(path, str(error).removeprefix(f"{path}: ")) from None
 
 
 def whole(value: Any, path: str) -> int:
     """A whole number, or the text of one. Raises Misread."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    if isinstance(value, Decimal) and value.adjusted() < WHOLE_DIGITS_MAX and value == int(value):
         return int(value)
     if isinstance(value, str) and WHOLE.fullmatch(value):
         return int(value)
@@ -120,7 +128,7 @@ def delay(value: Any, path: str) -> timedelta | datetime:
 
     A bare number is always seconds to wait, never a Unix time: 24 h are 86,400.
     """
-    if isinstance(value, str) and not value.startswith("+") and not NUMBER.fullmatch(value):
+    if isinstance(value, str) and _BEGINS_AS_DATE.match(value):
         return moment(value, path)
     if isinstance(value, str) and not NUMBER.fullmatch(value):
         wait = _relative(value, path)
@@ -136,7 +144,7 @@ def delay(value: Any, path: str) -> timedelta | datetime:
 
 def _relative(text: str, path: str) -> timedelta:
     seconds, at = 0, 1
-    while at < len(text):
+    while text.startswith("+") and at < len(text):
         step = _STEP.match(text, at)
         if step is None:
             at = -1
@@ -173,16 +181,32 @@ def expiration(value: Any, path: str) -> str:
 
 def shown(value: Any) -> str:
     """What was found, short enough for an error."""
-    text = f'"{value}"' if isinstance(value, str) else json.dumps(value, default=str)
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no text
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def member(path: str, name: str) -> str:
+    """The path of a member whose name somebody sent."""
+    return f"{path}.{shown(name)[1:-1]}"
+
+
+def _whole_characters(found: Any) -> None:
+    """An escape such as `\\ud800` alone is half a character: nothing that we keep or answer could hold it."""
+    try:
+        msgspec.json.encode(found)
+    except UnicodeEncodeError:
+        raise Misread(
+            "", "the body holds half of a surrogate pair, which is no character"
+        ) from None
 
 
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) != len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Misread(f"$.{twice}", "is there more than once in one object: say it once")
+        seen: set[str] = set()
+        twice = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise Misread(member("$", twice), "is there more than once in one object: say it once")
     return found
 
 

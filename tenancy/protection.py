@@ -7,6 +7,7 @@ needs is checked here for both, and messages name a member as its own document d
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar, Literal
 
 import msgspec
@@ -78,7 +79,12 @@ class StopLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 def wire_name(struct: msgspec.Struct, field: str) -> str:
     """What the struct's own document calls the field."""
-    return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))[field]
+    return _wire_names(type(struct))[field]
+
+
+@cache
+def _wire_names(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
 
 
 def positive_members(struct: msgspec.Struct, *names: str) -> None:

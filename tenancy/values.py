@@ -7,8 +7,9 @@ that integer arithmetic in sizing has known bounds.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Annotated, NewType
 from uuid import UUID
 
@@ -43,6 +44,8 @@ Percent = Annotated[Decimal, Meta(extra_json_schema={"exclusiveMinimum": 0, "max
 """Above 0, at most 100; checked like Positive."""
 Currency = Annotated[str, Meta(pattern=whole("[A-Z]{3,5}"), min_length=3, max_length=5)]
 
+DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(?:\.[0-9]{1,60})?(?:[eE][+-]?[0-9]{1,3})?")
+"""How a decimal is written. Python's Decimal takes more: `1_000`, ` 5`, `.5`, other scripts' digits, NaN."""
 LARGEST = Decimal(10) ** 18
 FINEST_EXPONENT = -18
 
@@ -55,21 +58,31 @@ def exact(value: str | int | Decimal, name: str = "value") -> Decimal:
     """
     if isinstance(value, (bool, float)):
         raise ValueError(f"{name}: a decimal is needed, got {type(value).__name__} {value!r}")
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"{name}: {value!r} is not a decimal number") from None
+    if isinstance(value, str) and DECIMAL.fullmatch(value) is None:
+        raise ValueError(f"{name}: {_said(value)} is not a decimal number")
+    number = Decimal(value)
     if not number.is_finite():
-        raise ValueError(f"{name}: {value!r} is not a finite number")
-    if abs(number) > LARGEST:
-        raise ValueError(f"{name}: {value!r} is larger than 10^18")
-    exponent = number.as_tuple().exponent
+        raise ValueError(f"{name}: {_said(value)} is not a finite number")
+    if number.copy_abs() > LARGEST:  # abs() would round to the context's 28 digits
+        raise ValueError(f"{name}: {_said(value)} is larger than 10^18")
+    _, digits, exponent = number.as_tuple()
     if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
-        number = number.normalize()
-        exponent = number.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
-            raise ValueError(f"{name}: {value!r} has more than 18 decimal places")
+        number = number.normalize(_every_digit(len(digits)))
+        if not number:
+            return Decimal(0)
+        if number.as_tuple().exponent < FINEST_EXPONENT:  # type: ignore[operator]
+            raise ValueError(f"{name}: {_said(value)} has more than 18 decimal places")
     return number
+
+
+def _every_digit(count: int) -> Context:
+    """A context that rounds nothing of a number of so many digits."""
+    return Context(prec=count, Emin=MIN_EMIN, Emax=MAX_EMAX)
+
+
+def _said(value: str | int | Decimal) -> str:
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def positive(value: str | int | Decimal, name: str = "value") -> Decimal:

@@ -34,6 +34,7 @@ from gateway.admin import (
     strategies,
     subjects,
     subscriptions,
+    taking_back,
     tenants,
     usage,
 )
@@ -66,6 +67,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *usage.OPERATIONS,
     *configuration.OPERATIONS,
     *signals.OPERATIONS,
+    *taking_back.OPERATIONS,
     *plans.OPERATIONS,
     *preview.OPERATIONS,
     *replay.OPERATIONS,

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from gateway import body as gateway_body
 from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, WrongMediaType
 from gateway.admin.operation import Operation
+from tenancy.decimals import refuse_loose_decimals
 from tenancy.errors import NotFound
 from tenancy.values import utc, whole
 
@@ -231,7 +232,16 @@ def _patch(raw: bytes) -> dict[str, Any]:
 
 
 def _decoded(raw: bytes, kind: Any) -> Any:
-    return _read(lambda data: msgspec.json.decode(data, type=kind), raw)
+    value = _read(lambda data: msgspec.json.decode(data, type=kind), raw)
+    _plain_decimals(msgspec.json.decode(raw), kind, "body")
+    return value
+
+
+def _plain_decimals(value: Any, kind: Any, what: str) -> None:
+    try:
+        refuse_loose_decimals(value, kind)
+    except ValueError as error:
+        raise _malformed(error, what) from None
 
 
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
@@ -247,12 +257,14 @@ def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
 
 def _converted(value: Any, kind: Any, what: str, *, strict: bool, field: str = "") -> Any:
     try:
-        return msgspec.convert(value, kind, strict=strict)
+        converted = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _malformed(error, what, field) from None
+    _plain_decimals(value, kind, what)
+    return converted
 
 
-def _malformed(error: msgspec.ValidationError, what: str, field: str = "") -> Malformed:
+def _malformed(error: Exception, what: str, field: str = "") -> Malformed:
     text = str(error)
     found = _PATH.search(text)
     if found is None:

@@ -19,7 +19,7 @@ from gateway.admin.plans import PlannedAccount, WrittenEntry, entries_of, read_p
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 
-SignalStatus = Literal["accepted", "planned", "refused"]
+SignalStatus = Literal["accepted", "planned", "refused", "canceled"]
 Decision = Literal["order", "asked", "nothing"]
 """`asked`: a person's yes comes before the order."""
 SignalKey = tuple[UUID]
@@ -35,7 +35,8 @@ class SignalQuery(TimeQuery, frozen=True, kw_only=True):
 
 
 class SignalView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal that was accepted. `refused`: accepted, and then not understood by a worker."""
+    """A signal that was accepted. `not_before`: when a delayed one is planned. `canceled`: taken back before
+    it was planned. `refused`: accepted, and then not understood by a worker."""
 
     signal_id: UUID
     strategy_id: UUID
@@ -44,6 +45,7 @@ class SignalView(msgspec.Struct, frozen=True, kw_only=True):
     ticker: str
     status: SignalStatus
     received_at: datetime
+    not_before: datetime | None
 
 
 class SignalStory(SignalView, frozen=True, kw_only=True):
@@ -71,6 +73,7 @@ SIGNALS = Listing(
     types=("uuid",),
     columns=(
         "signal_id", "strategy_id", "hook_id", "message_id", "ticker", "state", "received_at",
+        "not_before",
     ),
 )  # fmt: skip
 ALL_SIGNALS = msgspec.structs.replace(SIGNALS, nulls=" NULLS LAST")
@@ -78,7 +81,7 @@ ALL_SIGNALS = msgspec.structs.replace(SIGNALS, nulls=" NULLS LAST")
 
 _ONE = """
 SELECT s.signal_id, s.strategy_id, s.hook_id, s.message_id, s.ticker, s.state AS status, s.received_at,
-       s.traceparent, s.body, p.version AS settings_version, p.planned_at
+       s.not_before, s.traceparent, s.body, p.version AS settings_version, p.planned_at
 FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = %b"""
 
 

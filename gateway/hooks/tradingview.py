@@ -75,10 +75,11 @@ def may_come_from(client: str, allowed: Sequence[IPv4Network | IPv6Network]) -> 
 def window(body_sha256: bytes, at: datetime, length_s: int) -> Window:
     """The ids of this body at this moment, and how far back it counts as the same alert."""
     number = int(at.timestamp()) // length_s
-    name = body_sha256.hex()[:40]
+    # With the length: after a change of it, a number may have been another time's before.
+    name = f"tv_{body_sha256.hex()[:40]}_{length_s}"
     return Window(
-        message_id=f"tv_{name}_{number}",
-        before=f"tv_{name}_{number - 1}",
+        message_id=f"{name}_{number}",
+        before=f"{name}_{number - 1}",
         since=at - timedelta(seconds=length_s),
     )
 

@@ -159,6 +159,7 @@ EXAMPLES: dict[str, Example] = {
         },
         frozenset({"subscription_id", "signal_ids"}),
     ),
+    "cancel_signal": Example(statuses=frozenset({409})),  # the matrix' signal is planned
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),
     "erase_person": Example(lambda ids: {"reason": "asked for"}, statuses=frozenset({409})),

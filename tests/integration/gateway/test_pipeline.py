@@ -182,3 +182,18 @@ async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch
         408,
         "request_timeout",
     )
+
+
+async def test_a_decimal_as_text_is_a_plain_number(api: Api):
+    """Python would read `1_000`, ` 5` and other scripts' digits too: nobody is known to mean them."""
+    admin = api.as_("admin")
+    address = "/v1/strategies"
+    for text in ("1_000", " 5", "٣", "NaN"):
+        body = {"name": "loose", "settings": {"default_quantity": text}}
+        reply = await admin("POST", address, body)
+        assert (reply.status, reply.json()["field"]) == (422, "settings.default_quantity")
+    made = await admin.make(address, name="trend", settings={"default_quantity": "1e1"})
+    changed = await admin.change(
+        f"{address}/{made['strategy_id']}", 1, settings={"default_quantity": "1_000"}
+    )
+    assert (changed.status, changed.json()["field"]) == (422, "settings.default_quantity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -103,7 +104,64 @@ class TestShape:
         assert refused(cancel="yes").field == "$.cancel"
 
 
+class TestHostile:
+    """Each of these once escaped as an error of another kind, or cost far more than its bytes."""
+
+    def test_what_was_sent_cannot_pass_for_a_path(self):
+        error = refused(action="x - at `$.foo")
+        assert error.field == "$.action"
+        assert "one of add" in str(error)
+
+    @pytest.mark.parametrize(
+        "body",
+        [rb'{"ticker":"T","action":"\ud800"}', rb'{"\ud800":1}', rb'{"extras":{"\uDFFF":1}}',
+         rb'{"stopLoss":{"\ud800":1}}', rb'{"ticker":"\udc00"}'],
+    )  # fmt: skip
+    def test_half_a_surrogate_pair_is_no_text(self, body):
+        with pytest.raises(InvalidSignal, match="surrogate"):
+            decode(body)
+
+    def test_a_whole_surrogate_pair_is_a_character(self):
+        assert read(extras={"a": "😀"}).extras == {"a": "😀"}
+
+    def test_no_digit_is_rounded_away(self):
+        """28 digits are the decimal module's own measure: more must not be cut silently."""
+        longest = "123456789012345678.123456789012345678"
+        assert str(read(quantity=longest).quantity) == longest
+        assert "more than 18 decimal places" in str(refused(quantity=longest + "9"))
+        assert "larger than 10^18" in str(refused(quantity="1000000000000000000.0000000000001"))
+        assert str(read(quantity="1." + "0" * 30).quantity) == "1"
+
+    def test_deep_nesting_is_refused_whatever_reads_it(self):
+        for depth in range(900, 1100, 7):
+            for name in (b"extras", b"quantity"):
+                body = b'{"%s":{"a":%s%s}}' % (name, b"[" * depth, b"]" * depth)
+                with pytest.raises(InvalidSignal):
+                    decode(body)
+
+    def test_an_error_is_short_however_long_what_was_sent(self):
+        long = "a" * 50_000
+        for said in ({"action": long}, {long: 1}, {"quantity": long}, {"stopLoss": {long: 1}}, {"delay": long},
+                     {"time": long}, {"expiration": long}, {"cancelAfter": 1e300}):  # fmt: skip
+            error = refused(**said)
+            assert len(str(error)) < 300
+            assert len(error.field) < 100
+
+    def test_many_members_of_which_the_last_comes_twice_cost_little(self):
+        members = b",".join(b'"%x":1' % i for i in range(6000))
+        began = time.perf_counter()
+        with pytest.raises(InvalidSignal, match="more than once"):
+            decode(b'{"extras":{%s,"176f":1}}' % members)
+        assert time.perf_counter() - began < 0.3
+
+
 class TestOrders:
+    @pytest.mark.parametrize("kind", ["market", "limit", "stop", "stop_limit"])
+    def test_only_a_trailing_stop_trails(self, kind):
+        assert refused(orderType=kind, trailPercent=1).field == "$.trailPercent"
+        assert refused(trailAmount=1, trailPercent=1).field == "$.trailPercent"
+        assert read(trailPercent=1).trail_percent == 1, "the strategy's order type may trail"
+
     def test_a_trailing_stop_trails_by_one_of_two(self):
         assert read(orderType="trailing_stop", trailPercent=1).trail_percent == 1
         assert "exactly one of trailAmount, trailPercent" in str(refused(orderType="trailing_stop"))
@@ -137,6 +195,7 @@ class TestOrders:
         )
         assert refused(stopLoss={"percent": -5}).field == "$.stopLoss.percent"
         assert refused(stopLoss={"percnt": 5}).field == "$.stopLoss.percnt"
+        assert "did you mean percent?" in str(refused(stopLoss={"percnt": "five"}))
         both = refused(stopLoss={"percent": 5, "breakevenPercent": 1, "breakevenAmount": 1})
         assert "breakevenPercent and breakevenAmount" in str(both)
 
@@ -165,7 +224,7 @@ class TestTargets:
 
     def test_a_target_says_how_much_alone(self):
         assert "one of them" in str(refused(targetPosition=3, quantity=1))
-        assert refused(action="target").field == "$"
+        assert refused(action="target").field == "$.targetPosition"
 
     def test_an_expected_position_is_signed(self):
         assert read(expectedPosition="-2").expected_position == -2
@@ -208,10 +267,14 @@ class TestTime:
         assert read(delay=0).due(NOON) is None
 
     @pytest.mark.parametrize(
-        "said", [86_401, "+25 hours", "+2 days", -1, "+ 5 minutes", "+5 fortnights", "+", "soon"]
-    )
+        "said", [86_401, "+25 hours", "+2 days", -1, "+ 5 minutes", "+5 fortnights", "+", "soon", "5 minutes",
+                 "", True, [1]]
+    )  # fmt: skip
     def test_a_delay_over_a_day_or_unreadable_is_refused(self, said):
         assert refused(delay=said).field == "$.delay"
+
+    def test_an_unreadable_delay_is_answered_with_how_a_delay_is_said(self):
+        assert '"+5 minutes"' in str(refused(delay="5 minutes"))
 
     def test_a_moment_over_a_day_away_is_refused_when_it_comes(self):
         with pytest.raises(InvalidSignal, match="24 hours"):

@@ -19,6 +19,7 @@ from gateway.admin.reading import path_types
 from gateway.admin.schemas import REF
 from gateway.admin.sessions import SecondFactor
 from tenancy.channel import Channel
+from tenancy.decimals import refuse_loose_decimals
 from tenancy.limits import Limits
 from tenancy.protection import StopLoss, TakeProfit
 from tenancy.strategy import StrategySettings
@@ -71,6 +72,9 @@ NUMBERS: list[Any] = [
     -1,
     "-1",
     "+.5",
+    "+0.5",
+    "5.",
+    "1_000",
     "0.0",
     "00.10",
     "1e2",
@@ -119,7 +123,8 @@ def _candidates(struct: Any) -> Iterator[Any]:
 def _is_taken(struct: Any, candidate: Any) -> bool:
     try:
         msgspec.json.decode(msgspec.json.encode(candidate), type=struct)
-    except msgspec.ValidationError:
+        refuse_loose_decimals(candidate, struct)
+    except (msgspec.ValidationError, ValueError):
         return False
     return True
 

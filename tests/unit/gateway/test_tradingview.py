@@ -61,6 +61,15 @@ def test_within_its_window_a_body_is_found_by_one_of_two_ids(after_s):
     assert then.since < NOW
 
 
+def test_a_window_of_another_length_never_has_an_id_of_this_ones():
+    """Else an alert of today could pass for a repeat of one that came long ago, and never trade."""
+    today = window(SHA, NOW, 31)
+    number = int(NOW.timestamp()) // 31
+    long_ago = window(SHA, datetime.fromtimestamp(number * 30, UTC), 30)
+    assert today.message_id.rsplit("_", 1)[1] == long_ago.message_id.rsplit("_", 1)[1]
+    assert today.message_id != long_ago.message_id
+
+
 def test_after_its_window_a_body_is_a_new_alert():
     first, then = window(SHA, NOW, 30), window(SHA, NOW + timedelta(seconds=30), 30)
     assert first.message_id != then.message_id
