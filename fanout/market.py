@@ -103,12 +103,16 @@ class Instruments:
         return iter(self._by_symbol.values())
 
 
-class Market(msgspec.Struct, frozen=True, kw_only=True):
+class Market(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What a plan reads of the world outside."""
 
     instruments: dict[str, Instruments]  # by broker
     accounts: dict[AccountID, AccountNow]
     keyed: frozenset[str] = frozenset()  # brokers whose accounts trade with an enrolled key only
+    reduces: frozenset[str] = frozenset()
+    """Brokers with reduce-only orders, which cannot turn a position round."""
+    instrument_states: Mapping[tuple[str, str], TradingState] = {}
+    """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
