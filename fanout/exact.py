@@ -7,9 +7,10 @@ overflow, and Python's own integers (dtype object) where it does not: slower, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from decimal import Context, Decimal
+from collections.abc import Sequence
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from itertools import repeat
 from math import lcm
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ Whole = Any
 Truth = Any
 """A bool, or an array of them."""
 
+SAMPLE = 16
 ROOM = 2**62
 """Sums and products below it fit int64, with room for a carry."""
 WIDE_CONTEXT = Context(prec=200)
@@ -44,20 +46,29 @@ def one(number: Decimal | int) -> Column:
 
 
 def many(numbers: Sequence[Decimal | int | None]) -> Column:
-    """One for each account, of the finest scale among them; None counts as 0."""
-    scale = 0
-    for number in numbers:
-        if number.__class__ is Decimal:
-            exponent = -number.as_tuple().exponent  # type: ignore[union-attr,operator]
-            scale = exponent if exponent > scale else scale
-    move = WIDE_CONTEXT.scaleb
-    integers = [int(move(number, scale)) if number else 0 for number in numbers]  # type: ignore[arg-type]
+    """One for each account, of one scale; None counts as 0."""
+    filled: list[Decimal | int] = [number or 0 for number in numbers]
+    if not any(filled):
+        return Column(np.zeros(len(filled), dtype=np.int64), 0)
+    # A few of them nearly always show the scale of all: what was lost of the others shows in the sums.
+    scale = _finest(filled[:SAMPLE])
+    moved = list(map(WIDE_CONTEXT.scaleb, filled, repeat(scale)))
+    integers = list(map(int, moved))
+    with localcontext(WIDE_CONTEXT):
+        lost = sum(map(abs, moved)) != sum(map(abs, integers))
+    if lost:
+        scale = _finest(filled)
+        integers = list(map(int, map(WIDE_CONTEXT.scaleb, filled, repeat(scale))))
     return Column(packed(integers), scale)
 
 
-def packed(integers: Iterable[int]) -> Whole:
+def _finest(numbers: Sequence[Decimal | int]) -> int:
+    """The most decimal places among them."""
+    return max(one(number).scale for number in numbers)
+
+
+def packed(integers: list[int]) -> Whole:
     """An array of int64, or of Python integers where one does not fit."""
-    integers = list(integers)
     try:
         return np.array(integers, dtype=np.int64)
     except OverflowError:

@@ -30,6 +30,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     loss_today: Decimal | None = Decimal(0)  # ≥ 0, in the account's currency; None: cannot tell
     risk_open: Decimal | None = Decimal(0)  # what stops behind positions and orders may still lose
 
+    @property
+    def shared(self) -> bool:
+        """Whether other strategies hold, or wait, in this symbol."""
+        return bool(self.others or self.others_resting_buy or self.others_resting_sell)
+
+    @property
+    def knows_loss(self) -> bool:
+        return self.loss_today is not None and self.risk_open is not None
+
 
 class AccountNow(msgspec.Struct, frozen=True, kw_only=True):
     """One account's book in one symbol, for one strategy, when the plan was made."""

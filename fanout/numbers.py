@@ -8,13 +8,15 @@ that are made once for each snapshot and each reading of the market. What is don
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import numpy as np
 
-from fanout.exact import Column, Truth, Whole, many, one
+from fanout.exact import Column, Truth, Whole, at_scale, many, one, total
 from fanout.market import AccountNow, Market, Usage
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.values import AccountID
@@ -67,6 +69,7 @@ SET_UP: dict[str, Callable[[Subscribed], Decimal | int | None]] = {
     "quantity": lambda row: row.settings.quantity.value,
     "block_ratio": lambda row: row.settings.block_ratio.value,
     "leverage": lambda row: row.account.leverage,
+    "stated_equity": lambda row: row.account.stated_equity,
     **{name: _limit(name) for name in LIMITS},
 }
 """What people set up: these hold as long as the snapshot does."""
@@ -149,36 +152,87 @@ class Everybody:
     """Each number as one column over all rows of a snapshot, made when it is first asked for."""
 
     def __init__(self, snapshot: Snapshot, market: Market) -> None:
-        self._set_up = SET_UP_COLUMNS.get(snapshot)
-        self.rows: Sequence[Subscribed] = snapshot.rows
-        accounts, usage = market.accounts, market.usage
-        ids = self._set_up.accounts
-        self.now = [accounts.get(each, NOBODY) for each in ids]
-        self.usage = [usage.get(each) for each in ids] if usage else [None] * len(ids)
+        self.set_up = SET_UP_COLUMNS.get(snapshot)
+        ids, usage = self.set_up.accounts, market.usage
+        self.now = [market.accounts.get(each, NOBODY) for each in ids]
+        self.usage = [usage.get(each) for each in ids] if usage else None
         self._columns: dict[str, Column] = {}
 
     def get(self, name: str) -> Column:
         if name in SET_UP:
-            return self._set_up.get(name)
-        if name not in self._columns:
-            read = HAPPENS[name]
-            numbers = map(read, self.rows, self.now, self.usage)
-            self._columns[name] = many(list(numbers))
-        return self._columns[name]
+            return self.set_up.get(name)
+        made = self._columns.get(name)
+        if made is None:
+            made = self._columns[name] = self._make(name)
+        return made
 
-    @property
-    def cohorts(self) -> Any:
-        return self._set_up.cohorts
+    def _make(self, name: str) -> Column:
+        if name == "own":
+            return total(*self._of_now("position", "under_way"))
+        if name == "position":
+            return self._position()
+        if name == "held":
+            column = self.get("position")
+            return Column(abs(column.values), column.scale)
+        if name == "said_equity":
+            return self._said_equity()
+        if name == "equity":
+            column = self.get("said_equity")
+            return Column(np.maximum(column.values, 0), column.scale)
+        if name == "available":
+            (column,) = self._of_now(name)
+            return Column(np.maximum(column.values, 0), column.scale)
+        if name in ("resting_buy", "resting_sell"):
+            return self._of_now(name)[0]
+        used = self.usage or [None] * len(self.now)
+        return many([None if each is None else getattr(each, name) for each in used])
+
+    def _of_now(self, *names: str) -> list[Column]:
+        return [many([getattr(now, name) for now in self.now]) for name in names]
+
+    def _position(self) -> Column:
+        """The strategy's own, and others' where all that the account holds counts."""
+        own = self.get("own")
+        if self.usage is None or not self.set_up.of_account.any():
+            return own
+        others = self.get("others")
+        counted = np.where(self.set_up.of_account, others.values, 0)
+        return total(own, Column(counted, others.scale))
+
+    def _said_equity(self) -> Column:
+        equity, stated = self._of_now("equity")[0], self.set_up.get("stated_equity")
+        if self.set_up.without_unrealised.any():
+            (profit,) = self._of_now("unrealised")
+            counted = np.where(self.set_up.without_unrealised, profit.values, 0)
+            equity = total(equity, Column(-counted, profit.scale))
+        if self.knows_equity.all():
+            return equity
+        scale = max(equity.scale, stated.scale)
+        values = at_scale(equity, scale).values, at_scale(stated, scale).values
+        return Column(np.where(self.knows_equity, *values), scale)
+
+    @cached_property
+    def knows_equity(self) -> Any:
+        """Where the broker said it."""
+        return self.flags(now.equity is not None for now in self.now)
+
+    def flags(self, answers: Iterable[bool]) -> Any:
+        return np.fromiter(answers, dtype=bool, count=len(self.now))
 
 
 class SetUp:
     """The columns of a snapshot, and its cohorts: rows that differ in nothing but numbers."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._rows = snapshot.rows
-        self.accounts: list[AccountID] = [row.account.account_id for row in snapshot.rows]
-        self.parts: list[int] = [row.account.part for row in snapshot.rows]
-        self.cohorts = _cohorts(snapshot.rows)
+        rows = self._rows = snapshot.rows
+        self.accounts: list[AccountID] = [row.account.account_id for row in rows]
+        self.parts: list[int] = [row.account.part for row in rows]
+        self.cohorts = _cohorts(rows)
+        self.of_account = np.array([row.settings.position_basis.value == "account" for row in rows])
+        self.without_unrealised = np.array(
+            [row.settings.equity_basis.value != "with_unrealised" for row in rows]
+        )
+        self.states_equity = np.array([row.account.stated_equity is not None for row in rows])
         self._columns: dict[str, Column] = {}
 
     def get(self, name: str) -> Column:
@@ -214,8 +268,6 @@ def _cohorts(rows: Sequence[Subscribed]) -> Any:
 
 def _settings_key(row: Subscribed) -> bytes:
     """All settings but the numbers that have columns."""
-    import msgspec
-
     quantity = msgspec.structs.replace(row.settings.quantity, value=Decimal(0))
     ratio = type(row.settings.block_ratio)(Decimal(0), "product")
     alike = msgspec.structs.replace(row.settings, quantity=quantity, block_ratio=ratio)

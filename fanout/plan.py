@@ -38,7 +38,7 @@ from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.modes import Formula, Share
 from fanout.moves import Way, moves, size
-from fanout.numbers import Numbers
+from fanout.numbers import Narrow, Numbers
 from fanout.quorum import hold
 from fanout.reasons import Reason
 from fanout.sequence import fan_out_order
@@ -223,11 +223,12 @@ class _Planner:
         self._groups.append(Group(reason=reason, broker=broker, **self._accounts(numbers)))
 
     def _accounts(self, numbers: Numbers) -> dict[str, Any]:
-        rows = [self._snapshot.rows[index].account for index in numbers.rows]
+        indexes = numbers.rows if isinstance(numbers, Narrow) else numbers.rows.tolist()
+        accounts = [self._snapshot.rows[index].account for index in indexes]
         return {
-            "place": [self._places[index] for index in numbers.rows],
-            "account_id": [account.account_id for account in rows],
-            "part": [account.part for account in rows],
+            "place": [self._places[index] for index in indexes],
+            "account_id": [account.account_id for account in accounts],
+            "part": [account.part for account in accounts],
         }
 
     def _write(

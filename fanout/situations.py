@@ -9,7 +9,7 @@ its own: there is nothing to be saved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from fanout.market import AccountNow, Market, Usage
 from fanout.numbers import NOBODY, Everybody, Narrow, Numbers, Wide, equity_of, position_of
 from tenancy.snapshot import Snapshot, Subscribed
 
-WIDE_FROM = 33
+WIDE_FROM = 4
 """Accounts from which on columns cost less than structs (docs/benchmarks.md, `plan`)."""
 
 
@@ -26,7 +26,6 @@ class Facts(NamedTuple):
     """What is true of every account of a situation, beside what people set up."""
 
     sign: int  # of the position: -1, 0, 1
-    own_sign: int  # of the strategy's own part of it
     addressed: bool
     in_doubt: bool
     equity: bool  # known
@@ -67,19 +66,16 @@ def situations(
 
 def facts_of(row: Subscribed, now: AccountNow, usage: Usage | None, mandate: Mandate) -> Facts:
     position = position_of(row, now, usage)
-    own = now.expected
     return Facts(
         sign=(position > 0) - (position < 0),
-        own_sign=(own > 0) - (own < 0),
         addressed=mandate.accounts is None or row.account.account_id in mandate.accounts,
         in_doubt=now.in_doubt,
         equity=equity_of(row, now) is not None,
         available=now.available is not None,
         usage=usage is not None,
         worth=usage is not None and usage.worth_elsewhere is not None,
-        loss=usage is not None and usage.loss_today is not None and usage.risk_open is not None,
-        shared=usage is not None
-        and bool(usage.others or usage.others_resting_buy or usage.others_resting_sell),
+        loss=usage is not None and usage.knows_loss,
+        shared=usage is not None and usage.shared,
     )
 
 
@@ -87,26 +83,49 @@ def _together(
     snapshot: Snapshot, market: Market, mandate: Mandate, order: Sequence[int]
 ) -> Iterator[Situation]:
     everybody = Everybody(snapshot, market)
-    kinds: dict[Facts, int] = {}
-    codes = np.fromiter(
-        (
-            kinds.setdefault(facts_of(row, now, usage, mandate), len(kinds))
-            for row, now, usage in zip(
-                everybody.rows, everybody.now, everybody.usage, strict=True
-            )
-        ),
-        dtype=np.int64,
-        count=len(order),
-    )
-    facts = list(kinds)
     rows = np.asarray(order, dtype=np.int64)
-    together = (everybody.cohorts * len(facts) + codes)[rows]
-    values, first, which = np.unique(together, return_index=True, return_inverse=True)
-    by_situation = np.split(rows[np.argsort(which, kind="stable")], np.cumsum(np.bincount(which))[:-1])
+    codes = (everybody.set_up.cohorts * FACTS + _codes(everybody, mandate))[rows]
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    ends = np.cumsum(np.bincount(which))[:-1]
+    members = np.split(rows[np.argsort(which, kind="stable")], ends)
     for number in np.argsort(first):
-        members = by_situation[number]
-        yield Situation(
-            snapshot.rows[members[0]],
-            facts[int(values[number]) % len(facts)],
-            Wide(everybody, members),
-        )
+        some = members[number]
+        one = int(some[0])
+        now, usage = everybody.now[one], everybody.usage and everybody.usage[one]
+        facts = facts_of(snapshot.rows[one], now, usage, mandate)
+        if len(some) >= WIDE_FROM:
+            yield Situation(snapshot.rows[one], facts, Wide(everybody, some))
+            continue
+        for index in some.tolist():
+            row, now = snapshot.rows[index], everybody.now[index]
+            usage = everybody.usage and everybody.usage[index]
+            yield Situation(row, facts, Narrow(index, row, now, usage))
+
+
+FACTS = 3 * 2**8
+"""How many combinations of facts there are: the three signs, and the flags."""
+
+
+def _codes(everybody: Everybody, mandate: Mandate) -> Any:
+    """Each row's facts as one number."""
+    flags, now = everybody.flags, everybody.now
+    codes = np.sign(everybody.get("position").values).astype(np.int64) + 1
+    wanted = mandate.accounts
+    columns = [
+        flags(each.in_doubt for each in now),
+        everybody.knows_equity | everybody.set_up.states_equity,
+        flags(each.available is not None for each in now),
+    ]
+    if wanted is not None:
+        columns.append(flags(each in wanted for each in everybody.set_up.accounts))
+    if everybody.usage is not None:
+        used = everybody.usage
+        columns += [
+            flags(each is not None for each in used),
+            flags(each is not None and each.worth_elsewhere is not None for each in used),
+            flags(each is not None and each.knows_loss for each in used),
+            flags(each is not None and each.shared for each in used),
+        ]
+    for column in columns:
+        codes = codes * 2 + column
+    return codes
