@@ -58,7 +58,9 @@ def divide(total: Decimal, unit: Fraction, weights: Any, places: Sequence[int]) 
     together = int(weights.sum()) if weights.dtype == object else sum(weights.tolist())
     if together == 0:
         return np.zeros(len(weights), dtype=np.int64)
-    whole, rest, _ = divided([Column(weights, 0)], Fraction(together, units) if units else Fraction(1))
+    whole, rest, _ = divided(
+        [Column(weights, 0)], Fraction(together, units) if units else Fraction(1)
+    )
     if units == 0:
         return np.zeros(len(weights), dtype=np.int64)
     left = units - int(whole.sum())
@@ -97,6 +99,12 @@ def _weights(members: Sequence[Member]) -> Any:
     for (column, count), factor in zip(columns, factors, strict=True):
         times = int(factor * below)
         exact = largest(column.values) * times * count < 2**62
-        values = column.values if isinstance(column.values, int) or exact else column.values.astype(object)
-        parts.append(packed([values * times] * count) if isinstance(values, int) else values * times)
+        values = (
+            column.values
+            if isinstance(column.values, int) or exact
+            else column.values.astype(object)
+        )
+        parts.append(
+            packed([values * times] * count) if isinstance(values, int) else values * times
+        )
     return np.concatenate(parts)

@@ -47,6 +47,17 @@ CUTS = frozenset(
 )
 """Limits over which an opening may be cut; beyond the others, and where one cannot tell, it is refused."""
 
+SIZES = (
+    ("max_order_quantity", Reason.MAX_ORDER_QUANTITY, False, None),
+    ("max_order_notional", Reason.MAX_ORDER_NOTIONAL, True, None),
+    ("max_position_quantity", Reason.MAX_POSITION_QUANTITY, False, True),
+    ("strategy_position_quantity", Reason.MAX_POSITION_QUANTITY, False, False),
+    ("max_position_notional", Reason.MAX_POSITION_NOTIONAL, True, True),
+    ("strategy_position_notional", Reason.MAX_POSITION_NOTIONAL, True, False),
+)
+"""Limits on size: name, reason, whether in money, and whose position counts: nobody's for an order's own
+size, all strategies' of the account (True), or only this one's (False)."""
+
 _EXACTLY = Context(prec=160)
 ONE = Fraction(1)
 
@@ -125,14 +136,8 @@ def _limits(draft: Draft, numbers: Numbers, opening: Opening) -> Iterator[_Limit
     yield from _rate(draft, numbers, opening, limits.max_orders_per_minute)
     yield from _loss(draft, numbers, opening, limits.max_daily_loss)
     lot = Fraction(opening.lot)
-    for name, reason, limit, in_money, others in (
-        ("max_order_quantity", Reason.MAX_ORDER_QUANTITY, limits.max_order_quantity, False, None),
-        ("max_order_notional", Reason.MAX_ORDER_NOTIONAL, limits.max_order_notional, True, None),
-        ("max_position_quantity", Reason.MAX_POSITION_QUANTITY, limits.max_position_quantity, False, True),
-        ("strategy_position_quantity", Reason.MAX_POSITION_QUANTITY, limits.strategy_position_quantity, False, False),
-        ("max_position_notional", Reason.MAX_POSITION_NOTIONAL, limits.max_position_notional, True, True),
-        ("strategy_position_notional", Reason.MAX_POSITION_NOTIONAL, limits.strategy_position_notional, True, False),
-    ):  # fmt: skip
+    for name, reason, in_money, others in SIZES:
+        limit = getattr(limits, name)
         if limit is None:
             continue
         value = draft.worth.of_a_lot if in_money and draft.worth is not None else ONE
@@ -184,7 +189,8 @@ def _rate(
     used = numbers.get("orders_last_minute").values
     over = used + orders > numbers.get("max_orders_per_minute").values
     name = "max_orders_per_minute"
-    words = f"; {{orders_last_minute}} orders in the last minute and this one's are over {_says(name, name, limit)}"
+    words = "; {orders_last_minute} orders in the last minute and this one's are over "
+    words += _says(name, name, limit)
     yield _Limit(name, Reason.MAX_ORDERS_PER_MINUTE, over, None, words)
 
 
@@ -209,7 +215,8 @@ def _loss(
     else:
         over = over | (left.values < 0)
     name = "max_daily_loss"
-    words = f"; {{loss_today}} lost today, {{risk_open}} at risk and what this order may lose are over {_says(name, name, limit)}"
+    words = "; {loss_today} lost today, {risk_open} at risk and what this order may lose are over "
+    words += _says(name, name, limit)
     yield _Limit(name, Reason.MAX_DAILY_LOSS, over, None, words)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import msgspec
 
@@ -114,16 +115,15 @@ def _protect(values: Effective) -> Protect | None:
     """The signal's and the settings' shapes as one, for it is kept in rows and read again."""
     if values.take_profit is None and values.stop_loss is None:
         return None
+    profit, stop = values.take_profit, values.stop_loss
     return Protect(
-        take_profit=_plainly(values.take_profit, protection.TakeProfit),
-        stop_loss=_plainly(values.stop_loss, protection.StopLoss),
+        take_profit=None if profit is None else protection.TakeProfit(**_members(profit)),
+        stop_loss=None if stop is None else protection.StopLoss(**_members(stop)),
     )
 
 
-def _plainly(value: msgspec.Struct | None, kind: type) -> object:
-    if value is None:
-        return None
-    return kind(**{name: getattr(value, name) for name in kind.__struct_fields__})
+def _members(value: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
 def worth_of(case: Case, move: Move, values: Effective, price: Decimal | None) -> Worth:

@@ -7,9 +7,10 @@ so that ten thousand are not made to send the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import overload
 
 import msgspec
@@ -183,9 +184,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             words=self.words_of(index),
             symbol=self.symbol,
             cancel_open=self.cancel_open,
-            legs=tuple(
-                shape.leg_of(numbers[shape.lots].decimal(index)) for shape in self.legs
-            ),
+            legs=tuple(shape.leg_of(numbers[shape.lots].decimal(index)) for shape in self.legs),
             source=self.source,
             position=Decimal(0) if position is None else position.decimal(index),
             equity=None if equity is None else equity.decimal(index),
@@ -201,6 +200,18 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return self.words
         texts = {name: number.text(index) for name, number in self.numbers.items()}
         return self.words.format_map(texts)
+
+
+def chosen(groups: Iterable[Group], parts: Container[int] | None = None) -> list[PlanEntry]:
+    """The entries of some groups (of these partitions), in fan-out order."""
+    found = [
+        (place, group, index)
+        for group in groups
+        for index, place in enumerate(group.place)
+        if parts is None or group.part[index] in parts
+    ]
+    found.sort(key=itemgetter(0))
+    return [group.entry(index) for _, group, index in found]
 
 
 class Entries(Sequence[PlanEntry]):

@@ -179,8 +179,8 @@ class Intake:
             return True
         plan, traceparent = made.plan, made.traceparent
         metrics.PLANS.inc()
-        for entry in plan.entries:
-            metrics.PLANNED_ACCOUNTS.labels(entry.reason.value).inc()
+        for reason, accounts in plan.reasons.items():
+            metrics.PLANNED_ACCOUNTS.labels(reason.value).inc(accounts)
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:

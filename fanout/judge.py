@@ -68,9 +68,9 @@ def admit(
     if not mandate.forced and _state(market, row, found.instrument) == "halted":
         return Reason.INSTRUMENT_HALTED
     # Doubt stops what would trade on top of it; a wish to cancel reaches orders in doubt as well.
-    if facts.in_doubt and signal.action != "cancel":
-        if row.account.broker not in market.reduces or facts.shared:
-            return Reason.IN_DOUBT
+    may_reduce = row.account.broker in market.reduces and not facts.shared
+    if facts.in_doubt and signal.action != "cancel" and not may_reduce:
+        return Reason.IN_DOUBT
     return Case(
         signal=signal,
         snapshot=snapshot,

@@ -16,11 +16,11 @@ from fanout.action import Move, decide
 from fanout.case import Case
 from fanout.draft import size_of, worth_of
 from fanout.exact import Column, Truth, Whole, neither, one
+from fanout.lots import lots_of
 from fanout.modes import Formula, Share, formula
 from fanout.numbers import Numbers, of_part
 from fanout.prices import reference_price
 from fanout.reasons import Reason
-from fanout.lots import lots_of
 from fanout.sizing import steps_of
 from fanout.target import Aim, of_signal, relations, repair
 from tenancy.effective import effective

@@ -97,7 +97,7 @@ HAPPENS: dict[str, Callable[[Subscribed, AccountNow, Usage | None], Decimal | in
 class Narrow:
     """One account's."""
 
-    __slots__ = ("_row", "_now", "_usage", "rows")
+    __slots__ = ("_now", "_row", "_usage", "rows")
 
     def __init__(self, index: int, row: Subscribed, now: AccountNow, usage: Usage | None) -> None:
         self.rows: Any = (index,)
@@ -216,6 +216,9 @@ class Everybody:
         """Where the broker said it."""
         return self.flags(now.equity is not None for now in self.now)
 
+    def used(self, index: int) -> Usage | None:
+        return None if self.usage is None else self.usage[index]
+
     def flags(self, answers: Iterable[bool]) -> Any:
         return np.fromiter(answers, dtype=bool, count=len(self.now))
 
@@ -252,10 +255,7 @@ def _cohorts(rows: Sequence[Subscribed]) -> Any:
             settings = seen[id(row.settings)] = _settings_key(row)
         limits = seen.get(id(row.limits))
         if limits is None:
-            limits = seen[id(row.limits)] = tuple(
-                None if limit is None else limit.source
-                for limit in (getattr(row.limits, name) for name in LIMITS)
-            ) + (row.limits.price_collar_percent, row.limits.over_limit)
+            limits = seen[id(row.limits)] = _limits_key(row)
         account, group = row.account, row.group
         key = (
             settings, limits, account.broker, account.currency, account.state, account.archived,
@@ -264,6 +264,13 @@ def _cohorts(rows: Sequence[Subscribed]) -> Any:
         )  # fmt: skip
         result.append(codes.setdefault(key, len(codes)))
     return np.array(result, dtype=np.int64)
+
+
+def _limits_key(row: Subscribed) -> Any:
+    """Which limits there are, and who set each; how far they reach are numbers."""
+    named = [getattr(row.limits, name) for name in LIMITS]
+    sources = tuple(None if limit is None else limit.source for limit in named)
+    return (sources, row.limits.price_collar_percent, row.limits.over_limit)
 
 
 def _settings_key(row: Subscribed) -> bytes:

@@ -20,7 +20,7 @@ the signal, the snapshot's version and the seed it can be computed again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -31,7 +31,7 @@ from fanout.blocks import Member, split
 from fanout.case import Case
 from fanout.consent import ask
 from fanout.draft import Draft, cancelling, draft
-from fanout.groups import Entries, Group, Leg, PlanEntry, listed
+from fanout.groups import Entries, Group, Leg, PlanEntry, chosen, listed
 from fanout.judge import Moment, admit, may
 from fanout.lots import lots_of
 from fanout.mandate import SENDERS, Mandate
@@ -82,6 +82,18 @@ class Plan(
         if self.written:
             return sorted({entry.part for entry in self.written if entry.acts})
         return sorted({part for group in self.groups if group.acts for part in group.part})
+
+    def acting(self, parts: Container[int]) -> list[PlanEntry]:
+        """The entries of these partitions for which something is to be done at once, in fan-out order."""
+        if self.written:
+            return [entry for entry in self.written if entry.acts and entry.part in parts]
+        return chosen((group for group in self.groups if group.acts), parts)
+
+    def with_reasons(self, reasons: Container[Reason]) -> list[PlanEntry]:
+        """The entries that have one of these reasons, in fan-out order."""
+        if self.written:
+            return [entry for entry in self.written if entry.reason in reasons]
+        return chosen(group for group in self.groups if group.reason in reasons)
 
     @property
     def reasons(self) -> Counter[Reason]:
@@ -231,9 +243,7 @@ class _Planner:
             "part": [account.part for account in accounts],
         }
 
-    def _write(
-        self, numbers: Numbers, made: Draft, reason: Reason, said: dict[str, Any]
-    ) -> Group:
+    def _write(self, numbers: Numbers, made: Draft, reason: Reason, said: dict[str, Any]) -> Group:
         """A group of what settling says of these accounts."""
         row, instrument = made.case.row, made.case.instrument
         columns = said.pop("numbers", {})

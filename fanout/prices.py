@@ -120,7 +120,9 @@ def distance(
         base = signal.reference_price
     if stop.stop_price is not None:
         away = Fraction(price) - Fraction(stop.stop_price)
-        return (away if side == "buy" else -away) if (away > 0) == (side == "buy") and away else None
+        return (
+            (away if side == "buy" else -away) if (away > 0) == (side == "buy") and away else None
+        )
     amount = stop.amount if stop.amount is not None else stop.trail_amount
     if amount is not None:
         return Fraction(amount)
@@ -130,7 +132,9 @@ def distance(
 
 
 def spread_too_wide(
-    instrument: Instrument, absolute: tuple[Decimal | None, ...], percent: tuple[Decimal | None, ...]
+    instrument: Instrument,
+    absolute: tuple[Decimal | None, ...],
+    percent: tuple[Decimal | None, ...],
 ) -> Reason | None:
     """Whether bid and ask are further apart than the tightest of each allows; no quote, no entry."""
     most = min((value for value in absolute if value is not None), default=None)

@@ -132,10 +132,10 @@ def _opening(
     draft = sized.draft
     instrument, settings = draft.case.instrument, draft.case.row.settings
     size = sized.steps
-    if draft.formula is not None and settings.subtract_exit_quantity.value and sized.amount is None:
-        if anywhere(closing > 0):
-            left = lots.of_steps(size).values - held.values
-            size = most(left, 0) // lots.step
+    subtracts = settings.subtract_exit_quantity.value and draft.formula is not None
+    if subtracts and anywhere(closing > 0):
+        left = lots.of_steps(size).values - held.values
+        size = most(left, 0) // lots.step
     minimum = _least_steps(draft, in_money=True)
     maximum = instrument.max_qty // instrument.lot_step
     small, large = size < minimum, size > int(maximum)
@@ -190,9 +190,7 @@ def _reduces(sized: Sized, lots: Lots, closing: Whole) -> Any:
     return whole >= at_scale(Column(closing, lots.scale), scale).values
 
 
-def _groups(
-    sized: Sized, lots: Lots, held: Column, outcome: Outcome, write: Write
-) -> list[Group]:
+def _groups(sized: Sized, lots: Lots, held: Column, outcome: Outcome, write: Write) -> list[Group]:
     """One group for each combination that occurs."""
     checked = outcome.checked
     code = outcome.note + 4 * (outcome.closing > 0) + 8 * (outcome.opening > 0)
@@ -215,7 +213,8 @@ def _group(
 ) -> Group:  # fmt: skip
     draft, checked = sized.draft, outcome.checked
     numbers = sized.numbers.part(where)
-    assert numbers is not None and draft.move is not None
+    assert numbers is not None
+    assert draft.move is not None
     closes, opens = bool(code & 4), bool(code & 8)
     why = checked.reasons[code // unit]
     columns: dict[str, Column] = {}

@@ -91,15 +91,13 @@ def _together(
     for number in np.argsort(first):
         some = members[number]
         one = int(some[0])
-        now, usage = everybody.now[one], everybody.usage and everybody.usage[one]
-        facts = facts_of(snapshot.rows[one], now, usage, mandate)
+        facts = facts_of(snapshot.rows[one], everybody.now[one], everybody.used(one), mandate)
         if len(some) >= WIDE_FROM:
             yield Situation(snapshot.rows[one], facts, Wide(everybody, some))
             continue
         for index in some.tolist():
             row, now = snapshot.rows[index], everybody.now[index]
-            usage = everybody.usage and everybody.usage[index]
-            yield Situation(row, facts, Narrow(index, row, now, usage))
+            yield Situation(row, facts, Narrow(index, row, now, everybody.used(index)))
 
 
 FACTS = 3 * 2**8
