@@ -104,7 +104,7 @@ class _Limit(NamedTuple):
 
 def check(draft: Draft, numbers: Numbers, opening: Opening) -> Checked:
     """The opening within the limits, or the first limit that refuses it, account by account."""
-    steps, refused = opening.steps, 0 * opening.steps
+    steps, refused = opening.steps, 0 * (opening.steps > 0)
     reasons: list[Reason | None] = [None]
     said: list[Said] = []
     cuts = draft.case.row.limits.over_limit.value == "cut"

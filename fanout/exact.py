@@ -147,22 +147,18 @@ def floor_of(terms: Sequence[tuple[Fraction, Column]], divisor: Fraction) -> Who
 
 
 def least(left: Whole, right: Whole) -> Whole:
-    if isinstance(left, int) and isinstance(right, int):
-        return min(left, right)
-    return np.minimum(left, right)
+    return choose(left < right, left, right)
 
 
 def most(left: Whole, right: Whole) -> Whole:
-    if isinstance(left, int) and isinstance(right, int):
-        return max(left, right)
-    return np.maximum(left, right)
+    return choose(left > right, left, right)
 
 
 def choose(where: Truth, this: Whole, other: Whole) -> Whole:
     """`this` where it is so, `other` elsewhere."""
     if isinstance(where, bool):
         return this if where else other
-    return np.where(where, this, other)
+    return settled(np.where(where, this, other))
 
 
 def both(left: Truth, right: Truth) -> Truth:

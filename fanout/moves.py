@@ -17,7 +17,7 @@ from fanout.case import Case
 from fanout.draft import size_of, worth_of
 from fanout.exact import Column, Truth, Whole, neither, one
 from fanout.lots import lots_of
-from fanout.modes import Formula, Share, formula
+from fanout.modes import BLOCK_WEIGHTS, Formula, Share, formula
 from fanout.numbers import Numbers, of_part
 from fanout.prices import reference_price
 from fanout.reasons import Reason
@@ -152,14 +152,16 @@ def _aimed(case: Case, numbers: Numbers, aim: Aim, expected: Whole) -> Iterator[
 
 def _size(case: Case, aim: Aim) -> Formula | Reason:
     """The arithmetic of the size that a target is made of."""
-    if aim.size == "held":
-        return Reason.POSITION_MISMATCH
     values = effective(case.wanted, case.row.settings, exit=False)
+    if (
+        values.quantity_type in BLOCK_WEIGHTS
+    ):  # a part of a total cannot bring one account to its target
+        return Reason.QUANTITY_TYPE_UNSUPPORTED
     move = Move(side="buy" if aim.sign > 0 else "sell", opens=True)
     price = reference_price(case.signal, values.order_type, case.instrument)
     found = size_of(case, move, values, worth_of(case, move, values, price))
-    if isinstance(found, Share) or found is None:
-        return Reason.QUANTITY_TYPE_UNSUPPORTED
+    assert not isinstance(found, Share)
+    assert found is not None, "what opens has a size"
     return found
 
 
@@ -169,4 +171,4 @@ def size(case: Case, how: Formula, numbers: Numbers) -> Whole:
         numbers.get(factor) if isinstance(factor, str) else one(factor) for factor in how.factors
     ]
     divisor = how.divisor * Fraction(case.instrument.lot_step)
-    return steps_of(factors, divisor, case.row.settings.rounding.value)
+    return numbers.spread(steps_of(factors, divisor, case.row.settings.rounding.value))

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from fanout.exact import Column, Truth, Whole, at_scale, many, one, total
+from fanout.exact import Column, Truth, Whole, at_scale, many, one, packed, total
 from fanout.market import AccountNow, Market, Usage
 from tenancy.snapshot import Snapshot, Subscribed
 from tenancy.values import AccountID
@@ -112,6 +112,9 @@ class Narrow:
         )
         return one(0 if value is None else value)
 
+    def spread(self, value: Whole) -> Whole:
+        return value
+
     def part(self, where: Truth) -> Narrow | None:
         """Itself, or nothing."""
         return self if where else None
@@ -129,6 +132,10 @@ class Wide:
     def get(self, name: str) -> Column:
         column = self._all.get(name)
         return Column(column.values[self.rows], column.scale)
+
+    def spread(self, value: Whole) -> Whole:
+        """One number for all of them as a column."""
+        return packed([value]).repeat(len(self.rows)) if isinstance(value, int) else value
 
     def part(self, where: Truth) -> Wide | None:
         """Of those accounts for which it is so; None where there is none."""

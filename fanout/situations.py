@@ -54,7 +54,7 @@ def situations(
 ) -> Iterator[Situation]:
     """All accounts, each in one situation; those of one are in fan-out order."""
     if len(order) >= wide_from:
-        yield from _together(snapshot, market, mandate, order)
+        yield from _together(snapshot, market, mandate, order, wide_from)
         return
     for index in order:
         row = snapshot.rows[index]
@@ -80,7 +80,7 @@ def facts_of(row: Subscribed, now: AccountNow, usage: Usage | None, mandate: Man
 
 
 def _together(
-    snapshot: Snapshot, market: Market, mandate: Mandate, order: Sequence[int]
+    snapshot: Snapshot, market: Market, mandate: Mandate, order: Sequence[int], wide_from: int
 ) -> Iterator[Situation]:
     everybody = Everybody(snapshot, market)
     rows = np.asarray(order, dtype=np.int64)
@@ -92,7 +92,7 @@ def _together(
         some = members[number]
         one = int(some[0])
         facts = facts_of(snapshot.rows[one], everybody.now[one], everybody.used(one), mandate)
-        if len(some) >= WIDE_FROM:
+        if len(some) >= wide_from:
             yield Situation(snapshot.rows[one], facts, Wide(everybody, some))
             continue
         for index in some.tolist():

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from fanout.action import Move, Size, decide, opposite, side_of
+from fanout.action import Move, decide, opposite, side_of
 from fanout.exact import Column, Truth, Whole, at_scale, choose, least, most
 from fanout.order import Side
 from fanout.reasons import Reason
@@ -31,7 +31,6 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
 
     way: Way
     sign: int = 1
-    size: Size = "asked"
 
     @property
     def needs_size(self) -> bool:
