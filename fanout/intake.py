@@ -239,10 +239,16 @@ class Intake:
         mandate: Mandate,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
-        if mandate.forced and mandate.accounts is not None:
-            snapshot = await with_unfollowed(conn, snapshot, mandate.accounts)
-        calendars = self._calendars.known(snapshot.calendars, self._clock.now())
-        market = await gather(conn, snapshot, asked, self._instruments, calendars, mandate=mandate)
+        now = self._clock.now()
+        market = await read_market(
+            conn,
+            snapshot,
+            asked,
+            self._instruments.by_broker(),
+            self._instruments.keyed(),
+            self._calendars.known(snapshot.calendars, now),
+            reduces=self._instruments.reduces(),
+        )
         return make_plan(
             asked,
             snapshot,

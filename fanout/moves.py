@@ -39,16 +39,15 @@ class Way(NamedTuple):
 def moves(case: Case, numbers: Numbers) -> Iterator[Way]:
     """Every account of the situation, in one way each."""
     aim = of_signal(case.signal, inverted=case.inverted)
-    if case.signal.expected_position is not None:
-        yield from _expecting(case, numbers, aim)
-    else:
-        yield from _as_sent(case, numbers, aim)
-
-
-def _as_sent(case: Case, numbers: Numbers, aim: Aim | None) -> Iterator[Way]:
     if aim is not None:
         yield from _aimed(case, numbers, aim, 0)
-        return
+    elif case.signal.expected_position is not None:
+        yield from _expecting(case, numbers)
+    else:
+        yield _as_sent(case, numbers)
+
+
+def _as_sent(case: Case, numbers: Numbers) -> Way:
     settings = case.row.settings
     move = decide(
         case.signal,
@@ -57,10 +56,10 @@ def _as_sent(case: Case, numbers: Numbers, aim: Aim | None) -> Iterator[Way]:
         allow_swap=settings.allow_side_swap.value,
         inverted=case.inverted,
     )
-    yield Way(numbers, move)
+    return Way(numbers, move)
 
 
-def _expecting(case: Case, numbers: Numbers, aim: Aim | None) -> Iterator[Way]:
+def _expecting(case: Case, numbers: Numbers) -> Iterator[Way]:
     """As sent, where the position is the expected one; else refused, or repaired."""
     settings = case.row.settings
     found = _expected(case, numbers)
@@ -70,14 +69,14 @@ def _expecting(case: Case, numbers: Numbers, aim: Aim | None) -> Iterator[Way]:
     sign, steps, fits = found
     fitting = numbers.part(fits)
     if fitting is not None:
-        yield from _as_sent(case, fitting, aim)
+        yield _as_sent(case, fitting)
     others = numbers.part(neither(fits))
     if others is None:
         return
     if settings.position_mismatch.value == "refuse":
         yield Way(others, Reason.POSITION_MISMATCH)
         return
-    after = aim or repair(
+    after = repair(
         case.signal,
         sign,
         allow_add=settings.allow_add_to_position.value,

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -133,7 +133,7 @@ def make_plan(
     age_s = (planned_at - received_at).total_seconds()
     moment = Moment(
         too_old=age_s > rules.signal_age_max_s,
-        expired=_expired(signal, planned_at),
+        expired=signal.expires_at is not None and planned_at >= signal.expires_at,
         windows=Windows(planned_at, market.calendars),
     )
     planner = _Planner(signal, snapshot, market, mandate, moment, planned_at, order)
@@ -151,16 +151,6 @@ def make_plan(
         deadline=planned_at + timedelta(seconds=rules.open_window_s),
         groups=tuple(hold(planner.groups(), snapshot.strategy.settings)),
     )
-
-
-def _expired(signal: Signal, at: datetime) -> bool:
-    """Whether the signal's own time is over. Numbers are Unix seconds, or milliseconds."""
-    until = signal.expires_at
-    if until is None:
-        return False
-    if isinstance(until, datetime):
-        return at >= (until if until.tzinfo is not None else until.replace(tzinfo=UTC))
-    return at.timestamp() >= (until / 1000 if until > 1e11 else until)
 
 
 class _Planner:

@@ -31,11 +31,11 @@ log = structlog.get_logger()
 AT_ONCE = 8
 A_TRANSACTION = 256
 _KEEP = """
-INSERT INTO balances (account_id, tenant_id, equity, available, currency, as_of)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::numeric[], %b::numeric[], %b::text[],
+INSERT INTO balances (account_id, tenant_id, equity, available, unrealised, currency, as_of)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::numeric[], %b::numeric[], %b::numeric[], %b::text[],
                      %b::timestamptz[])
 ON CONFLICT (account_id) DO UPDATE SET equity = excluded.equity, available = excluded.available,
-    currency = excluded.currency, as_of = excluded.as_of"""
+    unrealised = excluded.unrealised, currency = excluded.currency, as_of = excluded.as_of"""
 
 
 class Instrumented:
@@ -67,6 +67,10 @@ class Instrumented:
     def caps(self) -> dict[str, Caps]:
         """What each broker can do."""
         return {name: broker.caps for name, broker in self._brokers.items()}
+
+    def reduces(self) -> frozenset[str]:
+        """Brokers with reduce-only orders."""
+        return frozenset(name for name, broker in self._brokers.items() if broker.caps.reduce_only)
 
     def missing(self) -> list[str]:
         """Brokers whose instruments are not known, or too old."""
@@ -176,7 +180,7 @@ class Balances:
     ) -> None:
         """In one statement, sorted: two workers that change places cannot wait for each other."""
         rows = sorted(
-            (a.account_id, a.tenant_id, e.equity, e.available, e.currency, e.as_of)
+            (a.account_id, a.tenant_id, e.equity, e.available, e.unrealised, e.currency, e.as_of)
             for a, e in (answer for answer in answers if answer is not None)
         )
         if rows:

@@ -134,7 +134,7 @@ def any_usage(rng: random.Random) -> Usage:
 
 
 def any_signal(rng: random.Random) -> Signal:
-    fields: dict[str, object] = {"action": rng.choice(ACTIONS)}
+    fields: dict[str, Any] = {"action": rng.choice(ACTIONS)}
     kind = rng.random()
     if kind < 0.15:
         fields["targetPosition"] = str(rng.choice([-1, 0, 1]) * amount(rng, 1, 10**3))
@@ -144,7 +144,9 @@ def any_signal(rng: random.Random) -> Signal:
         if rng.random() < 0.6:
             fields["quantityType"] = rng.choice([*MODES, *BLOCKS])
     if rng.random() < 0.2:
-        fields["sentiment"] = rng.choice(["bullish", "bearish", "flat"])
+        against = {"buy": "bearish", "sell": "bullish"}.get(str(fields["action"]))
+        said = {"bullish", "bearish", "flat"} - {against}
+        fields["sentiment"] = rng.choice(sorted(said))
     if rng.random() < 0.3:
         fields["signalPrice"] = str(amount(rng))
     if fields.get("quantityType") in ("risk_dollar_amount", "risk_percent") or rng.random() < 0.2:
@@ -153,9 +155,11 @@ def any_signal(rng: random.Random) -> Signal:
         fields["orderType"] = rng.choice(["limit", "stop", "stop_limit", "trailing_stop"])
         if fields["orderType"] == "trailing_stop":
             fields["trailPercent"] = 1
-        elif rng.random() < 0.7:
-            fields["limitPrice"] = fields["stopPrice"] = str(amount(rng))
-    if rng.random() < 0.2:
+        if "limit" in fields["orderType"] and rng.random() < 0.7:
+            fields["limitPrice"] = str(amount(rng))
+        if fields["orderType"] in ("stop", "stop_limit") and rng.random() < 0.7:
+            fields["stopPrice"] = str(amount(rng))
+    if rng.random() < 0.2 and "targetPosition" not in fields:
         fields["expectedPosition"] = str(rng.choice([-1, 0, 1]) * amount(rng, 1, 100))
     if rng.random() < 0.1:
         fields["bidAskSpreadFilter"] = rng.choice([1, 0.5])

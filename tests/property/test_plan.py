@@ -1,4 +1,4 @@
-"""Whole plans equal an oracle of fractions (tests/oracle.py), in columns and account by account."""
+"""Whole plans equal an oracle of fractions (tests/oracle), in columns and account by account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fanout.sequence import fan_out_order
 from tenancy.ids import new_id
 from tenancy.values import SignalID
 from tests.builders import plan
-from tests.oracle import Verdict, plan_of
+from tests.oracle.whole import Verdict, plan_of
 from tests.worlds import any_world
 
 
