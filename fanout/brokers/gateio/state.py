@@ -73,8 +73,10 @@ def positions(body: bytes) -> list[BrokerPosition]:
 def equity(body: bytes, now: datetime) -> Equity:
     """Classic accounts: `total` is the wallet, so unrealised profit is added. Raises Unreadable."""
     seen = decode(body, _Account)
+    unrealised = finite(seen.unrealised_pnl, "unrealised_pnl")
     return Equity(
-        equity=finite(seen.total, "total") + finite(seen.unrealised_pnl, "unrealised_pnl"),
+        equity=finite(seen.total, "total") + unrealised,
+        unrealised=unrealised,
         available=finite(seen.available, "available"),
         currency=seen.currency.upper(),
         as_of=now,
