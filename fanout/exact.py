@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from itertools import repeat
-from math import lcm
+from math import gcd, lcm
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,19 +131,28 @@ def negative(column: Column) -> Column:
 
 def floor_of(terms: Sequence[tuple[Fraction, Column]], divisor: Fraction) -> Whole:
     """floor(sum of coefficient · column, / divisor), exactly. `divisor` > 0."""
-    weights = [weight / divisor / 10**column.scale for weight, column in terms]
-    below = lcm(*(weight.denominator for weight in weights))
-    whole = [int(weight * below) for weight in weights]
-    bound = sum(
-        abs(weight) * largest(column.values)
-        for weight, (_, column) in zip(whole, terms, strict=True)
+    # Brought to whole numbers by hand: Fraction's own arithmetic costs more than all the rest.
+    above, under = divisor.denominator, divisor.numerator
+    parts = [
+        (weight.numerator * above, weight.denominator * under * 10**column.scale)
+        for weight, column in terms
+    ]
+    below = lcm(*(part for _, part in parts))
+    whole = [number * (below // part) for number, part in parts]
+    shared = gcd(below, *whole)
+    below, whole = below // shared, [number // shared for number in whole]
+    bound = max(below, *(abs(weight) for weight in whole))
+    bound = max(
+        bound,
+        sum(
+            abs(weight) * largest(column.values)
+            for weight, (_, column) in zip(whole, terms, strict=True)
+        ),
     )
-    bound = max(bound, below)
-    above: Whole = 0
+    total_of: Whole = 0
     for weight, (_, column) in zip(whole, terms, strict=True):
-        values = safe(column.values, bound=max(bound, abs(weight)))
-        above = above + values * weight
-    return settled(above // below)
+        total_of = total_of + safe(column.values, bound=bound) * weight
+    return settled(total_of // below)
 
 
 def least(left: Whole, right: Whole) -> Whole:

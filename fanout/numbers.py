@@ -138,7 +138,7 @@ class Wide:
         return packed([value]).repeat(len(self.rows)) if isinstance(value, int) else value
 
     def part(self, where: Truth) -> Wide | None:
-        """Of those accounts for which it is so; None where there is none."""
+        """Of those accounts for which it is so (or whose indexes these are); None where there is none."""
         if where.__class__ is bool:
             return self if where else None
         rows = self.rows[where]

@@ -14,8 +14,8 @@ strategies together, is on the side that is closed and not smaller than what is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from string import Formatter
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ from fanout.exact import (
 )
 from fanout.groups import Group, Listed, Shape, listed
 from fanout.lots import Lots, lots_of
-from fanout.numbers import HAPPENS, SET_UP, Numbers, of_part
+from fanout.numbers import Numbers, of_part
 from fanout.prices import Terms
 from fanout.reasons import Reason
 
@@ -199,36 +199,57 @@ def _groups(sized: Sized, lots: Lots, held: Column, outcome: Outcome, write: Wri
     for said in checked.said:
         code, unit = code + unit * said.where, unit * 2
     code = code + unit * checked.refused
+    columns = _columns(sized, lots, held, outcome)
     if isinstance(code, int):
-        return [_group(sized, lots, held, outcome, True, code, unit, write)]
+        return [_group(sized, checked, columns, True, code, unit, write)]
+    order = np.argsort(code, kind="stable")
+    found, starts = np.unique(code[order], return_index=True)
+    members = np.split(order, starts[1:])
     return [
-        _group(sized, lots, held, outcome, code == number, int(number), unit, write)
-        for number in np.unique(code)
+        _group(sized, checked, columns, where, int(number), unit, write)
+        for number, where in zip(found, members, strict=True)
     ]
 
 
+def _columns(sized: Sized, lots: Lots, held: Column, outcome: Outcome) -> dict[str, Column]:
+    """Every number that legs and words may name, of all accounts."""
+    draft = sized.draft
+    assert draft.move is not None
+    step = draft.case.instrument.lot_step
+    minimum = _least_steps(draft, in_money=draft.move.opens) * step
+    columns = {
+        "held": held,
+        "closing": Column(outcome.closing, lots.scale),
+        "minimum": one(minimum),
+        "maximum": one(draft.case.instrument.max_qty),
+    }
+    if draft.move.opens:
+        columns["opening"] = lots.of_steps(outcome.opening)
+        columns["size"] = lots.of_steps(sized.steps)
+    if sized.target is not None:
+        columns["target"] = sized.target
+    for number, said in enumerate(outcome.checked.said):
+        columns[f"before{number}"] = lots.of_steps(said.before)
+        if said.after is not None:
+            columns[f"after{number}"] = lots.of_steps(said.after)
+    return columns
+
+
 def _group(
-    sized: Sized, lots: Lots, held: Column, outcome: Outcome, where: Any, code: int, unit: int,
+    sized: Sized, checked: Checked, columns: dict[str, Column], where: Any, code: int, unit: int,
     write: Write,
 ) -> Group:  # fmt: skip
-    draft, checked = sized.draft, outcome.checked
+    draft = sized.draft
     numbers = sized.numbers.part(where)
     assert numbers is not None
     assert draft.move is not None
-    closes, opens = bool(code & 4), bool(code & 8)
     why = checked.reasons[code // unit]
-    columns: dict[str, Column] = {}
-    if sized.target is not None:
-        columns["target"] = Column(of_part(sized.target.values, where), sized.target.scale)
     legs: list[Shape] = []
-    if closes and draft.closing is not None:
-        columns["closing"] = Column(of_part(outcome.closing, where), lots.scale)
+    if code & 4 and draft.closing is not None:
         legs.append(_shape(draft, "closing", draft.closing, 0, reduces=bool(code & 16)))
-    if opens and draft.opening is not None:
-        columns["opening"] = lots.of_steps(of_part(outcome.opening, where))
+    if code & 8 and draft.opening is not None:
         legs.append(_shape(draft, "opening", draft.opening, len(legs), reduces=False))
-    words = _words(sized, lots, held, outcome, where, code, columns)
-    if bool(code & 32) and why is not None:
+    if code & 32 and why is not None:
         reason = why
     elif legs:
         reason = Reason.ORDER
@@ -236,13 +257,29 @@ def _group(
         reason = Reason.SIDE_SWAP_NOT_ALLOWED
     else:
         reason = why or Reason.BELOW_MINIMUM
+    words = _words(draft, checked, code)
+    needed = dict.fromkeys((*(shape.lots for shape in legs), *_names(words)))
     said = {
         "words": words,
         "legs": tuple(legs),
         "cancel_open": draft.cancel_open,
-        "numbers": _needed(words, columns, numbers),
+        "numbers": {
+            name: _listed(columns.get(name), name, numbers, where) for name in sorted(needed)
+        },
     }
     return write(numbers, draft, reason, said)
+
+
+def _listed(column: Column | None, name: str, numbers: Numbers, where: Any) -> Listed:
+    if column is None:
+        return listed(numbers.get(name))
+    return listed(Column(of_part(column.values, where), column.scale))
+
+
+@lru_cache(maxsize=1024)
+def _names(words: str) -> tuple[str, ...]:
+    """The numbers that a template names."""
+    return tuple(field for _, field, _, _ in Formatter().parse(words) if field)
 
 
 def _shape(draft: Draft, lots: str, terms: Terms, leg: int, *, reduces: bool) -> Shape:
@@ -262,58 +299,25 @@ def _shape(draft: Draft, lots: str, terms: Terms, leg: int, *, reduces: bool) ->
     )
 
 
-def _words(
-    sized: Sized, lots: Lots, held: Column, outcome: Outcome, where: Any, code: int,
-    columns: dict[str, Column],
-) -> str:  # fmt: skip
-    """The arithmetic of this group as a template, and the columns that it needs."""
-    draft = sized.draft
+def _words(draft: Draft, checked: Checked, code: int) -> str:
+    """The arithmetic of one group as a template: a person puts the numbers in and computes again."""
     assert draft.move is not None
     words = draft.words
-    instrument = draft.case.instrument
-    if draft.move.close != "none":
-        columns["held"] = Column(of_part(held.values, where), held.scale)
-        columns.setdefault("closing", Column(0, 0))
-        if code & 4:
-            words = f"{words}; closes {{closing}} of {{held}}".lstrip("; ")
+    if code & 4:
+        words = f"{words}; closes {{closing}} of {{held}}".lstrip("; ")
     if draft.move.opens:
-        columns["size"] = lots.of_steps(of_part(sized.steps, where))
         subtracts = draft.case.row.settings.subtract_exit_quantity.value and draft.formula
         if draft.move.close != "none" and subtracts:
             words += "; the exit's {held} counts"
         words += " → {size} lots"
-    least_lots = _least_steps(draft, in_money=draft.move.opens) * instrument.lot_step
-    columns["minimum"], columns["maximum"] = one(Decimal(least_lots)), one(instrument.max_qty)
     words += _NOTES[code % 4]
-    bit = 64
-    for number, said in enumerate(outcome.checked.said):
-        if code & bit:
-            words += _limited(number, said, lots, where, columns)
-        bit *= 2
+    for number, said in enumerate(checked.said):
+        if not code & (64 << number):
+            continue
+        if said.words.startswith(";"):
+            words += said.words
+        elif said.after is None:
+            words += f"; {{before{number}}} lots are over {said.words}"
+        else:
+            words += f", cut from {{before{number}}} to {{after{number}}} lots by {said.words}"
     return words
-
-
-def _limited(number: int, said: Any, lots: Lots, where: Any, columns: dict[str, Column]) -> str:
-    """What one limit did, as a template."""
-    if said.words.startswith(";"):
-        return str(said.words)
-    before, after = f"before{number}", f"after{number}"
-    columns[before] = lots.of_steps(of_part(said.before, where))
-    if said.after is None:
-        return f"; {{{before}}} lots are over {said.words}"
-    columns[after] = lots.of_steps(of_part(said.after, where))
-    return f", cut from {{{before}}} to {{{after}}} lots by {said.words}"
-
-
-def _needed(words: str, columns: dict[str, Column], numbers: Numbers) -> dict[str, Listed]:
-    """The numbers that the words name, and the legs' own."""
-    names = {field for _, field, _, _ in Formatter().parse(words) if field}
-    names |= columns.keys() & {"closing", "opening"}
-    result = {}
-    for name in sorted(names):
-        known = columns.get(name)
-        if known is None:
-            assert name in SET_UP or name in HAPPENS, f"words name {name}"
-            known = numbers.get(name)
-        result[name] = listed(known)
-    return result

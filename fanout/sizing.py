@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
@@ -49,17 +49,19 @@ def divided(factors: Sequence[Column], divisor: Fraction) -> tuple[Whole, Whole,
     """
     if divisor <= 0:
         raise ValueError("the divisor must be greater than 0")
-    share = 1 / divisor / 10 ** sum(column.scale for column in factors)
+    above = divisor.denominator
+    below = divisor.numerator * 10 ** sum(column.scale for column in factors)
     columns: list[Whole] = []
     for column in factors:
         single = isinstance(column.values, int)
         if (column.values if single else np.min(column.values, initial=0)) < 0:
             raise ValueError("sizing takes no negative numbers")
         if single:
-            share *= column.values
+            above *= column.values
         else:
             columns.append(column.values)
-    above, below = share.numerator, share.denominator
+    shared = gcd(above, below)
+    above, below = above // shared, below // shared
     if not columns:
         return *divmod(above, below), below
     quick = _divide_wrapped(columns, above, below)
