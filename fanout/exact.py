@@ -47,9 +47,9 @@ def one(number: Decimal | int) -> Column:
 
 def many(numbers: Sequence[Decimal | int | None]) -> Column:
     """One for each account, of one scale; None counts as 0."""
+    if not any(numbers):
+        return Column(np.zeros(len(numbers), dtype=np.int64), 0)
     filled: list[Decimal | int] = [number or 0 for number in numbers]
-    if not any(filled):
-        return Column(np.zeros(len(filled), dtype=np.int64), 0)
     # A few of them nearly always show the scale of all: what was lost of the others shows in the sums.
     scale = _finest(filled[:SAMPLE])
     moved = list(map(WIDE_CONTEXT.scaleb, filled, repeat(scale)))

@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cached_property
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -112,6 +114,11 @@ class Narrow:
         )
         return one(0 if value is None else value)
 
+    @property
+    def who(self) -> tuple[list[AccountID], list[int]]:
+        """The accounts' ids and partitions."""
+        return [self._row.account.account_id], [self._row.account.part]
+
     def spread(self, value: Whole) -> Whole:
         return value
 
@@ -132,6 +139,12 @@ class Wide:
     def get(self, name: str) -> Column:
         column = self._all.get(name)
         return Column(column.values[self.rows], column.scale)
+
+    @property
+    def who(self) -> tuple[list[AccountID], list[int]]:
+        """The accounts' ids and partitions."""
+        set_up = self._all.set_up
+        return set_up.identities[self.rows].tolist(), set_up.parts[self.rows].tolist()
 
     def spread(self, value: Whole) -> Whole:
         """One number for all of them as a column."""
@@ -161,7 +174,7 @@ class Everybody:
     def __init__(self, snapshot: Snapshot, market: Market) -> None:
         self.set_up = SET_UP_COLUMNS.get(snapshot)
         ids, usage = self.set_up.accounts, market.usage
-        self.now = [market.accounts.get(each, NOBODY) for each in ids]
+        self.now = list(map(market.accounts.get, ids, repeat(NOBODY)))
         self.usage = [usage.get(each) for each in ids] if usage else None
         self._columns: dict[str, Column] = {}
 
@@ -195,7 +208,15 @@ class Everybody:
         return many([None if each is None else getattr(each, name) for each in used])
 
     def _of_now(self, *names: str) -> list[Column]:
-        return [many([getattr(now, name) for now in self.now]) for name in names]
+        return [many(list(map(attrgetter(name), self.now))) for name in names]
+
+    def knows(self, name: str) -> Any:
+        """Where the broker said it."""
+        return np.fromiter(
+            (each is not None for each in map(attrgetter(name), self.now)),
+            dtype=bool,
+            count=len(self.now),
+        )
 
     def _position(self) -> Column:
         """The strategy's own, and others' where all that the account holds counts."""
@@ -220,8 +241,7 @@ class Everybody:
 
     @cached_property
     def knows_equity(self) -> Any:
-        """Where the broker said it."""
-        return self.flags(now.equity is not None for now in self.now)
+        return self.knows("equity")
 
     def used(self, index: int) -> Usage | None:
         return None if self.usage is None else self.usage[index]
@@ -236,7 +256,9 @@ class SetUp:
     def __init__(self, snapshot: Snapshot) -> None:
         rows = self._rows = snapshot.rows
         self.accounts: list[AccountID] = [row.account.account_id for row in rows]
-        self.parts: list[int] = [row.account.part for row in rows]
+        self.identities = np.empty(len(rows), dtype=object)
+        self.identities[:] = self.accounts
+        self.parts = np.array([row.account.part for row in rows], dtype=np.int64)
         self.cohorts = _cohorts(rows)
         self.of_account = np.array([row.settings.position_basis.value == "account" for row in rows])
         self.without_unrealised = np.array(

@@ -26,6 +26,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fanout.blocks import Member, split
 from fanout.case import Case
@@ -38,7 +39,7 @@ from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.modes import Formula, Share
 from fanout.moves import Way, moves, size
-from fanout.numbers import Narrow, Numbers
+from fanout.numbers import Numbers
 from fanout.quorum import hold
 from fanout.reasons import Reason
 from fanout.sequence import fan_out_order
@@ -172,9 +173,8 @@ class _Planner:
         self._mandate = mandate
         self._moment = moment
         self._planned_at = planned_at
-        self._places = [0] * len(order)
-        for place, row in enumerate(order):
-            self._places[row] = place
+        self._places = np.empty(len(order), dtype=np.int64)
+        self._places[order] = np.arange(len(order))
         self._groups: list[Group] = []
         self._members: list[Member] = []
 
@@ -196,7 +196,7 @@ class _Planner:
 
     def groups(self) -> list[Group]:
         """All of them, once every situation is judged."""
-        parts = split(self._members, self._places)
+        parts = split(self._members, self._places.tolist())
         for member, steps in zip(self._members, parts, strict=True):
             self._settle(Sized(member.draft, member.numbers, steps))
         return self._groups
@@ -225,13 +225,9 @@ class _Planner:
         self._groups.append(Group(reason=reason, broker=broker, **self._accounts(numbers)))
 
     def _accounts(self, numbers: Numbers) -> dict[str, Any]:
-        indexes = numbers.rows if isinstance(numbers, Narrow) else numbers.rows.tolist()
-        accounts = [self._snapshot.rows[index].account for index in indexes]
-        return {
-            "place": [self._places[index] for index in indexes],
-            "account_id": [account.account_id for account in accounts],
-            "part": [account.part for account in accounts],
-        }
+        identities, parts = numbers.who
+        places = self._places[np.asarray(numbers.rows)]
+        return {"place": places.tolist(), "account_id": identities, "part": parts}
 
     def _write(self, numbers: Numbers, made: Draft, reason: Reason, said: dict[str, Any]) -> Group:
         """A group of what settling says of these accounts."""

@@ -9,6 +9,7 @@ its own: there is nothing to be saved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,13 +107,13 @@ FACTS = 3 * 2**8
 
 def _codes(everybody: Everybody, mandate: Mandate) -> Any:
     """Each row's facts as one number."""
-    flags, now = everybody.flags, everybody.now
+    flags = everybody.flags
     codes = np.sign(everybody.get("position").values).astype(np.int64) + 1
     wanted = mandate.accounts
     columns = [
-        flags(each.in_doubt for each in now),
+        flags(map(attrgetter("in_doubt"), everybody.now)),
         everybody.knows_equity | everybody.set_up.states_equity,
-        flags(each.available is not None for each in now),
+        everybody.knows("available"),
     ]
     if wanted is not None:
         columns.append(flags(each in wanted for each in everybody.set_up.accounts))
