@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fanout.ports import Instrument
+from fanout.ports import Caps, Instrument
 from fanout.signal import Signal
 from fanout.situations import Facts
 from tenancy.effective import Wanted
@@ -23,6 +23,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     forced: bool = False
     inverted: bool = False
     allowed: bool = True
+    caps: Caps | None = None
 
 
 def wanted_of(signal: Signal) -> Wanted:

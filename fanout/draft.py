@@ -18,6 +18,7 @@ from fanout.modes import Formula, Share, formula
 from fanout.order import OrdType, Protect, TimeInForce
 from fanout.prices import Terms, distance, market_price, reference_price, terms
 from fanout.reasons import Reason
+from fanout.time_in_force import SentAs, extended_hours_refusal, sent_as
 from fanout.worth import Worth
 from tenancy import protection
 from tenancy.effective import Effective, Source, effective
@@ -54,6 +55,13 @@ def draft(case: Case, move: Move, aim_words: str | None = None) -> Draft | Reaso
     leaves = effective(case.wanted, case.row.settings, exit=True) if move.close != "none" else None
     values = entry or leaves
     assert values is not None, "a move closes or opens"
+    if case.caps is not None:
+        extended = case.signal.extended_hours
+        refused = extended_hours_refusal(
+            extended, case.instrument.kind, case.caps, closes=not move.opens
+        )
+        if refused is not None:
+            return refused
     closing = _terms(case, leaves, move)
     if isinstance(closing, Reason):
         return closing
@@ -83,8 +91,17 @@ def draft(case: Case, move: Move, aim_words: str | None = None) -> Draft | Reaso
         market_price=market_price(case.signal, case.instrument),
         formula=found,
         worth=worth,
-        words=_first_words(move, found, aim_words),
+        words=_first_words(move, found, aim_words) + _instead(case, values, order_type),
     )
+
+
+def _instead(case: Case, values: Effective, order_type: OrdType) -> str:
+    """What is not sent as it was asked for, and which contract an option is."""
+    sent = _sent_as(case, order_type, values.time_in_force)
+    said = [sent.words] if isinstance(sent, SentAs) else []
+    if case.facts.contract is not None:
+        said.append(case.facts.contract.words)
+    return "".join(f"; {words}" for words in said if words)
 
 
 def _first_words(move: Move, found: Formula | Share | None, aim_words: str | None) -> str:
@@ -99,16 +116,16 @@ def _terms(case: Case, values: Effective | None, move: Move) -> Terms | Reason |
     if values is None:
         return None
     order_type: OrdType = "market" if case.forced else values.order_type
-    time_in_force = time_in_force_of(values.time_in_force, order_type, case)
-    if time_in_force is None:
-        return Reason.TIME_IN_FORCE_UNSUPPORTED
+    sent = _sent_as(case, order_type, values.time_in_force)
+    if isinstance(sent, Reason):
+        return sent
     rounding = case.row.settings.price_rounding.value
-    return terms(case.signal, order_type, time_in_force, move.side, case.instrument, rounding)
+    return terms(case.signal, order_type, sent.time_in_force, move.side, case.instrument, rounding)
 
 
-def time_in_force_of(asked: TimeInForce, order_type: OrdType, case: Case) -> TimeInForce | None:
-    """What the broker is sent; None where it has neither this time in force nor one in its stead."""
-    return asked
+def _sent_as(case: Case, order_type: OrdType, asked: TimeInForce) -> SentAs | Reason:
+    """What the broker is sent for this time in force."""
+    return SentAs(asked) if case.caps is None else sent_as(case.caps, order_type, asked)
 
 
 def _protect(values: Effective) -> Protect | None:

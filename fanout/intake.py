@@ -247,7 +247,8 @@ class Intake:
             self._instruments.by_broker(),
             self._instruments.keyed(),
             self._calendars.known(snapshot.calendars, now),
-            reduces=self._instruments.reduces(),
+            caps=self._instruments.caps(),
+            today=now.date(),
         )
         return make_plan(
             asked,

@@ -18,6 +18,7 @@ from fanout.action import Move
 from fanout.case import Case, wanted_of
 from fanout.mandate import Mandate
 from fanout.market import Instruments, Market
+from fanout.options import Contract, NoContract, has_option_fields
 from fanout.ports import Instrument
 from fanout.prices import spread_too_wide
 from fanout.reasons import Reason
@@ -62,7 +63,7 @@ def admit(
     if row.account.broker in market.keyed and row.account.sealed is None:
         return Reason.NOT_CONNECTED
     allowed = mandate.names_symbols or _ticker_allowed(signal, row)
-    found = instrument_of(signal, row, instruments, mandate)
+    found = instrument_of(signal, row, instruments, facts, mandate)
     if isinstance(found, Reason):
         return found if allowed else Reason.TICKER_NOT_ALLOWED
     if not mandate.forced and _state(market, row, found.instrument) == "halted":
@@ -80,22 +81,20 @@ def admit(
         wanted=wanted_of(signal),
         forced=mandate.forced,
         inverted=found.inverted,
+        caps=market.caps.get(row.account.broker),
         allowed=allowed,
     )
 
 
 def instrument_of(
-    signal: Signal, row: Subscribed, instruments: Instruments, mandate: Mandate
+    signal: Signal, row: Subscribed, instruments: Instruments, facts: Facts, mandate: Mandate
 ) -> Found | Reason:
     """The instrument that this signal means at this account's broker."""
-    asks_for_options = any(
-        value is not None
-        for value in (
-            signal.option_type, signal.intrinsic_value, signal.expiration, signal.strike_count,
-            signal.strikes_away, signal.strike_price,
-        )
-    )  # fmt: skip
-    if asks_for_options:
+    if isinstance(facts.contract, NoContract):
+        return facts.contract.reason
+    if isinstance(facts.contract, Contract):
+        return Found(facts.contract.instrument, facts.contract.inverted)
+    if has_option_fields(signal):
         return Reason.OPTIONS_UNSUPPORTED
     mapped = {} if mandate.names_symbols else row.settings.symbol_map.value
     instrument = instruments.find(signal.ticker, mapped)

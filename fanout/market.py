@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from fanout.ports import Instrument
+from fanout.ports import Caps, Instrument
 from fanout.windows import Sessions
 from tenancy.parameters import TradingState
 from tenancy.values import AccountID
@@ -122,6 +123,10 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """Brokers with reduce-only orders, which cannot turn a position round."""
     instrument_states: Mapping[tuple[str, str], TradingState] = {}
     """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
+    caps: Mapping[str, Caps] = {}
+    """Of brokers; of one that is not named, times in force are sent as they are asked for."""
+    contracts: Mapping[AccountID, Any] = {}
+    """Which option contract each account would trade (fanout/option_choice.py), where the signal speaks of one."""
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,9 @@ import structlog
 from fanout.instrument_states import read_instrument_states
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import AccountNow, Instruments, Market
+from fanout.option_choice import Choice, choose
+from fanout.options import Contract
+from fanout.ports import Caps
 from fanout.signal import Signal
 from fanout.windows import Sessions
 from tenancy.database import Connection
@@ -53,7 +57,8 @@ async def read_market(
     keyed: frozenset[str],
     calendars: dict[str, Sessions] | None = None,
     *,
-    reduces: frozenset[str] = frozenset(),
+    caps: Mapping[str, Caps] | None = None,
+    today: date | None = None,
 ) -> Market:
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
@@ -64,6 +69,10 @@ async def read_market(
         held_and_open = await conn.execute(_HELD_AND_UNDER_WAY, asked)
         balances = await conn.execute(_BALANCES, (list(currencies),))
     books = _books(await held_and_open.fetchall())
+    contracts = _contracts(snapshot, signal, instruments, books, today)
+    for account, found in contracts.items():
+        if isinstance(found, Contract):
+            symbols[account] = found.instrument.symbol
     money: dict[AccountID, tuple[Decimal, Decimal, Decimal]] = {}
     for account, *amounts, currency in await balances.fetchall():
         if currencies[account] == currency:
@@ -74,12 +83,30 @@ async def read_market(
         instruments=instruments,
         keyed=keyed,
         calendars=calendars or {},
-        reduces=reduces,
+        caps=caps or {},
+        reduces=frozenset(name for name, each in (caps or {}).items() if each.reduce_only),
+        contracts=contracts,
         accounts={
             account: _with_money(books.get((account, symbol), NOTHING_HELD), money.get(account))
             for account, symbol in symbols.items()
         },
     )
+
+
+def _contracts(
+    snapshot: Snapshot,
+    signal: Signal,
+    instruments: dict[str, Instruments],
+    books: Mapping[tuple[AccountID, str], AccountNow],
+    today: date | None,
+) -> dict[AccountID, Choice]:
+    """The option contract of each account, where the signal speaks of one."""
+    if today is None:
+        return {}
+    held: dict[AccountID, set[str]] = {}
+    for account, symbol in books:
+        held.setdefault(account, set()).add(symbol)
+    return choose(signal, snapshot, instruments, held, today)
 
 
 def _with_money(now: AccountNow, money: tuple[Decimal, Decimal, Decimal] | None) -> AccountNow:

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import msgspec
 
+from fanout.options import has_option_fields
 from fanout.order import OrdType, Side, TimeInForce
 from fanout.ports import Instrument
 from fanout.reasons import Reason
@@ -36,7 +37,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 def market_price(signal: Signal, instrument: Instrument) -> Decimal | None:
     """The broker's mark or last, else the sender's price."""
     known = instrument.reference
-    return known if known is not None else signal.reference_price
+    return known if known is not None else senders_price(signal)
+
+
+def senders_price(signal: Signal) -> Decimal | None:
+    """What the sender says of the instrument's price; of a scan for options it is the underlying's."""
+    return None if has_option_fields(signal) else signal.reference_price
 
 
 def reference_price(signal: Signal, ord_type: OrdType, instrument: Instrument) -> Decimal | None:
@@ -116,8 +122,9 @@ def distance(
     """
     base = price
     limited = ord_type in ("limit", "stop_limit") and signal.limit_price is not None
-    if not limited and signal.reference_price is not None:
-        base = signal.reference_price
+    said = senders_price(signal)
+    if not limited and said is not None:
+        base = said
     if stop.stop_price is not None:
         away = Fraction(price) - Fraction(stop.stop_price)
         return (

@@ -68,10 +68,6 @@ class Instrumented:
         """What each broker can do."""
         return {name: broker.caps for name, broker in self._brokers.items()}
 
-    def reduces(self) -> frozenset[str]:
-        """Brokers with reduce-only orders."""
-        return frozenset(name for name, broker in self._brokers.items() if broker.caps.reduce_only)
-
     def missing(self) -> list[str]:
         """Brokers whose instruments are not known, or too old."""
         return sorted(set(self._brokers) - set(self.by_broker()))

@@ -17,6 +17,7 @@ import numpy as np
 from fanout.mandate import Mandate
 from fanout.market import AccountNow, Market, Usage
 from fanout.numbers import NOBODY, Everybody, Narrow, Numbers, Wide, equity_of, position_of
+from fanout.options import Contract, NoContract
 from tenancy.snapshot import Snapshot, Subscribed
 
 WIDE_FROM = 4
@@ -35,6 +36,7 @@ class Facts(NamedTuple):
     worth: bool
     loss: bool
     shared: bool  # others of the account's strategies hold or wait in the symbol
+    contract: Contract | NoContract | None  # where the signal speaks of an option
 
 
 class Situation(NamedTuple):
@@ -61,11 +63,13 @@ def situations(
         row = snapshot.rows[index]
         now = market.accounts.get(row.account.account_id, NOBODY)
         usage = market.usage.get(row.account.account_id)
-        facts = facts_of(row, now, usage, mandate)
+        facts = facts_of(row, now, usage, market, mandate)
         yield Situation(row, facts, Narrow(index, row, now, usage))
 
 
-def facts_of(row: Subscribed, now: AccountNow, usage: Usage | None, mandate: Mandate) -> Facts:
+def facts_of(
+    row: Subscribed, now: AccountNow, usage: Usage | None, market: Market, mandate: Mandate
+) -> Facts:
     position = position_of(row, now, usage)
     return Facts(
         sign=(position > 0) - (position < 0),
@@ -77,6 +81,7 @@ def facts_of(row: Subscribed, now: AccountNow, usage: Usage | None, mandate: Man
         worth=usage is not None and usage.worth_elsewhere is not None,
         loss=usage is not None and usage.knows_loss,
         shared=usage is not None and usage.shared,
+        contract=market.contracts.get(row.account.account_id) if market.contracts else None,
     )
 
 
@@ -86,13 +91,20 @@ def _together(
     everybody = Everybody(snapshot, market)
     rows = np.asarray(order, dtype=np.int64)
     codes = (everybody.set_up.cohorts * FACTS + _codes(everybody, mandate))[rows]
+    if market.contracts:
+        seen: dict[int, int] = {}  # by identity: all that would find the same share one
+        chosen = (id(market.contracts.get(each)) for each in everybody.set_up.accounts)
+        which_one = np.array([seen.setdefault(each, len(seen)) for each in chosen])
+        codes = codes * len(seen) + which_one[rows]
     _, first, which = np.unique(codes, return_index=True, return_inverse=True)
     ends = np.cumsum(np.bincount(which))[:-1]
     members = np.split(rows[np.argsort(which, kind="stable")], ends)
     for number in np.argsort(first):
         some = members[number]
         one = int(some[0])
-        facts = facts_of(snapshot.rows[one], everybody.now[one], everybody.used(one), mandate)
+        facts = facts_of(
+            snapshot.rows[one], everybody.now[one], everybody.used(one), market, mandate
+        )
         if len(some) >= wide_from:
             yield Situation(snapshot.rows[one], facts, Wide(everybody, some))
             continue
