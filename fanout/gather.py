@@ -7,6 +7,7 @@ Whoever only asks holds nothing: the answer is true of the moment at which it wa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
@@ -25,12 +26,15 @@ async def gather(
     known: Known,
     calendars: Mapping[str, Sessions],
     *,
+    today: date,
     mandate: Mandate = SENDERS,
 ) -> Market:
     """The market of this signal's plan, as the caller's transaction sees it. Nothing is written.
 
+    `today`: where options are traded, to count their expirations from.
     Accounts whose balance is in a currency other than their own have none (a warning says so).
     """
     return await read_market(
-        conn, snapshot, signal, known.by_broker(), known.keyed(), dict(calendars), mandate
-    )
+        conn, snapshot, signal, known.by_broker(), known.keyed(), dict(calendars), mandate,
+        caps=known.caps(), today=today,
+    )  # fmt: skip

@@ -239,16 +239,17 @@ class Intake:
         mandate: Mandate,
     ) -> Plan:
         snapshot = await self._snapshot(conn, strategy)
+        if mandate.forced and mandate.accounts is not None:
+            snapshot = await with_unfollowed(conn, snapshot, mandate.accounts)
         now = self._clock.now()
-        market = await read_market(
+        market = await gather(
             conn,
             snapshot,
             asked,
-            self._instruments.by_broker(),
-            self._instruments.keyed(),
+            self._instruments,
             self._calendars.known(snapshot.calendars, now),
-            caps=self._instruments.caps(),
             today=now.date(),
+            mandate=mandate,
         )
         return make_plan(
             asked,

@@ -130,8 +130,6 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
-    instrument_states: Mapping[tuple[str, str], TradingState] = {}
-    """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
 
 
 def _folded(symbol: str) -> str:

@@ -56,6 +56,7 @@ async def read_market(
     instruments: dict[str, Instruments],
     keyed: frozenset[str],
     calendars: dict[str, Sessions] | None = None,
+    mandate: Mandate = SENDERS,
     *,
     caps: Mapping[str, Caps] | None = None,
     today: date | None = None,
@@ -86,6 +87,7 @@ async def read_market(
         caps=caps or {},
         reduces=frozenset(name for name, each in (caps or {}).items() if each.reduce_only),
         contracts=contracts,
+        instrument_states=await read_instrument_states(conn),
         accounts={
             account: _with_money(books.get((account, symbol), NOTHING_HELD), money.get(account))
             for account, symbol in symbols.items()

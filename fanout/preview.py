@@ -70,7 +70,7 @@ async def preview(
     assert row is not None
     at = signal.due(now) or now
     market = await gather(
-        conn, snapshot, signal, known, await calendars.get(snapshot.calendars, at)
+        conn, snapshot, signal, known, await calendars.get(snapshot.calendars, at), today=at.date()
     )
     plan = make_plan(
         signal,

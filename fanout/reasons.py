@@ -115,7 +115,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.OPPOSITE_POSITION: "The position is on the other side.",
     Reason.NO_QUANTITY: "The subscription multiplies the signal's quantity, and the signal has none.",
     Reason.NO_PRICE: "No reference price: the broker gives none, and the signal has no signalPrice.",
-    Reason.NO_EQUITY: "The account's equity is not known and none is stated, or the strategy has none to refer to.",
+    Reason.NO_EQUITY: "The account's equity is not known and none is stated, or the strategy refers to none.",
     Reason.NO_FX_RATE: "The account's currency is not the instrument's, and there is no rate between them.",
     Reason.NO_STOP: "The quantity is read by the distance to the stop: none, or on the winning side.",
     Reason.NO_QUOTE: "The spread is to be checked, and the broker gives no bid or no ask.",
