@@ -113,7 +113,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 async def ask(conn: Connection, scope: TenantScope, plan: Plan, traceparent: str) -> None:
     """Put the plan's questions, in the plan's own transaction."""
-    entries = [(entry, entry.asked) for entry in plan.entries if entry.asked is not None]
+    waiting = plan.with_reasons({Reason.AWAITS_APPROVAL})
+    entries = [(entry, entry.asked) for entry in waiting if entry.asked is not None]
     if not entries:
         return
     await conn.execute(

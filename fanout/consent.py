@@ -14,21 +14,13 @@ from enum import StrEnum
 
 import msgspec
 
+from fanout.groups import Asked as Asked
 from fanout.judge import only_reduces, stopped
 from fanout.market import AccountNow
 from fanout.reasons import SENTENCES, Reason
 from fanout.windows import Windows
 from tenancy.snapshot import Snapshot, Subscribed
-from tenancy.values import SubscriptionID, plain
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan entry says of the question."""
-
-    subscription_id: SubscriptionID
-    expires_at: datetime
-    terms: str
-    heeds_windows: bool = True
+from tenancy.values import plain
 
 
 class Void(StrEnum):

@@ -7,7 +7,6 @@ is a pseudonym: names live in the tenant's rows, not in the log.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -41,8 +40,8 @@ def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
             "seed": str(plan.seed),
             "rotation": plan.rotation,
             "plan_sha256": hashlib.sha256(encoded).hexdigest(),
-            "accounts": len(plan.entries),
-            "reasons": dict(Counter(entry.reason.value for entry in plan.entries)),
+            "accounts": plan.reasons.total(),
+            "reasons": {reason.value: count for reason, count in plan.reasons.items()},
         },
     )
 
@@ -65,8 +64,7 @@ def blocked(plan: Plan, traceparent: str) -> list[Entry]:
             ),
             acct=str(entry.account_id),
         )
-        for entry in plan.entries
-        if entry.reason in LIMITS
+        for entry in plan.with_reasons(LIMITS)
     ]
 
 

@@ -12,12 +12,16 @@ from datetime import datetime
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.market_store import read_market
+from fanout.options import Contract
 from fanout.pictures import Known
 from fanout.signal import Signal
 from fanout.usage import Watched, counted, read_usage, symbols_of
 from fanout.windows import Sessions
 from tenancy.database import Connection
+from tenancy.errors import Unavailable
 from tenancy.snapshot import Snapshot
+
+TRIES = 3
 
 
 async def gather(
@@ -36,12 +40,31 @@ async def gather(
     `at`: the plan's own time; `watched`: watch(snapshot), where it is known (fanout/usage.py). Exact
     under limits that several plans draw on where the caller holds their turns; else a picture.
     Accounts whose balance is in a currency other than their own have none (a warning says so).
+    Raises Unavailable where which option an account means changes faster than it can be read.
     """
     instruments = known.by_broker()
     symbols = symbols_of(snapshot, signal.ticker, instruments, by_name=mandate.names_symbols)
-    # Before the market: what fails or fills in between then counts twice, never not at all.
-    usage = await read_usage(conn, snapshot, symbols, instruments, at, watched)
-    market = await read_market(
-        conn, snapshot, signal, instruments, known.keyed(), dict(calendars), mandate
+
+    async def market() -> Market:
+        return await read_market(
+            conn, snapshot, signal, instruments, known.keyed(), dict(calendars), mandate,
+            caps=known.caps(), today=at.date(),
+        )  # fmt: skip
+
+    # Which contract an account means follows from what it holds, and its usage from the contract.
+    contracts = (
+        (await market()).contracts if any(table.options for table in instruments.values()) else {}
     )
-    return counted(market, usage)
+    for _ in range(TRIES):
+        # Before the market: what fails or fills in between then counts twice, never not at all.
+        named = symbols | {
+            account: found.instrument.symbol
+            for account, found in contracts.items()
+            if isinstance(found, Contract)
+        }
+        usage = await read_usage(conn, snapshot, named, instruments, at, watched)
+        read = await market()
+        if read.contracts == contracts:
+            return counted(read, usage)
+        contracts = read.contracts
+    raise Unavailable("what is held of the options changes faster than it can be read")

@@ -195,8 +195,8 @@ class Intake:
     async def _intend(self, scope: TenantScope, signal: SignalID, made: Planned) -> None:
         plan, traceparent = made.plan, made.traceparent
         metrics.PLANS.inc()
-        for entry in plan.entries:
-            metrics.PLANNED_ACCOUNTS.labels(entry.reason.value).inc()
+        for reason, accounts in plan.reasons.items():
+            metrics.PLANNED_ACCOUNTS.labels(reason.value).inc(accounts)
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:

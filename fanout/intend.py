@@ -89,8 +89,7 @@ class Intender:
             if plan is None:
                 plan, traceparent = await self._read(scope, signal)
             epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
-            entries = [e for e in plan.entries if e.part in epochs and e.acts]
-            for chunk, last in _chunks(entries):
+            for chunk, last in _chunks(plan.acting(epochs)):
                 await self._write(scope, plan, traceparent, chunk, epochs, last=last)
         finally:
             self._busy.discard(signal)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from fanout.ports import Instrument
+from fanout.ports import Caps, Instrument
 from fanout.windows import Sessions
 from tenancy.parameters import TradingState
 from tenancy.values import AccountID
@@ -36,6 +37,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     orders_last_minute: int = 0
     loss_today: Decimal | None = Decimal(0)  # ≥ 0, in the account's currency; None: cannot tell
     risk_open: Decimal | None = Decimal(0)  # what stops behind positions and orders may still lose
+
+    @property
+    def shared(self) -> bool:
+        """Whether other strategies hold, or wait, in this symbol."""
+        return bool(self.others or self.others_long or self.others_short)
+
+    @property
+    def knows_loss(self) -> bool:
+        return self.loss_today is not None and self.risk_open is not None
 
 
 class AccountNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,17 +124,23 @@ class Instruments:
         return iter(self._by_symbol.values())
 
 
-class Market(msgspec.Struct, frozen=True, kw_only=True):
+class Market(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What a plan reads of the world outside."""
 
     instruments: dict[str, Instruments]  # by broker
     accounts: dict[AccountID, AccountNow]
     keyed: frozenset[str] = frozenset()  # brokers whose accounts trade with an enrolled key only
+    reduces: frozenset[str] = frozenset()
+    """Brokers with reduce-only orders, which cannot turn a position round."""
+    instrument_states: Mapping[tuple[str, str], TradingState] = {}
+    """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
+    caps: Mapping[str, Caps] = {}
+    """Of brokers; of one that is not named, times in force are sent as they are asked for."""
+    contracts: Mapping[AccountID, Any] = {}
+    """Which option contract each account would trade (fanout/option_choice.py), where the signal speaks of one."""
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
-    instrument_states: Mapping[tuple[str, str], TradingState] = {}
-    """By broker and symbol, of the instruments that are not active (fanout/instrument_states.py)."""
 
 
 def _folded(symbol: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import structlog
 
 from fanout.instrument_states import read_instrument_states
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import AccountNow, Instruments, Market
+from fanout.option_choice import Choice, choose
+from fanout.options import Contract
+from fanout.ports import Caps
 from fanout.signal import Signal
 from fanout.windows import Sessions
 from tenancy.database import Connection
@@ -20,21 +23,25 @@ from tenancy.values import AccountID, StrategyID
 
 log = structlog.get_logger()
 
-_BALANCES = "SELECT account_id, equity, currency FROM balances WHERE account_id = ANY(%b)"
-# A market order fills at once or not at all: until it has, it counts as if it had. Orders that
-# rest are not counted, and doubt stops the account. Positions and orders in one statement, for a
-# statement is one moment: between two, a fill could be in neither, or in both.
+NOTHING_HELD = AccountNow()
+
+_BALANCES = """
+SELECT account_id, equity, unrealised, available, currency FROM balances WHERE account_id = ANY(%b)"""
+# A market order fills at once or not at all: until it has, it counts as if it had, and so does what
+# is in doubt, of any type. Orders that rest are counted apart; what the stop engine holds is nowhere.
+# Positions and orders in one statement, for a statement is one moment: between two, a fill could be
+# in neither, or in both.
 _HELD_AND_UNDER_WAY = """
 SELECT account_id, symbol, qty, 0, 0, 0, false FROM positions
 WHERE strategy_id = %(strategy)s AND qty <> 0
   AND (%(accounts)s::uuid[] IS NULL OR account_id = ANY(%(accounts)s))
 UNION ALL
 SELECT account_id, symbol, 0,
-       CASE WHEN ord_type <> 'market' THEN 0
+       CASE WHEN ord_type <> 'market' AND state <> 'in_doubt' THEN 0
             WHEN side = 'buy' THEN order_qty - cum_qty ELSE cum_qty - order_qty END,
-       CASE WHEN ord_type <> 'market' AND side = 'buy' AND NOT reduce_only
+       CASE WHEN ord_type <> 'market' AND state <> 'in_doubt' AND side = 'buy' AND NOT reduce_only
             THEN order_qty - cum_qty ELSE 0 END,
-       CASE WHEN ord_type <> 'market' AND side = 'sell' AND NOT reduce_only
+       CASE WHEN ord_type <> 'market' AND state <> 'in_doubt' AND side = 'sell' AND NOT reduce_only
             THEN order_qty - cum_qty ELSE 0 END,
        state = 'in_doubt'
 FROM orders WHERE strategy_id = %(strategy)s
@@ -50,6 +57,9 @@ async def read_market(
     keyed: frozenset[str],
     calendars: dict[str, Sessions] | None = None,
     mandate: Mandate = SENDERS,
+    *,
+    caps: Mapping[str, Caps] | None = None,
+    today: date | None = None,
 ) -> Market:
     """What the plan of this signal reads, as the caller's transaction sees it."""
     strategy = snapshot.strategy.strategy_id
@@ -60,23 +70,62 @@ async def read_market(
         held_and_open = await conn.execute(_HELD_AND_UNDER_WAY, asked)
         balances = await conn.execute(_BALANCES, (list(currencies),))
     books = _books(await held_and_open.fetchall())
-    equities: dict[AccountID, Decimal] = {}
-    for account, equity, currency in await balances.fetchall():
+    if mandate.names_symbols:  # a contract by its own name, as any instrument
+        today = None
+    contracts = _contracts(snapshot, signal, instruments, books, today)
+    for account, found in contracts.items():
+        if isinstance(found, Contract):
+            symbols[account] = found.instrument.symbol
+    money: dict[AccountID, tuple[Decimal, Decimal, Decimal]] = {}
+    for account, *amounts, currency in await balances.fetchall():
         if currencies[account] == currency:
-            equities[account] = equity
+            money[account] = tuple(amounts)
         else:
             log.warning("balance_in_another_currency", account=str(account), currency=currency)
     return Market(
         instruments=instruments,
         keyed=keyed,
         calendars=calendars or {},
+        caps=caps or {},
+        reduces=frozenset(name for name, each in (caps or {}).items() if each.reduce_only),
+        contracts=contracts,
         instrument_states=await read_instrument_states(conn),
         accounts={
-            account: msgspec.structs.replace(
-                books.get((account, symbol), AccountNow()), equity=equities.get(account)
-            )
+            account: _with_money(books.get((account, symbol), NOTHING_HELD), money.get(account))
             for account, symbol in symbols.items()
         },
+    )
+
+
+def _contracts(
+    snapshot: Snapshot,
+    signal: Signal,
+    instruments: dict[str, Instruments],
+    books: Mapping[tuple[AccountID, str], AccountNow],
+    today: date | None,
+) -> dict[AccountID, Choice]:
+    """The option contract of each account, where the signal speaks of one."""
+    if today is None:
+        return {}
+    held: dict[AccountID, set[str]] = {}
+    for account, symbol in books:
+        held.setdefault(account, set()).add(symbol)
+    return choose(signal, snapshot, instruments, held, today)
+
+
+def _with_money(now: AccountNow, money: tuple[Decimal, Decimal, Decimal] | None) -> AccountNow:
+    if money is None:
+        return now
+    equity, unrealised, available = money
+    return AccountNow(
+        equity=equity,
+        unrealised=unrealised,
+        available=available,
+        position=now.position,
+        under_way=now.under_way,
+        resting_buy=now.resting_buy,
+        resting_sell=now.resting_sell,
+        in_doubt=now.in_doubt,
     )
 
 

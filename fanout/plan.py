@@ -1,89 +1,63 @@
 """plan(signal, snapshot, market, seed): every account's order, or the reason why there is none. Pure.
 
-1. Put the accounts into the signal's fan-out order.
-2. Judge each: states, connection, the position table, ticker, direction, window, age, then
-   inheritance. The first that refuses wins and is named. What cannot be decided is refused.
-3. Size the rest, all accounts of one kind at once (fanout/sizing.py).
-4. Keep to the instrument's bounds, then to the limits (fanout/checks.py), and write the legs.
-5. Where a person is to say yes first, mark the entry: nothing of it is sent before (consent.py).
+1. Put the accounts into the signal's fan-out order (fanout/sequence.py).
+2. Put those into one *situation* that one judgement is right for (fanout/situations.py).
+3. Judge each situation: states, connection, ticker, doubt (fanout/judge.py), then what is to be done
+   with the position: the table of the signal language, or the way to a target (fanout/moves.py).
+   The first that refuses wins and is named. What cannot be decided is refused.
+4. Draft the order: inheritance, prices, the quantity's arithmetic (fanout/draft.py).
+5. Size all accounts of a draft at once (fanout/sizing.py); split what is split (fanout/blocks.py).
+6. Keep to the instrument's bounds, then to the limits, and write the legs (fanout/settle.py).
+7. All or none, where the strategy has a quorum (fanout/quorum.py).
 
+To follow one account: find its situation's `row`, and read on with every column's value at its place.
+
+Where a person is to say yes first, the entry says so, and nothing of it is sent before (consent.py).
 The same function makes a preview. Its result is one row, kept before any order exists, and with
 the signal, the snapshot's version and the seed it can be computed again.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from functools import cached_property
+from typing import Any
 
 import msgspec
+import numpy as np
 
-from fanout.checks import CUTS, Checked, Opening, check
-from fanout.consent import Asked, ask
-from fanout.judge import Draft, Moment, judge
+from fanout.blocks import Member, split
+from fanout.case import Case
+from fanout.consent import ask
+from fanout.draft import Draft, cancelling, draft
+from fanout.groups import Entries, Group, Leg, PlanEntry, chosen, listed
+from fanout.judge import Moment, admit, may
+from fanout.lots import lots_of
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
-from fanout.order import OrdType, Protect, Side, TimeInForce
+from fanout.modes import Formula, Share
+from fanout.moves import Way, moves, size
+from fanout.numbers import Numbers
+from fanout.quorum import hold
 from fanout.reasons import Reason
-from fanout.rounding import to_tick
 from fanout.sequence import fan_out_order
+from fanout.settle import Sized, settle
 from fanout.signal import Signal
-from fanout.sizing import ROUNDING, lots
+from fanout.situations import WIDE_FROM, Situation, situations
 from fanout.windows import Windows
-from tenancy.effective import Source
 from tenancy.snapshot import Snapshot
-from tenancy.values import AccountID, SignalID, StrategyID, TenantID, plain
+from tenancy.values import SignalID, StrategyID, TenantID
+
+__all__ = ["Leg", "Plan", "PlanEntry", "Rules", "make_plan"]
 
 
-class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One order to place. The second leg of a flip waits for the first to fill."""
-
-    leg: int
-    side: Side
-    order_qty: Decimal
-    ord_type: OrdType
-    time_in_force: TimeInForce
-    price: Decimal | None = None
-    reduce_only: bool = False
-    stop_px: Decimal | None = None
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
-    protect: Protect | None = None
-
-
-class PlanEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One account. `words` is the arithmetic, for people; the numbers are what it started from."""
-
-    account_id: AccountID
-    part: int
-    place: int
-    broker: str
-    reason: Reason
-    words: str = ""
-    symbol: str | None = None
-    cancel_open: bool = False
-    legs: tuple[Leg, ...] = ()
-    source: dict[str, Source] = {}
-    position: Decimal = Decimal(0)
-    equity: Decimal | None = None
-    price: Decimal | None = None
-    market_price: Decimal | None = None
-    """The broker's mark or last when the plan was made."""
-    signal_price: Decimal | None = None
-    cancel_after_s: int | None = None
-    asked: Asked | None = None
-    """Set: these legs are what a person is asked about, and nothing of the entry is done before."""
-
-    @property
-    def acts(self) -> bool:
-        """Whether something is to be done at once."""
-        return bool(self.legs or self.cancel_open) and self.asked is None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole decision. `entries` are in fan-out order."""
+class Plan(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True,
+    rename={"written": "entries"},
+):  # fmt: skip
+    """The whole decision, kept in groups (fanout/groups.py)."""
 
     signal_id: SignalID
     tenant_id: TenantID
@@ -94,12 +68,41 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rotation: int
     planned_at: datetime
     deadline: datetime
-    entries: tuple[PlanEntry, ...]
+    groups: tuple[Group, ...] = ()
+    written: tuple[PlanEntry, ...] = ()
+    """Of a plan that an earlier version wrote, account by account."""
+
+    @cached_property
+    def entries(self) -> Sequence[PlanEntry]:
+        """Every account, in fan-out order."""
+        return self.written or Entries(self.groups)
 
     @property
     def parts(self) -> list[int]:
         """The partitions in which something is to be done."""
-        return sorted({entry.part for entry in self.entries if entry.acts})
+        if self.written:
+            return sorted({entry.part for entry in self.written if entry.acts})
+        return sorted({part for group in self.groups if group.acts for part in group.part})
+
+    def acting(self, parts: Container[int]) -> list[PlanEntry]:
+        """The entries of these partitions for which something is to be done at once, in fan-out order."""
+        if self.written:
+            return [entry for entry in self.written if entry.acts and entry.part in parts]
+        return chosen((group for group in self.groups if group.acts), parts)
+
+    def with_reasons(self, reasons: Container[Reason]) -> list[PlanEntry]:
+        """The entries that have one of these reasons, in fan-out order."""
+        if self.written:
+            return [entry for entry in self.written if entry.reason in reasons]
+        return chosen(group for group in self.groups if group.reason in reasons)
+
+    @property
+    def reasons(self) -> Counter[Reason]:
+        """How many accounts have each."""
+        counted = Counter(entry.reason for entry in self.written)
+        for group in self.groups:
+            counted[group.reason] += len(group.place)
+        return counted
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,34 +125,21 @@ def make_plan(
     rotation: int,
     rules: Rules,
     mandate: Mandate = SENDERS,
+    wide_from: int = WIDE_FROM,
 ) -> Plan:
-    """Decide for every account of the snapshot."""
+    """Decide for every account of the snapshot. `wide_from`: so many are planned in columns."""
     order = fan_out_order(
         len(snapshot.rows), snapshot.strategy.sequence, seed=seed, rotation=rotation
     )
     age_s = (planned_at - received_at).total_seconds()
     moment = Moment(
-        too_old=age_s > rules.signal_age_max_s, windows=Windows(planned_at, market.calendars)
+        too_old=age_s > rules.signal_age_max_s,
+        expired=signal.expires_at is not None and planned_at >= signal.expires_at,
+        windows=Windows(planned_at, market.calendars),
     )
-    entries: list[PlanEntry | None] = []
-    drafts: list[Draft] = []
-    for place, row in enumerate(order):
-        judged = judge(
-            signal,
-            snapshot,
-            snapshot.rows[row],
-            market,
-            place=place,
-            moment=moment,
-            mandate=mandate,
-        )
-        if isinstance(judged, Draft):
-            entries.append(None)
-            drafts.append(judged)
-        else:
-            entries.append(_refused(snapshot, row, place, judged))
-    for draft, size in zip(drafts, _sizes(drafts), strict=True):
-        entries[draft.place] = _finish(draft, size, signal, planned_at, mandate)
+    planner = _Planner(signal, snapshot, market, mandate, moment, planned_at, order)
+    for situation in situations(snapshot, market, mandate, order, wide_from=wide_from):
+        planner.judge(situation)
     return Plan(
         signal_id=signal_id,
         tenant_id=snapshot.strategy.tenant_id,
@@ -160,146 +150,125 @@ def make_plan(
         rotation=rotation,
         planned_at=planned_at,
         deadline=planned_at + timedelta(seconds=rules.open_window_s),
-        entries=tuple(entry for entry in entries if entry is not None),
+        groups=tuple(hold(planner.groups(), snapshot.strategy.settings)),
     )
 
 
-def _refused(snapshot: Snapshot, row: int, place: int, reason: Reason) -> PlanEntry:
-    account = snapshot.rows[row].account
-    return PlanEntry(
-        account_id=account.account_id,
-        part=account.part,
-        place=place,
-        broker=account.broker,
-        reason=reason,
-    )
+class _Planner:
+    """One plan while it is made: situations go in, groups come out."""
+
+    def __init__(
+        self,
+        signal: Signal,
+        snapshot: Snapshot,
+        market: Market,
+        mandate: Mandate,
+        moment: Moment,
+        planned_at: datetime,
+        order: Sequence[int],
+    ) -> None:
+        self._signal = signal
+        self._snapshot = snapshot
+        self._market = market
+        self._mandate = mandate
+        self._moment = moment
+        self._planned_at = planned_at
+        self._places = np.empty(len(order), dtype=np.int64)
+        self._places[order] = np.arange(len(order))
+        self._groups: list[Group] = []
+        self._members: list[Member] = []
+
+    def judge(self, situation: Situation) -> None:
+        """Settle what can be settled at once; members of a block wait for each other."""
+        row, facts, numbers = situation
+        case = admit(self._signal, self._snapshot, row, self._market, facts, self._mandate)
+        if isinstance(case, Reason):
+            self._refuse(numbers, row.account.broker, case)
+            return
+        for way in self._ways(case, numbers):
+            made = self._draft(case, way)
+            if isinstance(made, Reason):
+                self._refuse(way.numbers, row.account.broker, made)
+            elif isinstance(made.formula, Share):
+                self._members.append(Member(made, way.numbers))
+            else:
+                self._settle(_sized(made, way))
+
+    def groups(self) -> list[Group]:
+        """All of them, once every situation is judged."""
+        parts = split(self._members, self._places.tolist())
+        for member, steps in zip(self._members, parts, strict=True):
+            self._settle(Sized(member.draft, member.numbers, steps))
+        return self._groups
+
+    def _ways(self, case: Case, numbers: Numbers) -> Iterator[Way]:
+        if self._signal.action == "cancel" and self._signal.target_position is None:
+            return iter((Way(numbers, Reason.CANCEL_ONLY),))
+        return moves(case, numbers)
+
+    def _draft(self, case: Case, way: Way) -> Draft | Reason:
+        move = way.move
+        if move is Reason.CANCEL_ONLY:
+            late = self._moment.expired and not case.row.settings.closes_when_expired.value
+            return Reason.SIGNAL_EXPIRED if late else cancelling(case)
+        if isinstance(move, Reason):
+            if case.facts.in_doubt:
+                return Reason.IN_DOUBT
+            return move if case.allowed else Reason.TICKER_NOT_ALLOWED
+        refusal = may(case, move, self._market, self._moment)
+        return refusal if refusal is not None else draft(case, move, way.words)
+
+    def _settle(self, sized: Sized) -> None:
+        self._groups.extend(settle(sized, self._write))
+
+    def _refuse(self, numbers: Numbers, broker: str, reason: Reason) -> None:
+        self._groups.append(Group(reason=reason, broker=broker, **self._accounts(numbers)))
+
+    def _accounts(self, numbers: Numbers) -> dict[str, Any]:
+        identities, parts = numbers.who
+        places = self._places[np.asarray(numbers.rows)]
+        return {"place": places.tolist(), "account_id": identities, "part": parts}
+
+    def _write(self, numbers: Numbers, made: Draft, reason: Reason, said: dict[str, Any]) -> Group:
+        """A group of what settling says of these accounts."""
+        row, instrument = made.case.row, made.case.instrument
+        columns = said.pop("numbers", {})
+        columns["position"] = listed(numbers.get("position"))
+        if made.case.facts.equity:
+            columns["equity"] = listed(numbers.get("said_equity"))
+        asked = []
+        if said.get("legs") and row.settings.needs_approval.value and not self._mandate.forced:
+            reason = Reason.AWAITS_APPROVAL
+            heeds = not self._signal.ignore_trading_windows
+            for index in numbers.rows:
+                question = ask(self._snapshot.rows[index], self._planned_at, heeds_windows=heeds)
+                assert question is not None
+                asked.append(question)
+        return Group(
+            reason=reason,
+            broker=row.account.broker,
+            symbol=instrument.symbol,
+            source=made.source,
+            price=made.price,
+            market_price=made.market_price,
+            signal_price=self._signal.reference_price,
+            cancel_after_s=self._signal.cancel_after,
+            numbers=columns,
+            asked=asked,
+            **said,
+            **self._accounts(numbers),
+        )
 
 
-def _sizes(drafts: list[Draft]) -> list[Decimal]:
-    """Each draft's size in lots, before the instrument's bounds; one division per kind."""
-    kinds: dict[tuple[int, Fraction], list[int]] = defaultdict(list)
-    for index, draft in enumerate(drafts):
-        kinds[len(draft.factors), draft.divisor].append(index)
-    sizes = [Decimal(0)] * len(drafts)
-    for (width, divisor), members in kinds.items():
-        if width == 0:
-            continue
-        columns = [[drafts[index].factors[column] for index in members] for column in range(width)]
-        modes = [ROUNDING[drafts[index].row.settings.rounding.value] for index in members]
-        for index, steps in zip(members, lots(columns, divisor, modes), strict=True):
-            sizes[index] = steps * drafts[index].instrument.lot_step
-    return sizes
-
-
-def _finish(
-    draft: Draft, size: Decimal, signal: Signal, planned_at: datetime, mandate: Mandate
-) -> PlanEntry:
-    legs, reason, words = _legs(draft, size)
-    heeds = not signal.ignore_trading_windows
-    asks = bool(legs) and not mandate.forced  # an emergency has been decided
-    asked = ask(draft.row, planned_at, heeds_windows=heeds) if asks else None
-    return PlanEntry(
-        account_id=draft.row.account.account_id,
-        part=draft.row.account.part,
-        place=draft.place,
-        broker=draft.row.account.broker,
-        reason=reason if asked is None else Reason.AWAITS_APPROVAL,
-        words=words,
-        symbol=draft.instrument.symbol,
-        cancel_open=draft.cancel_open,
-        legs=legs,
-        source=draft.source,
-        position=draft.position,
-        equity=draft.equity,
-        price=draft.price,
-        market_price=draft.market_price,
-        signal_price=signal.reference_price,
-        cancel_after_s=signal.cancel_after,
-        asked=asked,
-    )
-
-
-def _legs(draft: Draft, size: Decimal) -> tuple[tuple[Leg, ...], Reason, str]:
-    """The legs that remain after the instrument's bounds, why, and the arithmetic in words."""
-    move = draft.move
-    if move is None:
-        return (), Reason.CANCEL_ONLY, ""
-    held = abs(draft.position)
-    legs: list[Leg] = []
-    words = draft.words
-    if move.close != "none":
-        closing = held if move.close == "whole" else min(held, size)
-        if closing > 0:
-            legs.append(_leg(draft, 0, closing, reduce_only=True))
-            words = f"{words}; closes {plain(closing)} of {plain(held)}".lstrip("; ")
-    if move.opens:
-        opening = size
-        if legs and draft.row.settings.subtract_exit_quantity.value:
-            opening = max(Decimal(0), size - held)
-            words += f"; the exit's {plain(held)} counts"
-        opening, note = _bounded(draft, opening)
-        words += f" → {plain(size)} lots{note}"
-        checked = _limited(draft, opening)
-        words += checked.words
-        # What a limit refuses is refused whole, a flip too; one that cuts leaves the closing leg.
-        cuts = draft.row.limits.over_limit.value == "cut" and checked.reason in CUTS
-        if checked.reason is not None and not (cuts and legs):
-            return (), checked.reason, words
-        if checked.quantity > 0:
-            legs.append(_leg(draft, len(legs), checked.quantity, reduce_only=False))
-    if not legs:
-        return (), Reason.BELOW_MINIMUM, words
-    return tuple(legs), Reason.ORDER, words
-
-
-def _bounded(draft: Draft, size: Decimal) -> tuple[Decimal, str]:
-    """Within the instrument's minimum and maximum, and what was done to get there."""
-    least, most = draft.instrument.min_qty, draft.instrument.max_qty
-    if size < least:
-        if draft.row.settings.below_minimum.value == "raise" and size >= 0:
-            return least, f", raised to the minimum {plain(least)}"
-        return Decimal(0), f", below the minimum {plain(least)}"
-    if size > most:
-        return most, f", cut to the maximum {plain(most)}"
-    return size, ""
-
-
-def _limited(draft: Draft, quantity: Decimal) -> Checked:
-    """The opening leg within the limits of all layers."""
-    if quantity <= 0:
-        return Checked(quantity=Decimal(0))
-    assert draft.move is not None
-    return check(
-        Opening(
-            side=draft.move.side,
-            quantity=quantity,
-            exposure=draft.exposure,
-            instrument=draft.instrument,
-            currency=draft.row.account.currency,
-            price=draft.price,
-            limit_price=_limit_price(draft),
-            market_price=draft.market_price,
-        ),
-        draft.row.limits,
-    )
-
-
-def _leg(draft: Draft, leg: int, qty: Decimal, *, reduce_only: bool) -> Leg:
-    assert draft.move is not None
-    return Leg(
-        leg=leg,
-        side=draft.move.side,
-        order_qty=qty,
-        ord_type=draft.ord_type,
-        time_in_force=draft.time_in_force,
-        price=_limit_price(draft),
-        reduce_only=reduce_only,
-    )
-
-
-def _limit_price(draft: Draft) -> Decimal | None:
-    if draft.ord_type != "limit":
-        return None
-    assert draft.price is not None
-    assert draft.move is not None
-    return to_tick(draft.price, draft.instrument.tick, draft.move.side)
+def _sized(made: Draft, way: Way) -> Sized:
+    """The draft's size in whole steps of the lot, before the instrument's bounds."""
+    numbers, instrument = way.numbers, made.case.instrument
+    if way.amount is not None:
+        step = lots_of(instrument, numbers).step
+        return Sized(made, numbers, way.amount.values // step, way.amount, way.target)
+    if isinstance(made.formula, Formula):
+        return Sized(made, numbers, size(made.case, made.formula, numbers))
+    if made.move is not None and made.move.size == "held":
+        lots = lots_of(instrument, numbers)
+        return Sized(made, numbers, lots.fine(numbers.get("held")) // lots.step)
+    return Sized(made, numbers, 0)

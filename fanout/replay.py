@@ -21,6 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from fanout.market import AccountNow, Instruments, Market, Usage
+from fanout.option_choice import choose
 from fanout.plan import Plan, Rules, make_plan
 from fanout.ports import Instrument
 from fanout.reasons import Reason
@@ -150,11 +151,14 @@ def market_of(
         if entry.symbol is not None and entry.broker in prices:
             seen = entry.market_price if entry.market_price is not None else entry.price
             prices[entry.broker].setdefault(entry.symbol, seen)
+    priced = {
+        broker: Instruments(_priced(one, prices[broker]) for one in known)
+        for broker, known in instruments.items()
+    }
+    held = {entry.account_id: (entry.symbol,) for entry in then.entries if entry.symbol is not None}
     return Market(
-        instruments={
-            broker: Instruments(_priced(one, prices[broker]) for one in known)
-            for broker, known in instruments.items()
-        },
+        instruments=priced,
+        contracts=choose(then.signal, snapshot, priced, held, then.planned_at.date()),
         accounts={
             entry.account_id: AccountNow(position=entry.position, equity=entry.equity)
             for entry in then.entries

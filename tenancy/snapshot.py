@@ -35,7 +35,7 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     group: Group | None = None
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What people set up, at `strategy.version` and `platform.revision`."""
 
     strategy: Strategy

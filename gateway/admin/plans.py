@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from gateway.admin.operation import Call, Operation, Result
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 from tenancy.values import plain
+
+_WIDE = Context(prec=80)
 
 
 class WrittenEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +41,77 @@ class WrittenEntry(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[str, Any] | None = None
 
 
-class WrittenPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a plan's row."""
+class WrittenNumber(msgspec.Struct, frozen=True):
+    """One number of each account, as integers of 10^-scale; a single one is everybody's."""
 
-    entries: list[WrittenEntry]
+    values: list[int | str]
+    scale: int = 0
+
+    def at(self, index: int) -> Decimal:
+        value = self.values[index if len(self.values) > 1 else 0]
+        return Decimal(value).scaleb(-self.scale, _WIDE)
+
+
+class WrittenGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Accounts with one outcome: what is said once, and columns of what differs (fanout/groups.py)."""
+
+    reason: str
+    broker: str
+    place: list[int]
+    account_id: list[UUID]
+    words: str = ""
+    symbol: str | None = None
+    cancel_open: bool = False
+    legs: list[dict[str, Any]] = []
+    source: dict[str, Any] = {}
+    price: Decimal | None = None
+    numbers: dict[str, WrittenNumber] = {}
+    asked: list[dict[str, Any]] = []
+
+    def entry(self, index: int) -> WrittenEntry:
+        """One account's."""
+        numbers = {name: number.at(index) for name, number in self.numbers.items()}
+        texts = {name: plain(number) for name, number in numbers.items()}
+        return WrittenEntry(
+            account_id=self.account_id[index],
+            place=self.place[index],
+            broker=self.broker,
+            reason=self.reason,
+            words=self.words.format_map(texts) if "{" in self.words else self.words,
+            symbol=self.symbol,
+            cancel_open=self.cancel_open,
+            legs=[{**leg, "order_qty": numbers[leg["lots"]]} for leg in self.legs],
+            source=self.source,
+            position=numbers.get("position", Decimal(0)),
+            equity=numbers.get("equity"),
+            price=self.price,
+            asked=self.asked[index] if self.asked else None,
+        )
+
+
+class WrittenPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"by_account": "entries"}):
+    """What is read of a plan's row. Earlier versions wrote it account by account."""
+
+    by_account: list[WrittenEntry] = []
+    groups: list[WrittenGroup] = []
     deadline: datetime | None = None
     platform_revision: int = 0
+
+    @property
+    def entries(self) -> list[WrittenEntry]:
+        """Every account, in fan-out order."""
+        return self.behind(-1)
+
+    def behind(self, place: int, most: int | None = None) -> list[WrittenEntry]:
+        """The accounts from behind a place of the fan-out order on, and no more than `most`."""
+        grouped = sorted(
+            (at, number, index)
+            for number, group in enumerate(self.groups)
+            for index, at in enumerate(group.place)
+            if at > place
+        )
+        told = [entry for entry in self.by_account if entry.place > place]
+        return [*told, *(self.groups[group].entry(i) for _, group, i in grouped[:most])][:most]
 
 
 class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,7 +137,7 @@ async def outcomes(
     if plan is None:
         await signal_by_id(conn, signal_id)
         return [], None
-    entries = [entry for entry in plan.entries if after is None or entry.place > after]
+    entries = plan.behind(-1 if after is None else after, limit + 1)
     page, more = entries[:limit], len(entries) > limit
     orders = await orders_of_accounts(conn, signal_id, [entry.account_id for entry in page])
     shown = [

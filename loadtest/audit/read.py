@@ -124,20 +124,28 @@ def _plan(signal_id: str, text: str, rotation: int) -> Plan:
     legs = [
         Leg(
             signal_id=signal_id,
-            account_id=entry["account_id"],
+            account_id=account,
             leg=leg["leg"],
-            broker=entry["broker"],
-            symbol=entry["symbol"],
+            broker=group["broker"],
+            symbol=group["symbol"],
             side=leg["side"],
-            order_qty=Decimal(leg["order_qty"]),
+            order_qty=_number(group["numbers"][leg["lots"]], index),
             ord_type=leg["ord_type"],
             reduce_only=leg.get("reduce_only", False),
-            asked="asked" in entry,
+            asked=bool(group.get("asked")),
         )
-        for entry in said["entries"]
-        for leg in entry.get("legs", ())
+        for group in said["groups"]
+        for leg in group.get("legs", ())
+        for index, account in enumerate(group["account_id"])
     ]
     return Plan(signal_id, hashlib.sha256(text.encode()).hexdigest(), tuple(legs), rotation)
+
+
+def _number(column: dict[str, Any], index: int) -> Decimal:
+    """An account's number: integers of 10^-scale, and a single one is everybody's."""
+    values = column["values"]
+    value = values[index] if len(values) > 1 else values[0]
+    return Decimal(value).scaleb(-column.get("scale", 0))
 
 
 def _record(log_id: str, index: int, leaf: bytes, payload: bytes | None) -> Record:

@@ -60,12 +60,30 @@ async def pages(effort: Effort, say: Say) -> list[Measurement]:
     return await pages_alone.run(effort, say)
 
 
+async def sizing(effort: Effort, say: Say) -> list[Measurement]:
+    """Lots of many accounts beside a plain loop of decimals."""
+    from ops.bench import planning
+
+    say("sizing: 1,000 and 10,000 accounts")
+    return await planning.sizing(effort)
+
+
+async def plan(effort: Effort, say: Say) -> list[Measurement]:
+    """Whole plans of many accounts beside a plain loop of decimals."""
+    from ops.bench import planning
+
+    say("plan: 20, 1,000 and 10,000 accounts")
+    return await planning.plans(effort)
+
+
 BENCHES: Mapping[str, Bench] = {
     "accept": accept,
     "fanout": fanout,
     "hsm": hsm,
     "audit": audit,
     "pages": pages,
+    "sizing": sizing,
+    "plan": plan,
 }
 
 

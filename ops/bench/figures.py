@@ -15,6 +15,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 _LOOP = "a plain aiohttp loop, same requests"
 _BARE = "bare Hypercorn + Starlette 202, same TLS"
+_DECIMALS = "a plain loop of decimals over the same accounts"
 _PGBENCH = "pgbench, one INSERT a commit"
 
 FIGURES = {
@@ -33,6 +34,11 @@ FIGURES = {
     ),
     "audit_records_per_s": Figure("records into the log", _PGBENCH, more_is_better=True),
     "audit_ack_p99_ms": Figure("one record durable, 99 of 100", _PGBENCH),
+    "sizing_1000_ms": Figure("lots of 1,000 accounts", _DECIMALS),
+    "sizing_10000_ms": Figure("lots of 10,000 accounts", _DECIMALS),
+    "plan_20_ms": Figure("a whole plan of 20 accounts", _DECIMALS),
+    "plan_1000_ms": Figure("a whole plan of 1,000 accounts", _DECIMALS),
+    "plan_10000_ms": Figure("a whole plan of 10,000 accounts", _DECIMALS),
 }
 
 _PAGES = {

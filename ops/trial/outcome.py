@@ -57,8 +57,8 @@ SELECT count(*) FILTER (WHERE s.state = 'accepted')
      + (SELECT count(*) FROM orders o WHERE o.signal_id = ANY(%(ids)s)
         AND o.state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled'))
      + count(*) FILTER (WHERE s.state = 'planned' AND
-           (SELECT count(*) FROM json_array_elements(p.plan->'entries') e
-            CROSS JOIN LATERAL json_array_elements(e->'legs') l)
+           (SELECT coalesce(sum(json_array_length(g->'legs') * json_array_length(g->'place')), 0)
+            FROM json_array_elements(p.plan->'groups') g WHERE g->'legs' IS NOT NULL)
            > (SELECT count(DISTINCT (o.account_id, o.leg)) FROM orders o
               WHERE o.signal_id = s.signal_id))
 FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = ANY(%(ids)s)"""

@@ -136,17 +136,19 @@ def test_a_group_sets_what_its_accounts_do_not():
 )  # fmt: skip
 def test_protection_that_a_layer_wants_is_never_left_off(layers, source):
     row = subscribed(**layers)
-    assert traded(row).reason is Reason.ATTACHED_ORDERS_UNSUPPORTED
-    assert traded(row, HELD, action="exit").reason is Reason.ORDER
+    entry = traded(row)
+    assert [leg.protect is not None for leg in entry.legs] == [True]
+    assert source in (entry.source.get("stop_loss"), entry.source.get("take_profit"))
+    assert [leg.protect for leg in traded(row, HELD, action="exit").legs] == [None]
 
 
 def test_a_signals_protection_is_not_wanted_where_it_is_not_listened_to():
-    """A layer's own protection is: both are refused until they can be placed."""
+    """A layer's own protection is."""
     own = SubscriptionSettings(
         use_signal_stop_loss=False, override_stop_loss=StopLoss(percent=Decimal(9))
     )
-    entry = traded(subscribed(own), stopLoss={"percent": 1})
-    assert entry.reason is Reason.ATTACHED_ORDERS_UNSUPPORTED
+    (leg,) = traded(subscribed(own), stopLoss={"percent": 1}).legs
+    assert leg.protect.stop_loss.percent == 9
 
 
 class TestApproval:

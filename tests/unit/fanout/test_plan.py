@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from fanout.market import AccountNow
+from fanout.order import Protect
 from fanout.plan import Plan
 from fanout.reasons import SENTENCES, Reason
+from tenancy.protection import StopLoss
 from tenancy.subscription import SubscriptionSettings
 from tests.builders import NOW, instrument, market, plan, signal, snapshot, subscribed
 
@@ -183,9 +185,10 @@ class TestRefusals:
         made = plan(signal(ticker="BTCUSDT", quantity=1), snapshot(subscribed()))
         assert only(made).symbol == "BTC_USDT"
 
-    def test_protection_that_is_not_built_is_never_left_off(self):
+    def test_protection_goes_with_the_leg_that_opens(self):
         made = plan(signal(quantity=1, stopLoss={"percent": 2}), snapshot(subscribed()))
-        assert only(made).reason is Reason.ATTACHED_ORDERS_UNSUPPORTED
+        (leg,) = only(made).legs
+        assert leg.protect == Protect(stop_loss=StopLoss(percent=Decimal(2)))
 
 
 class TestThePlanAsARow:

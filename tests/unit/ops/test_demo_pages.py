@@ -55,7 +55,7 @@ def _story(*attempts: Attempt) -> Story:
         signal_id=SignalID(SIGNAL), tenant_id=TenantID(UUID(int=2)),
         strategy_id=StrategyID(UUID(int=3)), version=1, seed=0, rotation=0,
         planned_at=AT, deadline=AT,
-        entries=tuple(_entry(place, reason) for place, reason in enumerate(reasons)),
+        written=tuple(_entry(place, reason) for place, reason in enumerate(reasons)),
     )  # fmt: skip
     return Story(AT, plan, attempts or tuple(_attempt(place) for place in range(ACCOUNTS - 1)))
 
