@@ -52,8 +52,13 @@ class Family:
 
     def __init__(self, orders: Iterable[Order]) -> None:
         self._orders = {order.cl_ord_id: order for order in orders}
+        self._grew = False
 
     def put(self, order: Order) -> None:
+        """What has become of one of its orders, or a new one."""
+        before = self._orders.get(order.cl_ord_id)
+        if order.protect is not None and before is not None and order.cum_qty > before.cum_qty:
+            self._grew = True
         self._orders[order.cl_ord_id] = order
 
     @property
@@ -107,8 +112,9 @@ class Family:
         self, leg: int, levels: Levels, entry: Order, paid: Decimal, at: datetime, into: Changes
     ) -> None:
         now, left = self.latest(leg), self.left
-        if now is None or (now.state in FINAL and left > 0 and now.attempt < ATTEMPTS_MAX):
-            if left > 0:
+        if now is None or now.state in FINAL:
+            # One that has ended stands again for new fills alone: else it ended for a reason.
+            if left > 0 and (now is None or (self._grew and now.attempt < ATTEMPTS_MAX)):
                 attempt = 1 if now is None else now.attempt + 1
                 made = _made(entry, leg, attempt, levels, paid, left, at)
                 self.put(made)
