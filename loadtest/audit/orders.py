@@ -126,9 +126,10 @@ def _ended(attempts: list[Order], *, carried_out: bool) -> Iterator[Finding]:
             line = f"{earlier.cl_ord_id} is {earlier.state}, and there is a later attempt"
             yield Finding("doubled", line)
     last = attempts[-1]
-    if last.state in OPEN and not (last.ord_type != "market" and last.state == "new"):
+    rests = last.state == "held" or (last.ord_type != "market" and last.state == "new")
+    if last.state in OPEN and not rests:
         yield Finding("lost", f"{last.cl_ord_id} is still {last.state}")
-    elif last.state in NEVER_THERE and not last.text:
+    elif last.state in NEVER_THERE and last.state != "held" and not last.text:
         yield Finding("lost", f"{last.cl_ord_id} is {last.state} and nothing says why")
     elif carried_out and last.state in ("unsent", "absent") and not last.cancel_wanted:
         yield Finding("lost", f"{last.cl_ord_id} was given up: {last.state}, {last.text}")
