@@ -111,10 +111,7 @@ def on_tick(price: Decimal, instrument: Instrument | None, *, side: Side) -> Dec
     """Down to the tick for a buy, up for a sell; as it is where the instrument is not known."""
     if instrument is None:
         return price
-    tick = instrument.tick
-    for begins, its in instrument.tick_table:
-        if price >= begins:
-            tick = its
+    tick = instrument.tick_at(price)
     rounded = to_tick(price, tick, side)
     return rounded if rounded > 0 else tick
 

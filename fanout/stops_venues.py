@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from fanout.market import Instruments
-from fanout.order import Order, OrdState
+from fanout.order import Order, OrdState, TimeInForce
 from fanout.ports import Broker, Instrument
 
 CONDITIONAL = frozenset({"stop", "stop_limit", "trailing_stop"})
@@ -51,10 +51,11 @@ class Venues:
             return False
         return broker.caps.reduce_only and order.ord_type in broker.caps.ord_types
 
-    def time_in_force(self, order: Order) -> str:
+    def time_in_force(self, order: Order) -> TimeInForce:
         """Of what stands behind a position: for as long as the broker lets it."""
         broker = self._brokers.get(order.broker)
-        return "gtc" if broker is None or "gtc" in broker.caps.times_in_force else "day"
+        rows = {} if broker is None else broker.caps.times_in_force.get(order.ord_type, {})
+        return "day" if "day" in rows and "gtc" not in rows else "gtc"
 
     def instrument(self, broker: str, symbol: str) -> Instrument | None:
         known = self._instruments().get(broker)

@@ -81,9 +81,10 @@ class PaperBroker:
         `remembered`: the account's positions as our database has them; raises Unavailable.
         """
         self._slippage_bps = Decimal(settings.slippage_bps)
+        ord_types = ORD_TYPES if settings.conditional_orders else PLAIN
         self.caps = Caps(
-            ord_types=ORD_TYPES if settings.conditional_orders else PLAIN,
-            times_in_force=TIMES_IN_FORCE,
+            ord_types=ord_types,
+            times_in_force={name: TIMES_IN_FORCE[name] for name in ord_types},
             extended_hours=True,
             reduce_only=True,
             server_deadline=False,
