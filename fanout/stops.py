@@ -36,6 +36,7 @@ from fanout.lanes import Job, Lanes
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order
 from fanout.ports import Broker, Instrument
+from fanout.stops_book import FamilyKey, family_of
 from fanout.stops_release import CHANGED, Released, Wanted, release
 from fanout.stops_rules import Watch, see, watch_of, watched_price
 from fanout.stops_venues import Venues
@@ -49,6 +50,7 @@ log = structlog.get_logger()
 
 ENGINE = Actor(kind="algo", id="stop-engine")
 A_TRANSACTION = 64
+AT_A_STRETCH = 256
 BLIND = "no fresh price of the broker's: nothing is let go meanwhile"
 PAUSE_S, PAUSE_MOST_S = 0.5, 60.0
 """Before a kept order is tried again; and, doubling, before each further attempt is let go."""
@@ -223,8 +225,11 @@ class StopEngine:
         now, mono = self._clock.now(), self._clock.monotonic()
         wanted: dict[TenantScope, list[Wanted]] = defaultdict(list)
         blind: dict[TenantScope, dict[str, str]] = defaultdict(dict)
-        oldest, unseen = 0.0, 0
-        for name, held in sorted(self._held.items(), key=lambda item: item[1].order.leg):
+        oldest, unseen, may_stand = 0.0, 0, self._may_stand()
+        ordered = sorted(self._held.items(), key=lambda item: item[1].order.leg)
+        for index, (name, held) in enumerate(ordered):
+            if index % AT_A_STRETCH == AT_A_STRETCH - 1:
+                await asyncio.sleep(0)  # orders on the wire do not wait for a long look
             if not self._current(held):
                 continue
             instrument = tables.get(held.order.broker, {}).get(held.order.symbol)
@@ -237,7 +242,7 @@ class StopEngine:
                 blind[held.scope][name] = held.why
             if mono < held.not_before:
                 continue
-            if reached or self._may_stand(held):
+            if reached or (held.order.role != "main" and family_of(held.order) in may_stand):
                 wanted[held.scope].append(
                     Wanted(
                         order=held.seen(),
@@ -267,18 +272,15 @@ class StopEngine:
         held.watch = watch
         return reached
 
-    def _may_stand(self, held: Held) -> bool:
-        """Whether it and the other of its pair can stand at the broker themselves."""
-        order = held.order
-        if not self._venues.stands_at_broker(order):
-            return False
-        return all(
-            self._venues.stands_at_broker(other.order)
-            for other in self._held.values()
-            if other.order.role != "main"
-            and (other.order.signal_id, other.order.account_id)
-            == (order.signal_id, order.account_id)
-        )
+    def _may_stand(self) -> set[FamilyKey]:
+        """The families of which all that is held can stand at its broker instead."""
+        here: set[FamilyKey] = set()
+        there: set[FamilyKey] = set()
+        for held in self._held.values():
+            if held.order.role != "main":
+                stands = self._venues.stands_at_broker(held.order)
+                (there if stands else here).add(family_of(held.order))
+        return there - here
 
     async def _say(self, why: dict[TenantScope, dict[str, str]]) -> None:
         for scope, texts in why.items():

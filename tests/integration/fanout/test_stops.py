@@ -170,6 +170,16 @@ async def test_target_goes_out_at_once_or_not_at_all_and_what_is_left_is_held_ag
     assert {o.price for o in bench.broker.executed if o.role == "target"} == {D(52_000)}
 
 
+async def test_target_alone_rests_at_a_broker_that_has_reduce_only(bench):
+    """There is no stop that it would have to be tied to."""
+    await bench.set_up(1)
+    async with bench.worker():
+        await entered(bench, Protect(take_profit=TakeProfit(percent=D(4))))
+        await bench.until("SELECT count(*) FROM orders WHERE role = 'target' AND state = 'new'", 1)
+    target = bench.broker.executed[-1]
+    assert (target.ord_type, target.price, target.reduce_only) == ("limit", D(52_000), True)
+
+
 async def test_breakeven_brings_the_stop_to_the_entry(bench):
     await bench.set_up(1)
     protect = Protect(stop_loss=StopLoss(percent=D(2), breakeven_amount=D(300)))
