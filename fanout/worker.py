@@ -22,7 +22,7 @@ from fanout import approvals, metrics, wake
 from fanout.accounts import Accounts
 from fanout.book import read_orders
 from fanout.calendars import Calendars
-from fanout.carry import LEASE_MARGIN_S, Carrier, Patience
+from fanout.carry import Carrier, Patience
 from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -32,7 +32,7 @@ from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order, OrdState
-from fanout.pictures import STALE_S, PictureWriter
+from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.refresh import Balances, Instrumented
@@ -40,9 +40,10 @@ from fanout.stops import StopEngine, StopSettings
 from fanout.stops_venues import Venues
 from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
+from fanout.worker_settings import WorkerSettings as WorkerSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
-from tenancy.errors import ConfigurationError, PortcullisError
+from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID, partition
 
@@ -53,32 +54,6 @@ ADOPTER = Actor(kind="algo", id="adopter")
 
 INTENDING_AT_ONCE = 4
 """Signals of which parts are written at the same time, each with a database connection."""
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds unless the name says otherwise. What protects has no default."""
-
-    lease_ttl_s: float
-    open_window_s: float
-    signal_age_max_s: float
-    lease_beat_s: float = 1.0
-    sweep_s: float = 0.5
-    follow_s: float = 1.0
-    instruments_s: float = 2.0
-    instruments_stale_s: float = STALE_S
-    balances_s: float = 15.0
-    stops_s: float = 0.5
-    """Between two looks at the prices that held orders wait for."""
-
-    def check(self, brokers: Mapping[str, Broker]) -> None:
-        """Raises ConfigurationError where a lease could end before the request it allowed."""
-        for broker in brokers.values():
-            least = broker.request_timeout_s + LEASE_MARGIN_S + 2 * self.lease_beat_s
-            if self.lease_ttl_s < least:
-                raise ConfigurationError(
-                    f"worker.lease_ttl_s is {self.lease_ttl_s:g}: with {broker.name}'s"
-                    f" request_timeout_s of {broker.request_timeout_s:g} it must be at least {least:g}"
-                )
 
 
 class Worker:
