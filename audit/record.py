@@ -37,6 +37,7 @@ class Kind(StrEnum):
     SIGNAL_REFUSED = "signal.refused"
     SIGNAL_ACCEPTED = "signal.accepted"
     SIGNAL_PLANNED = "signal.planned"
+    ORDER_HELD = "order.held"
     ORDER_INTENT = "order.intent"
     ORDER_SENT = "order.sent"
     ORDER_ACKNOWLEDGED = "order.acknowledged"

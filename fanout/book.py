@@ -18,14 +18,17 @@ from typing import Any
 
 import msgspec
 import structlog
-from psycopg.types.json import Json
 
 from audit.inbox import Entry, append
-from fanout import evidence, metrics
+from fanout import evidence, metrics, stops_book
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance
 from fanout.news import News
-from fanout.order import FINAL, Order, OrdState, Protect, cl_ord_id, order_id
+from fanout.order import FINAL, Order, OrdState, cl_ord_id, order_id
+from fanout.order_rows import COLUMNS, READ, SELECT, TYPES, cell, order_of_row
+from fanout.stops_book import FamilyKey, family_of, place_of
+from fanout.stops_family import Family
+from fanout.stops_venues import NO_VENUES, Venues
 from tenancy.database import Connection
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
@@ -34,29 +37,13 @@ from tenancy.windows import TradingDay
 log = structlog.get_logger()
 
 _FINAL = sorted(state.value for state in FINAL)
-_COLUMNS = (
-    "cl_ord_id", "order_id", "tenant_id", "signal_id", "strategy_id", "account_id", "part", "leg",
-    "attempt", "place", "broker", "symbol", "side", "order_qty", "ord_type", "price",
-    "time_in_force", "reduce_only", "deadline", "state", "epoch", "traceparent", "intent_at",
-    "role", "stop_px", "trail_amount", "trail_percent", "cancel_at", "protect", "signal_px",
-    "arrival_px",
-)  # fmt: skip
-_TYPES = (
-    "text", "text", "uuid", "uuid", "uuid", "uuid", "smallint", "smallint", "smallint", "integer",
-    "text", "text", "text", "numeric", "text", "numeric", "text", "boolean", "timestamptz", "text",
-    "bigint", "text", "timestamptz", "text", "numeric", "numeric", "numeric", "timestamptz", "json",
-    "numeric", "numeric",
-)  # fmt: skip
-_READ = (*_COLUMNS, "broker_order_id", "cum_qty", "avg_px")
-
 # Arrays go in binary (%b): psycopg escapes text element by element, a fifth of a fan-out's time.
 _INSERT = (
-    f"INSERT INTO orders ({', '.join(_COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 - constants
-    + ", ".join(f"%b::{kind}[]" for kind in _TYPES)
+    f"INSERT INTO orders ({', '.join(COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 - constants
+    + ", ".join(f"%b::{kind}[]" for kind in TYPES)
     + ") ON CONFLICT DO NOTHING RETURNING cl_ord_id"
 )
-_SELECT = f"SELECT {', '.join(_READ)} FROM orders"  # noqa: S608 - constants only
-_SELECT_WISHED = _SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
+_SELECT_WISHED = SELECT.replace(" FROM orders", ", cancel_requested_at IS NOT NULL FROM orders")
 _LOCKED = _SELECT_WISHED + " WHERE cl_ord_id = ANY(%b::text[]) ORDER BY cl_ord_id FOR UPDATE"
 # A strategy's plans in their order, whenever the attempts were written: a second attempt of an
 # early order comes before the first of a later one.
@@ -70,68 +57,84 @@ _WAITING = """ WHERE state = 'waiting'
                   AND o.account_id = orders.account_id AND o.leg = 0 AND NOT o.state = ANY(%b::text[]))
 ORDER BY cl_ord_id FOR UPDATE"""
 _TRADING_DAY = "SELECT settings ->> 'trading_day' FROM tenants WHERE tenant_id = %s"
+_UNSETTLED = f"""{SELECT} WHERE part = ANY(%b::smallint[])
+  AND (account_id, symbol) IN (SELECT * FROM unnest(%b::uuid[], %b::text[]))
+  AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%b::text[]) {_AS_MEANT}"""  # noqa: S608 - constants only
 _WANT_CANCELLED = f"""
 UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
   AND (account_id, symbol) IN (SELECT * FROM unnest(%b::uuid[], %b::text[]))
-  AND (state IN ('new', 'partially_filled')
+  AND (state IN ('held', 'new', 'partially_filled')
        OR state IN ('intent', 'in_doubt', 'waiting') AND ord_type <> 'market')
+  AND (role = 'main' OR (account_id, symbol) IN (SELECT * FROM unnest(%b::uuid[], %b::text[])))
   AND cancel_requested_at IS NULL
-  AND NOT cl_ord_id = ANY(%b::text[]) RETURNING {", ".join(_READ)}"""  # noqa: S608 - constants only
+  AND NOT cl_ord_id = ANY(%b::text[]) RETURNING {", ".join(READ)}"""  # noqa: S608 - constants only
 
 
 async def intend(conn: Connection, scope: TenantScope, orders: Sequence[Order]) -> set[str]:
     """Write the attempts that are not there yet, with their audit records; the cl_ord_ids written."""
     if not orders:
         return set()
-    columns = [[_cell(order, name) for order in orders] for name in _COLUMNS]
+    columns = [[cell(order, name) for order in orders] for name in COLUMNS]
     rows = await (await conn.execute(_INSERT, columns)).fetchall()
     written = {row[0] for row in rows}
     new = [order for order in orders if order.cl_ord_id in written]
+    records = {OrdState.INTENT: evidence.intent, OrdState.HELD: evidence.held}
     await _record(
-        conn, scope, (evidence.intent(o, o.intent_at) for o in new if o.state == "intent")
+        conn, scope, (records[o.state](o, o.intent_at) for o in new if o.state in records)
     )
     return written
 
 
 async def want_cancelled(
     conn: Connection, scope: TenantScope, wanted: Iterable[tuple[AccountID, str]], new: set[str],
-    *, strategy: Any, at: datetime,
+    *, strategy: Any, at: datetime, protection: Iterable[tuple[AccountID, str]] = (),
 ) -> list[Order]:  # fmt: skip
     """Mark the open orders of each (account, symbol) for cancelling, but for `new` ones.
 
     Returns those that rest at the broker now. One that is still under way is cancelled when its
     outcome is learned, a second leg that waits is denied when its first has ended; market orders
-    under way are not marked, for the plan counts them as filled.
+    under way are not marked, for the plan counts them as filled. What is held ends here and now.
+
+    Stops and targets behind a position are left alone but in `protection`: they end by
+    themselves in the commit in which their position does.
     """
-    pairs = list(wanted)
+    pairs, bare = list(wanted), list(protection)
     if not pairs:
         return []
     rows = await (
         await conn.execute(
             _WANT_CANCELLED,
-            (at, strategy, [a for a, _ in pairs], [s for _, s in pairs], list(new)),
+            (
+                at,
+                strategy,
+                [a for a, _ in pairs],
+                [s for _, s in pairs],
+                [a for a, _ in bare],
+                [s for _, s in bare],
+                list(new),
+            ),
         )
     ).fetchall()
-    orders = [_order(row) for row in rows]
-    await _record(conn, scope, (evidence.cancel_wanted(order, at) for order in orders))
+    orders = [order_of_row(row) for row in rows]
+    held = [order for order in orders if order.state is OrdState.HELD]
+    ended = await stops_book.end_held(
+        conn, held, at, OrdState.CANCELED, "a later signal cancelled it"
+    )
+    await _record(conn, scope, [*(evidence.cancel_wanted(order, at) for order in orders), *ended])
     return [o for o in orders if o.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED)]
 
 
 async def read_unsettled(
-    conn: Connection, accounts: Sequence[AccountID], parts: Sequence[int], new: set[str]
+    conn: Connection, lanes: Iterable[tuple[AccountID, str]], parts: Sequence[int], new: set[str]
 ) -> list[Order]:
-    """What may have been sent for these accounts and is not known yet, but for the `new` ones.
+    """What may have been sent in these lanes and is not known yet, but for the `new` ones.
 
     `parts`: theirs; with it the index of open orders serves, however long the accounts' history is.
     """
-    rows = await (
-        await conn.execute(
-            _SELECT + " WHERE part = ANY(%b::smallint[]) AND account_id = ANY(%b::uuid[])"
-            " AND state IN ('intent', 'in_doubt') AND NOT cl_ord_id = ANY(%b::text[])" + _AS_MEANT,
-            (list(parts), list(accounts), list(new)),
-        )
-    ).fetchall()
-    return [_order(row) for row in rows]
+    wanted = sorted(set(lanes))
+    values = (list(parts), [a for a, _ in wanted], [s for _, s in wanted], list(new))
+    rows = await (await conn.execute(_UNSETTLED, values)).fetchall()
+    return [order_of_row(row) for row in rows]
 
 
 async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:
@@ -142,25 +145,34 @@ async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order,
             (list(ids),),
         )
     ).fetchall()
-    return [(_order(row), row[-1]) for row in rows]
+    return [(order_of_row(row), row[-1]) for row in rows]
 
 
 async def learn(
-    conn: Connection, scope: TenantScope, lessons: Sequence[Lesson], *, again: bool = False
+    conn: Connection,
+    scope: TenantScope,
+    lessons: Sequence[Lesson],
+    *,
+    again: bool = False,
+    venues: Venues = NO_VENUES,
 ) -> list[Consequence]:
     """Write what was learned; one consequence for each lesson, in their order.
 
     `again`: the same lessons were written before, and nobody knows whether that was committed. If
     it was, they are no news now; what they released then is named again, for nobody has sent it.
     """
-    ids = sorted({lesson.order.cl_ord_id for lesson in lessons})
+    ids = {lesson.order.cl_ord_id for lesson in lessons}
+    behind = await stops_book.standing(conn, [lesson.order for lesson in lessons])
     # Locked in one order everywhere: two learners cannot wait for each other.
+    names = sorted({*ids, *behind})
     async with conn.pipeline():  # one round trip
-        locked = await conn.execute(_LOCKED, (ids,))
+        locked = await conn.execute(_LOCKED, (names,))
         setting = await conn.execute(_TRADING_DAY, (scope.tenant_id,))
     rows = await locked.fetchall()
-    known = {order.cl_ord_id: order for order in map(_order, rows)}
+    known = {order.cl_ord_id: order for order in map(order_of_row, rows)}
     wished = {row[0] for row in rows if row[-1]}
+    families = await stops_book.families(conn, [known[name] for name in ids])
+    touched: dict[FamilyKey, Family] = {}
     news = News(_trading_day(await setting.fetchone()))
     consequences: list[Consequence] = []
     successors: list[Order] = []
@@ -177,6 +189,9 @@ async def learn(
             )
             continue
         known[after.cl_ord_id] = after
+        if family_of(after) in families:
+            family = touched[family_of(after)] = families[family_of(after)]
+            lesson = stops_book.in_family(family, after, lesson, cancel=cancel)
         news.add(lesson, before, after, progress)
         if lesson.successor is not None:
             successors.append(lesson.successor)
@@ -192,8 +207,37 @@ async def learn(
         else msgspec.structs.replace(c, sends=None)
         for c in consequences
     ]
+    consequences = [_watched(c) for c in consequences]
+    if touched or behind:
+        then = lessons[0].learned_at
+        consequences = await _protect(conn, scope, consequences, touched.values(), venues, then)
     at = {lesson.order.cl_ord_id: lesson.learned_at for lesson in lessons}
-    return await _second_legs(conn, scope, consequences, at)
+    return await _second_legs(conn, scope, consequences, at, venues)
+
+
+def _watched(consequence: Consequence) -> Consequence:
+    """What is held again is not sent: the stop engine is told of it."""
+    follows = consequence.sends
+    if follows is None or follows.state is not OrdState.HELD:
+        return consequence
+    return msgspec.structs.replace(consequence, sends=None, watch=(follows.cl_ord_id,))
+
+
+async def _protect(
+    conn: Connection,
+    scope: TenantScope,
+    consequences: list[Consequence],
+    touched: Iterable[Family],
+    venues: Venues,
+    at: datetime,
+) -> list[Consequence]:
+    """Bring what stands behind these orders' positions to what they are now."""
+    effects = await stops_book.after_fills(conn, touched, venues, at)
+    await intend(conn, scope, effects.new)
+    places = {place_of(c.order) for c in consequences if c.news}
+    await stops_book.without_position(conn, places, effects, at)
+    await _record(conn, scope, effects.entries)
+    return stops_book.told(consequences, effects)
 
 
 def _trading_day(row: Sequence[Any] | None) -> TradingDay:
@@ -210,10 +254,10 @@ async def _released(conn: Connection, lesson: Lesson) -> Order | None:
         return None
     row = await (
         await conn.execute(
-            _SELECT + " WHERE cl_ord_id = %s AND state = 'intent' AND intent_at = %s", (name, then)
+            SELECT + " WHERE cl_ord_id = %s AND state = 'intent' AND intent_at = %s", (name, then)
         )
     ).fetchone()
-    return _order(row) if row is not None else None
+    return order_of_row(row) if row is not None else None
 
 
 def _apply(before: Order, lesson: Lesson) -> tuple[Order | None, Progress | None]:
@@ -240,7 +284,11 @@ def _apply(before: Order, lesson: Lesson) -> tuple[Order | None, Progress | None
 
 
 async def _second_legs(
-    conn: Connection, scope: TenantScope, consequences: list[Consequence], at: dict[str, datetime]
+    conn: Connection,
+    scope: TenantScope,
+    consequences: list[Consequence],
+    at: dict[str, datetime],
+    venues: Venues,
 ) -> list[Consequence]:
     """Release or deny the second legs whose first leg has just ended.
 
@@ -261,7 +309,7 @@ async def _second_legs(
     ).fetchall()
     following: dict[str, Consequence] = {}
     for row in rows:
-        waiting = _order(row)
+        waiting = order_of_row(row)
         first = ended[waiting.signal_id, waiting.account_id]
         why_not = ""
         if row[-1]:
@@ -269,7 +317,7 @@ async def _second_legs(
         elif first.order.cum_qty < first.order.order_qty:
             why_not = "the first leg did not close the position"
         ended_at = at[first.order.cl_ord_id]
-        released = await _release(conn, scope, first, waiting, why_not, ended_at)
+        released = await _release(conn, scope, first, waiting, why_not, ended_at, venues)
         following[first.order.cl_ord_id] = released
     return [following.get(c.order.cl_ord_id, c) for c in consequences]
 
@@ -281,9 +329,12 @@ async def _release(
     waiting: Order,
     why_not: str,
     at: datetime,
+    venues: Venues,
 ) -> Consequence:
     state = OrdState.DENIED if why_not else OrdState.INTENT
     after = msgspec.structs.replace(waiting, state=state, intent_at=at)
+    after = venues.held_if_needed(after)
+    state = after.state
     done_at = at if why_not else None
     await conn.execute(
         "UPDATE orders SET state = %s, text = nullif(%s, ''), intent_at = %s, done_at = %s"
@@ -293,7 +344,10 @@ async def _release(
     if state is OrdState.INTENT:
         await _record(conn, scope, [evidence.intent(after, at)])
         return msgspec.structs.replace(first, sends=after)
-    await _record(conn, scope, [evidence.denied(after, at, why_not)])
+    if state is OrdState.HELD:
+        await _record(conn, scope, [evidence.held(after, at)])
+        return msgspec.structs.replace(first, watch=(*first.watch, after.cl_ord_id))
+    await _record(conn, scope, [evidence.ended(after, at, why_not)])
     return msgspec.structs.replace(first, denied=after)
 
 
@@ -301,18 +355,3 @@ async def _record(conn: Connection, scope: TenantScope, entries: Iterable[Entry]
     records = [(scope.tenant_id, entry) for entry in entries]
     if records:
         await append(conn, records)
-
-
-def _cell(order: Order, name: str) -> Any:
-    value = getattr(order, name)
-    if name == "protect":
-        return None if value is None else Json(value, dumps=msgspec.json.encode)
-    return value.value if name == "state" else value
-
-
-def _order(row: Sequence[Any]) -> Order:
-    values = dict(zip(_READ, row, strict=False))
-    values["state"] = OrdState(values["state"])
-    if values["protect"] is not None:
-        values["protect"] = msgspec.convert(values["protect"], Protect)
-    return Order(**values)

@@ -24,6 +24,9 @@ from tenancy.scope import Actor
 from tenancy.values import SignalID, plain
 
 WORKER = Actor(kind="algo", id="fanout")
+_CONDITIONS = (
+    "stop_px", "trail_amount", "trail_percent", "best_px", "entry_px", "breakeven_px",
+)  # fmt: skip
 
 
 def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
@@ -90,8 +93,27 @@ def approval(
 
 
 def intent(order: Order, at: datetime) -> Entry:
-    """What will be sent, before the first byte."""
-    return _entry(Kind.ORDER_INTENT, at, order.traceparent, _terms(order), order)
+    """What will be sent, before the first byte; of one that was held, at which price it was let go."""
+    said = _terms(order)
+    if order.role != "main" or order.asked_type is not None:
+        said |= _conditions(order)
+    if order.trigger_px is not None:
+        said["trigger_px"] = plain(order.trigger_px)
+    if order.asked_type is not None:
+        said["asked_type"] = order.asked_type
+    return _entry(Kind.ORDER_INTENT, at, order.traceparent, said, order)
+
+
+def held(order: Order, at: datetime) -> Entry:
+    """What the gateway watches the market for; nothing is sent before its price is reached."""
+    return _entry(Kind.ORDER_HELD, at, order.traceparent, _terms(order) | _conditions(order), order)
+
+
+def amended(order: Order, at: datetime) -> Entry:
+    """A held order's new quantity and levels: the position that it stands behind has changed."""
+    said: dict[str, Any] = {"cl_ord_id": order.cl_ord_id, "order_qty": plain(order.order_qty)}
+    said["price"] = None if order.price is None else plain(order.price)
+    return _entry(Kind.ORDER_AMEND, at, order.traceparent, said | _conditions(order), order)
 
 
 def cancel_wanted(order: Order, at: datetime, **more: Any) -> Entry:
@@ -145,8 +167,9 @@ def _credential_failed(lesson: Lesson) -> Entry:
     return msgspec.structs.replace(made, acct=str(order.account_id))
 
 
-def denied(order: Order, at: datetime, text: str) -> Entry:
-    said = {"cl_ord_id": order.cl_ord_id, "state": OrdState.DENIED.value, "text": text}
+def ended(order: Order, at: datetime, text: str) -> Entry:
+    """An order that was never sent and now never will be: our own word, with the reason."""
+    said = {"cl_ord_id": order.cl_ord_id, "state": order.state.value, "text": text}
     return _entry(Kind.ORDER_CLOSE, at, order.traceparent, said, order)
 
 
@@ -154,6 +177,12 @@ def closed(order: Order, at: datetime, **more: Any) -> Entry:
     """An order that ended here, without its broker."""
     said = {"cl_ord_id": order.cl_ord_id, "state": order.state.value, **more}
     return _entry(Kind.ORDER_CLOSE, at, order.traceparent, said, order)
+
+
+def _conditions(order: Order) -> dict[str, Any]:
+    numbers = {name: getattr(order, name) for name in _CONDITIONS}
+    said: dict[str, Any] = {n: plain(value) for n, value in numbers.items() if value is not None}
+    return said | {"role": order.role}
 
 
 def _terms(order: Order) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Follower:
                 return
         if consequence is None:
             return
+        for unwanted in consequence.cancels:
+            self._put(msgspec.structs.replace(job, kind="cancel", order=unwanted))
         if consequence.order.state in FINAL:
             self._drop(name)
         else:

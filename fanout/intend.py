@@ -23,11 +23,13 @@ import structlog
 
 from fanout import book
 from fanout.accounts import Accounts
-from fanout.lanes import Job, Lanes
+from fanout.lanes import Job, Lane, Lanes
 from fanout.leases import Leases
 from fanout.order import Order, OrdState, cl_ord_id, order_id
 from fanout.plan import Leg, Plan, PlanEntry
 from fanout.ports import BrokerAccount
+from fanout.reasons import Reason
+from fanout.stops_venues import NO_VENUES, Venues
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import NotFound
@@ -54,18 +56,34 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     epochs: dict[int, int]
     orders: list[Order]
     wishes: set[tuple[AccountID, str]]
+    bare: frozenset[tuple[AccountID, str]] = frozenset()
+    """Of the wishes, those that mean what stands behind a position as well."""
+    released: tuple[Order, ...] = ()
+    """Held orders that this transaction makes intents; their rows are there already."""
 
     @property
-    def accounts(self) -> set[AccountID]:
-        return {order.account_id for order in self.orders} | {account for account, _ in self.wishes}
+    def lanes(self) -> set[Lane]:
+        """Where something is done."""
+        orders = (*self.orders, *self.released)
+        return {(order.account_id, order.symbol) for order in orders} | self.wishes
 
 
 class Intender:
     """Writes intents and hands them to the lanes."""
 
     def __init__(
-        self, database: Database, leases: Leases, accounts: Accounts, lanes: Lanes, clock: Clock
+        self,
+        database: Database,
+        leases: Leases,
+        accounts: Accounts,
+        lanes: Lanes,
+        clock: Clock,
+        venues: Venues = NO_VENUES,
+        watch: Callable[[TenantScope, Iterable[str]], None] = lambda scope, names: None,
     ) -> None:
+        """`watch` is told of every order that is held: the gateway's stop engine has it from then on."""
+        self._venues = venues
+        self._watch = watch
         self._database = database
         self._leases = leases
         self._accounts = accounts
@@ -127,6 +145,7 @@ class Intender:
                 for leg in entry.legs
             ],
             wishes=wishes_of(entries),
+            bare=bare_of(entries),
         )  # fmt: skip
 
         async def fence(conn: Connection) -> Batch:
@@ -144,29 +163,37 @@ class Intender:
 
         `decide` is its beginning: it holds the leases, and says which part of `batch` goes.
         """
-        accounts = await self._accounts.get(scope, batch.accounts)
+        accounts = await self._accounts.get(scope, {account for account, _ in batch.lanes})
         # Known before they are durable: a sweep that runs meanwhile must not adopt them. What
         # was known already is in a lane since an earlier, unfinished round, and stays known.
-        names = {order.cl_ord_id for order in batch.orders}
+        names = {order.cl_ord_id for order in (*batch.orders, *batch.released)}
         new = names - self._lanes.known
         self._lanes.known |= new
         try:
             async with self._database.tenant(scope) as conn:
-                goes = await decide(conn)
+                goes = self._held(await decide(conn))
                 written = await book.intend(conn, scope, goes.orders)
-                unsettled = await book.read_unsettled(
-                    conn, list(accounts), list(batch.epochs), names
-                )
+                unsettled = await book.read_unsettled(conn, goes.lanes, list(batch.epochs), names)
                 # Asked now: a lane that settles one meanwhile forgets its name after its commit.
                 before = [o for o in unsettled if o.cl_ord_id not in self._lanes.known]
                 cancels = await book.want_cancelled(
-                    conn, scope, goes.wishes, names, strategy=batch.strategy_id, at=batch.at
+                    conn,
+                    scope,
+                    goes.wishes,
+                    names,
+                    strategy=batch.strategy_id,
+                    at=batch.at,
+                    protection=goes.bare,
                 )
         except BaseException:
             self._lanes.known -= new  # if they were written after all, the sweep adopts them
             raise
-        waiting = {order.cl_ord_id for order in goes.orders if order.state is OrdState.WAITING}
-        self._lanes.known -= (new - written) | (new & waiting)
+        goes_out = written | {order.cl_ord_id for order in goes.released}
+        later = {order.cl_ord_id for order in goes.orders if order.state is not OrdState.INTENT}
+        self._lanes.known -= (new - goes_out) | (new & later)
+        held = {o.cl_ord_id for o in goes.orders if o.state is OrdState.HELD} & written
+        if held:
+            self._watch(scope, held)
         for order in before:
             if order.cl_ord_id not in self._lanes.known:
                 adopted = _job("resolve", scope, accounts, order, batch.epochs)
@@ -174,9 +201,14 @@ class Intender:
                 self._lanes.put(msgspec.structs.replace(adopted, sent_by=sent_by))
         for order in cancels:
             self._lanes.put(_job("cancel", scope, accounts, order, batch.epochs))
-        for order in goes.orders:
-            if order.cl_ord_id in written and order.state is OrdState.INTENT:
+        for order in (*goes.orders, *goes.released):
+            if order.cl_ord_id in goes_out and order.state is OrdState.INTENT:
                 self._lanes.put(_job("send", scope, accounts, order, batch.epochs))
+
+    def _held(self, batch: Batch) -> Batch:
+        """The batch with what its brokers cannot wait for `held` instead of `intent`."""
+        orders = [self._venues.held_if_needed(order) for order in batch.orders]
+        return msgspec.structs.replace(batch, orders=orders)
 
 
 def _job(
@@ -198,6 +230,15 @@ def _job(
 def wishes_of(entries: Iterable[PlanEntry]) -> set[tuple[AccountID, str]]:
     """Of which account and symbol the open orders are to be cancelled."""
     return {(e.account_id, e.symbol) for e in entries if e.cancel_open and e.symbol}
+
+
+def bare_of(entries: Iterable[PlanEntry]) -> frozenset[tuple[AccountID, str]]:
+    """Where the sender's own word is `cancel`: stops and targets behind positions go, too."""
+    return frozenset(
+        (e.account_id, e.symbol)
+        for e in entries
+        if e.cancel_open and e.symbol and e.reason is Reason.CANCEL_ONLY
+    )
 
 
 def order_of(

@@ -1,10 +1,11 @@
-"""Lanes: one queue per account, worked in order; across accounts all at once.
+"""Lanes: one queue per account and instrument, worked in order; across lanes all at once.
 
 A lane's job is one of: cancel an open order, send an intent of ours, resolve one that may have
-been sent. While a job is in doubt the lane stands still: nothing of that account is sent on top
-of an unknown. `known` holds every attempt that somebody in this process has in hand, so that the
-sweep adopts only what nobody works on. A name is in it *before* the row that makes it an intent
-can be seen: else the sweep could take the attempt for a dead process's doubt, and send another.
+been sent. While a job is in doubt the lane stands still: nothing of that account in that instrument
+is sent on top of an unknown; its other instruments go on. `known` holds every attempt that somebody
+in this process has in hand, so that the sweep adopts only what nobody works on. A name is in it
+*before* the row that makes it an intent can be seen: else the sweep could take the attempt for a
+dead process's doubt, and send another.
 
 When a lease is lost, or a job fails, the lane drops all that it has: who owns the partition then
 finds the same rows.
@@ -44,6 +45,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     sent_by: datetime | None = None  # resolve: the latest moment a request may have left
 
 
+Lane = tuple[AccountID, str]
+"""The account, and the instrument as its broker names it."""
+
+
 class Lanes:
     """All lanes of this worker."""
 
@@ -54,22 +59,22 @@ class Lanes:
         """
         self._carrier = carrier
         self._follow = follow
-        self._queues: dict[AccountID, deque[Job]] = {}
-        self._tasks: dict[AccountID, asyncio.Task[None]] = {}
+        self._queues: dict[Lane, deque[Job]] = {}
+        self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self.known = known
 
     def __repr__(self) -> str:
         return f"Lanes(busy={len(self._tasks)}, known={len(self.known)})"
 
     def put(self, job: Job) -> None:
-        """Queue the job behind what its account has already.
+        """Queue the job behind what its lane has already.
 
         An attempt is never in a lane twice: whichever job came first settles it. (A cancel beside
         it is another thing; of those, too, one is enough.)
         """
         self.known.add(job.order.cl_ord_id)
-        account = job.account.account_id
-        queue = self._queues.setdefault(account, deque())
+        lane = job.account.account_id, job.order.symbol
+        queue = self._queues.setdefault(lane, deque())
         if any(
             (queued.kind == "cancel") == (job.kind == "cancel")
             and queued.order.cl_ord_id == job.order.cl_ord_id
@@ -79,9 +84,9 @@ class Lanes:
                 log.error("attempt_queued_twice", cl_ord_id=job.order.cl_ord_id, kind=job.kind)
             return
         queue.append(job)
-        if account not in self._tasks:
+        if lane not in self._tasks:
             metrics.LANES_BUSY.inc()
-            self._tasks[account] = asyncio.create_task(self._work(account))
+            self._tasks[lane] = asyncio.create_task(self._work(lane))
 
     def busy_parts(self) -> set[int]:
         """Partitions with a lane at work."""
@@ -92,15 +97,15 @@ class Lanes:
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    async def _work(self, account: AccountID) -> None:
-        queue = self._queues[account]
+    async def _work(self, lane: Lane) -> None:
+        queue = self._queues[lane]
         try:
             while queue and await self._do(queue[0]):
                 queue.popleft()
         finally:
             for job in queue:
                 self.known.discard(job.order.cl_ord_id)
-            del self._queues[account], self._tasks[account]
+            del self._queues[lane], self._tasks[lane]
             metrics.LANES_BUSY.dec()
 
     async def _do(self, job: Job) -> bool:
@@ -146,6 +151,8 @@ class Lanes:
             self._follow(job)
             return None
         order = consequence.order
+        for unwanted in consequence.cancels:
+            self.put(msgspec.structs.replace(job, kind="cancel", order=unwanted, sent_by=None))
         if order.state in FINAL:
             self.known.discard(order.cl_ord_id)
         elif order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -23,6 +24,7 @@ from fanout import book, metrics
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import cl_ord_id, order_id
+from fanout.stops_venues import NO_VENUES, Venues
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry
 from tenancy.scope import TenantScope
@@ -39,10 +41,20 @@ _Waiting = tuple[Lesson, "asyncio.Future[Consequence]"]
 class Learner:
     """The one way from a lane to the book."""
 
-    def __init__(self, database: Database, leases: Leases, known: set[str]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        known: set[str],
+        venues: Venues = NO_VENUES,
+        watch: Callable[[TenantScope, Iterable[str]], None] = lambda scope, names: None,
+    ) -> None:
+        """`watch` is told which held orders were written, changed or ended."""
         self._database = database
         self._leases = leases
         self._known = known
+        self._venues = venues
+        self._watch = watch
         self._waiting: dict[TenantID, list[_Waiting]] = defaultdict(list)
         self._writers: dict[TenantID, asyncio.Task[None]] = {}
 
@@ -83,6 +95,9 @@ class Learner:
             return False
         sent = {c.sends.cl_ord_id for c in consequences if isinstance(c, Consequence) and c.sends}
         self._known -= claimed - sent
+        held = [name for c in consequences if isinstance(c, Consequence) for name in c.watch]
+        if held:
+            self._watch(scope, held)
         metrics.LEARN_BATCH.observe(len(batch))
         for (_, future), consequence in zip(batch, consequences, strict=True):
             _tell(future, consequence)
@@ -115,7 +130,9 @@ class Learner:
                 async with self._database.tenant(scope) as conn:
                     lost = await self._lost(conn, lessons)
                     counting = [lesson for lesson in lessons if _lease(lesson) not in lost]
-                    learned = iter(await book.learn(conn, scope, counting, again=again))
+                    learned = iter(
+                        await book.learn(conn, scope, counting, again=again, venues=self._venues)
+                    )
                 return [
                     LeaseLost(f"{lesson.order.cl_ord_id}: its lease ended before this was written")
                     if _lease(lesson) in lost

@@ -45,3 +45,7 @@ class Consequence(msgspec.Struct, frozen=True, kw_only=True):
     denied: Order | None = None  # the second leg, when the first did not close the position
     cancel: bool = False  # somebody wants the order cancelled
     news: bool = True  # False: somebody else had written it, and has what follows from it
+    watch: tuple[str, ...] = ()
+    """Held orders that were written, changed or ended with it: the stop engine reads them again."""
+    cancels: tuple[Order, ...] = ()
+    """Stops and targets at the broker that are not wanted any more."""

@@ -46,7 +46,7 @@ SELECT account_id, symbol, 0,
        state = 'in_doubt'
 FROM orders WHERE strategy_id = %(strategy)s
   AND (%(accounts)s::uuid[] IS NULL OR account_id = ANY(%(accounts)s))
-  AND state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"""
+  AND state IN ('held', 'waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"""
 
 
 async def read_market(

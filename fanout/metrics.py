@@ -59,3 +59,21 @@ SWEEPS = Counter(
 BROKER_UP = Gauge("portcullis_broker_up", "Whether the broker answered last time", ["broker"])
 WAKE_FAILURES = Counter("portcullis_wake_failures_total", "Wake-ups that Redis did not take")
 WAKE_DROPPED = Counter("portcullis_wake_dropped_total", "Wake-ups left to the sweep")
+HELD = Gauge(
+    "portcullis_held_orders", "Orders that this worker's stop engine watches the market for"
+)
+HELD_BLIND = Gauge(
+    "portcullis_held_orders_without_price", "Held orders whose price is missing, or too old"
+)
+HELD_PRICE_AGE = Gauge(
+    "portcullis_held_price_age_seconds", "Age of the oldest price that a held order is watched by"
+)
+TRIGGERS = Counter(
+    "portcullis_held_released_total",
+    "Held orders let go, by what they were and where they went",
+    ["kind", "to"],
+)
+LOOK_SECONDS = Histogram(
+    "portcullis_stop_look_seconds", "One look of the stop engine at all that it holds",
+    buckets=LATENCY_BUCKETS,
+)  # fmt: skip

@@ -66,6 +66,10 @@ FINAL = frozenset(
 )
 
 
+STOP_LEG, TARGET_LEG = 2, 3
+"""The legs of what stands behind the fills of leg 0 or 1."""
+
+
 def order_id(signal: SignalID, account: AccountID, leg: int) -> str:
     """24 characters of [a-z2-7]: 120 bits of SHA-256(signal, account, leg)."""
     digest = hashlib.sha256(signal.bytes + account.bytes + leg.to_bytes(2, "big")).digest()
@@ -121,3 +125,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """The market when the signal fired, as the sender said it; for slippage."""
     arrival_px: Decimal | None = None
     """The market when the plan was made, as the broker said it; for slippage."""
+    asked_type: OrdType | None = None
+    """Of a held order that was let go: what was asked for, where `ord_type` is now what is sent."""
+    best_px: Decimal | None = None
+    """The best price that a trailing stop has seen, from the account's side."""
+    entry_px: Decimal | None = None
+    """Of a stop or target: the average price of the entry that it stands behind."""
+    breakeven_px: Decimal | None = None
+    """Once the market is there, the stop stands at `entry_px`."""
+    trigger_px: Decimal | None = None
+    """The price that let a held order go."""

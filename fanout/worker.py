@@ -22,7 +22,7 @@ from fanout import approvals, metrics, wake
 from fanout.accounts import Accounts
 from fanout.book import read_orders
 from fanout.calendars import Calendars
-from fanout.carry import LEASE_MARGIN_S, Carrier, Patience
+from fanout.carry import Carrier, Patience
 from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -32,15 +32,18 @@ from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order, OrdState
-from fanout.pictures import STALE_S, PictureWriter
+from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.refresh import Balances, Instrumented
+from fanout.stops import StopEngine, StopSettings
+from fanout.stops_venues import Venues
 from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
+from fanout.worker_settings import WorkerSettings as WorkerSettings
 from tenancy.clock import Clock
 from tenancy.database import Database
-from tenancy.errors import ConfigurationError, PortcullisError
+from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, SignalID, StrategyID, TenantID, partition
 
@@ -51,30 +54,6 @@ ADOPTER = Actor(kind="algo", id="adopter")
 
 INTENDING_AT_ONCE = 4
 """Signals of which parts are written at the same time, each with a database connection."""
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds unless the name says otherwise. What protects has no default."""
-
-    lease_ttl_s: float
-    open_window_s: float
-    signal_age_max_s: float
-    lease_beat_s: float = 1.0
-    sweep_s: float = 0.5
-    follow_s: float = 1.0
-    instruments_s: float = 2.0
-    instruments_stale_s: float = STALE_S
-    balances_s: float = 15.0
-
-    def check(self, brokers: Mapping[str, Broker]) -> None:
-        """Raises ConfigurationError where a lease could end before the request it allowed."""
-        for broker in brokers.values():
-            least = broker.request_timeout_s + LEASE_MARGIN_S + 2 * self.lease_beat_s
-            if self.lease_ttl_s < least:
-                raise ConfigurationError(
-                    f"worker.lease_ttl_s is {self.lease_ttl_s:g}: with {broker.name}'s"
-                    f" request_timeout_s of {broker.request_timeout_s:g} it must be at least {least:g}"
-                )
 
 
 class Worker:
@@ -101,21 +80,53 @@ class Worker:
         self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s)
         self._accounts = Accounts(database, clock)
         known: set[str] = set()
-        learner = Learner(database, self.leases, known)
-        self.switch = Switch(database, clock)
-        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
-        self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
-        self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self.instruments = Instrumented(
             brokers,
             clock,
             stale_s=settings.instruments_stale_s,
             pictures=PictureWriter(database, worker_id),
         )
+        venues = Venues(brokers, self.instruments.by_broker)
+        learner = Learner(
+            database,
+            self.leases,
+            known,
+            venues,
+            lambda scope, names: self.stops.watch(scope, names),
+        )
+        self.switch = Switch(database, clock)
+        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
+        self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
+        self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
-        self._intender = Intender(database, self.leases, self._accounts, self.lanes, clock)
+        self._intender = Intender(
+            database,
+            self.leases,
+            self._accounts,
+            self.lanes,
+            clock,
+            venues,
+            lambda scope, names: self.stops.watch(scope, names),
+        )
+        self.stops = StopEngine(
+            database,
+            self.leases,
+            self._accounts,
+            self._intender,
+            self.lanes,
+            brokers,
+            venues,
+            clock,
+            StopSettings(
+                poll_s=settings.stops_s,
+                sweep_s=settings.sweep_s,
+                stale_s=settings.instruments_stale_s,
+                open_window_s=settings.open_window_s,
+            ),
+            self._switched_off,
+        )
         calendars = Calendars()
         self._approved = ApprovedIntender(
             database, self.leases, self._intender, self.instruments, calendars, clock
@@ -143,6 +154,10 @@ class Worker:
             self._wake_signal,
         )
 
+    def _switched_off(self, order: Order) -> str:
+        refused = self.switch.stops.refusal(order)
+        return "" if refused is None else refused.words
+
     def __repr__(self) -> str:
         return f"Worker({self.leases!r}, {self.lanes!r})"
 
@@ -160,6 +175,7 @@ class Worker:
                 ("instruments", self.instruments.run(stop, every_s=s.instruments_s)),
                 ("balances", self._balances.run(stop, every_s=s.balances_s)),
                 ("follower", self._follower.run(stop, every_s=s.follow_s)),
+                ("stops", self.stops.run(stop)),
                 ("open", self._keep_opening(closed, stop)),
                 ("switch", self.switch.run(stop)),
                 ("interventions", self._interventions.run(stop)),

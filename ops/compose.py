@@ -144,6 +144,7 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         open_window_s=worker.open_window_s,
         signal_age_max_s=worker.signal_age_max_s,
         sweep_s=worker.sweep_s,
+        stops_s=worker.stops_s,
     )
 
 

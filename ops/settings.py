@@ -160,7 +160,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Seconds as in fanout.worker.WorkerSettings, whose other figures are no operator's business.
 
     `lease_ttl_s` outlives the longest broker request. `open_window_s`: no attempt to open a
-    position begins later after its plan. `signal_age_max_s`: an older signal is refused.
+    position begins later after its plan. `signal_age_max_s`: an older signal is refused. `stops_s`:
+    between two looks at the prices that held orders wait for.
     """
 
     processes: Count
@@ -168,6 +169,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     sweep_s: Seconds
     open_window_s: Seconds
     signal_age_max_s: Seconds
+    stops_s: Seconds = 0.5
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

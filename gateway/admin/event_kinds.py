@@ -40,6 +40,9 @@ _TERMS = (
     "cl_ord_id", "signal_id", "broker", "symbol", "side", "order_qty", "ord_type", "price",
     "time_in_force", "reduce_only", "place", "leg", "attempt",
 )  # fmt: skip
+_CONDITIONS = (
+    "role", "stop_px", "trail_amount", "trail_percent", "best_px", "entry_px", "breakeven_px",
+)  # fmt: skip
 _CHANGE = ("object", "id", "revision", "why", "proposal", "reasons", "operation")
 _SWITCH = (
     "event", "intervention", "level", "scope", "broker", "symbol", "denied", "canceled", "exits",
@@ -54,12 +57,15 @@ TOLD: Mapping[Kind, Told] = {
     Kind.SIGNAL_PLANNED: Told(
         "signal", "signals:read", (*_SIGNAL, "settings_version", "accounts", "reasons")
     ),
-    Kind.ORDER_INTENT: Told("order", "orders:read", _TERMS),
+    Kind.ORDER_HELD: Told("order", "orders:read", (*_TERMS, *_CONDITIONS)),
+    Kind.ORDER_INTENT: Told(
+        "order", "orders:read", (*_TERMS, *_CONDITIONS, "asked_type", "trigger_px")
+    ),
     Kind.ORDER_SENT: Told("order", "orders:read", _ATTEMPT),
     Kind.ORDER_ACKNOWLEDGED: Told("order", "orders:read", (*_ATTEMPT, "broker_order_id")),
     Kind.ORDER_REJECTED: Told("order", "orders:read", _ATTEMPT),
     Kind.ORDER_FILL: Told("order", "orders:read", (*_ATTEMPT, "last_qty", "last_px")),
-    Kind.ORDER_AMEND: Told("order", "orders:read", _ATTEMPT),
+    Kind.ORDER_AMEND: Told("order", "orders:read", (*_ATTEMPT, "order_qty", "price", *_CONDITIONS)),
     Kind.ORDER_CANCEL: Told("order", "orders:read", _ATTEMPT),
     Kind.ORDER_CLOSE: Told("order", "orders:read", (*_ATTEMPT, "cum_qty")),
     Kind.ORDER_IN_DOUBT: Told("order", "orders:read", _ATTEMPT),

@@ -27,7 +27,8 @@ COLUMNS = (
     "signal_id", "account_id", "leg", "attempt", "cl_ord_id", "order_id", "strategy_id", "place",
     "broker", "symbol", "side", "order_qty", "ord_type", "price", "time_in_force", "reduce_only",
     "deadline", "state", "broker_order_id", "cum_qty", "avg_px", "text", "intent_at", "sent_at",
-    "acked_at", "done_at",
+    "acked_at", "done_at", "role", "stop_px", "trail_amount", "trail_percent", "cancel_at", "protect",
+    "asked_type", "best_px", "entry_px", "breakeven_px", "trigger_px",
 )  # fmt: skip
 ORDERS = Listing(
     source="orders",

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import dict_row
 
-from fanout.order import OrdState
+from fanout.order import OrdState, OrdType, Protect, Role
 from gateway.admin.listing import OrderKey, read_key, write_key
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.order_pages import COLUMNS, OrderQuery, find_orders
@@ -51,6 +51,26 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None
     acked_at: datetime | None
     done_at: datetime | None
+    role: Role
+    stop_px: str | None
+    """Where a stop stands now; of a trailing one at most a second old."""
+    trail_amount: str | None
+    trail_percent: str | None
+    cancel_at: datetime | None
+    protect: Protect | None
+    asked_type: OrdType | None
+    """Of an order that waited for its price at the gateway: what was asked for; `ord_type` is what was sent."""
+    best_px: str | None
+    entry_px: str | None
+    breakeven_px: str | None
+    trigger_px: str | None
+    note: str | None = None
+
+
+HELD_NOTE = (
+    "This order lives with the gateway: the broker does not know of it, and it goes out only while a"
+    " worker runs, can reach the broker and has fresh prices."
+)
 
 
 class ReportView(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +110,10 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
     members = {n: plain(v) if isinstance(v, Decimal) else v for n, v in row.items()}
     if "state" in members:
         members["status"] = members.pop("state")
+    if "protect" in members:
+        protect = members["protect"]
+        members["protect"] = None if protect is None else msgspec.convert(protect, Protect)
+        members["note"] = HELD_NOTE if members["status"] == OrdState.HELD else None
     return members
 
 

@@ -24,7 +24,7 @@ _LOCKED: dict[Referred, str] = {
     "group_id": "SELECT archived_at FROM account_groups WHERE group_id = %s FOR SHARE",
 }
 
-_OPEN = "state IN ('waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"
+_OPEN = "state IN ('held', 'waiting', 'intent', 'new', 'partially_filled', 'in_doubt')"
 _USERS: dict[Referred, tuple[tuple[str, str], ...]] = {
     "strategy_id": (
         ("subscription", "SELECT subscription_id::text FROM subscriptions WHERE strategy_id = %s"),

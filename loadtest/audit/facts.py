@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-OPEN = frozenset({"waiting", "intent", "new", "partially_filled", "in_doubt"})
-NEVER_THERE = frozenset({"waiting", "denied", "unsent", "absent", "rejected"})
+OPEN = frozenset({"held", "waiting", "intent", "new", "partially_filled", "in_doubt"})
+NEVER_THERE = frozenset({"held", "waiting", "denied", "unsent", "absent", "rejected"})
 """States that say: the exchange does not have this attempt."""
 SENT_ANEW = frozenset({"absent"})
-"""States after which a later attempt may follow."""
+"""States after which a later attempt may follow. What stands behind a position is held again after any end."""
 
 Kind = Literal["lost", "doubled", "unexplained"]
 
@@ -64,6 +64,7 @@ class Leg:
     order_qty: Decimal
     ord_type: str
     reduce_only: bool
+    protected: bool = False  # stop and target are to stand behind its fills
     asked: bool = False  # nothing may be sent before a person says yes
 
 
@@ -99,6 +100,10 @@ class Order:
     text: str
     cancel_wanted: bool = False
     reported: Decimal = Decimal(0)  # the sum of last_qty over execution_reports
+    role: str = "main"
+    asked_type: str | None = None
+    """Of one that the gateway held and let go: what was asked for."""
+    sent: bool = True  # a request for it may have left
 
     @property
     def signed(self) -> Decimal:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 from loadtest.audit.facts import (
     NEVER_THERE,
@@ -72,6 +73,9 @@ def traded(facts: Facts, *, carried_out: bool) -> Iterator[Finding]:
         leg_id = (attempts[0].signal_id, attempts[0].account_id, attempts[0].leg)
         there.add(leg_id)
         leg = legs.get(leg_id)
+        if leg is None and attempts[0].role != "main":
+            yield from _behind(attempts, facts, legs)
+            continue
         if leg is None:
             line = f"order {attempts[0].order_id} of signal {leg_id[0]} is in no plan"
             yield Finding("unexplained", line)
@@ -92,9 +96,28 @@ def traded(facts: Facts, *, carried_out: bool) -> Iterator[Finding]:
 def _terms(attempt: Order, leg: Leg) -> Iterator[Finding]:
     for name in TERMS:
         meant, is_now = getattr(leg, name), getattr(attempt, name)
+        if name == "ord_type" and attempt.asked_type is not None:
+            is_now = attempt.asked_type
         if meant != is_now:
             line = f"{attempt.cl_ord_id}: {name} is {is_now}, planned was {meant}"
             yield Finding("unexplained", line)
+
+
+def _behind(attempts: list[Order], facts: Facts, legs: dict[Any, Leg]) -> Iterator[Finding]:
+    """A stop or target: of a planned leg that asks for protection, against its side, never for more."""
+    first = attempts[0]
+    key = first.signal_id, first.account_id
+    openings = [legs.get((*key, number)) for number in (0, 1)]
+    behind = [leg for leg in openings if leg is not None and leg.protected]
+    if not behind or any(a.side == behind[0].side or not a.reduce_only for a in attempts):
+        yield Finding("unexplained", f"order {first.order_id} of signal {key[0]} protects nothing")
+        return
+    mine = [o for o in facts.orders if (o.signal_id, o.account_id) == key]
+    opened = sum((o.cum_qty for o in mine if o.leg == behind[0].leg), Decimal(0))
+    closed = sum((o.cum_qty for o in mine if o.role != "main"), Decimal(0))
+    if closed > opened:
+        line = f"stop and target of signal {key[0]} closed {closed}, its entry opened {opened}"
+        yield Finding("doubled", line)
 
 
 def _ended(attempts: list[Order], *, carried_out: bool) -> Iterator[Finding]:
@@ -103,9 +126,10 @@ def _ended(attempts: list[Order], *, carried_out: bool) -> Iterator[Finding]:
             line = f"{earlier.cl_ord_id} is {earlier.state}, and there is a later attempt"
             yield Finding("doubled", line)
     last = attempts[-1]
-    if last.state in OPEN and not (last.ord_type != "market" and last.state == "new"):
+    rests = last.state == "held" or (last.ord_type != "market" and last.state == "new")
+    if last.state in OPEN and not rests:
         yield Finding("lost", f"{last.cl_ord_id} is still {last.state}")
-    elif last.state in NEVER_THERE and not last.text:
+    elif last.state in NEVER_THERE and last.state != "held" and not last.text:
         yield Finding("lost", f"{last.cl_ord_id} is {last.state} and nothing says why")
     elif carried_out and last.state in ("unsent", "absent") and not last.cancel_wanted:
         yield Finding("lost", f"{last.cl_ord_id} was given up: {last.state}, {last.text}")
@@ -155,17 +179,19 @@ def in_turn(facts: Facts, venue: str) -> Iterator[Finding]:
     """A lane keeps its order: what a later signal wants is never executed before an earlier one's.
 
     Second legs of resting orders are left out: they are sent when the first has filled. So is what
-    a person was asked about: it is sent when they have said yes.
+    waited for a price, and what a person was asked about: it is sent when they have said yes.
     """
     rotation = {plan.signal_id: plan.rotation for plan in facts.plans}
     attempts = {o.cl_ord_id: o for o in facts.orders if o.broker == venue}
-    last: dict[tuple[str, str], Order] = {}
+    last: dict[tuple[str, str, str], Order] = {}
     for there in sorted(facts.executed, key=lambda one: one.order_id):
         order = attempts.get(there.cl_ord_id)
         late = (order.signal_id, order.account_id) in facts.yeses if order is not None else False
+        if order is not None and (order.role != "main" or order.asked_type is not None):
+            continue  # sent when the market said so
         if order is None or late or (order.leg and order.ord_type != "market"):
             continue
-        lane = order.account_id, order.strategy_id
+        lane = order.account_id, order.strategy_id, order.symbol
         before = last.setdefault(lane, order)
         if rotation.get(order.signal_id, 0) < rotation.get(before.signal_id, 0):
             line = f"{order.cl_ord_id} of signal {order.signal_id} was executed after"

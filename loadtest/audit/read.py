@@ -45,7 +45,10 @@ _ORDERS = """
 SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.account_id::text, o.leg,
        o.attempt, o.broker, o.symbol, o.side, o.order_qty, o.ord_type, o.reduce_only, o.state,
        o.cum_qty, coalesce(o.text, ''), o.cancel_requested_at IS NOT NULL,
-       (SELECT coalesce(sum(e.last_qty), 0) FROM execution_reports e WHERE e.cl_ord_id = o.cl_ord_id)
+       (SELECT coalesce(sum(e.last_qty), 0) FROM execution_reports e WHERE e.cl_ord_id = o.cl_ord_id),
+       o.role, o.asked_type,
+       NOT (o.state = 'held' OR o.state IN ('canceled', 'expired') AND o.sent_at IS NULL
+            AND o.broker_order_id IS NULL AND o.asked_type IS NULL)
 FROM orders o"""
 _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"
 _KEYS = "SELECT account_id::text, api_key FROM credentials WHERE revoked_at IS NULL AND broker = %s"
@@ -133,6 +136,7 @@ def _plan(signal_id: str, text: str, rotation: int) -> Plan:
             ord_type=leg["ord_type"],
             reduce_only=leg.get("reduce_only", False),
             asked=bool(group.get("asked")),
+            protected=leg.get("protect") is not None,
         )
         for group in said["groups"]
         for leg in group.get("legs", ())

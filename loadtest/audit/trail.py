@@ -2,7 +2,9 @@
 
 signal   one signal.accepted with its message and body; one signal.planned with the plan's digest
 order    one order.intent for each attempt that could leave us, at most one for one that was
-         denied; one order.close for each order that has ended, none for one that has not
+         denied; one order.close for each order that has ended, none for one that has not; one
+         order.held for each that was held. What stands behind a position may close more than once:
+         each time that the position did
 record   a payload that fits what its leaf committed to; nothing left in the inbox
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from loadtest.audit.facts import OPEN, Facts, Finding, Record, grouped
+from loadtest.audit.facts import OPEN, SENT_ANEW, Facts, Finding, Order, Record, grouped
 
 INTENTS = {"waiting": (0,), "denied": (0, 1)}
 """State → how many order.intent an attempt has, where that is not one. What is denied was either a second
@@ -73,16 +75,32 @@ def _orders(facts: Facts) -> Iterator[Finding]:
     intents = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.intent"))
     closes = Counter(r.oid for r in _of(facts, "order.close"))
     for order in facts.orders:
-        allowed = INTENTS.get(order.state, (1,))
+        allowed = INTENTS.get(order.state, (1,)) if order.sent else (0,)
         if intents[order.cl_ord_id] not in allowed:
             count = intents[order.cl_ord_id]
             yield _count(order.cl_ord_id, count, "order.intent", max(allowed))
+    held = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.held"))
+    for order in facts.orders:
+        was_held = order.role != "main" or order.asked_type is not None or order.state == "held"
+        if was_held and held[order.cl_ord_id] != 1 and not _follows_absent(order, facts):
+            yield _count(order.cl_ord_id, held[order.cl_ord_id], "order.held")
     for order_id, attempts in grouped(facts.orders).items():
+        if attempts[0].role != "main":
+            closed, ended = closes[order_id], attempts[-1].state not in OPEN
+            if not ended <= closes[order_id] <= len(attempts):
+                yield _count(f"order {order_id}", closed, "order.close", int(ended))
+            continue
         wanted = 0 if attempts[-1].state in OPEN else 1
         if closes[order_id] != wanted:
             yield _count(f"order {order_id}", closes[order_id], "order.close", wanted)
     for name in intents.keys() - {order.cl_ord_id for order in facts.orders}:
         yield Finding("unexplained", f"{name} was recorded as intended, and has no row")
+
+
+def _follows_absent(order: Order, facts: Facts) -> bool:
+    """A next attempt after a proof of absence is an intent at once."""
+    before = [o for o in facts.orders if o.order_id == order.order_id]
+    return any(o.attempt == order.attempt - 1 and o.state in SENT_ANEW for o in before)
 
 
 def _of(facts: Facts, kind: str) -> Iterator[Record]:

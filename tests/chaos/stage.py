@@ -128,7 +128,8 @@ class Stage:
     async def executed(self) -> list[Executed]:
         """What the exchange executed, after the auditor has found nothing wrong."""
         facts = await self.facts()
-        assert judge(facts, carried_out=True).findings == ()
+        findings = judge(facts, carried_out=True).findings
+        assert findings == (), "\n".join(map(str, findings))
         return list(facts.executed)
 
     async def facts(self) -> Facts:
@@ -150,6 +151,18 @@ class Stage:
             for index, signal in enumerate(rows["signals"])
             if signal.signal_id not in told
         ]
+        # So does `planned.plan`, for a plan that is given.
+        planned = {
+            r.payload["signal_id"] for r in records if r.kind == "signal.planned" and r.payload
+        }
+        records += [
+            Record(
+                "given", index, "signal.planned", None,
+                {"signal_id": plan.signal_id, "plan_sha256": plan.sha256},
+            )
+            for index, plan in enumerate(rows["plans"])
+            if plan.signal_id not in planned
+        ]  # fmt: skip
         log = Verified("inbox", "verified", 0, 0)
         facts = Facts(executed=executed, held=held, logs=(log,), **rows)
         return replace(facts, records=tuple(records), inbox=0)

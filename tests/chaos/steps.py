@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gateway.hooks.accept
-from fanout import approvals, book, intervention_rows
+from fanout import approvals, book, intervention_rows, stops, stops_book, stops_store
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
@@ -23,6 +23,7 @@ from fanout.intend_approved import ApprovedIntender
 from fanout.interventions import Interventions
 from fanout.learner import Learner
 from fanout.order import FINAL
+from fanout.stops import StopEngine
 from fanout.switch import Switch
 
 
@@ -121,6 +122,18 @@ def _final(consequence: Any) -> bool:
     return bool(consequence.order.state in FINAL)
 
 
+def _let_go() -> None:
+    """Its intent is committed, and in its lane; nothing has awaited since, so nothing was sent."""
+    original = StopEngine._learn
+
+    def wrapped(engine: StopEngine, out: Any) -> None:
+        if out.sent:
+            die()
+        original(engine, out)
+
+    StopEngine._learn = wrapped  # type: ignore[method-assign]
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "accept_before_commit": lambda: _before(gateway.hooks.accept, "commit"),
     "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
@@ -153,6 +166,12 @@ STEPS: dict[str, Callable[[], None]] = {
     "exit_before_commit": lambda: _after(intervention_rows, "send_exit"),
     "exit_after_commit": lambda: _after(Interventions, "_exit", lambda sent: bool(sent)),
     "intervention_before_end": lambda: _after(intervention_rows, "end"),
+    "release_before_commit": lambda: _after(stops, "release", lambda out: bool(out.sent)),
+    "release_after_commit": _let_go,
+    "stop_moved_before_commit": lambda: _after(stops_store, "move"),
+    "protect_before_commit": lambda: _after(stops_book, "after_fills", lambda e: bool(e.new)),
+    "pair_before_commit": lambda: _after(stops_book, "end_held", lambda records: bool(records)),
+    "timed_before_commit": lambda: _after(stops_store, "end_timed"),
     "cancel_before": lambda: _before(Carrier, "cancel"),
     "cancel_after": lambda: _after(GateioBroker, "cancel"),
 }

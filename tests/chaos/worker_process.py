@@ -31,6 +31,7 @@ SETTINGS = WorkerSettings(
     follow_s=0.1,
     instruments_s=0.5,
     balances_s=5.0,
+    stops_s=0.05,
 )
 PATIENCE = Patience(unsent_first_s=0.02, doubt_first_s=0.05, doubt_most_s=0.2)
 
@@ -39,7 +40,7 @@ def gateio(url: str) -> GateioBroker:
     settings = GateioSettings(
         base_url=url, sign_timeout_s=0.2, connect_timeout_s=0.3, request_timeout_s=0.5,
         exptime_ms=400, clock_error_ms=50, connections=16, orders_per_s=1000, orders_burst=900,
-        instruments_refresh_s=2.0, instruments_max_age_s=30.0,
+        instruments_refresh_s=0.3, instruments_max_age_s=30.0,
     )  # fmt: skip
     return GateioBroker(settings, InProcessSigner({}, default=SECRET), SystemClock())
 

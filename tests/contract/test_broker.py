@@ -28,7 +28,7 @@ from tests.contract import venues
 from tests.contract.venues import Venue
 from tests.fakes.orders import an_order, submitted
 
-VENUES = {"gateio": venues.gateio, "paper": venues.paper}
+VENUES = {"gateio": venues.gateio, "paper": venues.paper, "paper_plain": venues.paper_plain}
 
 
 @pytest.fixture(params=sorted(VENUES))

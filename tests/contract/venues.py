@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import ROUND_FLOOR, Decimal
 
 import msgspec
@@ -56,8 +56,9 @@ BTC = PaperInstrument(
 
 
 @asynccontextmanager
-async def paper() -> AsyncIterator[Venue]:
-    broker = PaperBroker(PaperSettings(instruments=[BTC]), SystemClock())
+async def paper(*, conditional_orders: bool = True) -> AsyncIterator[Venue]:
+    settings = PaperSettings(instruments=[BTC], conditional_orders=conditional_orders)
+    broker = PaperBroker(settings, SystemClock())
 
     async def move(price: Decimal) -> None:
         broker.move("BTC_USDT", price)
@@ -73,6 +74,11 @@ async def paper() -> AsyncIterator[Venue]:
         )
     finally:
         await broker.close()
+
+
+def paper_plain() -> AbstractAsyncContextManager[Venue]:
+    """Paper without stops of its own."""
+    return paper(conditional_orders=False)
 
 
 EXPTIME_S = 0.5  # longer than find()'s two looks are apart, so that skipping the wait shows

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
+
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -65,6 +67,10 @@ class FakeBroker:
         self.finds: deque[str] = deque()
         """For the next look-ups: ok, unproven."""
         self.submitting = 0
+        self.price: Decimal | None = PRICE
+        self.ioc_fills: Decimal | None = None
+        """Of a limit order that must fill at once: so many lots; None: all."""
+        self.as_of: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.most_at_once: dict[object, int] = {}
         self.delay_s = 0.0
         self.on_submit: Callable[[Order], None] = lambda order: None
@@ -74,17 +80,18 @@ class FakeBroker:
     async def close(self) -> None: ...
 
     async def instruments(self) -> Mapping[str, Instrument]:
-        known = instrument()
-        return {known.symbol: known}
+        known = instrument(mark_price=self.price, last_price=self.price, as_of=self.as_of())
+        other = instrument("ETH_USDT", as_of=self.as_of())
+        return {known.symbol: known, other.symbol: other}
 
     async def turn(self, account: BrokerAccount) -> None: ...
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         assert not_after > datetime.now(UTC)
         self.on_submit(order)
-        key = account.account_id
+        key = account.account_id, order.symbol
         self.most_at_once[key] = self.most_at_once.get(key, 0) + 1
-        assert self.most_at_once[key] == 1, "two orders of one account under way at once"
+        assert self.most_at_once[key] == 1, "two orders of one lane under way at once"
         try:
             await asyncio.sleep(self.delay_s)
             return await self._answer(order)
@@ -112,16 +119,30 @@ class FakeBroker:
 
     def _execute(self, order: Order) -> None:
         self.executed.append(order)
-        filled = order.ord_type == "market"
+        filled = order.ord_type == "market" or order.time_in_force == "ioc"
+        lots = order.order_qty
+        if order.ord_type == "limit" and self.ioc_fills is not None:
+            lots = min(lots, self.ioc_fills)
+        ended = OrdState.FILLED if lots == order.order_qty else OrdState.CANCELED
         self.reports[order.cl_ord_id] = Report(
             cl_ord_id=order.cl_ord_id,
             broker_order_id=f"b{len(self.executed)}",
-            ord_status=OrdState.FILLED if filled else OrdState.NEW,
-            cum_qty=order.order_qty if filled else Decimal(0),
-            avg_px=PRICE if filled else None,
+            ord_status=ended if filled else OrdState.NEW,
+            cum_qty=lots if filled else Decimal(0),
+            avg_px=self.price if filled else None,
             text="",
             transact_time=datetime.now(UTC),
             raw=b'{"fake": true}',
+        )
+
+    def fill(self, order: Order, cum_qty: Decimal) -> None:
+        """A resting order has filled so far."""
+        whole = cum_qty == order.order_qty
+        self.reports[order.cl_ord_id] = msgspec.structs.replace(
+            self.reports[order.cl_ord_id],
+            ord_status=OrdState.FILLED if whole else OrdState.PARTIALLY_FILLED,
+            cum_qty=cum_qty,
+            avg_px=order.price,
         )
 
     async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:

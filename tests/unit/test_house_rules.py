@@ -17,6 +17,7 @@ MAY_MAKE_A_SCOPE = {
     "fanout/interventions.py": "takes the tenant id from find_interventions() and find_untouched()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
+    "fanout/stops.py": "takes the tenant id from find_held_orders() and find_timed_orders()",
     "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",
     "gateway/admin/auth.py": "has checked a service key",
     "gateway/admin/standing.py": "asks again about a caller who was authenticated when the answer began",

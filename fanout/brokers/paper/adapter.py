@@ -27,7 +27,7 @@ from decimal import Decimal
 
 import msgspec
 
-from fanout.brokers.paper.book import ORD_TYPES, TIMES_IN_FORCE, PaperBook
+from fanout.brokers.paper.book import ORD_TYPES, PLAIN, TIMES_IN_FORCE, PaperBook
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.order import Order, OrdState
 from fanout.ports import (
@@ -53,6 +53,9 @@ from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
 from tenancy.values import AccountID, positive
 
+SHOWN_EVERY_S = 0.25
+"""All books together; an account's own question shows its book the price in any case."""
+
 Source = Callable[[], Awaitable[Mapping[str, Instrument]]]
 Remembered = Callable[[BrokerAccount], Awaitable[Sequence[BrokerPosition]]]
 
@@ -63,18 +66,6 @@ class PaperBroker:
     name = "paper"
     request_timeout_s = (
         1.0  # nothing here waits but the two reads below, and they come before the fill
-    )
-    caps = Caps(
-        ord_types=ORD_TYPES,
-        times_in_force=TIMES_IN_FORCE,
-        extended_hours=True,
-        reduce_only=True,
-        server_deadline=False,
-        unique_client_ids=True,
-        equity=True,
-        credential=False,
-        orders_per_s=100_000.0,
-        remembers=False,
     )
 
     def __init__(
@@ -90,12 +81,26 @@ class PaperBroker:
         `remembered`: the account's positions as our database has them; raises Unavailable.
         """
         self._slippage_bps = Decimal(settings.slippage_bps)
+        ord_types = ORD_TYPES if settings.conditional_orders else PLAIN
+        self.caps = Caps(
+            ord_types=ord_types,
+            times_in_force={name: TIMES_IN_FORCE[name] for name in ord_types},
+            extended_hours=True,
+            reduce_only=True,
+            server_deadline=False,
+            unique_client_ids=True,
+            equity=True,
+            credential=False,
+            orders_per_s=100_000.0,
+            remembers=False,
+        )
         self._clock = clock
         self._source = source
         self._remembered = remembered
         now = clock.now()
         self._declared = {one.symbol: one for one in settings.instruments}
         self._own = {one.symbol: one.instrument(now) for one in settings.instruments}
+        self._shown_at_s = float("-inf")
         self._books: dict[AccountID, PaperBook] = {}
         self._epochs: dict[AccountID, int] = {}
         self._first_touch: dict[AccountID, asyncio.Lock] = {}
@@ -116,7 +121,18 @@ class PaperBroker:
         now = self._clock.now()
         for symbol, own in self._own.items():
             table[symbol] = msgspec.structs.replace(own, as_of=now)
+        self._show(table, now)
         return table
+
+    def _show(self, table: dict[str, Instrument], now: datetime) -> None:
+        """Conditional orders see the prices that anybody asks for, and not only their own account's."""
+        at_s = self._clock.monotonic()
+        if at_s - self._shown_at_s < SHOWN_EVERY_S:
+            return
+        self._shown_at_s = at_s
+        for book in self._books.values():
+            if book.waits:
+                book.meet(table, now)
 
     def move(self, symbol: str, price: Decimal) -> None:
         """Set the price of one of our own instruments; resting orders meet it when next asked about."""
@@ -221,7 +237,7 @@ class PaperBroker:
                 if key not in self._books:
                     held = await self._remembered(account) if self._remembered is not None else ()
                     self._books[key] = PaperBook(
-                        {one.symbol: (one.qty, one.avg_px) for one in held}
+                        {one.symbol: (one.qty, one.avg_px) for one in held}, self.caps.ord_types
                     )
         return self._books[key]
 

@@ -10,7 +10,9 @@ Rules, after Gate's futures so that paper and live refuse the same orders:
   stated equity times leverage, unless the order only reduces: else rejected for funds;
 - a market order fills at the reference price, worse by the slippage; a limit order that crosses
   fills at the reference price, because that is better than its limit; otherwise ioc and fok are
-  cancelled and the rest rests until the price reaches it, and then fills at its limit.
+  cancelled and the rest rests until the price reaches it, and then fills at its limit;
+- a stop, stop limit or trailing stop rests until the price that the book is shown reaches it
+  (fanout/stops_rules.py), and is then a market order, or a limit order at its price.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ from fanout.ports import (
     RejectKind,
     Report,
 )
+from fanout.stops_rules import Watch, see, watch_of
 
 BPS = Decimal(10_000)
 TIMES_IN_FORCE: dict[str, dict[str, TimeInForce]] = {
     "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc", "fok": "fok"},
     "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
+    "stop": {"day": "gtc", "gtc": "gtc"},
+    "stop_limit": {"day": "gtc", "gtc": "gtc"},
+    "trailing_stop": {"day": "gtc", "gtc": "gtc"},
 }
 """As at Gate: a price at any hour, no auctions, and a day without an end."""
-ORD_TYPES = frozenset(TIMES_IN_FORCE)
+PLAIN = frozenset({"market", "limit"})
+CONDITIONAL = frozenset({"stop", "stop_limit", "trailing_stop"})
+ORD_TYPES = PLAIN | CONDITIONAL
 
 
 class _Held(msgspec.Struct):
@@ -57,8 +65,15 @@ class _Held(msgspec.Struct):
 class PaperBook:
     """Positions and orders of one account."""
 
-    def __init__(self, held: dict[str, tuple[Decimal, Decimal | None]]) -> None:
+    def __init__(
+        self,
+        held: dict[str, tuple[Decimal, Decimal | None]],
+        ord_types: frozenset[str] = ORD_TYPES,
+    ) -> None:
         """`held`: signed lots and average price by symbol, as remembered from before."""
+        self._ord_types = ord_types
+        self._waiting: dict[str, Watch] = {}  # conditional orders, by ClOrdID
+        self._slippage_bps = Decimal(0)
         self._held = {
             symbol: _Held(qty=qty, avg_px=avg_px or Decimal(0))
             for symbol, (qty, avg_px) in held.items()
@@ -80,8 +95,10 @@ class PaperBook:
         instrument = table.get(order.symbol)
         if instrument is None:
             return _no("CONTRACT_NOT_FOUND", "instrument", f"no contract {order.symbol}")
-        if order.time_in_force not in TIMES_IN_FORCE.get(order.ord_type, {}):
+        known = TIMES_IN_FORCE.get(order.ord_type, {})
+        if order.ord_type not in self._ord_types or order.time_in_force not in known:
             return _no("unsupported_order", "other", f"{order.ord_type} {order.time_in_force}")
+        self._slippage_bps = slippage_bps
         price = instrument.last_price
         if price is None:
             return _no("NO_PRICE", "price", f"{order.symbol} has no reference price")
@@ -93,13 +110,14 @@ class PaperBook:
             or self._bad_reduction(order)
             or self._too_dear(order, table, price, buying_power)
         )
-        return refusal or Acked(report=self._enter(order, price, slippage_bps, now))
+        return refusal or Acked(report=self._enter(order, instrument, price, now))
 
     def cancel(self, cl_ord_id: str, now: datetime) -> Report | None:
         """The cancelled order, or None where it is final or not there."""
         order, seen = self._orders.get(cl_ord_id), self._reports.get(cl_ord_id)
         if order is None or seen is None or seen.ord_status in FINAL:
             return None
+        self._waiting.pop(cl_ord_id, None)
         return self._tell(order, seen.cum_qty, seen.avg_px, OrdState.CANCELED, "cancelled", now)
 
     def meet(self, table: dict[str, Instrument], now: datetime) -> None:
@@ -107,10 +125,17 @@ class PaperBook:
         for seen in self.resting():
             order = self._orders[seen.cl_ord_id]
             instrument = table.get(order.symbol)
-            if instrument is None or instrument.last_price is None or order.price is None:
+            if instrument is None or instrument.last_price is None:
                 continue
-            if _crosses(order, instrument.last_price):
+            if seen.cl_ord_id in self._waiting:
+                self._watch(order, instrument, instrument.last_price, now)
+            elif order.price is not None and _crosses(order, instrument.last_price):
                 self._fill(order, order.price, now)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a conditional order waits for a price: the book wants to be shown every one."""
+        return bool(self._waiting)
 
     def find(self, cl_ord_id: str) -> Report | None:
         return self._reports.get(cl_ord_id)
@@ -187,17 +212,37 @@ class PaperBook:
 
     # -------------------------------------------------------------- fills
 
-    def _enter(self, order: Order, price: Decimal, slippage_bps: Decimal, now: datetime) -> Report:
+    def _enter(self, order: Order, instrument: Instrument, price: Decimal, now: datetime) -> Report:
         self._count += 1
         self._orders[order.cl_ord_id] = order
+        if order.ord_type in CONDITIONAL:
+            self._waiting[order.cl_ord_id] = watch_of(order)
+            self._tell(order, Decimal(0), None, OrdState.NEW, "", now)
+            self._watch(order, instrument, price, now)
+            return self._reports[order.cl_ord_id]
         if order.ord_type == "market":
-            worse = price * slippage_bps / BPS
-            return self._fill(order, price + worse if order.side == "buy" else price - worse, now)
+            return self._at_market(order, price, now)
         if _crosses(order, price):
             return self._fill(order, price, now)
         if order.time_in_force in ("ioc", "fok"):
             return self._tell(order, Decimal(0), None, OrdState.CANCELED, "ioc", now)
         return self._tell(order, Decimal(0), None, OrdState.NEW, "", now)
+
+    def _at_market(self, order: Order, price: Decimal, now: datetime) -> Report:
+        worse = price * self._slippage_bps / BPS
+        return self._fill(order, price + worse if order.side == "buy" else price - worse, now)
+
+    def _watch(self, order: Order, instrument: Instrument, price: Decimal, now: datetime) -> None:
+        """Show a conditional order the price; reached, it is a market or a limit order from now on."""
+        watch, reached = see(self._waiting[order.cl_ord_id], price, instrument)
+        self._waiting[order.cl_ord_id] = watch
+        if not reached:
+            return
+        del self._waiting[order.cl_ord_id]
+        if order.ord_type != "stop_limit":
+            self._at_market(order, price, now)
+        elif _crosses(order, price):
+            self._fill(order, price, now)
 
     def _fill(self, order: Order, price: Decimal, now: datetime) -> Report:
         lots = (
@@ -276,14 +321,21 @@ def _bad_size(order: Order, instrument: Instrument) -> Rejected | None:
 
 
 def _bad_price(order: Order, instrument: Instrument) -> Rejected | None:
-    if order.ord_type == "market":
-        return None
-    if order.price is None or order.price <= 0:
-        return _no("INVALID_PARAM_VALUE", "price", f"{order.price} is no price above 0")
-    tick = instrument.tick_at(order.price)
-    if order.price % tick:
-        text = f"{order.price} is no positive multiple of {tick}"
-        return _no("INVALID_PARAM_VALUE", "price", text)
+    prices = []
+    if order.ord_type in ("limit", "stop_limit"):
+        prices.append(order.price)
+    if order.ord_type in ("stop", "stop_limit"):
+        prices.append(order.stop_px)
+    for price in prices:
+        if price is None or price <= 0:
+            return _no("INVALID_PARAM_VALUE", "price", f"{price} is no price above 0")
+        tick = instrument.tick_at(price)
+        if price % tick:
+            text = f"{price} is no positive multiple of {tick}"
+            return _no("INVALID_PARAM_VALUE", "price", text)
+    trails = order.trail_amount is not None or order.trail_percent is not None
+    if order.ord_type == "trailing_stop" and not trails:
+        return _no("INVALID_PARAM_VALUE", "price", "a trailing stop needs a distance")
     return None
 
 

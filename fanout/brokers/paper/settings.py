@@ -117,6 +117,10 @@ class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     slippage_bps: str = "0"
     """By how many hundredths of a percent a market order fills worse than the reference price."""
 
+    conditional_orders: bool = True
+    """Stops, stop limits and trailing stops of its own. False: paper as at a venue that has none, where
+    the gateway's stop engine holds them."""
+
     def __post_init__(self) -> None:
         if not 0 <= exact(self.slippage_bps, "slippage_bps") < BPS:
             raise ValueError(f"slippage_bps must be 0 to below 10000, got {self.slippage_bps}")

@@ -41,6 +41,7 @@ SETTINGS = WorkerSettings(
     follow_s=0.05,
     instruments_s=0.5,
     balances_s=0.5,
+    stops_s=0.05,
 )
 PATIENCE = Patience(unsent_first_s=0.02, doubt_first_s=0.02, doubt_most_s=0.1)
 
@@ -89,19 +90,20 @@ class Bench:
         await database.open()
         return database
 
-    async def signal(self, **fields: Any) -> SignalID:
-        """Keep a signal as ingress does."""
+    async def signal(self, *, state: str = "accepted", **fields: Any) -> SignalID:
+        """Keep a signal as ingress does; `state`: as somebody has left it."""
         body = json.dumps({"ticker": "BTC_USDT", "action": "buy", **fields}).encode()
         signal = SignalID(new_id())
         async with await psycopg.AsyncConnection.connect(self.made.conninfo("ingress")) as conn:
             await conn.execute(
                 "INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part,"
-                " body, body_sha256, traceparent, received_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " body, body_sha256, traceparent, received_at, state)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     signal, self.scope.tenant_id, self.strategy, self.hook, str(signal),
                     partition(self.strategy), body, hashlib.sha256(body).digest(),
                     "00-" + signal.hex + "-" + "1" * 16 + "-01", datetime.now(UTC),
+                    state,
                 ),
             )  # fmt: skip
         return signal

@@ -16,6 +16,7 @@ from fanout.brokers.gateio import wire
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.book import PaperBook
+from fanout.brokers.paper.settings import PaperSettings
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Acked, Caps, Rejected
 from fanout.reasons import Reason
@@ -37,7 +38,7 @@ CAPS: dict[str, Caps] = {
     "gateio": GateioBroker(
         gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
     ).caps,
-    "paper": PaperBroker.caps,
+    "paper": PaperBroker(PaperSettings(), SystemClock()).caps,
 }
 EVERY = [
     (broker, ord_type, tif) for broker in CAPS for ord_type in ("market", "limit") for tif in ASKED
@@ -54,7 +55,9 @@ def test_every_time_in_force_is_looked_at() -> None:
 
 
 def test_the_page_is_what_the_brokers_say() -> None:
-    rows = re.findall(r"^\| (\w+) \| (market|limit) \|((?: [\w–]+ \|){6})$", PAGE.read_text(), re.M)
+    rows = re.findall(
+        r"^\| (\w+) \| (market|\w*limit|\w*stop) \|((?: [\w–]+ \|){6})$", PAGE.read_text(), re.M
+    )
     page = {
         (broker, ord_type): tuple(cell.strip() for cell in cells.strip(" |").split("|"))
         for broker, ord_type, cells in rows

@@ -1,0 +1,38 @@
+"""What a worker is told: its periods and bounds, and whether its leases outlive its brokers' requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fanout.carry import LEASE_MARGIN_S
+from fanout.pictures import STALE_S
+from fanout.ports import Broker
+from tenancy.errors import ConfigurationError
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds unless the name says otherwise. What protects has no default."""
+
+    lease_ttl_s: float
+    open_window_s: float
+    signal_age_max_s: float
+    lease_beat_s: float = 1.0
+    sweep_s: float = 0.5
+    follow_s: float = 1.0
+    instruments_s: float = 2.0
+    instruments_stale_s: float = STALE_S
+    balances_s: float = 15.0
+    stops_s: float = 0.5
+    """Between two looks at the prices that held orders wait for."""
+
+    def check(self, brokers: Mapping[str, Broker]) -> None:
+        """Raises ConfigurationError where a lease could end before the request it allowed."""
+        for broker in brokers.values():
+            least = broker.request_timeout_s + LEASE_MARGIN_S + 2 * self.lease_beat_s
+            if self.lease_ttl_s < least:
+                raise ConfigurationError(
+                    f"worker.lease_ttl_s is {self.lease_ttl_s:g}: with {broker.name}'s"
+                    f" request_timeout_s of {broker.request_timeout_s:g} it must be at least {least:g}"
+                )
