@@ -111,9 +111,8 @@ def on_tick(price: Decimal, instrument: Instrument | None, *, side: Side) -> Dec
     """Down to the tick for a buy, up for a sell; as it is where the instrument is not known."""
     if instrument is None:
         return price
-    tick = instrument.tick_at(price)
-    rounded = to_tick(price, tick, side)
-    return rounded if rounded > 0 else tick
+    rounded = to_tick(price, instrument, "down" if side == "buy" else "up")
+    return rounded if rounded > 0 else instrument.tick_at(price)
 
 
 # ------------------------------------------------------------------ one look

@@ -24,6 +24,7 @@ from tests.integration.fanout.asking import (
     change,
     kinds,
 )
+from tests.plans import by_account
 
 
 async def test_many_yeses_at_once_are_all_carried_out(bench, admin):
@@ -177,7 +178,7 @@ async def test_a_plan_takes_its_turn_after_a_yes_that_is_not_carried_out_yet(ben
     async with bench.worker(name="w2"):
         await bench.until("SELECT count(*) FROM plans", 2)
     plan = (await bench.rows("SELECT plan FROM plans ORDER BY rotation DESC LIMIT 1"))[0][0]
-    assert plan["entries"][0]["position"] == "2"
+    assert by_account(plan)["entries"][0]["position"] == "2"
 
 
 @pytest.mark.parametrize(
@@ -253,4 +254,4 @@ async def test_nobody_plans_while_somebody_answers(bench, admin):
         await bench.until("SELECT count(*) FROM plans", 2)
         await bench.until(DONE, 1)
     plan = (await bench.rows("SELECT plan FROM plans ORDER BY rotation DESC LIMIT 1"))[0][0]
-    assert plan["entries"][0]["position"] == "2"
+    assert by_account(plan)["entries"][0]["position"] == "2"

@@ -17,7 +17,7 @@ async def test_two_resting_orders_that_were_approved_do_not_exceed_a_position_li
             await answer(bench, admin, signal, bench.accounts[0])
         await bench.until(LEFT, 0)
     assert await bench.rows("SELECT state, order_qty FROM orders") == [("new", 2)]
-    assert await bench.rows("SELECT state, why FROM signal_approvals ORDER BY signal_id") == [
+    assert await bench.rows("SELECT state, why FROM signal_approvals ORDER BY state") == [
         ("approved", None),
         ("void", "max_position_quantity"),
     ]

@@ -48,7 +48,7 @@ async def test_a_calendar_that_cannot_be_read_refuses_and_stops_nothing(bench, m
     await bench.signal(quantity=2)
     async with bench.worker():
         await bench.until("SELECT count(*) FROM plans", 1)
-    ((reason,),) = await bench.rows("SELECT plan #>> '{entries,0,reason}' FROM plans")
+    ((reason,),) = await bench.rows("SELECT plan #>> '{groups,0,reason}' FROM plans")
     assert reason == "trading_window_unknown"
 
 

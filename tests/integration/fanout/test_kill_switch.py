@@ -141,6 +141,11 @@ async def test_cancel_open_cancels_what_rests_and_what_is_held_and_leaves_protec
     async with bench.worker():
         await bench.signal(quantity=1, orderType="limit", limitPrice=40_000)
         await bench.until("SELECT count(*) FROM orders WHERE state = 'new'", 3)
+        # Protection ends where its position is flat: these stops buy, so there is a short one.
+        await bench.rows(
+            "INSERT INTO positions (account_id, strategy_id, symbol, tenant_id, qty, avg_px, updated_at)"
+            " SELECT account_id, strategy_id, symbol, tenant_id, -1, 50000, now() FROM orders RETURNING 1"
+        )
         held = "'held', cl_ord_id || 'h', order_id || 'h', 'main'"
         stop = "'held', cl_ord_id || 's', order_id || 's', 'stop'"
         for leg, values in enumerate((held, stop), start=2):

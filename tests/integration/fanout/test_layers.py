@@ -16,6 +16,7 @@ from tenancy.scope import TenantScope
 from tenancy.store.resolvable import Unresolvable, require_resolvable
 from tenancy.store.snapshots import read_effective, read_platform, read_snapshot, read_version
 from tenancy.values import SubscriptionID
+from tests.plans import by_account
 
 LIMIT = json.dumps({"max_order_quantity": "4", "over_limit": "cut"})
 PLANS = "SELECT count(*) FROM plans"
@@ -63,7 +64,7 @@ async def planned(bench, **fields: Any) -> dict[str, Any]:
     rows = await bench.rows("SELECT plan, version FROM plans ORDER BY rotation DESC LIMIT 1")
     plan, version = rows[0]
     assert plan["version"] == version
-    return plan
+    return by_account(plan)
 
 
 CHANGES = {
