@@ -67,6 +67,8 @@ def decide(
     same = position != 0 and side_of(position) == side
     if signal.sentiment == "flat":
         return Reason.NO_POSITION if position == 0 or same else _closing(signal, side)
+    if wanted not in (None, side) and signal.option_type is None:
+        return _part(position, side)
     if position == 0:
         return Move(side=side, opens=True)
     if same:
@@ -78,6 +80,15 @@ def decide(
 
 def _closing(signal: Signal, side: Side) -> Move:
     return Move(side=side, close="quantity" if signal.quantity is not None else "whole")
+
+
+def _part(position: Decimal | int, side: Side) -> Move | Reason:
+    """`sell` that leaves one `long`: the quantity is taken off a long position, and nothing is turned."""
+    if position == 0:
+        return Reason.NO_POSITION
+    if side_of(position) == side:
+        return Reason.OPPOSITE_POSITION
+    return Move(side=side, close="quantity")
 
 
 def _exit(signal: Signal, position: Decimal | int) -> Move | Reason:

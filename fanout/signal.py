@@ -169,10 +169,10 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
                 )
         elif self.action in ("buy", "sell") and self.option_type is None:
             side = side_of_sentiment(self)
-            if side not in (None, self.action):
+            if side not in (None, self.action) and self.quantity is None:
                 raise ValueError(
-                    f"sentiment: {self.sentiment} is against action {self.action}; to close only,"
-                    " send sentiment flat or action exit"
+                    f"sentiment: {self.sentiment} is against action {self.action}; to close a part,"
+                    " say which quantity; to close all, send sentiment flat or action exit"
                 )
 
     def _check_bounds(self) -> None:

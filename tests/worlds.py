@@ -145,6 +145,8 @@ def any_signal(rng: random.Random) -> Signal:
             fields["quantityType"] = rng.choice([*MODES, *BLOCKS])
     if rng.random() < 0.2:
         against = {"buy": "bearish", "sell": "bullish"}.get(str(fields["action"]))
+        if "quantity" in fields:  # a part is taken off, and the side stays
+            against = None
         said = {"bullish", "bearish", "flat"} - {against}
         fields["sentiment"] = rng.choice(sorted(said))
     if rng.random() < 0.3:

@@ -50,6 +50,12 @@ class Moves(Sizes):
             if mine in (None, sig.action):
                 return {"reason": "no_position"}
             return {"side": sig.action, "close": part, "open": None}
+        if wanted not in (None, sig.action):
+            if sign == 0:
+                return {"reason": "no_position"}
+            if mine == sig.action:
+                return {"reason": "opposite_position"}
+            return {"side": sig.action, "close": "part", "open": None}
         if sign == 0:
             return {"side": sig.action, "close": None, "open": "size"}
         if mine == sig.action:

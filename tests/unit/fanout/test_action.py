@@ -66,3 +66,16 @@ class TestEntries:
 
 def test_cancel_only_cancels():
     assert decide(signal(action="cancel"), Decimal(5), allow_add=True) is Reason.CANCEL_ONLY
+
+
+@pytest.mark.parametrize(
+    ("action", "sentiment", "held"), [("sell", "long", Decimal(5)), ("buy", "short", Decimal(-5))]
+)
+def test_a_side_with_the_other_sentiment_takes_a_part_off_and_turns_nothing(
+    action, sentiment, held
+):
+    """TradingView's message of a partial exit: the order sells, the strategy stays long."""
+    said = signal(action=action, sentiment=sentiment, quantity=2)
+    assert decide(said, held, allow_add=True) == Move(side=action, close="quantity")
+    assert decide(said, Decimal(0), allow_add=True) is Reason.NO_POSITION
+    assert decide(said, -held, allow_add=True) is Reason.OPPOSITE_POSITION

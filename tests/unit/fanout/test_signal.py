@@ -206,8 +206,9 @@ class TestOrders:
     @pytest.mark.parametrize(
         ("action", "sentiment"), [("buy", "bearish"), ("buy", "short"), ("sell", "long"), ("sell", "bullish")]
     )  # fmt: skip
-    def test_a_sentiment_against_its_action_is_refused(self, action, sentiment):
+    def test_a_sentiment_against_its_action_closes_a_part_or_is_refused(self, action, sentiment):
         assert "against action" in str(refused(action=action, sentiment=sentiment))
+        assert read(action=action, sentiment=sentiment, quantity=1).sentiment == sentiment
 
     def test_with_options_the_sentiment_may_differ_from_the_action(self):
         assert read(sentiment="bearish", optionType="both").sentiment == "bearish"
