@@ -19,18 +19,23 @@ Times are our own clock's throughout, so no difference is of two clocks:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal
 
 import msgspec
 
-from fanout.order import FINAL, OrdState
+from fanout.order import FINAL, OrdState, Side
 from fanout.reasons import Reason
+from fanout.slippage import Reference, slippage_bps
+from tenancy.values import plain
 
-SignalState = Literal["accepted", "planned", "working", "done", "refused"]
+SignalState = Literal["accepted", "planned", "working", "done", "refused", "canceled"]
+"""`canceled`: taken back before it was planned."""
+Kept = Literal["accepted", "planned", "refused", "canceled"]
+"""What a signal's own row says."""
 AccountState = Literal[
     "skipped",  # nothing was to be done: the reason says why
     "cancels",  # open orders were cancelled, nothing new was sent
@@ -55,6 +60,39 @@ class LegNow(msgspec.Struct, frozen=True):
     order_qty: Decimal
     cum_qty: Decimal
     open: bool
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a row of `orders` counts here. Only of role `main`."""
+
+    leg: int
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal
+    avg_px: Decimal | None
+    signal_px: Decimal | None
+    arrival_px: Decimal | None
+    state: OrdState
+    sent_at: datetime | None
+    acked_at: datetime | None
+    done_at: datetime | None
+
+
+class AccountOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a signal at one account. Quantities in whole lots; decimals are text.
+
+    `avg_px` and slippage are of all that was filled, over the legs, weighted by quantity.
+    """
+
+    state: AccountState
+    order_qty: str
+    cum_qty: str
+    avg_px: str | None
+    slippage_signal_bps: str | None
+    slippage_arrival_bps: str | None
+    send_ms: float | None
+    ack_ms: float | None
+    fill_ms: float | None
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +173,70 @@ def state_of_account(
     return "planned" if reason == Reason.ORDER else "skipped"
 
 
+def account_outcome(
+    reason: str, attempts: Sequence[Attempt], *, answer: Answer | None, since: datetime
+) -> AccountOutcome:
+    """One account's. `since`: when it was decided, which is the plan's time or a person's yes."""
+    legs = _legs(attempts)
+    state = state_of_account(reason, legs, answer)
+    sent = min((a.sent_at for a in attempts if a.sent_at is not None), default=None)
+    acked = min((a.acked_at for a in attempts if a.acked_at is not None), default=None)
+    done = max((a.done_at for a in attempts if a.done_at is not None), default=None)
+    return AccountOutcome(
+        state=state,
+        order_qty=plain(sum((leg.order_qty for leg in legs), Decimal(0))),
+        cum_qty=plain(sum((leg.cum_qty for leg in legs), Decimal(0))),
+        avg_px=_text(_weighted(attempts, lambda a: a.avg_px), "1e-18"),
+        slippage_signal_bps=_text(_weighted(attempts, _against("signal_px")), "0.0001"),
+        slippage_arrival_bps=_text(_weighted(attempts, _against("arrival_px")), "0.0001"),
+        send_ms=_between(since, sent),
+        ack_ms=_between(sent, acked),
+        fill_ms=_between(acked, done) if state == "filled" else None,
+    )
+
+
+def _legs(attempts: Sequence[Attempt]) -> list[LegNow]:
+    by_leg: dict[int, list[Attempt]] = defaultdict(list)
+    for attempt in attempts:
+        by_leg[attempt.leg].append(attempt)
+    return [
+        LegNow(
+            max(a.order_qty for a in each),
+            sum((a.cum_qty for a in each), Decimal(0)),
+            any(a.state in OPEN for a in each),
+        )
+        for _, each in sorted(by_leg.items())
+    ]
+
+
+def _against(reference: Reference) -> Callable[[Attempt], Decimal | None]:
+    return lambda a: slippage_bps(a.side, a.avg_px, getattr(a, reference))
+
+
+def _weighted(
+    attempts: Sequence[Attempt], value: Callable[[Attempt], Decimal | None]
+) -> Decimal | None:
+    """The mean of what has a value, weighted by quantity."""
+    known = [(a.cum_qty, v) for a in attempts if a.cum_qty > 0 and (v := value(a)) is not None]
+    if not known:
+        return None
+    with localcontext() as context:
+        context.prec = 60
+        return sum((qty * v for qty, v in known), Decimal(0)) / sum(qty for qty, _ in known)
+
+
+def _text(value: Decimal | None, step: str) -> str | None:
+    if value is None:
+        return None
+    with localcontext() as context:
+        context.prec = 60
+        return plain(value.quantize(Decimal(step)).normalize())
+
+
+def _between(since: datetime | None, until: datetime | None) -> float | None:
+    return None if since is None or until is None else ms(until - since)
+
+
 def states_of(
     reasons: Mapping[str, int], with_orders: Mapping[str, int], *, declined: int, carried: int
 ) -> dict[str, int]:
@@ -154,12 +256,10 @@ def states_of(
     return {state: count for state, count in sorted(counted.items()) if count}
 
 
-def signal_state(kept: str, *, done: bool, with_orders: int) -> SignalState:
+def signal_state(kept: Kept, *, done: bool, with_orders: int) -> SignalState:
     """The signal's word. `kept`: its row's own; `with_orders`: accounts that have orders."""
-    if kept == "refused":
-        return "refused"
-    if kept == "accepted":
-        return "accepted"
+    if kept in ("accepted", "refused", "canceled"):
+        return kept
     if done:
         return "done"
     return "working" if with_orders else "planned"

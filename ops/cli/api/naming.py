@@ -86,9 +86,11 @@ NOT_HERE = {
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
-    "outcomes": ("account_id", "decision", "reason"),
     "interventions": ("intervention_id", "level", "scope", "state", "at", "reason"),
     "stopped-orders": ("cl_ord_id", "account_id", "side", "order_qty", "symbol", "status", "text"),
+    "accounts": (
+        "account_id", "state", "reason", "order_qty", "cum_qty", "avg_px", "slippage_signal_bps", "send_ms",
+    ),
     "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
@@ -149,7 +151,8 @@ EXAMPLES = {
 ELSEWHERE = {
     "get_credential": Place("credential", "show"),
     "revoke_credential": Place("credential", "revoke"),
-    "list_outcomes": Place("signal", "outcomes"),
+    "get_outcome": Place("signal", "outcome"),
+    "list_outcome_accounts": Place("signal", "accounts"),
     "list_fills": Place("order", "fills"),
     "list_balances": Place("position", "balances"),
 }

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 
 from fanout import outcome_rows
 from fanout.order import OrdState
+from fanout.outcome_accounts import read_accounts
 from fanout.outcomes import Outcomes
 from tenancy.clock import SystemClock
 from tests.integration.fanout.conftest import Bench
@@ -179,3 +185,92 @@ async def test_an_outcome_is_read_while_it_grows(bench, admin):
     assert now is not None
     assert (now.state, now.states) == ("working", {"filled": 1, "working": 2})
     assert (now.totals[0].order_qty, now.totals[0].cum_qty) == ("6", "2")
+
+
+async def test_what_postgresql_counts_is_what_the_accounts_add_up_to(bench, admin):
+    """The counting is written twice, for speed: in SQL for all, in Python for each. They agree."""
+    await bench.set_up(40)
+    signal = await bench.signal()
+    chance = random.Random(4)
+    await _invent(bench, signal, chance)
+    reasons = dict.fromkeys(bench.accounts, "order")
+    async with admin.tenant(bench.scope) as conn:
+        whole = await outcome_rows.read(conn, signal)
+        each = await read_accounts(conn, signal, reasons, PLANNED)
+    assert whole is not None
+    assert whole.states == dict(sorted(Counter(one.state for one in each.values()).items()))
+    for side in ("buy", "sell"):
+        (total,) = [t for t in whole.totals if t.side == side]
+        mine = [
+            each[a]
+            for a, s in await bench.rows("SELECT DISTINCT account_id, side FROM orders")
+            if s == side
+        ]
+        assert Decimal(total.cum_qty) == sum(Decimal(one.cum_qty) for one in mine)
+        assert Decimal(total.order_qty) == sum(Decimal(one.order_qty) for one in mine)
+        for name in ("avg_px", "slippage_signal_bps", "slippage_arrival_bps"):
+            known = [
+                (Decimal(one.cum_qty), Decimal(getattr(one, name)))
+                for one in mine
+                if getattr(one, name) is not None
+            ]
+            mean = sum(q * v for q, v in known) / sum(q for q, _ in known)
+            assert abs(mean - Decimal(getattr(total, name))) < Decimal("0.001"), (side, name)
+    sent = [one.send_ms for one in each.values() if one.send_ms is not None]
+    assert whole.latency.send_ms is not None
+    assert whole.latency.send_ms.n == len(sent)
+    assert whole.latency.send_ms.mean == pytest.approx(sum(sent) / len(sent), abs=0.002)
+    assert whole.latency.send_ms.most == max(sent)
+
+
+PLANNED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def _invent(bench: Bench, signal: UUID, chance: random.Random) -> None:
+    """A plan, and orders of every kind at its accounts: two legs, two attempts, filled and not."""
+    tenant, strategy = bench.scope.tenant_id, bench.strategy
+    async with await psycopg.AsyncConnection.connect(bench.made.superuser) as conn:
+        await conn.execute("UPDATE signals SET state = 'planned'")
+        await conn.execute(
+            "INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)"
+            " VALUES (%s, %s, %s, 1, 1, 0, '{}', %s)",
+            (signal, tenant, strategy, PLANNED),
+        )
+        await conn.execute(
+            "INSERT INTO signal_outcomes (signal_id, tenant_id, strategy_id, part, reasons)"
+            " VALUES (%s, %s, %s, 0, %s)",
+            (signal, tenant, strategy, json.dumps({"order": len(bench.accounts)})),
+        )
+        for place, account in enumerate(bench.accounts):
+            side = "buy" if place % 2 else "sell"
+            signal_px = chance.choice([None, Decimal(100)])
+            for leg in range(chance.choice([1, 1, 2])):
+                attempts = chance.choice([1, 1, 2])
+                for attempt in range(1, attempts + 1):
+                    state, filled = "absent", 0
+                    if attempt == attempts:
+                        state, filled = chance.choice(
+                            [("filled", 4), ("canceled", 1), ("rejected", 0), ("new", 0)]
+                        )
+                    sent = PLANNED + timedelta(microseconds=chance.randrange(1, 10**6))
+                    acked = sent + timedelta(microseconds=chance.randrange(1, 10**5))
+                    await conn.execute(
+                        _ORDER,
+                        (
+                            f"{place}-{leg}.{attempt}", f"{place}-{leg}", tenant, signal, strategy,
+                            account, leg, attempt, place, side, state, filled,
+                            Decimal(chance.randrange(90, 110)) if filled else None,
+                            signal_px, Decimal(101), sent,
+                            None if state == "absent" else acked,
+                            None if state == "new" else acked + timedelta(milliseconds=1), PLANNED,
+                        ),
+                    )  # fmt: skip
+
+
+_ORDER = """
+INSERT INTO orders (cl_ord_id, order_id, tenant_id, signal_id, strategy_id, account_id, part, leg, attempt, place,
+    broker, symbol, side, order_qty, ord_type, time_in_force, deadline, state, epoch, cum_qty, avg_px, signal_px,
+    arrival_px, sent_at, acked_at, done_at, intent_at, traceparent)
+SELECT v.*, 't' FROM (SELECT %s, %s, %s::uuid, %s::uuid, %s::uuid, %s::uuid, 0, %s, %s, %s, 'gateio', 'BTC_USDT',
+    %s, 4, 'market', 'ioc', now(), %s, 1, %s, %s::numeric, %s::numeric, %s::numeric, %s::timestamptz,
+    %s::timestamptz, %s::timestamptz, %s::timestamptz) AS v"""
