@@ -29,6 +29,7 @@ from gateway.admin import (
     preview,
     proposals,
     replay,
+    reports,
     service_keys,
     sessions,
     signals,
@@ -77,5 +78,6 @@ OPERATIONS: tuple[Operation, ...] = described((
     *orders.OPERATIONS,
     *fills.OPERATIONS,
     *positions.OPERATIONS,
+    *reports.OPERATIONS,
     *events.OPERATIONS,
 ))  # fmt: skip

@@ -67,6 +67,8 @@ PRETTY = {
     "list_interventions": "interventions",
     "get_intervention": "show-intervention",
     "list_stopped_orders": "stopped-orders",
+    "get_fairness_report": "fairness",
+    "get_execution_report": "execution",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -143,6 +145,7 @@ EXAMPLES = {
     "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
+    "get_fairness_report": "portcullis report fairness --strategy trend --format svg -o fairness.svg",
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
 """Operation → a line that works."""
