@@ -16,7 +16,8 @@ from gateway.reports.execution import Execution, ExecutionRow
 from gateway.reports.fairness import AccountFairness, Fairness
 
 ROWS_MOST = 30
-ROW, LABEL, PANEL, GAP, MARGIN, TOP, BOTTOM = 20, 190, 300, 46, 24, 96, 58
+ROW, LABEL, PANEL, GAP, MARGIN, TOP, BOTTOM = 20, 270, 300, 46, 24, 96, 58
+LABEL_CHARS, NOTED_LABEL_CHARS = 34, 20
 
 _STYLE = """
 svg{--paper:#ffffff;--ink:#1d2a33;--soft:#5c6b75;--line:#dde4e8;--dot:#1f6f8b;--bad:#b4442c;--good:#3c8d5a;
@@ -83,7 +84,7 @@ def fairness_svg(report: Fairness) -> bytes:
         Row(label=one.name, note=f"n={one.place.n}", marks=(_place(one), _price(one)))
         for one in shown
     ]
-    return draw(f"Fairness: {report.strategy}", words, panels, rows)
+    return draw(f"Fairness: {report.strategy}", words, panels, rows, one_scale=False)
 
 
 def execution_svg(report: Execution) -> bytes:
@@ -104,7 +105,7 @@ def execution_svg(report: Execution) -> bytes:
         left = len(found) - ROWS_MOST + (report.left_out if by == "symbol" else 0)
         rows.append(Row(label=heading + (f" ({left} more)" if left > 0 else "")))
         rows += [_cost(row) for row in found[:ROWS_MOST]]
-    return draw("Best execution", words, panels, rows)
+    return draw("Best execution", words, panels, rows, one_scale=True)
 
 
 _HEADINGS = {
@@ -149,8 +150,10 @@ def _period(report: Fairness | Execution) -> str:
     return f"{report.since:%Y-%m-%d} to {report.until:%Y-%m-%d} UTC"
 
 
-def draw(title: str, words: str, panels: Sequence[Panel], rows: Sequence[Row]) -> bytes:
-    """The whole picture."""
+def draw(
+    title: str, words: str, panels: Sequence[Panel], rows: Sequence[Row], *, one_scale: bool
+) -> bytes:
+    """The whole picture. `one_scale`: the panels' axes are the same, so that they can be compared."""
     width = 2 * MARGIN + LABEL + len(panels) * (PANEL + GAP)
     height = TOP + max(1, len(rows)) * ROW + BOTTOM
     parts = [
@@ -160,40 +163,52 @@ def draw(title: str, words: str, panels: Sequence[Panel], rows: Sequence[Row]) -
         _words(MARGIN, 34, title, "title"),
         _words(MARGIN, 54, words, "soft"),
     ]
-    for number, panel in enumerate(panels):
-        left = MARGIN + LABEL + GAP // 2 + number * (PANEL + GAP)
-        parts += _panel(panel, left, height, [r.marks[number] for r in rows if r.marks])
+    scales = _scales(panels, rows, one_scale=one_scale)
+    lefts = [MARGIN + LABEL + GAP // 2 + n * (PANEL + GAP) for n in range(len(panels))]
+    for panel, left, scale in zip(panels, lefts, scales, strict=True):
+        parts += _panel(panel, left, height, scale)
     for number, row in enumerate(rows):
-        parts += _labels(row, TOP + number * ROW + ROW / 2 + 4, width)
-    for number, panel in enumerate(panels):
-        left = MARGIN + LABEL + GAP // 2 + number * (PANEL + GAP)
-        low, high = _range(panel, [r.marks[number] for r in rows if r.marks])
-        scale = PANEL / (high - low)
-        for place, row in enumerate(rows):
-            if row.marks:
-                y = TOP + place * ROW + ROW / 2
-                parts += _mark(row.marks[number], left, y, low, scale)
+        y = TOP + number * ROW + ROW / 2
+        parts += _labels(row, y + 4)
+        for mark, left, scale in zip(row.marks, lefts, scales, strict=False):  # a heading has none
+            parts += _mark(mark, left, y, scale)
     if not rows:
         parts.append(_words(MARGIN + LABEL, TOP + 14, "nothing in this period", "soft"))
     return "".join([*parts, "</svg>\n"]).encode()
 
 
-def _labels(row: Row, y: float, width: int) -> Iterable[str]:
-    name = row.label if len(row.label) <= 24 else row.label[:23] + "…"
+def _labels(row: Row, y: float) -> Iterable[str]:
+    most = NOTED_LABEL_CHARS if len(row.note) > 10 else LABEL_CHARS
+    name = row.label if len(row.label) <= most else row.label[: most - 1] + "…"
     yield _words(MARGIN, y, name, "" if row.marks else "head")
     if row.note:
         yield _words(MARGIN + LABEL + GAP // 2 - 14, y, row.note, "soft n")
 
 
-def _range(panel: Panel, marks: Iterable[Mark]) -> tuple[float, float]:
-    """What the axis shows: every value, with room on both sides."""
-    values = [panel.line]
-    for mark in marks:
-        values += [v for v in (mark.dot, mark.low, mark.high, mark.end) if v is not None]
-        values += mark.band or ()
-    low, high = min(values), max(values)
-    room = (high - low) * 0.06 or 1.0
-    return low - room, high + room
+class _Scale(msgspec.Struct, frozen=True):
+    """An axis: which value is at its left end, and pixels for one unit."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Pixels from the left."""
+        return (value - self.low) * PANEL / (self.high - self.low)
+
+
+def _scales(panels: Sequence[Panel], rows: Sequence[Row], *, one_scale: bool) -> list[_Scale]:
+    """Every value of a panel, with room on both sides."""
+    found = []
+    for number, panel in enumerate(panels):
+        values = [panel.line]
+        for mark in (row.marks[number] for row in rows if row.marks):
+            values += [v for v in (mark.dot, mark.low, mark.high, mark.end) if v is not None]
+            values += mark.band or ()
+        found.append((min(values), max(values)))
+    if one_scale:
+        found = [(min(low for low, _ in found), max(high for _, high in found))] * len(panels)
+    room = [(high - low) * 0.06 or 1.0 for low, high in found]
+    return [_Scale(low - r, high + r) for (low, high), r in zip(found, room, strict=True)]
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -205,28 +220,29 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(high / step) + 1)]
 
 
-def _panel(panel: Panel, left: int, height: int, marks: Sequence[Mark]) -> Iterable[str]:
-    low, high = _range(panel, marks)
-    scale = PANEL / (high - low)
+def _panel(panel: Panel, left: int, height: int, scale: _Scale) -> Iterable[str]:
     bottom = height - BOTTOM + 4
     yield _words(left + PANEL / 2, TOP - 14, panel.title, "head mid")
-    for tick in _ticks(low, high):
-        x = left + (tick - low) * scale
+    for tick in _ticks(scale.low, scale.high):
+        x = left + scale.at(tick)
         yield _line(x, TOP, x, bottom, "grid")
         yield _words(x, bottom + 16, f"{tick:g}", "soft mid")
-    x = left + (panel.line - low) * scale
+    x = left + scale.at(panel.line)
     yield _line(x, TOP, x, bottom, "zero")
     yield _words(left + PANEL / 2, bottom + 36, panel.axis, "soft mid")
 
 
-def _mark(mark: Mark, left: int, y: float, low: float, scale: float) -> Iterable[str]:
+def _mark(mark: Mark, left: int, y: float, scale: _Scale) -> Iterable[str]:
     def at(value: float) -> float:
-        return left + (value - low) * scale
+        return left + scale.at(value)
 
     yield f'<g class="{mark.tone}">' if mark.tone else "<g>"
     if mark.band is not None:
         begin, end = at(mark.band[0]), at(mark.band[1])
-        yield f'<rect class="band" x="{begin:.1f}" y="{y - 5:.1f}" width="{end - begin:.1f}" height="10" rx="2"/>'
+        yield (
+            f'<rect class="band" x="{begin:.1f}" y="{y - 5:.1f}" width="{end - begin:.1f}"'
+            ' height="10" rx="2"/>'
+        )
     if mark.low is not None and mark.high is not None:
         yield _line(at(mark.low), y, at(mark.high), y, "span")
     if mark.end is not None:
