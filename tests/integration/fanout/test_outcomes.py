@@ -15,11 +15,12 @@ import msgspec
 import psycopg
 import pytest
 
-from fanout import outcome_rows
+from fanout import approvals, outcome_rows
 from fanout.order import OrdState
 from fanout.outcome_accounts import read_accounts
 from fanout.outcomes import Outcomes
 from tenancy.clock import SystemClock
+from tests.integration.fanout.asking import answer, asked, asking
 from tests.integration.fanout.conftest import Bench
 
 TOLD = "SELECT count(*) FROM audit_inbox WHERE kind = 'signal.outcome'"
@@ -131,6 +132,24 @@ async def test_what_may_wait_for_weeks_holds_nothing_up(bench, change, states, m
     (outcome,) = await told(bench)
     assert outcome["state"] == "done"
     assert {name: n for name, n in outcome["states"].items() if name != "planned"} == states
+
+
+async def test_a_question_keeps_a_signal_from_being_done_until_its_answer(bench, admin):
+    """One yes and one no: no worker writes the no, so the sweep finds the end."""
+    await asking(bench, 2)
+    async with bench.worker():
+        signal = await asked(bench)
+        await asyncio.sleep(0.2)
+        assert await bench.rows(DONE) == [(0,)]
+        await answer(bench, admin, signal, bench.accounts[0])
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'filled'", 1)
+        await asyncio.sleep(0.2)
+        assert await bench.rows(DONE) == [(0,)]
+        await answer(bench, admin, signal, bench.accounts[1], how=approvals.reject)
+        await bench.until(TOLD, 1)
+    (outcome,) = await told(bench)
+    assert outcome["states"] == {"declined": 1, "filled": 1}
+    assert outcome["reasons"] == {"awaits_approval": 2}
 
 
 async def test_two_workers_that_notice_at_the_same_time_tell_once(bench):
