@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from gateway.hooks.settings import HookSettings, WaitSettings
-from tests.fakes.hooks import BASE_URL, BODY, SeededHook, seed_hook, signed
+from tests.fakes.hooks import BASE_URL, BODY, SeededHook, add_secret, new_secret, seed_hook, signed
 from tests.fixtures.postgres import Database
+from tests.integration.fanout.conftest import Bench
 from tests.integration.gateway.ingress import GENEROUS, Reply, http_scope, ingress
 
 pytestmark = pytest.mark.stack
@@ -271,3 +272,24 @@ async def test_without_postgresql_whoever_waits_gets_its_202_in_time(
         reply = await sender.reply()
     assert reply.status == 202
     assert reply.json()["outcome"] == {"state": "accepted"}
+
+
+async def test_from_the_webhook_to_the_brokers_fills_in_one_answer(
+    database: Database, redis_server: str
+):
+    """The whole way: kept, planned, sent to the broker, filled; the answer has all of it."""
+    bench = Bench(database)
+    await bench.set_up(5)
+    hook = SeededHook(bench.hook, bench.scope.tenant_id, bench.strategy, new_secret())
+    add_secret(database.superuser, hook, hook.secret)
+    bench.broker.faults.append("reject")
+    async with (
+        ingress(database.conninfo("ingress"), redis_server, settings()) as running,
+        bench.worker(),
+    ):
+        reply = await Sender(running.app, hook, prefer="wait=20").reply(20)
+    assert (reply.status, reply.json()["status"]) == (200, "done")
+    outcome = reply.json()["outcome"]
+    assert outcome["states"] == {"failed": 1, "filled": 4}
+    assert outcome["totals"][0]["cum_qty"] == "8"
+    assert outcome["latency"]["fill_ms"]["n"] == 4
