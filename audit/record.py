@@ -37,6 +37,7 @@ class Kind(StrEnum):
     SIGNAL_REFUSED = "signal.refused"
     SIGNAL_ACCEPTED = "signal.accepted"
     SIGNAL_PLANNED = "signal.planned"
+    SIGNAL_OUTCOME = "signal.outcome"
     ORDER_HELD = "order.held"
     ORDER_INTENT = "order.intent"
     ORDER_SENT = "order.sent"

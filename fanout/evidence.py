@@ -17,6 +17,7 @@ from audit.record import Kind
 from fanout.lesson import Lesson
 from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order, OrdState
+from fanout.outcome import Outcome, facts
 from fanout.plan import Plan, PlanEntry
 from fanout.reasons import LIMITS
 from fanout.trace import trace_id
@@ -74,6 +75,11 @@ def blocked(plan: Plan, traceparent: str) -> list[Entry]:
 def refused(signal: SignalID, why: Exception, at: datetime, traceparent: str) -> Entry:
     """An accepted signal that this version cannot read."""
     return _entry(Kind.SIGNAL_REFUSED, at, traceparent, {"signal_id": str(signal), "why": str(why)})
+
+
+def outcome(made: Outcome, traceparent: str, at: datetime) -> Entry:
+    """What became of a signal, told once: when it was noticed; the outcome says when it was done."""
+    return _entry(Kind.SIGNAL_OUTCOME, at, traceparent, facts(made))
 
 
 def approval(

@@ -24,7 +24,7 @@ import structlog
 from opentelemetry import trace
 
 from audit.inbox import append
-from fanout import approvals, evidence, metrics
+from fanout import approvals, evidence, metrics, outcome_rows
 from fanout.accounts import Accounts
 from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
@@ -104,8 +104,12 @@ class Intake:
         calendars: Calendars,
         wake_parts: Callable[[SignalID, Sequence[int]], None],
         look_again: Callable[[], None],
+        may_have_ended: Callable[[SignalID], None],
     ) -> None:
-        """`look_again` is called when a strategy's signals are planned: others may have come meanwhile."""
+        """`look_again` is called when a strategy's signals are planned: others may have come meanwhile.
+
+        `may_have_ended`: of a signal whose intents are written, for there may have been none.
+        """
         self._database = database
         self._leases = leases
         self._accounts = accounts
@@ -116,6 +120,7 @@ class Intake:
         self._calendars = calendars
         self._wake_parts = wake_parts
         self._look_again = look_again
+        self._may_have_ended = may_have_ended
         self._snapshots: dict[StrategyID, Snapshot] = {}
         self._watched: dict[StrategyID, Watched] = {}
         self._queues = Queues()
@@ -203,6 +208,8 @@ class Intake:
             self._wake_parts(signal, others)
         if mine:
             await self._intender.intend(scope, signal, mine, plan, traceparent)
+        if not others:  # nothing may have been wanted, or nothing that takes time
+            self._may_have_ended(signal)
 
     def _neighbours(self, strategy: StrategyID) -> frozenset[StrategyID]:
         """As far as we know without asking."""
@@ -250,6 +257,7 @@ class Intake:
                     )
                 ],
             )
+            await outcome_rows.refuse(conn, scope, signal, strategy, self._clock.now())
             return NotPlanned.NOTHING_TO_DO
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))
@@ -359,3 +367,4 @@ class Intake:
             ]
             await append(conn, [(scope.tenant_id, record) for record in records])
             await approvals.ask(conn, scope, plan, traceparent)
+            await outcome_rows.begin(conn, plan)

@@ -23,12 +23,12 @@ import structlog
 from fanout import book, metrics
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
-from fanout.order import cl_ord_id, order_id
+from fanout.order import FINAL, cl_ord_id, order_id
 from fanout.stops_venues import NO_VENUES, Venues
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry
 from tenancy.scope import TenantScope
-from tenancy.values import TenantID
+from tenancy.values import SignalID, TenantID
 
 log = structlog.get_logger()
 
@@ -48,13 +48,17 @@ class Learner:
         known: set[str],
         venues: Venues = NO_VENUES,
         watch: Callable[[TenantScope, Iterable[str]], None] = lambda scope, names: None,
+        may_have_ended: Callable[[SignalID], None] = lambda signal: None,
     ) -> None:
-        """`watch` is told which held orders were written, changed or ended."""
+        """`watch` is told which held orders were written, changed or ended; `may_have_ended`, after the
+        commit, the signal of each order that ended.
+        """
         self._database = database
         self._leases = leases
         self._known = known
         self._venues = venues
         self._watch = watch
+        self._may_have_ended = may_have_ended
         self._waiting: dict[TenantID, list[_Waiting]] = defaultdict(list)
         self._writers: dict[TenantID, asyncio.Task[None]] = {}
 
@@ -101,6 +105,8 @@ class Learner:
         metrics.LEARN_BATCH.observe(len(batch))
         for (_, future), consequence in zip(batch, consequences, strict=True):
             _tell(future, consequence)
+            if isinstance(consequence, Consequence) and consequence.order.state in FINAL:
+                self._may_have_ended(consequence.order.signal_id)
         return True
 
     def _next(self, tenant: TenantID) -> list[_Waiting]:

@@ -77,3 +77,4 @@ LOOK_SECONDS = Histogram(
     "portcullis_stop_look_seconds", "One look of the stop engine at all that it holds",
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
+OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")

@@ -32,6 +32,7 @@ from fanout.lanes import Job, Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order, OrdState
+from fanout.outcomes import Outcomes
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
@@ -80,6 +81,7 @@ class Worker:
         self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s)
         self._accounts = Accounts(database, clock)
         known: set[str] = set()
+        self.outcomes = Outcomes(database, self.leases, clock)
         self.instruments = Instrumented(
             brokers,
             clock,
@@ -88,12 +90,9 @@ class Worker:
         )
         venues = Venues(brokers, self.instruments.by_broker)
         learner = Learner(
-            database,
-            self.leases,
-            known,
-            venues,
-            lambda scope, names: self.stops.watch(scope, names),
-        )
+            database, self.leases, known, venues,
+            lambda scope, names: self.stops.watch(scope, names), self.outcomes.may_have_ended,
+        )  # fmt: skip
         self.switch = Switch(database, clock)
         carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
@@ -142,6 +141,7 @@ class Worker:
             calendars,
             self._wake_parts,
             self._woken.set,
+            self.outcomes.may_have_ended,
         )
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(
@@ -180,6 +180,7 @@ class Worker:
                 ("switch", self.switch.run(stop)),
                 ("interventions", self._interventions.run(stop)),
                 ("sweep", self._sweep(stop)),
+                ("outcomes", self.outcomes.run(stop)),
                 ("wake", self._listen(stop)),
             )
         ]
@@ -222,12 +223,13 @@ class Worker:
                 task.result()
 
     async def _leave(self) -> None:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, PortcullisError):
             async with asyncio.timeout(self._settings.lease_ttl_s):
                 await self.intake.idle()
                 while self._intending:
                     await asyncio.wait(list(self._intending.values()))
                 await self.lanes.idle()
+                await self.outcomes.look()
         # A lane that did not finish may have a request under way: its partition is not given
         # away, the lease runs out, and a lease outlives every request that it allowed.
         idle = set(self.leases.parts()) - self.lanes.busy_parts()

@@ -26,6 +26,12 @@ QUEUE_DEPTH = Gauge("portcullis_keep_queue_depth", "Signals that wait for a comm
 KEEP_FAILURES = Counter(
     "portcullis_keep_failures_total", "Commits that failed, by what is then known", ["kind"]
 )
+WAITING = Gauge("portcullis_hook_waiting", "Senders that wait for an outcome")
+WAITS = Counter(
+    "portcullis_hook_waits_total",
+    "Requests with Prefer: wait by how the wait ended (done, time_over, sender_left, stopping, not_applied)",
+    ["end"],
+)
 RATE_LOCAL = Counter(
     "portcullis_rate_local_total", "Rate decisions made in this process because Redis was away"
 )

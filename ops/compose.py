@@ -18,7 +18,7 @@ from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
-from gateway.hooks.settings import HookSettings, RateSettings
+from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
 from hsm.client import SignerClient
 from ops.brokers import make_brokers
 from ops.health import Check
@@ -71,6 +71,11 @@ def hook_settings(settings: Settings) -> HookSettings:
         max_body_bytes=ingress.body_limit_bytes,
         tolerance_s=ingress.time_window_s,
         rate=RateSettings(per_minute=ingress.rate_per_minute, per_hour=ingress.rate_per_hour),
+        wait=WaitSettings(
+            most_s=ingress.wait_max_s,
+            senders_max=ingress.wait_senders_max,
+            tenant_max=max(1, ingress.wait_senders_max // 4),
+        ),
     )
 
 
@@ -89,6 +94,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             opener=signer,
             clock=SystemClock(),
             settings=hook_settings(settings),
+            stop=seat.stop,
         ) as listener,
     ):
         serving = serve(

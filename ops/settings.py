@@ -97,7 +97,8 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The public listener. `port` 0 takes a free one and says which in state.json.
 
-    `base_url` is what senders' addresses begin with.
+    `base_url` is what senders' addresses begin with. `wait_…` is about senders that wait for the outcome
+    (`Prefer: wait=N`): how long at most (0: never), and how many in each process.
     """
 
     host: str
@@ -109,6 +110,8 @@ class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     rate_per_minute: Positive
     rate_per_hour: Positive
     base_url: str
+    wait_max_s: Annotated[int, Meta(ge=0, le=30)] = 30
+    wait_senders_max: Positive = 256
 
 
 class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from audit.record import Kind
+from fanout.outcome import Outcome
 
 Group = Literal["signal", "order", "alert", "change"]
 
@@ -57,6 +58,7 @@ TOLD: Mapping[Kind, Told] = {
     Kind.SIGNAL_PLANNED: Told(
         "signal", "signals:read", (*_SIGNAL, "settings_version", "accounts", "reasons")
     ),
+    Kind.SIGNAL_OUTCOME: Told("signal", "orders:read", Outcome.__struct_fields__),
     Kind.ORDER_HELD: Told("order", "orders:read", (*_TERMS, *_CONDITIONS)),
     Kind.ORDER_INTENT: Told(
         "order", "orders:read", (*_TERMS, *_CONDITIONS, "asked_type", "trigger_px")

@@ -290,13 +290,14 @@ def _yes(operation: Operation, status: int, kind: Any, schemas: Schemas) -> Sche
     content: Mapping[str, Schema] = {}
     if operation.stream:
         content = {"text/event-stream": {"schema": {"type": "string"}}}
-    elif operation.html or operation.media:
+    elif operation.html or (operation.media and kind is None):
         content = {media: {} for media in operation.media or ("text/html",)}
     elif kind is not None:
         schema = schemas.of(kind, "out")
         if operation.shows_once and status == operation.status:
             schema = {"allOf": [schema, _once(operation)]}
         content = {"application/json": {"schema": schema}}
+        content |= {media: {"schema": {"type": "string"}} for media in operation.media}
     return {**made, "content": content} if content else made
 
 

@@ -233,7 +233,7 @@ def _patch(raw: bytes) -> dict[str, Any]:
 
 def _decoded(raw: bytes, kind: Any) -> Any:
     value = _read(lambda data: msgspec.json.decode(data, type=kind), raw)
-    _plain_decimals(msgspec.json.decode(raw), kind, "body")
+    _plain_decimals(_read(msgspec.json.decode, raw), kind, "body")
     return value
 
 

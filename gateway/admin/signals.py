@@ -1,29 +1,23 @@
-"""Signals as the API shows them: what came, and what became of it at each account."""
+"""Signals as the API shows them: what came. What became of it: gateway/admin/outcome.py."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 from psycopg.rows import dict_row
 
 from gateway.admin.listing import TimeQuery, Word, first_id, read_key, write_key
 from gateway.admin.operation import Call, Operation, Result
-from gateway.admin.orders import AttemptView, orders_of_accounts
 from gateway.admin.pages import Found, Lead, Listing, Range, Term, find
-from gateway.admin.paging import Page, PageQuery
-from gateway.admin.plans import PlannedAccount, WrittenEntry, entries_of, read_plan
+from gateway.admin.paging import Page
 from tenancy.database import Connection
 from tenancy.errors import NotFound
 
 SignalStatus = Literal["accepted", "planned", "refused", "canceled"]
-Decision = Literal["order", "asked", "nothing"]
-"""`asked`: a person's yes comes before the order."""
 SignalKey = tuple[UUID]
-Place = tuple[Annotated[int, Meta(ge=0)]]
 
 
 class SignalQuery(TimeQuery, frozen=True, kw_only=True):
@@ -55,16 +49,6 @@ class SignalStory(SignalView, frozen=True, kw_only=True):
     body: str
     settings_version: int | None
     planned_at: datetime | None
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a signal at one account: its entry as planned, and its orders."""
-
-    account_id: UUID
-    decision: Decision
-    reason: str
-    planned: PlannedAccount
-    orders: list[AttemptView]
 
 
 SIGNALS = Listing(
@@ -126,39 +110,6 @@ async def signal_by_id(conn: Connection, signal_id: UUID) -> SignalStory:
     )
 
 
-async def outcomes(
-    conn: Connection, signal_id: UUID, *, after: int | None, limit: int
-) -> tuple[list[Outcome], int | None]:
-    """The accounts of the plan in fan-out order, from behind place `after`; none before the plan is made.
-
-    And the place after which the next page begins. Raises NotFound where there is no such signal.
-    """
-    plan = await read_plan(conn, signal_id)
-    if plan is None:
-        await signal_by_id(conn, signal_id)
-        return [], None
-    entries = plan.behind(-1 if after is None else after, limit + 1)
-    page, more = entries[:limit], len(entries) > limit
-    orders = await orders_of_accounts(conn, signal_id, [entry.account_id for entry in page])
-    shown = [
-        Outcome(
-            account_id=entry.account_id,
-            decision=_decision(entry),
-            reason=entry.reason,
-            planned=planned,
-            orders=orders.get(entry.account_id, []),
-        )
-        for entry, planned in zip(page, entries_of(page), strict=True)
-    ]
-    return shown, page[-1].place if more else None
-
-
-def _decision(entry: WrittenEntry) -> Decision:
-    if not entry.legs:
-        return "nothing"
-    return "order" if entry.asked is None else "asked"
-
-
 async def _list(call: Call) -> Result:
     query: SignalQuery = call.query
     found = await find_signals(call.conn, query, read_key(query.cursor, SignalKey))
@@ -173,19 +124,6 @@ async def _read(call: Call) -> Result:
     return Result(content=await signal_by_id(call.conn, call.uuid("signal_id")))
 
 
-async def _outcomes(call: Call) -> Result:
-    query: PageQuery = call.query
-    place = read_key(query.cursor, Place)
-    items, following = await outcomes(
-        call.conn,
-        call.uuid("signal_id"),
-        after=place[0] if place is not None else None,
-        limit=query.limit,
-    )
-    following_key = None if following is None else (following,)
-    return Result(content=Page(items=items, next=write_key(following_key)))
-
-
 OPERATIONS = (
     Operation(
         name="list_signals", method="GET", path="/v1/signals", tag="Signals", action="signals:read",
@@ -196,11 +134,5 @@ OPERATIONS = (
         name="get_signal", method="GET", path="/v1/signals/{signal_id}", tag="Signals",
         action="signals:read", summary="Read a signal, with its body as it came.",
         handle=_read, answer=SignalStory, problems=("not_found",),
-    ),
-    Operation(
-        name="list_outcomes", method="GET", path="/v1/signals/{signal_id}/outcomes", tag="Signals",
-        action="orders:read",
-        summary="List what became of a signal at each account of its plan, in fan-out order.",
-        handle=_outcomes, query=PageQuery, answer=Page[Outcome], problems=("not_found",),
     ),
 )  # fmt: skip

@@ -5,7 +5,8 @@ keep → 202. The order is what an attacker may learn and cost: nobody without a
 the rate counter, the decoder or the database.
 
 - An unknown hook, a disabled one and a bad signature get the same answer after the same work.
-- 202 is sent after the commit and never waits for Redis.
+- 202 is sent after the commit and never waits for Redis. Who says `Prefer: wait=N` hears more
+  (gateway/hooks/waiting.py); nobody else's answer changes by a byte.
 - A repeat of id and body gets the first one's answer, byte for byte (the RateLimit fields are today's).
 - Halted tenants' and strategies' signals are kept too: the plan denies them, with a reason;
   refusing here would lose the evidence.
@@ -42,6 +43,7 @@ from gateway.hooks.settings import HookSettings
 from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, traceparent
 from gateway.hooks.tradingview import WRONG_TOKEN, Window, authentic, may_come_from, window
 from gateway.hooks.verify import Refusal, Verified, verify
+from gateway.hooks.waiting import Waiting, wanted_s
 from gateway.listener import http_problem, unexpected
 from gateway.problems import internal, problem, problem_of
 from gateway.quota import Allowance
@@ -73,6 +75,8 @@ class _Seen(msgspec.Struct):
     ticker: str = ""
     not_before: datetime | None = None
     window: Window | None = None
+    kept_at: float | None = None
+    """When a sender that waits for the outcome began to wait."""
 
 
 class HookEndpoint:
@@ -83,6 +87,7 @@ class HookEndpoint:
         registry: Registry,
         rates: Rates,
         acceptor: Acceptor,
+        waiting: Waiting,
         *,
         clock: Clock,
         settings: HookSettings,
@@ -90,6 +95,7 @@ class HookEndpoint:
         self._registry = registry
         self._rates = rates
         self._acceptor = acceptor
+        self._waiting = waiting
         self._clock = clock
         self._settings = settings
         self._refusals = Refusals(
@@ -149,7 +155,16 @@ class HookEndpoint:
         refused = self._unfit(headers, body, seen)
         if refused is not None:
             return refused
-        return self._accepted(await self._keep(seen.hook, verified, body, seen), seen)
+        kept = await self._keep(seen.hook, verified, body, seen)
+        answer = self._accepted(kept, seen)
+        asked_s = wanted_s(headers)
+        if asked_s is None:
+            return answer
+        seen.kept_at = time.perf_counter()
+        return await self._waiting.finish(
+            answer, receive, asked_s=asked_s, tenant=seen.hook.tenant_id,
+            signal_id=kept.signal_id, hook_id=seen.hook.hook_id,
+        )  # fmt: skip
 
     def _authenticate(self, headers: Headers, body: bytes, seen: _Seen) -> Verified | Answer:
         """Verified only for a hook that exists; all others do the same work for nothing."""
@@ -268,8 +283,8 @@ class HookEndpoint:
         """After the answer: numbers, one log line, the audit record of a refusal."""
         metrics.HOOK_REQUESTS.labels(answer.code).inc()
         span.set_attribute("http.response.status_code", answer.status)
-        if answer.status == 202:
-            metrics.ACCEPT_SECONDS.observe(time.perf_counter() - started)
+        if answer.status in (200, 202):
+            metrics.ACCEPT_SECONDS.observe((seen.kept_at or time.perf_counter()) - started)
             log.info(answer.code, signal_id=seen.signal_id, trace_id=seen.trace_id)
         else:
             span.set_status(Status(StatusCode.ERROR, answer.code))

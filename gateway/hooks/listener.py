@@ -10,6 +10,7 @@ waker tells what it still has, then the registry.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ from gateway.hooks.accept import Acceptor
 from gateway.hooks.app import HookEndpoint, hooks_app
 from gateway.hooks.registry import Registry, SecretOpener
 from gateway.hooks.settings import HookSettings
+from gateway.hooks.waiting import Waiting
 from gateway.rate import Rates
 from tenancy.clock import Clock
 from tenancy.database import Database
@@ -63,15 +65,21 @@ async def hooks_listener(
     clock: Clock,
     settings: HookSettings,
     poll_s: float = 0.5,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[HooksListener]:
-    """`conninfo` and the open `database` connect as portcullis_ingress. Raises Unavailable."""
+    """`conninfo` and the open `database` connect as portcullis_ingress. Raises Unavailable.
+
+    `stop`: the process ends; senders that wait for an outcome are answered.
+    """
     rate = settings.rate
     rates = Rates(redis, redis_timeout_s=rate.redis_timeout_s, redis_pause_s=rate.redis_pause_s)
     registry = Registry(database, opener, rate=rate, poll_s=poll_s)
     waker = Waker(redis, settings.wake)
     acceptor = Acceptor(conninfo, wake=waker.wake, settings=settings.keep)
-    endpoint = HookEndpoint(registry, rates, acceptor, clock=clock, settings=settings)
+    waiting = Waiting(database, settings.wait, stop)
+    endpoint = HookEndpoint(registry, rates, acceptor, waiting, clock=clock, settings=settings)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(waiting.stop)
         for part in (registry, waker, acceptor):
             stack.push_async_callback(part.stop)
             await part.start()

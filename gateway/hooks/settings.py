@@ -30,6 +30,17 @@ class KeepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backoff_most_s: float = 2.0
 
 
+class WaitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`Prefer: wait=N`. `most_s`: longer is not waited, 0 is never. `senders_max`, `tenant_max`: places in this
+    process; who finds none is answered at once. `poll_s`: how often PostgreSQL is asked while somebody waits.
+    """
+
+    most_s: int = 30
+    senders_max: int = 256
+    tenant_max: int = 64
+    poll_s: float = 0.05
+
+
 class HookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The listener. `management_base_url`: where a person follows a signal, without a final slash."""
 
@@ -41,3 +52,4 @@ class HookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rate: RateSettings = RateSettings()
     keep: KeepSettings = KeepSettings()
     wake: WakeSettings = WakeSettings()
+    wait: WaitSettings = WaitSettings()

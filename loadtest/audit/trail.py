@@ -1,6 +1,7 @@
 """Is each step in the audit log, once, and is the log unbroken? Pure.
 
-signal   one signal.accepted with its message and body; one signal.planned with the plan's digest
+signal   one signal.accepted with its message and body; one signal.planned with the plan's digest; at most
+         one signal.outcome
 order    one order.intent for each attempt that could leave us, at most one for one that was
          denied; one order.close for each order that has ended, none for one that has not; one
          order.held for each that was held. What stands behind a position may close more than once:
@@ -67,6 +68,10 @@ def _signals(facts: Facts) -> Iterator[Finding]:
         elif _said(record, "plan_sha256") != plans[signal_id]:
             line = f"the plan of signal {signal_id} is not the one in record {record.index}"
             yield Finding("unexplained", line)
+    told = Counter(_said(r, "signal_id") for r in _of(facts, "signal.outcome"))
+    for signal_id, count in told.items():
+        if count > 1:
+            yield _count(f"signal {signal_id}", count, "signal.outcome")
     for signal_id in accepted.keys() - {signal.signal_id for signal in facts.signals}:
         yield Finding("unexplained", f"signal {signal_id} was recorded as accepted, and has no row")
 

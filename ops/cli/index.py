@@ -52,6 +52,7 @@ ABOUT = {
     "approval": "Signals that wait for a person's yes.",
     "order": "Orders: every attempt, and what the broker said of it.",
     "position": "Positions, as the fills add up to them.",
+    "report": "Fairness between accounts, and what trading cost: tables, CSV files, pictures.",
     "event": "What happens, as it happens.",
     "proposal": "Changes that wait for a second person.",
     "channel": "Notifications: signed webhooks and e-mail.",

@@ -256,10 +256,10 @@ def _how_to(
     )
     pages.say("a signal of your own (close every position), for another terminal:")
     pages.copy(script)
-    pages.say("what became of it, per account (`outcomes` of the answer's `links.self`):")
+    pages.say("what became of it, per account (`outcome/accounts` of the answer's `links.self`):")
     pages.copy(
         f"curl --cacert {shlex.quote(str(authority))} -H 'Authorization: Bearer {key}'"
-        f" {here.state.urls['admin']}/v1/signals/SIGNAL_ID/outcomes"
+        f" {here.state.urls['admin']}/v1/signals/SIGNAL_ID/outcome/accounts"
     )
 
 

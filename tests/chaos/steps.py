@@ -13,7 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 import gateway.hooks.accept
-from fanout import approvals, book, intervention_rows, stops, stops_book, stops_store
+from fanout import (
+    approvals,
+    book,
+    intervention_rows,
+    outcome_rows,
+    stops,
+    stops_book,
+    stops_store,
+)
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
@@ -23,6 +31,7 @@ from fanout.intend_approved import ApprovedIntender
 from fanout.interventions import Interventions
 from fanout.learner import Learner
 from fanout.order import FINAL
+from fanout.outcomes import Outcomes
 from fanout.stops import StopEngine
 from fanout.switch import Switch
 
@@ -172,6 +181,10 @@ STEPS: dict[str, Callable[[], None]] = {
     "protect_before_commit": lambda: _after(stops_book, "after_fills", lambda e: bool(e.new)),
     "pair_before_commit": lambda: _after(stops_book, "end_held", lambda records: bool(records)),
     "timed_before_commit": lambda: _after(stops_store, "end_timed"),
+    "outcome_before_commit": lambda: _after(
+        outcome_rows, "finish", lambda finished: bool(finished)
+    ),
+    "outcome_after_commit": lambda: _after(Outcomes, "_write"),
     "cancel_before": lambda: _before(Carrier, "cancel"),
     "cancel_after": lambda: _after(GateioBroker, "cancel"),
 }

@@ -295,3 +295,29 @@ async def test_killed_before_the_end_of_an_intervention_is_written(database, gat
         assert await stage.rows(FLAT) == [(0,)]
         ends = "SELECT count(*) FROM audit_inbox WHERE kind = 'kill_switch'"
         assert await stage.rows(ends) == [(1,)]
+
+
+# ------------------------------------------------------------------ outcome
+
+TOLD = "SELECT count(*) FROM audit_inbox WHERE kind = 'signal.outcome'"
+UNTOLD = "SELECT count(*) FROM signal_outcomes WHERE done_at IS NULL"
+
+
+async def test_killed_before_an_outcome_is_told(database, gateio):
+    """Neither row nor record: the next worker's sweep finds that the signal is done."""
+    async with staged(database, gateio) as stage:
+        await stage.signal(quantity=2)
+        await stage.dies("outcome_before_commit")
+        assert await stage.rows(TOLD) == [(0,)]
+        assert len(await stage.settles(UNTOLD)) == 3
+        assert await stage.rows(TOLD) == [(1,)]
+
+
+async def test_killed_after_an_outcome_is_told(database, gateio):
+    """Row and record: nobody tells it again."""
+    async with staged(database, gateio) as stage:
+        await stage.signal(quantity=2)
+        await stage.dies("outcome_after_commit")
+        assert await stage.rows(TOLD) == [(1,)]
+        assert len(await stage.settles(UNTOLD)) == 3
+        assert await stage.rows(TOLD) == [(1,)]

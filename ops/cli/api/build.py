@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from gateway.admin.operation import Operation
 from gateway.admin.operations import OPERATIONS
@@ -101,6 +102,9 @@ def _options(shape: Shape) -> list[click.Option]:
     if operation.shows_once:
         made.append(click.Option(["--out"], type=click.Path(path_type=Path, dir_okay=False),
                                  help="Write what is shown once into this file (0600)."))  # fmt: skip
+    if operation.media:
+        made.append(click.Option(["-o", "--output"], type=click.Path(path_type=Path, dir_okay=False),
+                                 help="Write the answer into this file."))  # fmt: skip
     if shape.asks:
         made.append(click.Option(["--yes"], is_flag=True, help="Do not ask."))
     return made
@@ -133,6 +137,8 @@ def _run(shape: Shape, settings: Path, given: dict[str, Any]) -> None:
             show_items(items, naming.columns(shape.place))
     else:
         reply = asked(place, lambda api: _one(api, shape, given))
+        if shape.operation.media and _written(reply, given.get("output")):
+            return
         _show(shape, reply, as_json, given.get("out"))
 
 
@@ -145,6 +151,18 @@ def _show(shape: Shape, reply: Reply, as_json: bool, out: Path | None) -> None:
         show_items(reply.content["items"], naming.columns(shape.place))
     else:
         show_object(reply.content)
+
+
+def _written(reply: Reply, output: Path | None) -> bool:
+    """Whether the answer is done with: in the file, or on the screen as the text that it is."""
+    text = isinstance(reply.content, str)
+    if output is None and text:
+        click.echo(reply.content, nl=False)
+    elif output is not None:
+        content = reply.content.encode() if text else msgspec.json.encode(reply.content)
+        output.write_bytes(content)
+        click.echo(f"in {output}")
+    return text or output is not None
 
 
 async def _follow(api: Api, shape: Shape, given: dict[str, Any]) -> None:

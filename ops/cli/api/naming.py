@@ -67,6 +67,8 @@ PRETTY = {
     "list_interventions": "interventions",
     "get_intervention": "show-intervention",
     "list_stopped_orders": "stopped-orders",
+    "get_fairness_report": "fairness",
+    "get_execution_report": "execution",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -86,9 +88,11 @@ NOT_HERE = {
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "fills": ("account_id", "symbol", "side", "last_qty", "last_px", "order_id", "at"),
-    "outcomes": ("account_id", "decision", "reason"),
     "interventions": ("intervention_id", "level", "scope", "state", "at", "reason"),
     "stopped-orders": ("cl_ord_id", "account_id", "side", "order_qty", "symbol", "status", "text"),
+    "accounts": (
+        "account_id", "state", "reason", "order_qty", "cum_qty", "avg_px", "slippage_signal_bps", "send_ms",
+    ),
     "revisions": ("revision", "at", "actor", "why", "proposal_id"),
     "tenant": ("tenant_id", "name", "kind", "state", "created_at"),
     "user": ("person_id", "name", "email", "roles", "state", "last_seen_at"),
@@ -141,6 +145,7 @@ EXAMPLES = {
     "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
+    "get_fairness_report": "portcullis report fairness --strategy trend --format svg -o fairness.svg",
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
 """Operation → a line that works."""
@@ -149,7 +154,8 @@ EXAMPLES = {
 ELSEWHERE = {
     "get_credential": Place("credential", "show"),
     "revoke_credential": Place("credential", "revoke"),
-    "list_outcomes": Place("signal", "outcomes"),
+    "get_outcome": Place("signal", "outcome"),
+    "list_outcome_accounts": Place("signal", "accounts"),
     "list_fills": Place("order", "fills"),
     "list_balances": Place("position", "balances"),
 }

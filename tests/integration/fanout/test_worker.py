@@ -35,9 +35,11 @@ async def test_every_step_is_in_the_audit_inbox(bench):
     await bench.signal(quantity=2)
     async with bench.worker():
         await bench.until(DONE, 2)
+        await bench.until("SELECT count(*) FROM signal_outcomes WHERE done_at IS NOT NULL", 1)
     kinds = Counter(row[0] for row in await bench.rows("SELECT kind FROM audit_inbox"))
     assert kinds == {
         "signal.planned": 1,
+        "signal.outcome": 1,
         "order.intent": 2,
         "order.acknowledged": 2,
         "order.fill": 2,

@@ -23,8 +23,8 @@ class Example(msgspec.Struct, frozen=True):
 
     `needs`: of which a new one is made for each call. `foreign`: the body in which another tenant's
     ids are tried, where that is not `body`. `places`: what stands in the address for what is no
-    object. `query`: what an operation cannot do without. `statuses`: what says that the door was open,
-    where that is no 2xx.
+    object. `query`: one parameter that an operation cannot do without, `{…}` being an id. `statuses`: what
+    says that the door was open, where that is no 2xx.
     """
 
     body: Build | None = None
@@ -172,6 +172,8 @@ EXAMPLES: dict[str, Example] = {
     "release": Example(
         _switch(state="active"), frozenset({"object_id"}), statuses=frozenset({409})
     ),
+    # Reports: of a strategy that is there; the platform has none.
+    "get_fairness_report": Example(query="strategy_id={strategy_id}", statuses=frozenset({404})),
     # It names objects by their names, which are looked up within the tenant: there is no id to try.
     "compare_configuration": Example(lambda ids: {}),
     "put_configuration": Example(lambda ids: {}, statuses=frozenset({404, 412})),

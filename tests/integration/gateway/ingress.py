@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,6 +38,7 @@ async def ingress(
     settings: HookSettings | None = None,
     *,
     opener: ReversingOpener | None = None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Ingress]:
     redis = Redis(unix_socket_path=redis_socket)
     database = Database(conninfo, name="ingress", size=2, acquire_timeout_s=1.0)
@@ -50,6 +52,7 @@ async def ingress(
         clock=SystemClock(),
         settings=settings or HookSettings(management_base_url=BASE_URL, rate=GENEROUS),
         poll_s=0.05,
+        stop=stop,
     ) as listener:
         yield Ingress(listener.app, listener.acceptor, listener.registry, opener)
     await database.close()

@@ -266,6 +266,9 @@ def _with_other(
     return result if changed else None
 
 
+_NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
 async def _call(
     app: Any,
     operation: Operation,
@@ -276,11 +279,12 @@ async def _call(
 ) -> Reply:
     address = operation.path
     for name in path_types(operation):
-        stands = _example(operation).places.get(
-            name, ids.get(name, "00000000-0000-7000-8000-000000000000")
-        )
+        stands = _example(operation).places.get(name, ids.get(name, _NOBODY))
         address = address.replace(f"{{{name}}}", stands)
-    queries = "&".join(part for part in (_example(operation).query, query) if part)
+    needed = _example(operation).query.format(**{"strategy_id": _NOBODY} | dict(ids))
+    if needed.partition("=")[0] == query.partition("=")[0]:
+        needed = ""
+    queries = "&".join(part for part in (needed, query) if part)
     headers = dict(caller.headers)
     if operation.conditional:
         headers["if-match"] = "*"

@@ -142,16 +142,18 @@ async def test_a_signal_shows_each_accounts_reason_orders_and_reports(
     assert (story["signal_id"], story["status"], story["trace_id"], story["settings_version"]) == (
         str(signal_id), "accepted", "a" * 32, 1,
     )  # fmt: skip
-    page = (await admin.get(f"/v1/signals/{signal_id}/outcomes?limit=1")).json()
+    page = (await admin.get(f"/v1/signals/{signal_id}/outcome/accounts?limit=1")).json()
     (first,) = page["items"]
-    rest = (await admin.get(f"/v1/signals/{signal_id}/outcomes?cursor={page['next']}")).json()
+    rest = (
+        await admin.get(f"/v1/signals/{signal_id}/outcome/accounts?cursor={page['next']}")
+    ).json()
     (second,) = rest["items"]
     assert "next" not in rest
-    assert (first["account_id"], first["decision"], first["reason"]) == (str(traded), "order", "ok")
+    assert (first["account_id"], first["state"], first["reason"]) == (str(traded), "filled", "ok")
     assert first["orders"][0]["price"] == "0.1"
     assert first["orders"][0]["reports"][0]["last_qty"] == "2"
-    assert (second["account_id"], second["decision"], second["reason"]) == (
-        str(idle), "nothing", "no_position",
+    assert (second["account_id"], second["state"], second["reason"]) == (
+        str(idle), "skipped", "no_position",
     )  # fmt: skip
     plan = (await admin.get(f"/v1/plans/{signal_id}")).json()
     assert (plan["settings_version"], plan["seed"]) == (1, "7")

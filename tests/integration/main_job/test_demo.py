@@ -58,7 +58,7 @@ def test_a_demo_that_stays_prints_a_line_that_the_hook_accepts(tmp_path: Path):
         assert answer["status"] == "accepted"
         assert answer["links"]["self"] in lines[-1].replace("SIGNAL_ID", answer["signalId"])
         status = _status(lines[-1].replace("SIGNAL_ID", answer["signalId"]))
-        assert {"account_id", "decision", "reason"} <= set(status["items"][0])
+        assert {"account_id", "state", "reason"} <= set(status["items"][0])
     finally:
         demo.send_signal(signal.SIGINT)
         _, errors = demo.communicate(timeout=60)

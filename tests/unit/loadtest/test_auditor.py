@@ -219,6 +219,11 @@ DAMAGE = {
     "an end recorded twice": (
         "unexplained", {"records": (*CLEAN.records, CLEAN.records[-1])}, "2 records order.close",
     ),
+    "an outcome told twice": (
+        "unexplained",
+        {"records": (*CLEAN.records, *(record(9, "signal.outcome", signal_id="sig"),) * 2)},
+        "2 records signal.outcome",
+    ),
     "an intent without a row": (
         "unexplained",
         {"records": (*CLEAN.records, record(9, "order.intent", "zz", cl_ord_id="zz.1"))},

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from gateway.admin.declared import Configuration
 from gateway.admin.operation import Operation
 from gateway.admin.operations import OPERATIONS
-from ops.api_client import Api, Refused, Unreachable, _reply, read_key
+from ops.api_client import Api, Refused, Reply, Unreachable, _reply, read_key
 from ops.cli.api import naming
+from ops.cli.api.build import _written
 from ops.cli.api.configure import line_of, read_document
 from ops.cli.api.connection import Where, _key, key_path
 from ops.cli.api.fields import body, members
@@ -223,3 +224,17 @@ def test_a_halt_says_a_level_and_flatten_is_one_of_them() -> None:
     helped = CliRunner().invoke(cli, ["halt", "on", "--help"]).output
     for word in ("no_open", "block_all", "cancel_open", "flatten", "--flatten", "instrument"):
         assert word in helped
+
+
+def test_an_answer_that_is_a_file_goes_where_it_is_wanted_and_else_to_the_screen(
+    tmp_path: Path, capsys
+):
+    output = tmp_path / "out.csv"
+    assert _written(Reply(status=200, content="a,b\r\n"), output)
+    assert output.read_bytes() == b"a,b\r\n"
+    assert _written(Reply(status=200, content={"a": 1}), output)
+    assert output.read_bytes() == b'{"a":1}'
+    capsys.readouterr()
+    assert _written(Reply(status=200, content="a,b\r\n"), None)
+    assert capsys.readouterr().out == "a,b\r\n"
+    assert not _written(Reply(status=200, content={"a": 1}), None), "a table is shown instead"
