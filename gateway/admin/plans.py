@@ -123,7 +123,12 @@ class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):
     ord_type: str
     time_in_force: str
     price: str | None
+    stop_px: str | None
+    trail_amount: str | None
+    trail_percent: str | None
     reduce_only: bool
+    protect: dict[str, Any] | None
+    """Take profit and stop loss that will stand behind the fills, as they hold for the account."""
 
 
 class PlannedAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,9 +229,17 @@ def _leg(leg: dict[str, Any]) -> PlannedLeg:
         order_qty=plain(Decimal(leg.get("order_qty", 0))),
         ord_type=leg.get("ord_type", ""),
         time_in_force=leg.get("time_in_force", ""),
-        price=None if leg.get("price") is None else plain(Decimal(leg["price"])),
+        price=_amount(leg, "price"),
+        stop_px=_amount(leg, "stop_px"),
+        trail_amount=_amount(leg, "trail_amount"),
+        trail_percent=_amount(leg, "trail_percent"),
         reduce_only=leg.get("reduce_only", False),
+        protect=leg.get("protect"),
     )
+
+
+def _amount(leg: dict[str, Any], name: str) -> str | None:
+    return None if leg.get(name) is None else plain(Decimal(leg[name]))
 
 
 def _sentence(reason: str) -> str:

@@ -116,7 +116,18 @@ def order_text(leg: Mapping[str, Any], symbol: str | None) -> str:
     """One order in words."""
     price = f" at {leg['price']}" if leg["price"] else ""
     only = " (reduce only)" if leg["reduce_only"] else ""
-    return f"{leg['side']} {leg['order_qty']} {symbol or ''} {leg['ord_type']}{price}{only}"
+    stop = f" stop {leg['stop_px']}" if leg["stop_px"] else ""
+    trail = f" trailing {leg['trail_amount']}" if leg["trail_amount"] else ""
+    trail += f" trailing {leg['trail_percent']} %" if leg["trail_percent"] else ""
+    kept = "".join(
+        f", {name.replace('_', ' ')} {_terms(of)}" for name, of in (leg["protect"] or {}).items()
+    )
+    return f"{leg['side']} {leg['order_qty']} {symbol or ''} {leg['ord_type']}{price}{stop}{trail}{only}{kept}"
+
+
+def _terms(of: dict[str, Any]) -> str:
+    """A take profit or a stop loss in words: `percent 2`."""
+    return " ".join(f"{name.replace('_', ' ')} {value}" for name, value in of.items())
 
 
 def turnover_text(one: Mapping[str, Any]) -> str:

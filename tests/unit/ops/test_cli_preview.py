@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from ops.cli.api.preview import proposed, read_raw, show_preview
+from ops.cli.api.preview import order_text, proposed, read_raw, show_preview
 from ops.cli.api.replay import show_replay
 from tenancy.errors import Invalid
 
-LEG = {"side": "buy", "order_qty": "3", "ord_type": "limit", "price": "50000", "reduce_only": False}
+LEG = {
+    "side": "buy", "order_qty": "3", "ord_type": "limit", "price": "50000", "reduce_only": False,
+    "stop_px": None, "trail_amount": None, "trail_percent": None, "protect": None,
+}  # fmt: skip
 
 
 def entry(name: str, decision: str, reason: str, legs: list[Any]) -> dict[str, Any]:
@@ -103,3 +106,11 @@ def test_what_is_no_json_object_is_refused_with_its_file(tmp_path: Path, text: s
         read_raw(path)
     with pytest.raises(Invalid, match=r"nowhere\.json"):
         read_raw(tmp_path / "nowhere.json")
+
+
+def test_an_order_says_its_stop_and_what_will_stand_behind_it():
+    kept = {"stop_loss": {"percent": "2"}, "take_profit": {"limit_price": "61000"}}
+    leg = {**LEG, "ord_type": "stop_limit", "stop_px": "49000", "protect": kept}
+    assert order_text(leg, "BTC_USDT") == (
+        "buy 3 BTC_USDT stop_limit at 50000 stop 49000, stop loss percent 2, take profit limit price 61000"
+    )
