@@ -57,7 +57,6 @@ class Reason(StrEnum):
     PRICE_COLLAR = "price_collar"
     ORDER_TYPE_UNSUPPORTED = "order_type_unsupported"
     QUANTITY_TYPE_UNSUPPORTED = "quantity_type_unsupported"
-    ATTACHED_ORDERS_UNSUPPORTED = "attached_orders_unsupported"
     OPTIONS_UNSUPPORTED = "options_unsupported"
     OPTION_NOT_FOUND = "option_not_found"
     TIME_IN_FORCE_UNSUPPORTED = "time_in_force_unsupported"
@@ -131,8 +130,6 @@ SENTENCES: dict[Reason, str] = {
     Reason.PRICE_COLLAR: "The limit price is further from the market than a limit allows.",
     Reason.ORDER_TYPE_UNSUPPORTED: "The settings ask for a trailing stop, and the signal says no trail.",
     Reason.QUANTITY_TYPE_UNSUPPORTED: "The settings cannot scale this kind of quantity, or bring it to a target.",
-    Reason.ATTACHED_ORDERS_UNSUPPORTED: "Take profit and stop loss are not built yet: an entry that asks for"
-    " protection is not sent without it.",
     Reason.OPTIONS_UNSUPPORTED: "The account's broker has no options.",
     Reason.OPTION_NOT_FOUND: "No option of the broker's fits what the signal asks for.",
     Reason.EXTENDED_HOURS_UNSUPPORTED: "Extended hours are asked for, and only stocks have them, at brokers that"
