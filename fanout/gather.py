@@ -14,6 +14,7 @@ from fanout.market import Market
 from fanout.market_store import read_market
 from fanout.options import Contract
 from fanout.pictures import Known
+from fanout.shadows import everybody
 from fanout.signal import Signal
 from fanout.usage import Watched, counted, read_usage, symbols_of
 from fanout.windows import Sessions
@@ -37,11 +38,13 @@ async def gather(
 ) -> Market:
     """The market of this signal's plan, as the caller's transaction sees it. Nothing is written.
 
-    `at`: the plan's own time; `watched`: watch(snapshot), where it is known (fanout/usage.py). Exact
+    `at`: the plan's own time; `watched`: watch(everybody(snapshot)), where it is known (fanout/usage.py,
+    fanout/shadows.py). Exact
     under limits that several plans draw on where the caller holds their turns; else a picture.
     Accounts whose balance is in a currency other than their own have none (a warning says so).
     Raises Unavailable where which option an account means changes faster than it can be read.
     """
+    snapshot = everybody(snapshot)
     instruments = known.by_broker()
     symbols = symbols_of(snapshot, signal.ticker, instruments, by_name=mandate.names_symbols)
 

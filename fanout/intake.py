@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
+from fanout.shadows import everybody, with_shadows
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, parent
 from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
@@ -321,10 +323,9 @@ class Intake:
             mandate=mandate,
             watched=watched,
         )
-        return make_plan(
+        make = partial(
+            make_plan,
             asked,
-            snapshot,
-            market,
             signal_id=signal,
             received_at=received_at,
             planned_at=now,
@@ -333,6 +334,7 @@ class Intake:
             rules=self._rules,
             mandate=mandate,
         )
+        return with_shadows(make, snapshot, market, mandate)
 
     async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:
         """The snapshot at its newest version: one row is read to see whether the kept one still holds."""
@@ -340,8 +342,9 @@ class Intake:
         kept = self._snapshots.get(strategy)
         if kept is None or Version(kept.strategy.version, kept.platform) != version:
             kept = await read_snapshot(conn, strategy)
-            self._snapshots[strategy], self._watched[strategy] = kept, watch(kept)
+            self._snapshots[strategy], self._watched[strategy] = kept, watch(everybody(kept))
         self._accounts.keep(row.account for row in kept.rows)
+        self._accounts.keep(shadow.account for shadow in kept.shadows)
         return kept
 
     async def _keep(

@@ -11,15 +11,18 @@ The age of a signal is no question here, so no bound on it is needed.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from fanout.calendars import Calendars
 from fanout.gather import gather
+from fanout.mandate import SENDERS
 from fanout.market import Market
 from fanout.pictures import Known
 from fanout.plan import Plan, Rules, make_plan
 from fanout.sequence import seed_of
+from fanout.shadows import with_shadows
 from fanout.signal import Signal
 from tenancy.database import Connection
 from tenancy.effective import unresolvable
@@ -72,10 +75,9 @@ async def preview(
     market = await gather(
         conn, snapshot, signal, known, await calendars.get(snapshot.calendars, at), at=at
     )
-    plan = make_plan(
+    make = partial(
+        make_plan,
         signal,
-        snapshot,
-        market,
         signal_id=signal_id,
         received_at=at,
         planned_at=at,
@@ -83,6 +85,7 @@ async def preview(
         rotation=row[0],
         rules=RULES,
     )
+    plan = with_shadows(make, snapshot, market, SENDERS)
     return Previewed(plan=plan, snapshot=snapshot, market=market)
 
 

@@ -27,6 +27,7 @@ from fanout.ports import Instrument
 from fanout.reasons import Reason
 from fanout.signal import Signal
 from fanout.windows import Sessions
+from tenancy.paper import is_shadow
 from tenancy.snapshot import Snapshot
 from tenancy.values import AccountID, SignalID
 
@@ -118,7 +119,9 @@ def replay(
     keyed: frozenset[str],
     calendars: Mapping[str, Sessions],
 ) -> list[Comparison]:
-    """Every account's two decisions, in the fan-out order of the new plan; who has left comes last."""
+    """Every account's two decisions, in the fan-out order of the new plan; who has left comes last.
+
+    Shadows are no part of it: on paper nothing was decided that anybody could have decided otherwise."""
     market = market_of(then, snapshot, instruments, keyed, calendars)
     plan = make_plan(
         then.signal,
@@ -131,11 +134,12 @@ def replay(
         rotation=then.rotation,
         rules=RULES,
     )
-    before = {entry.account_id: entry for entry in then.entries}
+    real = [entry for entry in then.entries if not is_shadow(entry.broker)]
+    before = {entry.account_id: entry for entry in real}
     after = entries_of(plan)
     compared = [compare(before.get(entry.account_id), entry) for entry in after]
     there = {entry.account_id for entry in after}
-    return compared + [compare(e, None) for e in then.entries if e.account_id not in there]
+    return compared + [compare(e, None) for e in real if e.account_id not in there]
 
 
 def market_of(

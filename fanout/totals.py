@@ -11,6 +11,7 @@ import msgspec
 from fanout.market import Instruments
 from fanout.plan import Plan, PlanEntry
 from fanout.reasons import SENTENCES, Reason
+from tenancy.paper import is_shadow
 from tenancy.values import plain
 
 EXACTLY = Context(prec=400, traps=[Inexact])
@@ -51,8 +52,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def totals(plan: Plan, instruments: Mapping[str, Instruments]) -> Totals:
-    """Of the whole plan; what a person is asked about counts as if the answer were yes."""
-    entries = list(plan.entries)
+    """Of the whole plan but for shadows; what a person is asked about counts as if the answer were yes."""
+    entries = [entry for entry in plan.entries if not is_shadow(entry.broker)]
     counted = Counter(entry.reason for entry in entries)
     by_symbol: dict[tuple[str, str], list[PlanEntry]] = {}
     for entry in entries:

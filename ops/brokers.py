@@ -1,7 +1,8 @@
 """The broker adapters of this host, made from the settings' `[brokers.…]` tables.
 
 A table's name is a folder of fanout/brokers/; its content is read by that folder's own settings
-struct, so a wrong key is refused with its path here, before anything connects.
+struct, so a wrong key is refused with its path here, before anything connects. Beside each real
+broker stands one on paper that imitates it, for shadows (tenancy/paper.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fanout.remembered import RememberedPositions
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
+from tenancy.paper import shadow_broker
 
 S = TypeVar("S")
 
@@ -47,7 +49,20 @@ def make_brokers(
         follows = gateio.instruments if gateio is not None and not paper.instruments else None
         remembered = RememberedPositions(database)
         made["paper"] = PaperBroker(paper, clock, source=follows, remembered=remembered)
+    if gateio is not None:
+        made |= _shadows(gateio, tables.get("paper", {}), RememberedPositions(database), clock)
     return made
+
+
+def _shadows(
+    twin: Broker, paper: Mapping[str, Any], remembered: RememberedPositions, clock: Clock
+) -> dict[str, Broker]:
+    """Where the shadows of a broker's accounts trade: paper at its prices, with paper's slippage."""
+    own = _read("paper", paper, PaperSettings)
+    settings = PaperSettings(slippage_bps=own.slippage_bps)
+    name = shadow_broker(twin.name)
+    shadow = PaperBroker(settings, clock, source=twin.instruments, remembered=remembered, name=name)
+    return {name: shadow}
 
 
 def _read(name: str, table: Mapping[str, Any], kind: type[S]) -> S:

@@ -35,6 +35,15 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     group: Group | None = None
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """A paper twin: what its subscription and its account say themselves. All else is the twin's."""
+
+    subscription_id: SubscriptionID
+    twin: SubscriptionID
+    enabled: bool
+    account: Account
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """What people set up, at `strategy.version` and `platform.revision`."""
 
@@ -48,3 +57,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """The other strategies that follow any of these accounts: their plans and ours take turns."""
     shared: frozenset[AccountID] = frozenset()
     """The accounts that they follow too."""
+    shadows: tuple[Shadow, ...] = ()
+    """In none of the rows, so that nothing that is counted over rows counts them (fanout/shadows.py)."""

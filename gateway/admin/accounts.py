@@ -25,6 +25,7 @@ from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live, require_unused
 from tenancy.errors import Invalid
 from tenancy.limits import Limits
+from tenancy.paper import LIVE_SQL, is_live
 from tenancy.parameters import TradingState
 from tenancy.protection import positive_members
 from tenancy.store.documents import Table
@@ -41,8 +42,6 @@ BrokerSettings = Annotated[
     ],
     Meta(max_length=50),
 ]
-PAPER = "paper"
-"""The broker that trades nobody's money; an account at any other is live."""
 
 
 class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +62,7 @@ class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as it is. `live`: its orders move real money."""
+    """An account as it is. `live`: its orders move real money. `shadow_of`: of which account it is a twin."""
 
     account_id: UUID
     name: str
@@ -75,6 +74,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     limits: Limits
     live: bool
+    shadow_of: UUID | None
     state: TradingState
     credential: CredentialState
     revision: int
@@ -167,7 +167,7 @@ def _danger(
     if after is None:
         return NONE
     if before is None:
-        return frozenset({"live"}) if after.broker != PAPER else NONE
+        return frozenset({"live"}) if is_live(after.broker) else NONE
     dangers = limits_danger(before, after) | _larger(before, after)
     if "new" in facts:
         dangers |= moved(before.limits, after.limits, facts["old"], facts["new"])
@@ -189,10 +189,10 @@ ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
         table="accounts",
         key="account_id",
         document=AccountDocument,
-        facts=("live", "state", "credential", "created_at", "archived_at"),
+        facts=("live", "shadow_of", "state", "credential", "created_at", "archived_at"),
         json=frozenset({"settings", "limits"}),
         read_as={
-            "live": f"(broker <> '{PAPER}')",
+            "live": LIVE_SQL,
             "credential": f"CASE WHEN {LIVE} THEN 'live' WHEN {WAITING} THEN 'waiting'"
             " ELSE 'missing' END",
         },

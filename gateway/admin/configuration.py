@@ -80,6 +80,8 @@ async def current(conn: Connection) -> Tenant:
         rows = await batches.read_all(conn, section.kind.table, documents.page)
         standing: dict[Key, Standing] = {}
         for stored in rows:
+            if stored.facts.get("shadow_of") is not None:
+                continue  # a shadow is no setting: it is made for one subscription, and ends with it
             entry = section.entry_of(stored.document, names)
             key = section.key_of(entry)
             if key in standing:

@@ -18,6 +18,7 @@ from fanout.pictures import World
 from fanout.plan import Plan
 from fanout.preview import Previewed, preview, read_only
 from fanout.reasons import Reason
+from fanout.shadows import everybody
 from fanout.signal import MAX_BYTES, Signal, decode
 from fanout.totals import Totals, totals
 from gateway.admin.operation import Call, Operation, Result
@@ -111,7 +112,7 @@ def view(made: Previewed, world: World, *, proposed: bool) -> PreviewView:
     plan, strategy = made.plan, made.snapshot.strategy
     # By way of the plan's own bytes: a preview is shown as the plan would be.
     written = _PLAN.decode(msgspec.json.encode(plan))
-    rows = {row.account.account_id: row for row in made.snapshot.rows}
+    rows = {row.account.account_id: row for row in everybody(made.snapshot).rows}
     return PreviewView(
         strategy_id=plan.strategy_id,
         settings_version=plan.version,

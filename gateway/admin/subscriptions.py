@@ -1,7 +1,7 @@
 """Subscriptions: which account follows which strategy, and what it does with the strategy's signals.
 
 The pair is what a subscription is: it stays, and an account follows a strategy once. A subscription
-that ends is deleted; what it was is in its history.
+that ends is deleted; what it was is in its history. Its shadow (gateway/admin/shadows.py) ends with it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from gateway.admin.accounts import PAPER
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.dangers import NONE, approvals_danger
 from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live
+from gateway.admin.shadow_ends import end_shadow, lock_shadow
 from tenancy.explain import EffectiveView
+from tenancy.paper import is_live
 from tenancy.store.documents import Table
 from tenancy.store.resolvable import require_resolvable
 from tenancy.store.snapshots import read_effective
@@ -40,7 +41,7 @@ class SubscriptionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as it is; `…/effective` says what holds under all layers."""
+    """A subscription as it is; `…/effective` says what holds under all layers. `shadow_of`: whose it is."""
 
     subscription_id: UUID
     strategy_id: UUID
@@ -48,6 +49,7 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     priority: int
     settings: SubscriptionSettings
+    shadow_of: UUID | None
     revision: int
     created_at: datetime
 
@@ -64,6 +66,8 @@ async def _check(
     by: By, before: SubscriptionDocument | None, after: SubscriptionDocument | None
 ) -> None:
     if after is None:
+        assert before is not None
+        await lock_shadow(by.conn, before.strategy_id, before.account_id)
         return
     if before is None or (after.enabled and not before.enabled):
         await require_live(by, "account_id", after.account_id)
@@ -76,7 +80,10 @@ async def _follow(
     before: SubscriptionDocument | None,
     after: SubscriptionDocument | None,
 ) -> None:
-    if after is not None and (before is None or before.settings != after.settings):
+    if after is None:
+        assert before is not None
+        await end_shadow(by, SUBSCRIPTION, object_id, before.account_id)
+    elif before is None or before.settings != after.settings:
         await require_resolvable(by.conn, subscription=UUID(object_id))
 
 
@@ -88,7 +95,7 @@ async def _beside(
     assert document is not None
     query = "SELECT broker FROM accounts WHERE account_id = %s"
     row = await (await by.conn.execute(query, (document.account_id,))).fetchone()
-    return {"live": row is not None and row[0] != PAPER}
+    return {"live": row is not None and is_live(row[0])}
 
 
 def _danger(
@@ -108,13 +115,14 @@ SUBSCRIPTION: ObjectKind[SubscriptionDocument] = ObjectKind(
         table="subscriptions",
         key="subscription_id",
         document=SubscriptionDocument,
-        facts=("created_at",),
+        facts=("shadow_of", "created_at"),
         json=frozenset({"settings"}),
         fixed=frozenset({"strategy_id", "account_id"}),
         archived="",
         names={
             "subscriptions_strategy_id_account_id_key": "this account follows this strategy already:"
-            " change that subscription"
+            " change that subscription",
+            "subscriptions_shadow_of": "this subscription has a shadow already",
         },
     ),
     check=_check,

@@ -25,7 +25,8 @@ SELECT s.settings::text, s.asset_class, g.settings::text, u.settings::text,
        min(u.subscription_id::text), count(*)
 FROM subscriptions u JOIN strategies s USING (strategy_id) JOIN accounts a USING (account_id)
 LEFT JOIN account_groups g USING (group_id)
-WHERE (%(strategy)s::uuid IS NULL OR u.strategy_id = %(strategy)s)
+WHERE u.shadow_of IS NULL  -- a shadow's are its twin's
+  AND (%(strategy)s::uuid IS NULL OR u.strategy_id = %(strategy)s)
   AND (%(group)s::uuid IS NULL OR a.group_id = %(group)s)
   AND (%(account)s::uuid IS NULL OR u.account_id = %(account)s)
   AND (%(subscription)s::uuid IS NULL OR u.subscription_id = %(subscription)s)

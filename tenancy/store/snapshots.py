@@ -23,7 +23,7 @@ from tenancy.explain import EffectiveView, explain, limits_of
 from tenancy.group import Group
 from tenancy.limits import EffectiveLimits, Limits
 from tenancy.proposed import NOTHING, Proposed
-from tenancy.snapshot import Snapshot, Subscribed
+from tenancy.snapshot import Shadow, Snapshot, Subscribed
 from tenancy.strategy import Strategy, StrategySettings
 from tenancy.subscription import SubscriptionSettings
 from tenancy.tenant import TenantSettings, Terms
@@ -53,9 +53,18 @@ SELECT u.subscription_id, u.enabled, u.priority, u.settings::text,
 FROM subscriptions u JOIN accounts a USING (account_id)
 LEFT JOIN account_groups g USING (group_id)
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
-WHERE u.strategy_id = %(strategy)s
+WHERE u.strategy_id = %(strategy)s AND u.shadow_of IS NULL
   AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
 ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
+
+_SHADOWS = f"""
+SELECT u.subscription_id, u.shadow_of, u.enabled, {_ACCOUNT_COLUMNS}
+FROM subscriptions u JOIN accounts a USING (account_id)
+JOIN subscriptions twin ON twin.subscription_id = u.shadow_of
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+WHERE u.strategy_id = %(strategy)s
+  AND (%(accounts)s::uuid[] IS NULL OR twin.account_id = ANY(%(accounts)s))
+ORDER BY u.subscription_id"""  # noqa: S608 - constants only
 
 _SHARING = """
 SELECT o.strategy_id, array_agg(o.account_id)
@@ -78,8 +87,12 @@ SELECT {_ACCOUNT_COLUMNS} FROM accounts a
 LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
 WHERE a.account_id = ANY(%b::uuid[])"""  # noqa: S608 - constants only
 
+# What holds for a shadow is what holds for its twin.
 _SUBSCRIPTION = """
-SELECT strategy_id, account_id, settings::text FROM subscriptions WHERE subscription_id = %s"""
+SELECT u.strategy_id, u.account_id, u.settings::text
+FROM subscriptions asked
+JOIN subscriptions u ON u.subscription_id = coalesce(asked.shadow_of, asked.subscription_id)
+WHERE asked.subscription_id = %s"""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -113,6 +126,7 @@ async def read_snapshot(
             head = await conn.execute(_HEAD, (strategy,))
             rows = await conn.execute(_ROWS, asked)
             sharing = await conn.execute(_SHARING, asked)
+            shadows = await conn.execute(_SHADOWS, asked)
             after = await conn.execute(_VERSION, (strategy,))
         version = _version(await before.fetchone(), strategy)
         found = await head.fetchone()
@@ -123,6 +137,7 @@ async def read_snapshot(
                 made,
                 neighbours=frozenset(other for other, _ in others),
                 shared=frozenset(account for _, accounts in others for account in accounts),
+                shadows=tuple(_shadow(row) for row in await shadows.fetchall()),
             )
     raise Unavailable(f"the settings of strategy {strategy} change faster than they can be read")
 
@@ -153,7 +168,10 @@ async def with_unfollowed(
 
 
 async def read_effective(conn: Connection, subscription: SubscriptionID) -> EffectiveView:
-    """All that holds for one subscription, with provenance. Raises NotFound, Unavailable."""
+    """All that holds for one subscription, with provenance; for a shadow, what holds for its twin.
+
+    Raises NotFound, Unavailable.
+    """
     row = await (await conn.execute(_SUBSCRIPTION, (subscription,))).fetchone()
     if row is None:
         raise NotFound(f"no subscription {subscription} in this tenant")
@@ -301,6 +319,10 @@ class _Layers:
 
 def _settings(text: str) -> SubscriptionSettings:
     return msgspec.json.decode(text, type=SubscriptionSettings)
+
+
+def _shadow(row: Sequence[Any]) -> Shadow:
+    return Shadow(subscription_id=row[0], twin=row[1], enabled=row[2], account=_account(row[3:]))
 
 
 def _account(row: Sequence[Any]) -> Account:

@@ -51,6 +51,7 @@ from fanout.ports import (
 )
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
+from tenancy.paper import PAPER
 from tenancy.values import AccountID, positive
 
 SHOWN_EVERY_S = 0.25
@@ -63,7 +64,6 @@ Remembered = Callable[[BrokerAccount], Awaitable[Sequence[BrokerPosition]]]
 class PaperBroker:
     """Fills at reference prices; one book per account, in memory."""
 
-    name = "paper"
     request_timeout_s = (
         1.0  # nothing here waits but the two reads below, and they come before the fill
     )
@@ -75,11 +75,14 @@ class PaperBroker:
         *,
         source: Source | None = None,
         remembered: Remembered | None = None,
+        name: str = PAPER,
     ) -> None:
         """`source`: another broker's instruments() to imitate; their prices are followed.
 
         `remembered`: the account's positions as our database has them; raises Unavailable.
+        `name`: what it is called among the brokers (tenancy/paper.py).
         """
+        self.name = name
         self._slippage_bps = Decimal(settings.slippage_bps)
         ord_types = ORD_TYPES if settings.conditional_orders else PLAIN
         self.caps = Caps(
