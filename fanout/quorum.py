@@ -35,7 +35,7 @@ def hold(groups: Sequence[Group], settings: StrategySettings) -> list[Group]:
         return list(groups)
     if not any(group.opens for group in groups) or _met(groups, settings):
         return list(groups)
-    return [_withdrawn(group) if group.opens else group for group in groups]
+    return [withdrawn(group) if group.opens else group for group in groups]
 
 
 def _met(groups: Sequence[Group], settings: StrategySettings) -> bool:
@@ -61,7 +61,8 @@ def _known(groups: Sequence[Group]) -> set[UUID]:
     return {account for group in groups for account in group.account_id}
 
 
-def _withdrawn(group: Group) -> Group:
+def withdrawn(group: Group) -> Group:
+    """The same accounts, of which none opens: the quorum is not met."""
     return msgspec.structs.replace(
         group, reason=Reason.QUORUM_NOT_MET, legs=(), cancel_open=False, asked=[]
     )

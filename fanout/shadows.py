@@ -9,23 +9,24 @@ turns and totals are counted without it, and its orders come after everybody els
 3. Only the shadows' entries of that second plan are kept, behind the first one's, in their twins' order.
 
 What decides over all accounts together is not decided anew: the second plan has no quorum, and where
-the first one's was not met for the twin, it is not met for the shadow. Nobody is asked about paper: a
+the first one's was not met, no shadow opens either. Nobody is asked about paper: a
 shadow trades at once where its twin waits for a person, and the report shows what waiting cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from fanout.groups import Group
 from fanout.mandate import Mandate
 from fanout.market import Market
-from fanout.plan import Plan, PlanEntry
+from fanout.plan import Plan
+from fanout.quorum import withdrawn
 from fanout.reasons import Reason
 from tenancy.explain import STRICTNESS
-from tenancy.paper import shadow_broker
+from tenancy.paper import is_shadow, shadow_broker
 from tenancy.parameters import TradingState
 from tenancy.snapshot import Shadow, Snapshot, Subscribed
 from tenancy.values import AccountID
@@ -38,22 +39,17 @@ def with_shadows(make: Make, snapshot: Snapshot, market: Market, mandate: Mandat
     """The plan of `snapshot`, and behind it its shadows' entries.
 
     `market`: of everybody(snapshot). A signal of our own names its accounts, shadows among them, and they
-    are rows like all others then. With a shadow it takes twice the time of one plan.
+    are rows like all others then. One shadow or many: it takes twice the time of one plan.
     """
     plan = make(snapshot, market)
     twins = {} if mandate.forced else _twins(snapshot)
     if not twins:
         return plan
     second = make(_in_their_places(snapshot, twins), _imitated(market))
-    real = {entry.account_id: entry for entry in plan.entries}
-    twin_of = {shadow.account.account_id: account for account, shadow in twins.items()}
-    first = len(real)
-    found = [entry for entry in second.entries if entry.account_id in twin_of]
-    behind = [
-        _behind(entry, real[twin_of[entry.account_id]], first + index)
-        for index, entry in enumerate(found)
-    ]
-    return msgspec.structs.replace(plan, entries=(*plan.entries, *behind))
+    groups = [group for group in second.groups if is_shadow(group.broker)]
+    if Reason.QUORUM_NOT_MET in plan.reasons:
+        groups = [withdrawn(group) if group.opens else group for group in groups]
+    return msgspec.structs.replace(plan, groups=(*plan.groups, *_behind(plan.groups, groups)))
 
 
 def everybody(snapshot: Snapshot) -> Snapshot:
@@ -127,11 +123,12 @@ def _stricter(one: TradingState, other: TradingState) -> TradingState:
     return max(one, other, key=STRICTNESS.index)
 
 
-def _behind(entry: PlanEntry, twin: PlanEntry, place: int) -> PlanEntry:
-    if twin.reason is Reason.QUORUM_NOT_MET:
-        return PlanEntry(
-            account_id=entry.account_id, part=entry.part, place=place, broker=entry.broker,
-            reason=twin.reason, words=twin.words, symbol=entry.symbol,
-            position=entry.position or Decimal(0), equity=entry.equity,
-        )  # fmt: skip
-    return msgspec.structs.replace(entry, place=place)
+def _behind(real: Sequence[Group], shadows: Sequence[Group]) -> list[Group]:
+    """The shadows' groups with places after all real ones, in the order of the places they took."""
+    first = sum(len(group.place) for group in real)
+    taken = sorted(place for group in shadows for place in group.place)
+    places = {place: first + index for index, place in enumerate(taken)}
+    return [
+        msgspec.structs.replace(group, place=[places[place] for place in group.place])
+        for group in shadows
+    ]

@@ -195,7 +195,7 @@ OPERATIONS = (
         summary="Make the shadow of a live subscription: a twin that trades the same on paper.",
         detail="Its settings, limits and share of a block are the live one's, always. It ends with it.",
         handle=_make, status=201, answer=SubscriptionView,
-        problems=("not_found", "conflict", "invalid"),
+        problems=("not_found", "conflict"),
     ),
     Operation(
         name="get_shadow_report", method="GET", path=f"{_ADDRESS}/report", tag="Subscriptions",

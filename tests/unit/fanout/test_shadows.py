@@ -83,9 +83,7 @@ def test_no_real_decision_or_place_changes_because_of_a_shadow(kind):
     before, after = planned(without, **fields), planned(snap, **fields)
     assert list(map(decided, before.entries)) == list(map(decided, after.entries[:5]))
     shadow = after.entries[5]
-    twin = next(
-        e for e in after.entries[:5] if e.account_id == without.rows[2].account.account_id
-    )
+    twin = next(e for e in after.entries[:5] if e.account_id == without.rows[2].account.account_id)
     assert (shadow.reason, shadow.legs) == (twin.reason, twin.legs)
 
 
@@ -163,28 +161,25 @@ def test_the_kill_switch_closes_a_shadow_as_one_of_the_accounts_it_names():
     assert everybody(snap) is snap
 
 
-def test_the_second_plan_has_no_quorum_and_what_the_first_was_refused_for_carries_over():
-    """The first plan is given: whatever refuses it for its quorum, the shadow is refused for the same."""
-    settings = StrategySettings(quorum_percent=Decimal(100))
-    snap = with_a_shadow(snapshot(subscribed(), subscribed(), settings=settings), 1)
-    seen = []
-
-    def make(given: Snapshot, market: Market) -> Plan:
-        seen.append(given)
-        made = make_plan(
-            signal(quantity=2), given, market, signal_id=SignalID(new_id()), received_at=NOW,
-            planned_at=NOW, seed=1, rotation=0, rules=RULES,
-        )  # fmt: skip
-        if given.strategy.settings.quorum_percent is None:
-            return made
-        refused = tuple(
-            msgspec.structs.replace(e, reason=Reason.QUORUM_NOT_MET, legs=()) for e in made.entries
+def test_a_shadow_does_not_count_for_the_quorum():
+    """Of two real accounts one fails: 50 %. With the shadow counted it would be two of three."""
+    for percent, real_reason in ((60, Reason.QUORUM_NOT_MET), (50, Reason.ORDER)):
+        settings = StrategySettings(quorum_percent=Decimal(percent))
+        failing = subscribed(
+            held_to=EffectiveLimits(max_order_quantity=Limit(Decimal(1), "account"))
         )
-        return msgspec.structs.replace(made, entries=refused)
+        snap = with_a_shadow(snapshot(subscribed(), failing, settings=settings), 0)
+        first, _, shadow = planned(snap).entries
+        assert first.reason == shadow.reason == real_reason
+        assert bool(shadow.legs) == (real_reason is Reason.ORDER)
 
-    *_, shadow = with_shadows(make, snap, market_of(snap), SENDERS).entries
-    assert [given.strategy.settings.quorum_percent for given in seen] == [100, None]
-    assert (shadow.reason, shadow.legs, shadow.place) == (Reason.QUORUM_NOT_MET, (), 2)
+
+def test_a_shadow_that_fails_does_not_hold_up_the_quorum():
+    settings = StrategySettings(quorum_percent=Decimal(100))
+    snap = with_a_shadow(snapshot(subscribed(), settings=settings), 0, state="halted")
+    real, shadow = planned(snap).entries
+    assert real.legs
+    assert shadow.reason == Reason.ACCOUNT_HALTED
 
 
 def test_totals_are_of_the_real_accounts():
