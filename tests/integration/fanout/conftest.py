@@ -52,6 +52,8 @@ class Bench:
     def __init__(self, made: fixture.Database) -> None:
         self.made = made
         self.broker = FakeBroker()
+        self.settings = SETTINGS
+        self.beside: dict[str, Broker] = {}  # by name, where a test has more than the one
         self.scope: TenantScope
         self.strategy: StrategyID
         self.hook: str
@@ -148,10 +150,10 @@ class Bench:
         worker = Worker(
             database=database,
             redis=redis,
-            brokers={"gateio": broker or self.broker},
+            brokers={"gateio": broker or self.broker, **self.beside},
             clock=SystemClock(),
             worker_id=f"{name}-{new_id()}",
-            settings=SETTINGS,
+            settings=self.settings,
             patience=PATIENCE,
         )
         stop = asyncio.Event()

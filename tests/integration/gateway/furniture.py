@@ -75,9 +75,14 @@ async def _hook(f: Furniture) -> str:
 
 
 async def _subscription(f: Furniture) -> str:
+    """A live one, which may have a shadow."""
+    account = await f.post(
+        "/v1/accounts", "account_id", name=unique(), broker="gateio", currency="USDT",
+        stated_equity="100",
+    )  # fmt: skip
     return await f.post(
         "/v1/subscriptions", "subscription_id", strategy_id=f.ids["strategy_id"],
-        account_id=await _account(f),
+        account_id=account,
     )  # fmt: skip
 
 
@@ -174,4 +179,7 @@ async def furnish(api: Api, tenant: str) -> Furniture:
         furniture.ids[name] = await make(furniture)
     if tenant != "platform":
         furniture.ids |= traded(api, tenant, furniture.ids)
+        subscription = furniture.ids["subscription_id"]
+        made = await furniture.client("POST", f"/v1/subscriptions/{subscription}/shadow")
+        assert made.status == 201, made
     return furniture
