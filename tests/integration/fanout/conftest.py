@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fanout.carry import Patience
+from fanout.ports import Broker
 from fanout.worker import Worker, WorkerSettings
 from tenancy.clock import SystemClock
 from tenancy.database import Database
