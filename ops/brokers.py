@@ -57,9 +57,9 @@ def make_brokers(
 def _shadows(
     twin: Broker, paper: Mapping[str, Any], remembered: RememberedPositions, clock: Clock
 ) -> dict[str, Broker]:
-    """Where the shadows of a broker's accounts trade: paper at its prices, with paper's slippage."""
+    """Where the shadows of a broker's accounts trade: paper at its prices, set up as `paper` is."""
     own = _read("paper", paper, PaperSettings)
-    settings = PaperSettings(slippage_bps=own.slippage_bps)
+    settings = msgspec.structs.replace(own, instruments=[])
     name = shadow_broker(twin.name)
     shadow = PaperBroker(settings, clock, source=twin.instruments, remembered=remembered, name=name)
     return {name: shadow}

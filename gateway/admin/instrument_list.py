@@ -14,6 +14,7 @@ from fanout.ports import Instrument, InstrumentKind
 from gateway.admin.listing import Word, read_key, write_key
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery
+from tenancy.paper import is_shadow
 from tenancy.values import plain
 
 Key = tuple[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=100)]]
@@ -95,6 +96,8 @@ def chosen(
     for one in seen:
         if query.broker not in (None, one.broker):
             continue
+        if query.broker is None and is_shadow(one.broker):
+            continue  # the same instruments once more; who asks for it by name is shown it
         if query.ticker is None:
             found += [(instrument, one) for instrument in one.instruments]
         elif (named := one.instruments.find(query.ticker, {})) is not None:

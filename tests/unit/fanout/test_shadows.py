@@ -182,6 +182,22 @@ def test_a_shadow_that_fails_does_not_hold_up_the_quorum():
     assert shadow.reason == Reason.ACCOUNT_HALTED
 
 
+def test_shadows_have_no_quorum_among_themselves():
+    settings = StrategySettings(quorum_percent=Decimal(100))
+    snap = snapshot(subscribed(), subscribed(), settings=settings)
+    shadows = (shadow_of(snap, 0, state="halted"), shadow_of(snap, 1))
+    *_, halted, other = planned(msgspec.structs.replace(snap, shadows=shadows)).entries
+    assert halted.reason == Reason.ACCOUNT_HALTED
+    assert other.legs
+
+
+def test_a_signal_of_the_kill_switch_for_the_twin_alone_is_none_for_its_shadow():
+    snap = with_a_shadow(snapshot(subscribed()), 0)
+    mandate = Mandate(origin="kill_switch", accounts=frozenset({snap.rows[0].account.account_id}))
+    (only,) = planned(snap, None, mandate, action="exit").entries
+    assert only.broker == "gateio"
+
+
 def test_totals_are_of_the_real_accounts():
     snap = with_a_shadow(snapshot(subscribed(), subscribed()), 0)
     market = market_of(snap)
