@@ -22,6 +22,7 @@ from uuid import UUID
 
 import msgspec
 
+from fanout.slippage import slippage_bps
 from gateway.admin.listing import first_id
 from tenancy.database import Connection
 from tenancy.errors import Invalid
@@ -30,7 +31,6 @@ from tenancy.values import plain
 ROWS_MOST = 10_000
 PERIOD_MOST = timedelta(days=366)
 USUAL = timedelta(days=30)
-BPS = Decimal(10_000)
 
 # A retry of an order has the same quantity: ordered counts first attempts, filled counts all.
 _ROWS = """
@@ -159,21 +159,11 @@ def _compared(
     signal_id, ticker, received_at, symbol, side, role = key
     live, paid = both.get("live", (None, None))
     shadow, reference = both.get("shadow", (None, None))
-    worse = worse_bps(side, paid, reference)
+    worse = slippage_bps(side, paid, reference)
     return ComparedSignal(
         signal_id=signal_id, received_at=received_at, ticker=ticker, symbol=symbol, side=side,
         role=role, live=live, shadow=shadow, worse_bps=None if worse is None else plain(worse),
     )  # fmt: skip
-
-
-def worse_bps(side: str, paid: Decimal | None, reference: Decimal | None) -> Decimal | None:
-    """Basis points, to four decimals: bought dearer, or sold cheaper, than the reference is positive."""
-    if paid is None or reference is None or reference <= 0:
-        return None
-    with localcontext() as context:
-        context.prec = 60
-        worse = paid - reference if side == "buy" else reference - paid
-        return (worse / reference * BPS).quantize(Decimal("0.0001"))
 
 
 def summed(

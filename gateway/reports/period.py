@@ -21,7 +21,7 @@ DAYS_UNSAID = 30
 ORDERS_MOST = 200_000
 TIMEOUT_MS = 20_000
 
-REAL_ACCOUNTS = "true"
+REAL_ACCOUNTS = "NOT starts_with(o.broker, 'shadow-')"
 """Whose orders count, as a condition on `o`, a row of `orders`: a twin on paper is nobody's client."""
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.admin.shadow_report import as_csv, compared, period, summed, worse_bps
+from gateway.admin.shadow_report import as_csv, compared, period, summed
 from tenancy.errors import Invalid
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -36,17 +36,14 @@ def report(*rows):
     ("side", "paid", "reference", "worse"),
     [
         ("buy", "101", "100", "100"), ("buy", "99", "100", "-100"), ("sell", "99", "100", "100"),
-        ("sell", "101", "100", "-100"), ("buy", "100.00001", "100", "0.001"),
+        ("sell", "101", "100", "-100"), ("buy", None, "100", None), ("buy", "100", None, None),
     ],
 )  # fmt: skip
 def test_dearer_when_bought_and_cheaper_when_sold_is_worse(side, paid, reference, worse):
-    assert worse_bps(side, Decimal(paid), Decimal(reference)) == Decimal(worse)
-
-
-@pytest.mark.parametrize(("paid", "reference"), [(None, "1"), ("1", None), ("1", "0"), ("1", "-1")])
-def test_without_two_prices_there_is_no_difference(paid, reference):
-    known = [None if price is None else Decimal(price) for price in (paid, reference)]
-    assert worse_bps("buy", *known) is None
+    (one,) = report(
+        row(1, LIVE, "4", paid, side=side), row(1, SHADOW, "4", reference, side=side)
+    ).signals
+    assert one.worse_bps == worse
 
 
 def test_means_are_of_the_rows_that_have_the_number():
