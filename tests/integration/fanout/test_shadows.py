@@ -102,6 +102,11 @@ async def test_a_signal_trades_both_and_the_report_shows_what_each_got(bench, ca
         )  # for paper was set to slip more than the simulator does
     assert report["worse_bps"]["n"] == report["live_filled_after_ms"]["n"] == 2
     assert report["symbols"][0]["live_filled"] == report["symbols"][0]["shadow_filled"] == "6"
+    costs = await caller.get("/v1/reports/execution")
+    assert "gateio" in str(costs["rows"])
+    assert "shadow-gateio" not in str(costs["rows"])
+    fair = await caller.get(f"/v1/reports/fairness?strategy_id={bench.strategy}")
+    assert fair["accounts"] == []  # a signal of one account, which nobody is compared with
     table = await caller("GET", f"{address}/report", headers={"accept": "text/csv"})
     assert table.headers["content-type"] == "text/csv; charset=utf-8"
     lines = list(csv.DictReader(io.StringIO(table.body.decode())))
