@@ -39,7 +39,8 @@ def with_shadows(make: Make, snapshot: Snapshot, market: Market, mandate: Mandat
     """The plan of `snapshot`, and behind it its shadows' entries.
 
     `market`: of everybody(snapshot). A signal of our own names its accounts, shadows among them, and they
-    are rows like all others then. One shadow or many: it takes twice the time of one plan.
+    are rows like all others then. One shadow or many: it takes
+    some five times as long, for the second snapshot's columns are made anew for each plan (docs/shadows.md).
     """
     plan = make(snapshot, market)
     twins = {} if mandate.forced else _twins(snapshot)
