@@ -72,7 +72,8 @@ WITH legs AS (
            sum(o.cum_qty * o.avg_px) AS paid, sum(o.cum_qty) FILTER (WHERE o.avg_px IS NOT NULL) AS paid_of,
            {_worse("signal_px", "signal")}, {_worse("arrival_px", "arrival")},
            min(o.sent_at) AS sent_at, min(o.acked_at) AS acked_at, max(o.done_at) AS done_at
-    FROM orders o WHERE o.signal_id = ANY(%(ids)b) AND o.role = 'main' GROUP BY 1, 2, 3, 4, 5, 6
+    FROM orders o WHERE o.signal_id = ANY(%(ids)b) AND o.role = 'main'
+      AND NOT starts_with(o.broker, 'shadow-') GROUP BY 1, 2, 3, 4, 5, 6
 ), accounts AS (
     SELECT signal_id, account_id,
            CASE WHEN bool_or(open) THEN 'working' WHEN bool_and(cum_qty >= order_qty) THEN 'filled'

@@ -47,6 +47,7 @@ from fanout.settle import Sized, settle
 from fanout.signal import Signal
 from fanout.situations import WIDE_FROM, Situation, situations
 from fanout.windows import Windows
+from tenancy.paper import is_shadow
 from tenancy.snapshot import Snapshot
 from tenancy.values import SignalID, StrategyID, TenantID
 
@@ -98,10 +99,11 @@ class Plan(
 
     @property
     def reasons(self) -> Counter[Reason]:
-        """How many accounts have each."""
+        """How many accounts have each; shadows are no accounts of anybody's and are not counted."""
         counted = Counter(entry.reason for entry in self.written)
         for group in self.groups:
-            counted[group.reason] += len(group.place)
+            if not is_shadow(group.broker):
+                counted[group.reason] += len(group.place)
         return counted
 
 
