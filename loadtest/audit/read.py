@@ -123,7 +123,12 @@ async def _all(conn: psycopg.AsyncConnection, query: Any, *values: object) -> li
 
 
 def _plan(signal_id: str, text: str, rotation: int) -> Plan:
+    """Raises CannotAudit for a plan of another form: passing over it would let an order go unaudited."""
     said = json.loads(text, parse_float=Decimal)
+    if "groups" not in said:
+        raise CannotAudit(
+            f"the plan of signal {signal_id} has no groups: an earlier version wrote it"
+        )
     legs = [
         Leg(
             signal_id=signal_id,

@@ -30,9 +30,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'a_shadow_follows_its_twin_alone',
             MESSAGE = 'a shadow''s account follows what its twin follows, and nothing else';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER alone BEFORE INSERT ON subscriptions FOR EACH ROW EXECUTE FUNCTION shadow_stands_alone();
+-- After the row is in: the wall between tenants has its say first.
+CREATE TRIGGER alone AFTER INSERT ON subscriptions FOR EACH ROW EXECUTE FUNCTION shadow_stands_alone();
 CREATE FUNCTION shadow_stays() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION '% stays what it is: a shadow, or none', TG_TABLE_NAME; END $$;
 CREATE TRIGGER stays_shadow BEFORE UPDATE ON accounts FOR EACH ROW

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from fanout.plan import Leg, PlanEntry
+from fanout.exact import one
+from fanout.groups import Group, Leg, Shape, listed
 from fanout.reasons import Reason
 from tenancy.values import SignalID, partition
 from tests.integration.fanout.conftest import Bench
@@ -20,21 +21,23 @@ async def plan(
     """A signal that is planned as this for the first account; its intents are a worker's to write."""
     signal = await bench.signal(state="planned")
     account, now = bench.accounts[0], datetime.now(UTC)
-    entry = PlanEntry(
-        account_id=account,
-        part=partition(account),
-        place=0,
+    part = partition(account)
+    group = Group(
+        place=[0],
+        account_id=[account],
+        part=[part],
         broker=broker,
         reason=changed.pop("reason", Reason.ORDER),
         symbol=symbol,
-        legs=legs,
+        legs=tuple(_shape(leg) for leg in legs),
+        numbers={f"leg{leg.leg}": listed(one(leg.order_qty)) for leg in legs},
         **changed,
     )
     rotation = (await bench.rows("SELECT count(*) FROM plans"))[0][0]
     made = {
         "signal_id": signal, "tenant_id": bench.scope.tenant_id, "strategy_id": bench.strategy,
         "version": 1, "seed": 1, "rotation": rotation, "planned_at": now,
-        "deadline": now + timedelta(seconds=20), "entries": (entry,),
+        "deadline": now + timedelta(seconds=20), "groups": (group,),
     }  # fmt: skip
     text = msgspec.json.encode(made).decode()
     await bench.rows(
@@ -44,7 +47,7 @@ async def plan(
         " INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)"
         " SELECT signal_id, %s, %s, %s, %s FROM kept RETURNING 1",
         signal, bench.scope.tenant_id, bench.strategy, rotation, text, now,
-        entry.part, bench.scope.tenant_id, bench.strategy, now,
+        part, bench.scope.tenant_id, bench.strategy, now,
     )  # fmt: skip
     return signal
 
@@ -55,3 +58,9 @@ def leg(side: str = "buy", qty: int = 10, **changed: Any) -> Leg:
         "leg": 0, "side": side, "order_qty": Decimal(qty), "ord_type": "market", "time_in_force": "gtc",
     }  # fmt: skip
     return Leg(**(facts | changed))
+
+
+def _shape(leg: Leg) -> Shape:
+    said = msgspec.structs.asdict(leg)
+    del said["order_qty"]
+    return Shape(lots=f"leg{leg.leg}", **said)
