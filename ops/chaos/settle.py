@@ -1,4 +1,4 @@
-"""When nothing is left to do: every signal planned, every order ended, every record in a signed log."""
+"""When nothing is left to do: every signal planned, every order ended and told, every record in a signed log."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SELECT (SELECT count(*) FROM signals WHERE state = 'accepted'),
        (SELECT count(*) FROM plan_parts),
        (SELECT count(*) FROM orders
         WHERE state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')),
+       (SELECT count(*) FROM signal_outcomes WHERE done_at IS NULL),
        (SELECT count(*) FROM audit_inbox),
        (SELECT count(*) FROM audit_logs l WHERE
           (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
@@ -23,6 +24,7 @@ NAMES = (
     "signals without a plan",
     "parts of plans without intents",
     "orders not at their end",
+    "outcomes that were not told",
     "audit records in the inbox",
     "logs without a checkpoint of all",
 )
