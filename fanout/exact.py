@@ -8,7 +8,7 @@ overflow, and Python's own integers (dtype object) where it does not: slower, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from itertools import repeat
 from math import gcd, lcm
@@ -25,6 +25,7 @@ SAMPLE = 16
 ROOM = 2**62
 """Sums and products below it fit int64, with room for a carry."""
 WIDE_CONTEXT = Context(prec=200)
+WHOLE_CONTEXT = Context(prec=200, traps=[Inexact])
 
 
 class Column(NamedTuple):
@@ -35,9 +36,11 @@ class Column(NamedTuple):
 
 
 def one(number: Decimal | int) -> Column:
-    """A single number."""
+    """A single number. Raises TypeError for what is none."""
     if isinstance(number, int):
         return Column(number, 0)
+    if number is None:
+        raise TypeError("a number is needed, there is none")
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int), "a finite number"
     if exponent >= 0:
@@ -49,17 +52,27 @@ def many(numbers: Sequence[Decimal | int | None]) -> Column:
     """One for each account, of one scale; None counts as 0."""
     if not any(numbers):
         return Column(np.zeros(len(numbers), dtype=np.int64), 0)
-    filled: list[Decimal | int] = [number or 0 for number in numbers]
-    # A few of them nearly always show the scale of all: what was lost of the others shows in the sums.
-    scale = _finest(filled[:SAMPLE])
-    moved = list(map(WIDE_CONTEXT.scaleb, filled, repeat(scale)))
-    integers = list(map(int, moved))
-    with localcontext(WIDE_CONTEXT):
-        lost = sum(map(abs, moved)) != sum(map(abs, integers))
-    if lost:
-        scale = _finest(filled)
-        integers = list(map(int, map(WIDE_CONTEXT.scaleb, filled, repeat(scale))))
+    try:
+        return _column(numbers)  # type: ignore[arg-type]  # as nearly always
+    except TypeError:
+        return _column([0 if number is None else number for number in numbers])
+
+
+def _column(numbers: Sequence[Decimal | int]) -> Column:
+    """Raises TypeError where one is None."""
+    scale = _finest(numbers[:SAMPLE])  # a few of them nearly always show the scale of all
+    try:
+        integers = _moved(numbers, scale)
+    except Inexact:
+        scale = _finest(numbers)
+        integers = _moved(numbers, scale)
     return Column(packed(integers), scale)
+
+
+def _moved(numbers: Sequence[Decimal | int], scale: int) -> list[int]:
+    """As integers of 10^-scale. Raises Inexact where one has more places, TypeError for None."""
+    moved = map(WIDE_CONTEXT.scaleb, numbers, repeat(scale)) if scale else numbers
+    return list(map(int, map(WHOLE_CONTEXT.to_integral_exact, moved)))
 
 
 def _finest(numbers: Sequence[Decimal | int]) -> int:

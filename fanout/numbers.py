@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, is_not
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -174,9 +174,13 @@ class Everybody:
     def __init__(self, snapshot: Snapshot, market: Market) -> None:
         self.set_up = SET_UP_COLUMNS.get(snapshot)
         ids, usage = self.set_up.accounts, market.usage
-        self.now = list(map(market.accounts.get, ids, repeat(NOBODY)))
+        if list(market.accounts) == ids:  # the snapshot's own, in its order: no id need be hashed
+            self.now = list(market.accounts.values())
+        else:
+            self.now = list(map(market.accounts.get, ids, repeat(NOBODY)))
         self.usage = [usage.get(each) for each in ids] if usage else None
         self._columns: dict[str, Column] = {}
+        self._raw: dict[str, list[Any]] = {}
 
     def get(self, name: str) -> Column:
         if name in SET_UP:
@@ -208,15 +212,18 @@ class Everybody:
         return many([None if each is None else getattr(each, name) for each in used])
 
     def _of_now(self, *names: str) -> list[Column]:
-        return [many(list(map(attrgetter(name), self.now))) for name in names]
+        return [many(self._said(name)) for name in names]
+
+    def _said(self, name: str) -> list[Any]:
+        """What is known of each account now."""
+        said = self._raw.get(name)
+        if said is None:
+            said = self._raw[name] = list(map(attrgetter(name), self.now))
+        return said
 
     def knows(self, name: str) -> Any:
         """Where the broker said it."""
-        return np.fromiter(
-            (each is not None for each in map(attrgetter(name), self.now)),
-            dtype=bool,
-            count=len(self.now),
-        )
+        return self.flags(map(is_not, self._said(name), repeat(None)))
 
     def _position(self) -> Column:
         """The strategy's own, and others' where all that the account holds counts."""
