@@ -189,7 +189,7 @@ class Intake:
         Raises LeaseLost, Unavailable, OutcomeUnknown: nothing of this plan was sent by us then.
         """
         for _ in range(BEGIN_AGAIN):
-            async with self._queues.turn({strategy, *self._neighbours(strategy)}):
+            async with self._queues.turn(strategy, self._neighbours(strategy)):
                 async with self._database.tenant(scope) as conn:
                     made = await self._commit_plan(conn, scope, signal, strategy)
                 if isinstance(made, Planned):

@@ -4,10 +4,14 @@ A lock of PostgreSQL's on a number made of the strategy's id, held to the end of
 Whoever needs it takes it before any row lock of theirs, a lease's included, so that nobody waits
 in a circle. Two strategies whose numbers collide wait for each other, and that is all.
 
-Strategies that share an account draw on the same limits. Whoever plans for one therefore takes the
-turns of all of them, in one call and in the order of the numbers, which is everybody's: again
-nobody waits in a circle. PostgreSQL serves those who wait in the order in which they came, and so
-does `Queues` within one process, where nobody needs a database connection to wait.
+Strategies that share an account draw on the same limits. Whoever plans for one therefore has its
+turn alone, and stands *beside* each of the others: several may, while that other has no turn. So two
+plans wait for each other where either strategy is a neighbour of the other, as far as one of the two
+knows; two that share accounts with the same third one, and none between them, do not.
+
+All of it is taken in one call and in the order of the numbers, which is everybody's: again nobody
+waits in a circle. PostgreSQL serves those who wait in the order in which they came, and so does
+`Queues` within one process, where nobody needs a database connection to wait.
 
 A turn alone says nothing of orders that are planned and not in the book yet: `plans_under_way` does.
 """
@@ -15,6 +19,7 @@ A turn alone says nothing of orders that are planned and not in the book yet: `p
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
@@ -33,13 +38,20 @@ SELECT EXISTS (
     WHERE w.tenant_id = %s AND w.part = ANY(%s::smallint[]) AND NOT w.approved AND s.version <> p.version)"""
 
 
-async def turn(conn: Connection, *strategies: StrategyID) -> None:
-    """Wait for our turn on each. What is read after it is what the one before has left.
+_LOCK = {
+    True: "SELECT pg_advisory_xact_lock(%s)",
+    False: "SELECT pg_advisory_xact_lock_shared(%s)",
+}
+
+
+async def turn(conn: Connection, strategy: StrategyID, *beside: StrategyID) -> None:
+    """Wait for our turn. What is read after it is what the one before has left.
 
     All that a transaction needs in one call: those of a second one would be out of order.
     """
-    for number in sorted({_number(strategy) for strategy in strategies}):
-        await conn.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
+    alone = _number(strategy)
+    for number in sorted({alone, *map(_number, beside)}):
+        await conn.execute(_LOCK[number == alone], (number,))
 
 
 def plans_under_way(
@@ -71,21 +83,66 @@ class Queues:
     """The same turns among the tasks of one process."""
 
     def __init__(self) -> None:
-        self._locks: WeakValueDictionary[StrategyID, asyncio.Lock] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[StrategyID, _Queue] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, strategies: Iterable[StrategyID]) -> AsyncIterator[None]:
-        """Our turn on each of them, until the end of the block."""
-        locks = []
-        for strategy in sorted(set(strategies)):
-            lock = self._locks.get(strategy)
-            if lock is None:
-                self._locks[strategy] = lock = asyncio.Lock()
-            locks.append(lock)
+    async def turn(self, strategy: StrategyID, beside: Iterable[StrategyID]) -> AsyncIterator[None]:
+        """Our turn, until the end of the block."""
         async with AsyncExitStack() as held:
-            for lock in locks:
-                await held.enter_async_context(lock)
+            for each in sorted({strategy, *beside}):
+                queue = self._queues.get(each)
+                if queue is None:
+                    self._queues[each] = queue = _Queue()
+                await held.enter_async_context(queue.place(alone=each == strategy))
             yield
+
+
+class _Queue:
+    """Who waits at one strategy, first come, first served: one alone, or several beside it."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[bool, asyncio.Future[None]]] = deque()
+        self._alone = False
+        self._beside = 0
+
+    @asynccontextmanager
+    async def place(self, *, alone: bool) -> AsyncIterator[None]:
+        """Held to the end of the block."""
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((alone, called))
+        self._call()
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.cancelled():
+                self._call()  # who waited behind us
+            else:
+                self._leave(alone)
+            raise
+        try:
+            yield
+        finally:
+            self._leave(alone)
+
+    def _leave(self, alone: bool) -> None:
+        if alone:
+            self._alone = False
+        else:
+            self._beside -= 1
+        self._call()
+
+    def _call(self) -> None:
+        """Let in whoever may come in now, and nobody before who came first."""
+        while self._waiting and not self._alone:
+            alone, called = self._waiting[0]
+            if called.cancelled():
+                self._waiting.popleft()
+                continue
+            if alone and self._beside:
+                return
+            self._waiting.popleft()
+            self._alone, self._beside = alone, self._beside + (not alone)
+            called.set_result(None)
 
 
 def _number(strategy: StrategyID) -> int:

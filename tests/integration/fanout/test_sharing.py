@@ -10,11 +10,13 @@ import pytest
 
 from fanout.intake import Intake
 from fanout.intend import Intender
-from fanout.turn import Queues
+from fanout.turn import Queues, turn
 from fanout.usage import read_usage
+from tenancy.errors import Unavailable
+from tenancy.ids import new_id
 from tenancy.store.snapshots import read_snapshot
 from tenancy.store.subscriptions import create_subscription
-from tenancy.values import partition
+from tenancy.values import StrategyID, partition
 from tests.integration.fanout.sharing import (
     DEFAULTS,
     account,
@@ -46,7 +48,7 @@ def apart(monkeypatch):
     """Plans of one worker find each other in PostgreSQL alone, as those of two workers do."""
 
     @asynccontextmanager
-    async def nobody_waits(queues, strategies):
+    async def nobody_waits(queues, strategy, beside):
         yield
 
     monkeypatch.setattr(Queues, "turn", nobody_waits)
@@ -319,3 +321,28 @@ async def test_every_plan_sees_exactly_what_all_earlier_plans_did(bench, admin, 
             for leg in entry.legs:
                 held[strategy, entry.account_id] += (1 if leg.side == "buy" else -1) * leg.order_qty
                 orders[entry.account_id] += 1
+
+
+async def test_in_postgresql_neighbours_wait_and_two_that_share_with_a_third_alone_do_not(
+    bench, admin
+):
+    """As tests/unit/fanout/test_turn.py for one process, here for two workers' connections."""
+    await bench.set_up(1)
+    one, two, both = (StrategyID(new_id()) for _ in range(3))
+
+    async def waits(*wanted) -> bool:
+        try:
+            async with admin.tenant(bench.scope) as conn:
+                await conn.execute("SET LOCAL lock_timeout = '100ms'")
+                await turn(conn, *wanted)
+        except Unavailable:
+            return True
+        return False
+
+    async with admin.tenant(bench.scope) as conn:
+        await turn(conn, one, both)
+        assert await waits(one)
+        assert await waits(both)
+        assert await waits(both, one, two)
+        assert not await waits(two, both)
+    assert not await waits(both, one, two)
