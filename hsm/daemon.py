@@ -18,9 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import os
-import resource
 import signal
 import sys
 import time
@@ -35,6 +33,7 @@ import uvloop
 from hsm import protocol
 from hsm.crew import Job, TokenThread, Worker
 from hsm.errors import SignerBusy, TokenLost
+from hsm.hardening import harden
 from hsm.listening import Connection, listen
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import PortcullisError
@@ -198,12 +197,6 @@ class Daemon:
             if any(thread.busy_s() > self.settings.hang_s for thread in self._crew):
                 log.error("hsm_call_hung", daemon=self.desk.name, seconds=self.settings.hang_s)
                 os._exit(EXIT_TOKEN_LOST)
-
-
-def harden() -> None:
-    """No core dumps, and no reading of our memory by our own user (PR_SET_DUMPABLE, Linux)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def set_up_logging(name: str) -> None:

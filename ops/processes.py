@@ -21,7 +21,6 @@ import argparse
 import asyncio
 import fcntl
 import os
-import resource
 import signal
 import socket
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 import structlog
 
 import ops
+from hsm.hardening import harden
 from ops.paths import Places
 from ops.probe import accepts, is_ready
 from ops.settings import Settings, check_socket_path, read_settings
@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.processes", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True)
     file = parser.parse_args(arguments).settings.absolute()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds keys; children inherit this
+    harden()
     os.umask(0o077)
     try:
         settings = read_settings(file)

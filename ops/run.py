@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import resource
 import signal
 import sys
 from pathlib import Path
 
 import structlog
 
+from hsm.hardening import harden
 from ops import serve, telemetry
 from ops.compose import PROCESSES, Process, Seat, process
 from ops.health import Health
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not __debug__:
         print("portcullis refuses to run under -O: its assertions are part of it", file=sys.stderr)  # noqa: T201
         return 2
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    harden()
     wired = process(given.name)  # imported before the collector is told what is there
     collect_garbage_rarely()
     try:

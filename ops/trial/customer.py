@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -65,12 +65,14 @@ class Customer:
         return Hook(made["hook_id"], made["secret"])
 
     async def connect(
-        self, exchange: Exchange, balances: Mapping[AccountID, str]
+        self,
+        exchange: Exchange,
+        balances: Mapping[AccountID, str],
+        make_secret: Callable[[], str] = secrets.token_hex,
     ) -> Sequence[ApiSecret]:
         """Made-up API keys: known to the exchange first, then enrolled, so that they work at once."""
         made = [
-            ApiSecret(account, f"key-{account.hex}", secrets.token_hex(32).encode())
-            for account in balances
+            ApiSecret(account, f"key-{account.hex}", make_secret().encode()) for account in balances
         ]
         await exchange.accounts(
             [
