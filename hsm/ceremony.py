@@ -1,4 +1,4 @@
-"""Make tokens and keys, once each, and look at them afterwards.
+"""Make tokens and keys, once each. hsm/check.py looks at them afterwards.
 
 The only code that holds both tokens' PINs at once; run by an operator's command, never by a
 daemon. A key that must be in both tokens (a tenant's KEK, open KEK and MAC key) is in clear
@@ -11,6 +11,11 @@ nowhere, not even here:
 4. when all three are there, copy each in the enrol token to a stored, no longer extractable
    object with its final template: wrap-only or sign-only; the MAC key last.
 
+Where there are further HSMs (mirrors), each of their sign tokens gets the keys as in 2 and 3, and each
+of their enrol tokens too, before the first one: with its own transport pair, and wrap-only or sign-only.
+So any of the signers opens what any of the enrollers sealed. Enrolment pairs and log keys are each
+token's own: SoftHSM wraps no Ed25519 key (KEY_NOT_WRAPPABLE), so checkpoints wait for the first HSM.
+
 A crash before the MAC key's copy leaves a set that no daemon uses (the enroller seals only under
 versions whose MAC key it has): the same command removes the remains and makes a fresh set. After
 that copy the set is whole, and making it again is refused.
@@ -21,13 +26,11 @@ search, and the daemons keep no memory of a key that they did not find.
 
 from __future__ import annotations
 
-import os
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pkcs11
@@ -36,6 +39,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from hsm import templates
 from hsm.errors import CeremonyRefused
 from hsm.module import Module
+from hsm.pins import make_pin, read_pin
 from hsm.settings import TokenSettings
 from hsm.templates import (
     ENROL_LABEL,
@@ -48,7 +52,7 @@ from hsm.templates import (
     Template,
     key_label,
 )
-from hsm.token import Anchor, read_pin
+from hsm.token import Anchor
 
 NO_DEFAULTS = MechanismFlag(0)
 """The binding fills in usages of its own unless it is told that there are none."""
@@ -63,47 +67,48 @@ _GENERATE: dict[Role, Mechanism] = {
 
 
 def init_tokens(settings: TokenSettings) -> bytes:
-    """Make both tokens and the enrol RSA pair; PIN files of mode 0600 where they are absent.
+    """Make all tokens and the enrol RSA pairs; PIN files of mode 0600 where they are absent.
 
-    Returns the enrol public modulus. Raises CeremonyRefused where a token of either label
+    Returns the first enrol token's public modulus. Raises CeremonyRefused where a token of either label
     exists: a token is never made over another.
     """
-    with _library(settings) as module:
-        for label in (settings.enrol_label, settings.sign_label):
-            if module.has_token(label):
-                raise CeremonyRefused(f"token {label!r} exists already; nothing was changed")
-        enrol_pin = make_pin(settings.enrol_pin_file)
-        _make_token(module, settings.enrol_label, make_pin(settings.enrol_so_pin_file), enrol_pin)
-        _make_token(
-            module, settings.sign_label,
-            make_pin(settings.sign_so_pin_file), make_pin(settings.sign_pin_file),
-        )  # fmt: skip
-    with _library(settings) as module:
-        anchor = Anchor(module, settings.enrol_label, enrol_pin)
-        public, _ = anchor.session.generate_keypair(
-            KeyType.RSA, templates.RSA_BITS, label=ENROL_LABEL, store=True, capabilities=NO_DEFAULTS,
-            public_template=templates.ENROL_PUBLIC, private_template=templates.ENROL_PRIVATE,
-        )  # fmt: skip
-        return bytes(public[Attribute.MODULUS])
+    with library(settings) as module:
+        for pair in settings.pairs:
+            for label in (pair.enrol_label, pair.sign_label):
+                if module.has_token(label):
+                    raise CeremonyRefused(f"token {label!r} exists already; nothing was changed")
+        for pair in settings.pairs:
+            _make_token(module, pair.enrol_label, pair.enrol_so_pin_file, pair.enrol_pin_file)
+            _make_token(module, pair.sign_label, pair.sign_so_pin_file, pair.sign_pin_file)
+    with tokens(settings) as (enrol, _):
+        moduli = [_make_enrol_pair(anchor) for anchor in enrol]
+        return moduli[0]
 
 
 def create_tenant_keys(settings: TokenSettings, tenant_id: UUID, version: int = 1) -> None:
-    """Make a tenant's three keys in both tokens (the steps are above).
+    """Make a tenant's three keys in all tokens (the steps are above).
 
     Raises CeremonyRefused where that version is whole already.
     """
-    with _both(settings) as (enrol, sign):
-        if _find(enrol.session, key_label("mac", tenant_id, version)):
+    with tokens(settings) as (enrol, sign):
+        first, *others = (anchor.session for anchor in enrol)
+        if find(first, key_label("mac", tenant_id, version)):
             raise CeremonyRefused(f"tenant {tenant_id} has keys of version {version} already")
-        for session in (enrol.session, sign.session):
+        signing = [anchor.session for anchor in sign]
+        for session in (first, *others, *signing):
             for role in ROLES:
-                for remains in _find(session, key_label(role, tenant_id, version)):
+                for remains in find(session, key_label(role, tenant_id, version)):
                     remains.destroy()
-        fresh = {role: _generate(enrol.session, role) for role in ROLES}
-        transport = _Transport(enrol.session, sign.session)
-        for role, key in fresh.items():
-            transport.carry(role, key, tenant_id, version)
-        transport.close()
+        fresh = {role: _generate(first, role) for role in ROLES}
+        ways = [(session, SIGN_SIDE) for session in signing]
+        ways += [(session, ENROL_SIDE) for session in others]
+        for session, side in ways:
+            transport = _Transport(first, session)
+            for role, key in fresh.items():
+                transport.carry(
+                    key, role, key_label(role, tenant_id, version), tenant_id, side[role]
+                )
+            transport.close()
         for role, key in fresh.items():
             _keep(key, role, tenant_id, version)
 
@@ -114,10 +119,10 @@ def create_log_key(settings: TokenSettings, label: str, origin: str | None = Non
     Returns the 32-byte public key. The key signs checkpoints of that origin only. Raises
     CeremonyRefused where the label is taken.
     """
-    with _library(settings) as module:
+    with library(settings) as module:
         anchor = Anchor(module, settings.sign_label, read_pin(settings.sign_pin_file))
         name = LOG_PREFIX + label
-        if _find(anchor.session, name):
+        if find(anchor.session, name):
             raise CeremonyRefused(f"a log key {label!r} exists already")
         public, _ = anchor.session.generate_keypair(
             KeyType.EC_EDWARDS, label=name, id=(origin or label).encode(), store=True,
@@ -127,39 +132,11 @@ def create_log_key(settings: TokenSettings, label: str, origin: str | None = Non
         return bytes(public[Attribute.EC_POINT])[-32:]
 
 
-class Finding(NamedTuple):
-    """One attribute that is weaker than its template, or an object that nobody drew."""
-
-    token: str
-    label: str
-    what: str
-
-
-def check(settings: TokenSettings) -> list[Finding]:
-    """Read every attribute of every object again. Empty is good; each finding names one."""
-    with _both(settings) as (enrol, sign):
-        return [*_check_token(enrol, _enrol_template), *_check_token(sign, _sign_template)]
-
-
-def make_pin(path: Path) -> str:
-    """The PIN in the file, which is made (0600, 128 random bits) where there is none."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_pin(path)
-    pin = secrets.token_hex(16)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(pin + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return pin
-
-
 _one_at_a_time = threading.Lock()
 
 
 @contextmanager
-def _library(settings: TokenSettings) -> Iterator[Module]:
+def library(settings: TokenSettings) -> Iterator[Module]:
     """The library for one ceremony; every handle and login ends with it."""
     with _one_at_a_time:
         module = Module.load(settings.module, settings.softhsm_conf)
@@ -170,22 +147,37 @@ def _library(settings: TokenSettings) -> Iterator[Module]:
 
 
 @contextmanager
-def _both(settings: TokenSettings) -> Iterator[tuple[Anchor, Anchor]]:
-    with _library(settings) as module:
+def tokens(settings: TokenSettings) -> Iterator[tuple[list[Anchor], list[Anchor]]]:
+    """Enrol tokens and sign tokens of all HSMs, logged in for one ceremony; the first HSM's first.
+
+    Raises PinRefused, KeyMissing where there is no such token.
+    """
+    with library(settings) as module:
         yield (
-            Anchor(module, settings.enrol_label, read_pin(settings.enrol_pin_file)),
-            Anchor(module, settings.sign_label, read_pin(settings.sign_pin_file)),
+            [Anchor(module, p.enrol_label, read_pin(p.enrol_pin_file)) for p in settings.pairs],
+            [Anchor(module, p.sign_label, read_pin(p.sign_pin_file)) for p in settings.pairs],
         )
 
 
-def _make_token(module: Module, label: str, so_pin: str, pin: str) -> None:
+def _make_token(module: Module, label: str, so_pin_source: Path, pin_source: Path) -> None:
+    so_pin = make_pin(so_pin_source)
     token = module.init_token(label, so_pin)
     session = token.open(rw=True, so_pin=so_pin)
-    session.init_pin(pin)
+    session.init_pin(make_pin(pin_source))
     session.close()
 
 
-def _find(session: pkcs11.Session, label: str) -> list[Any]:
+def _make_enrol_pair(anchor: Anchor) -> bytes:
+    """Returns the modulus."""
+    public, _ = anchor.session.generate_keypair(
+        KeyType.RSA, templates.RSA_BITS, label=ENROL_LABEL, store=True, capabilities=NO_DEFAULTS,
+        public_template=templates.ENROL_PUBLIC, private_template=templates.ENROL_PRIVATE,
+    )  # fmt: skip
+    return bytes(public[Attribute.MODULUS])
+
+
+def find(session: pkcs11.Session, label: str) -> list[Any]:
+    """Stored objects of that label."""
     return list(session.get_objects({Attribute.LABEL: label, Attribute.TOKEN: True}))
 
 
@@ -214,10 +206,10 @@ def _keep(key: pkcs11.SecretKey, role: Role, tenant_id: UUID, version: int) -> N
 
 
 class _Transport:
-    """Steps 2 and 3: a one-way from the enrol token to the sign token, for one ceremony."""
+    """Steps 2 and 3: a one-way from the enrol token to another token, for one ceremony."""
 
-    def __init__(self, enrol: pkcs11.Session, sign: pkcs11.Session) -> None:
-        self._public, self._private = sign.generate_keypair(
+    def __init__(self, enrol: pkcs11.Session, target: pkcs11.Session) -> None:
+        self._public, self._private = target.generate_keypair(
             KeyType.RSA, templates.TRANSPORT_BITS, capabilities=NO_DEFAULTS,
             private_template={
                 **templates.HIDDEN, Attribute.UNWRAP: True, Attribute.DECRYPT: False,
@@ -236,76 +228,20 @@ class _Transport:
             }
         )
 
-    def carry(self, role: Role, key: pkcs11.SecretKey, tenant_id: UUID, version: int) -> None:
+    def carry(
+        self, key: pkcs11.SecretKey, role: Role, label: str, tenant_id: UUID, template: Template
+    ) -> None:
+        """Store the key there, with its final template."""
         blob = self._wrapper.wrap_key(  # type: ignore[attr-defined]
             key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP
         )
         self._private.unwrap_key(  # type: ignore[attr-defined]
             ObjectClass.SECRET_KEY, KEY_TYPES[role], blob,
             mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP,
-            id=tenant_id.bytes, label=key_label(role, tenant_id, version),
-            store=True, capabilities=NO_DEFAULTS, template=SIGN_SIDE[role],
+            id=tenant_id.bytes, label=label, store=True, capabilities=NO_DEFAULTS,
+            template=template,
         )  # fmt: skip
 
     def close(self) -> None:
         for key in (self._wrapper, self._public, self._private):
             key.destroy()
-
-
-# ------------------------------------------------------------------ check
-
-
-def _role_of(label: str) -> Role | None:
-    for role in ROLES:
-        if label.startswith(role + "/"):
-            return role
-    return None
-
-
-def _enrol_template(kind: ObjectClass, label: str) -> Template | None:
-    role = _role_of(label)
-    if role is not None and kind is ObjectClass.SECRET_KEY:
-        return ENROL_SIDE[role]
-    if label == ENROL_LABEL:
-        return {
-            ObjectClass.PRIVATE_KEY: templates.ENROL_PRIVATE,
-            ObjectClass.PUBLIC_KEY: templates.ENROL_PUBLIC,
-        }.get(kind)
-    return None
-
-
-def _sign_template(kind: ObjectClass, label: str) -> Template | None:
-    role = _role_of(label)
-    if role is not None and kind is ObjectClass.SECRET_KEY:
-        return SIGN_SIDE[role]
-    if label.startswith(LOG_PREFIX):
-        return {
-            ObjectClass.PRIVATE_KEY: templates.LOG_PRIVATE,
-            ObjectClass.PUBLIC_KEY: templates.LOG_PUBLIC,
-        }.get(kind)
-    return None
-
-
-def _check_token(anchor: Anchor, template_of: Any) -> Iterator[Finding]:
-    for key in anchor.session.get_objects({Attribute.TOKEN: True}):
-        label = str(key[Attribute.LABEL])
-        template = template_of(key[Attribute.CLASS], label)
-        if template is None:
-            yield Finding(anchor.label, label, "an object that no ceremony made")
-            continue
-        for attribute, wanted in template.items():
-            if not _holds(anchor, key, attribute, wanted):
-                yield Finding(anchor.label, label, f"{attribute.name} is not {wanted!r}")
-
-
-def _holds(anchor: Anchor, key: Any, attribute: Attribute, wanted: Any) -> bool:
-    if attribute is not Attribute.UNWRAP_TEMPLATE:
-        try:
-            return bool(key[attribute] == wanted)
-        except pkcs11.PKCS11Error:
-            return False
-    packing = templates.TemplateMapper()
-    packed = {int(name): packing.pack_attribute(name, value) for name, value in wanted.items()}
-    session = anchor.session
-    found = anchor.module.nested(session.handle, key.handle, int(attribute))  # type: ignore[attr-defined]
-    return found == packed

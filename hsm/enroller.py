@@ -35,9 +35,10 @@ from hsm.enrol import KEY_BYTES, MAX_SECRET_BYTES
 from hsm.envelope import SealedKey, SealedSecret, pack
 from hsm.errors import KeyMissing, MalformedRequest, TokenLost
 from hsm.module import Module
+from hsm.pins import read_pin
 from hsm.settings import DaemonSettings
 from hsm.templates import ENROL_LABEL, ENROLLED_SECRET, KWP, OAEP, Role, key_label
-from hsm.token import Anchor, read_pin
+from hsm.token import Anchor
 
 _BAD_CIPHERTEXT = (
     EncryptedDataInvalid, EncryptedDataLenRange, WrappedKeyInvalid, WrappedKeyLenRange,

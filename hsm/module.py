@@ -120,6 +120,11 @@ class Module:
         _module = cls(str(path))
         return _module
 
+    def described(self) -> str:
+        """The library in its own words, on one line."""
+        about = self._library
+        return f"{about.manufacturer_id} {about.library_description} {about.library_version}"
+
     def finalize(self) -> None:
         """Log out everywhere and forget every handle. Only ceremonies and tests do this."""
         global _module

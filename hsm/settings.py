@@ -1,6 +1,6 @@
 """What the daemons and the ceremony are told, as TOML files in frozen structs.
 
-A PIN is always the name of a file: systemd's credentials, or one of mode 0600.
+A PIN is never in them: they name its source (hsm/pins.py).
 """
 
 from __future__ import annotations
@@ -34,17 +34,32 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A call into the token that takes longer ends the process: its supervisor starts another."""
 
 
-class TokenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Both tokens, as the ceremony needs them. The four PIN files are made if absent."""
+class TokenPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An HSM's two tokens. PINs by their sources (hsm/pins.py); files are made if absent."""
 
-    module: Path
     enrol_pin_file: Path
     enrol_so_pin_file: Path
     sign_pin_file: Path
     sign_so_pin_file: Path
-    softhsm_conf: Path | None = None
     enrol_label: str = "portcullis-enrol"
     sign_label: str = "portcullis-sign"
+
+
+class TokenSettings(TokenPair, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All tokens, as the ceremony needs them.
+
+    `mirrors`: further HSMs, through the same library (a vendor's client shows the tokens of all of its
+    HSMs). Their tokens get the same tenants' keys, and an enrolment pair of their own.
+    """
+
+    module: Path
+    softhsm_conf: Path | None = None
+    mirrors: list[TokenPair] = []
+
+    @property
+    def pairs(self) -> list[TokenPair]:
+        """The first HSM's tokens, then the others'."""
+        return [self, *self.mirrors]
 
 
 def _decode(kind: type, value: Any) -> Any:

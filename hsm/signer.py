@@ -19,9 +19,10 @@ from hsm.enrol import unframed
 from hsm.envelope import Sealed, name_of
 from hsm.errors import MalformedRequest, SealBroken, SigningRefused, UnknownKey
 from hsm.module import Module
+from hsm.pins import read_pin
 from hsm.pool import Keys, SessionKey
 from hsm.settings import DaemonSettings
-from hsm.token import Anchor, read_pin
+from hsm.token import Anchor
 
 
 class SigningDesk:

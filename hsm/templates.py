@@ -108,6 +108,8 @@ LOG_PUBLIC: Template = {
 
 ENROL_LABEL = "enrol"
 LOG_PREFIX = "log/"
+RECORD_PREFIX = "record/"
+"""Of the keys that sign records of ceremonies (hsm/record.py); no daemon signs with them."""
 
 
 def key_label(role: Role, tenant_id: UUID, version: int) -> str:

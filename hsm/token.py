@@ -1,13 +1,11 @@
 """One token, logged in once: the anchor session and the sessions that share its login.
 
 Closing the session that logged in logs the whole token out and kills every private session key,
-so the anchor is opened first and lives as long as the process. The others carry no PIN. A PIN is
-read from a file (systemd's credentials), used once, and never tried again.
+so the anchor is opened first and lives as long as the process. The others carry no PIN. A PIN
+(hsm/pins.py) is used once, and never tried again.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pkcs11
 from pkcs11.exceptions import (
@@ -22,20 +20,8 @@ from pkcs11.exceptions import (
 from hsm.errors import PinRefused, TokenLost
 from hsm.module import Module
 from hsm.templates import TemplateMapper
-from tenancy.errors import ConfigurationError
 
 _REFUSALS = (PinIncorrect, PinInvalid, PinLenRange, PinLocked, UserPinNotInitialized)
-
-
-def read_pin(path: Path) -> str:
-    """The PIN in the file's first line. Raises ConfigurationError if it is absent or empty."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the PIN file {path}: {error.strerror}") from None
-    if not lines or not lines[0]:
-        raise ConfigurationError(f"the PIN file {path} is empty")
-    return lines[0]
 
 
 class Anchor:

@@ -21,7 +21,7 @@ import msgspec
 
 from hsm import ceremony
 from ops import migrate, platform
-from ops.ceremonies import token_settings
+from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
 from ops.settings import Settings, decode_settings
 from ops.stack import softhsm
@@ -163,6 +163,7 @@ def _create_hsm(places: Places, settings: Settings) -> None:
 
     if not any((places.var / "hsm" / "tokens").iterdir()):
         ceremony.init_tokens(token_settings(settings))
+        recorded(settings, "init")
 
 
 def _create_database(places: Places, settings: Settings) -> None:

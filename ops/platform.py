@@ -18,7 +18,7 @@ from pathlib import Path
 from audit.inbox import Entry, append
 from audit.record import Kind
 from hsm import ceremony
-from ops.ceremonies import new_log, token_settings
+from ops.ceremonies import new_log, recorded, token_settings
 from ops.settings import Settings
 from ops.tls import write_private
 from tenancy.clock import SystemClock
@@ -76,6 +76,9 @@ async def _exists(database: Database) -> bool:
 async def _platform(settings: Settings, conn: Connection, scope: TenantScope) -> str:
     """Rows in the caller's transaction; the key's text. Raises Invalid where there is a platform."""
     log = await new_log(settings)
+    await asyncio.to_thread(
+        recorded, settings, "tenant", tenant_id=str(scope.tenant_id), log=log.origin
+    )
     await insert_tenant(conn, scope, NAME, kind="platform")
     await create_audit_log(
         conn, scope, log.log_id, origin=log.origin, key_label=log.origin, public_key=log.public_key

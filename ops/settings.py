@@ -17,6 +17,8 @@ from msgspec import Meta
 
 from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import SmtpSettings
+from hsm import pins
+from hsm.settings import TokenPair
 from tenancy.errors import ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -67,7 +69,8 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The tokens. The daemons' own files say the rest (hsm/settings.py); PINs are names of files."""
+    """The tokens. The daemons' own files say the rest (hsm/settings.py); PINs are named by their
+    sources (hsm/pins.py): files, systemd credentials, prompts."""
 
     module: Path
     softhsm_conf: Path | None = None
@@ -77,6 +80,8 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     enrol_so_pin_file: Path
     sign_pin_file: Path
     sign_so_pin_file: Path
+    mirrors: list[TokenPair] = []
+    """Further HSMs with the same tenants' keys: their tokens, through the same library."""
     signer_config: Path
     enroller_config: Path
     signer_socket: Path
@@ -241,7 +246,7 @@ def read_settings(path: Path) -> Settings:
 def _path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         path = Path(value)
-        if not path.is_absolute():
+        if pins.is_file(path) and not path.is_absolute():
             raise ValueError(f"an absolute path is needed, got {value!r}")
         return path
     raise NotImplementedError(kind)

@@ -17,7 +17,7 @@ import msgspec
 
 from hsm import ceremony
 from ops.api_client import Api
-from ops.ceremonies import new_log, token_settings
+from ops.ceremonies import new_log, recorded, token_settings
 from ops.settings import Settings
 from tenancy.errors import Conflict
 from tenancy.ids import new_id
@@ -50,6 +50,7 @@ async def new_tenant(
     tokens = token_settings(settings)
     await asyncio.to_thread(ceremony.create_tenant_keys, tokens, tenant_id)
     log = await new_log(settings)
+    await asyncio.to_thread(recorded, settings, "tenant", tenant_id=str(tenant_id), log=log.origin)
     made = await api.make(
         "/v1/tenants",
         {

@@ -1,18 +1,42 @@
-"""`portcullis hsm`: the ceremony. The only commands that read both tokens' PINs."""
+"""`portcullis hsm`: ceremonies, their records, and how tokens and daemons are.
+
+The only commands that read both tokens' PINs. Where a PIN's source is a prompt, it is asked for here,
+without echo.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 from hsm import ceremony
+from hsm.check import Finding, check
 from hsm.client import EnrollerClient, SignerClient
-from ops.ceremonies import token_settings
-from ops.cli.output import json_option, print_json, print_table
+from hsm.inventory import token_facts
+from hsm.pins import asking
+from hsm.record import read_records
+from ops.ceremonies import recorded, records_of, token_settings
+from ops.cli.output import fail, json_option, print_json, print_table
 from ops.settings import Settings, read_settings
+from tenancy.errors import PortcullisError
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """PINs asked for at the terminal; what was refused said in one line."""
+    try:
+        with asking(lambda question: getpass.getpass(question)):
+            yield
+    except PortcullisError as error:
+        fail(error, 1)
 
 
 @click.group()
@@ -23,40 +47,125 @@ def hsm() -> None:
 @hsm.command()
 @click.pass_obj
 def init(file: Path) -> None:
-    """Make both tokens and the enrolment key. Refuses where a token exists."""
-    ceremony.init_tokens(token_settings(read_settings(file)))
-    click.echo("made: enrol token, sign token, enrolment key")
+    """Make all tokens and their enrolment keys. Refuses where a token exists."""
+    settings = read_settings(file)
+    with said_plainly():
+        ceremony.init_tokens(token_settings(settings))
+        kept = recorded(settings, "init")
+    click.echo("made: enrol token, sign token, enrolment key" + _of_each(settings))
+    click.echo(f"record {kept.record.number}: sha256 {kept.sha256}")
+    click.echo(f"Keep this on paper, it checks all records: {kept.public_key}")
 
 
-@hsm.command()
+@hsm.command("check")
 @json_option
 @click.pass_obj
-def check(file: Path, as_json: bool) -> None:
+def check_command(file: Path, as_json: bool) -> None:
     """Look at every key's attributes. Exit status 1 where one is not as it must be."""
-    findings = ceremony.check(token_settings(read_settings(file)))
+    with said_plainly():
+        findings = check(token_settings(read_settings(file)))
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
-        print_table(ceremony.Finding._fields, findings)
+        print_table(Finding._fields, findings)
         click.echo("all keys are as they must be" if not findings else "see the findings above")
     sys.exit(1 if findings else 0)
 
 
 @hsm.command()
+@click.option("--keys", is_flag=True, help="Key versions too: this logs in, and needs the PINs.")
 @json_option
 @click.pass_obj
-def status(file: Path, as_json: bool) -> None:
-    """Ask the running signer and enroller how they are."""
-    answer = asyncio.run(_ask(read_settings(file)))
+def status(file: Path, keys: bool, as_json: bool) -> None:
+    """How the daemons are, and what the tokens say of themselves."""
+    settings = read_settings(file)
+    with said_plainly():
+        answer: dict[str, Any] = {"tokens": token_facts(token_settings(settings), keys=keys)}
+    answer |= asyncio.run(_ask(settings))
     if as_json:
         print_json(answer)
         return
+    for token in answer.pop("tokens"):
+        print_table(("fact", "value"), _rows(token), title=f"token {token.label}")
     for daemon, figures in answer.items():
         print_table(("figure", "value"), list(figures.items()), title=daemon)
 
 
+@hsm.group()
+def record() -> None:
+    """Records of ceremonies: signed in the token, one after the other."""
+
+
+@record.command("list")
+@json_option
+@click.pass_obj
+def list_records(file: Path, as_json: bool) -> None:
+    """Every ceremony. Exit status 1 where a record does not hold."""
+    with said_plainly():
+        found = read_records(records_of(read_settings(file)))
+    rows = [
+        (one.record.number, one.record.at, one.record.who, one.record.what, one.sha256)
+        for one in found
+    ]
+    names = ("number", "at", "who", "what", "sha256")
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(names, rows)
+
+
+@record.command("show")
+@click.argument("number", type=click.IntRange(min=1))
+@click.pass_obj
+def show_record(file: Path, number: int) -> None:
+    """One record, whole, as JSON: every object and every attribute as the token told them."""
+    with said_plainly():
+        found = read_records(records_of(read_settings(file)))
+    if number > len(found):
+        raise click.BadParameter(f"there are {len(found)} records", param_hint="NUMBER")
+    print_json(found[number - 1].record)
+
+
+@record.command("verify")
+@click.option("--key", help="The public key that was kept when the tokens were made, hex.")
+@click.option(
+    "--directory", type=click.Path(path_type=Path, exists=True), help="Elsewhere than here."
+)
+@click.pass_obj
+def verify_records(file: Path, key: str | None, directory: Path | None) -> None:
+    """Check numbers, chain and signatures; needs no token. Exit status 1 where one does not hold."""
+    with said_plainly():
+        found = read_records(directory or records_of(read_settings(file)), key)
+    if not found:
+        raise click.ClickException("there is no record")
+    click.echo(f"{len(found)} records hold, signed by {found[0].public_key}")
+    if key is None:
+        click.echo("Compare that key with the one on paper, or give it: --key")
+
+
+def _of_each(settings: Settings) -> str:
+    further = len(settings.hsm.mirrors)
+    return f", and the same at {further} further HSM" + "s" * (further > 1) if further else ""
+
+
+def _rows(token: Any) -> list[tuple[str, Any]]:
+    return [
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+        for name, value in msgspec.structs.asdict(token).items()
+        if value is not None
+    ]
+
+
 async def _ask(settings: Settings) -> dict[str, dict[str, object]]:
-    async with SignerClient(settings.hsm.signer_socket) as signer:
-        signing = await signer.status()
-    async with EnrollerClient(settings.hsm.enroller_socket) as enroller:
-        return {"signer": signing, "enroller": await enroller.status()}
+    """Each daemon's figures, or why it does not answer."""
+    answer: dict[str, dict[str, object]] = {}
+    for name, client in (
+        ("signer", SignerClient(settings.hsm.signer_socket)),
+        ("enroller", EnrollerClient(settings.hsm.enroller_socket)),
+    ):
+        async with client:
+            try:
+                answer[name] = await client.status()
+            except PortcullisError as error:
+                answer[name] = {"state": error.code, "why": str(error)}
+    return answer

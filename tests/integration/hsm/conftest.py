@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hsm.module import Module
-from hsm.token import Anchor, read_pin
+from hsm.pins import read_pin
+from hsm.token import Anchor
 from tests.fixtures.softhsm import SoftHSM, softhsm, vault
 
 __all__ = ["signing_token", "softhsm", "vault"]

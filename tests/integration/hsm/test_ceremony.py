@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pkcs11 import Attribute, KeyType, MechanismFlag
 
 from hsm import ceremony
+from hsm.check import check
 from hsm.errors import CeremonyRefused, KeyMissing, PinRefused
 from hsm.templates import key_label
 from hsm.token import Anchor
@@ -26,6 +27,7 @@ def test_pins_are_private_files_and_tokens_are_never_made_twice(softhsm):
 
 
 def test_a_pin_file_that_is_there_is_used(softhsm):
+    softhsm.settings.sign_pin_file.touch(mode=0o600)
     softhsm.settings.sign_pin_file.write_text("chosen by an officer\n")
     ceremony.init_tokens(softhsm.settings)
     assert softhsm.settings.sign_pin_file.read_text() == "chosen by an officer\n"
@@ -37,13 +39,13 @@ def test_fresh_keys_hold_every_attribute_and_a_weaker_one_is_named(softhsm):
     tenant = uuid4()
     softhsm.init(tenant)
     ceremony.create_log_key(softhsm.settings, "log")
-    assert ceremony.check(softhsm.settings) == []
+    assert check(softhsm.settings) == []
     weak = key_label("kek", uuid4(), 1)
     with signing_token(softhsm) as anchor:
         anchor.session.generate_key(
             KeyType.AES, 256, label=weak, store=True, capabilities=MechanismFlag.UNWRAP
         )
-    found = ceremony.check(softhsm.settings)
+    found = check(softhsm.settings)
     assert {finding.label for finding in found} == {weak}
     words = " ".join(finding.what for finding in found)
     assert "UNWRAP_TEMPLATE" in words
@@ -54,7 +56,7 @@ def test_a_stranger_in_a_token_is_named(softhsm):
     softhsm.init()
     with enrol_token(softhsm) as anchor:
         anchor.session.generate_key(KeyType.AES, 256, label="mine", store=True)
-    (finding,) = ceremony.check(softhsm.settings)
+    (finding,) = check(softhsm.settings)
     assert finding.label == "mine"
 
 
@@ -64,7 +66,7 @@ def test_tenant_keys_are_made_once(softhsm):
     with pytest.raises(CeremonyRefused, match="already"):
         ceremony.create_tenant_keys(softhsm.settings, tenant)
     ceremony.create_tenant_keys(softhsm.settings, tenant, version=2)
-    assert ceremony.check(softhsm.settings) == []
+    assert check(softhsm.settings) == []
 
 
 def test_a_ceremony_that_died_half_way_is_done_again(softhsm):
@@ -76,7 +78,7 @@ def test_a_ceremony_that_died_half_way_is_done_again(softhsm):
         (key,) = anchor.session.get_objects({Attribute.LABEL: label})
         key.destroy()
     ceremony.create_tenant_keys(softhsm.settings, tenant)
-    assert ceremony.check(softhsm.settings) == []
+    assert check(softhsm.settings) == []
     with signing_token(softhsm) as anchor:
         stored = list(anchor.session.get_objects({Attribute.ID: tenant.bytes}))
         assert len(stored) == 3
@@ -106,6 +108,7 @@ def test_a_wrong_pin_is_refused_with_a_name(softhsm):
 
 
 def test_a_missing_token_is_said_so(softhsm):
+    softhsm.settings.sign_pin_file.touch(mode=0o600)
     softhsm.settings.sign_pin_file.write_text("1234\n")
     with pytest.raises(KeyMissing, match="hsm init"):
         ceremony.create_log_key(softhsm.settings, "log")
