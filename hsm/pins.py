@@ -5,6 +5,7 @@ A source is written where a setting wants a PIN's file:
     /run/secrets/sign.pin   a file that nobody but its owner may read or write
     credential:sign.pin     a file of systemd's LoadCredential=, in $CREDENTIALS_DIRECTORY
     prompt:sign token       asked for at the terminal, without echo; for ceremonies alone
+    held:sign token         from the file that M of N holders open (hsm/holders.py); for ceremonies alone
 
 The environment names a directory, and never holds a PIN. What was asked for at the terminal is asked
 for once in a ceremony, and kept no longer than it.
@@ -14,22 +15,44 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from tenancy.errors import ConfigurationError
 
-CREDENTIAL, PROMPT = "credential:", "prompt:"
+CREDENTIAL, PROMPT, HELD = "credential:", "prompt:", "held:"
 DIRECTORY = "CREDENTIALS_DIRECTORY"
 Ask = Callable[[str], str]
 
+Holders = Callable[[], MutableMapping[str, str]]
+"""Gives the held PINs by name; asks the holders when it is first called."""
+
 _ask: ContextVar[Ask | None] = ContextVar("ask", default=None)
+_holders: ContextVar[Holders | None] = ContextVar("holders", default=None)
 
 
 def is_file(source: Path) -> bool:
-    return not str(source).startswith((CREDENTIAL, PROMPT))
+    return not str(source).startswith((CREDENTIAL, PROMPT, HELD))
+
+
+@contextmanager
+def held(holders: Holders) -> Iterator[None]:
+    """Within the block `held:` sources are looked up there; make_pin() puts new ones in."""
+    kept: list[MutableMapping[str, str]] = []
+
+    def once() -> MutableMapping[str, str]:
+        if not kept:
+            kept.append(holders())
+        return kept[0]
+
+    token = _holders.set(once)
+    try:
+        yield
+    finally:
+        _holders.reset(token)
+        kept.clear()
 
 
 @contextmanager
@@ -55,6 +78,8 @@ def read_pin(source: Path) -> str:
     text = str(source)
     if text.startswith(PROMPT):
         return _asked(text.removeprefix(PROMPT))
+    if text.startswith(HELD):
+        return _held(text.removeprefix(HELD))
     if text.startswith(CREDENTIAL):
         return _first_line(_credential(text.removeprefix(CREDENTIAL)))
     _require_private(source)
@@ -62,10 +87,14 @@ def read_pin(source: Path) -> str:
 
 
 def make_pin(source: Path) -> str:
-    """The PIN of the source; where it is a file that is absent, one of 128 random bits is made (0600).
+    """The PIN of the source; where it is a file (0600) or a held one that is absent, one is made.
+
+    128 random bits.
 
     Raises ConfigurationError.
     """
+    if str(source).startswith(HELD):
+        return _all_held().setdefault(str(source).removeprefix(HELD), secrets.token_hex(16))
     if not is_file(source):
         return read_pin(source)
     try:
@@ -91,6 +120,23 @@ def _asked(what: str) -> str:
     if not pin:
         raise ConfigurationError(f"the PIN of {what} is empty")
     return pin
+
+
+def _held(name: str) -> str:
+    try:
+        return _all_held()[name]
+    except KeyError:
+        raise ConfigurationError(f"the holders keep no PIN called {name!r}") from None
+
+
+def _all_held() -> MutableMapping[str, str]:
+    holders = _holders.get()
+    if holders is None:
+        raise ConfigurationError(
+            "a held PIN is for ceremonies, where its holders type their phrases: daemons have theirs"
+            " from a file or a systemd credential"
+        )
+    return holders()
 
 
 def _credential(name: str) -> Path:

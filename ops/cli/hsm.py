@@ -1,16 +1,12 @@
 """`portcullis hsm`: ceremonies, their records, and how tokens and daemons are.
 
-The only commands that read both tokens' PINs. Where a PIN's source is a prompt, it is asked for here,
-without echo.
+The only commands that read both tokens' PINs (ops/cli/hsm_people.py asks for what people know).
 """
 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +17,13 @@ from hsm import ceremony
 from hsm.check import Finding, check
 from hsm.client import EnrollerClient, SignerClient
 from hsm.inventory import token_facts
-from hsm.pins import asking
+from hsm.pins import read_pin
 from hsm.record import read_records
 from ops.ceremonies import recorded, records_of, token_settings
-from ops.cli.output import fail, json_option, print_json, print_table
+from ops.cli.hsm_people import hand_out, keep, said_plainly, write_new
+from ops.cli.output import json_option, print_json, print_table
 from ops.settings import Settings, read_settings
 from tenancy.errors import PortcullisError
-
-
-@contextmanager
-def said_plainly() -> Iterator[None]:
-    """PINs asked for at the terminal; what was refused said in one line."""
-    try:
-        with asking(lambda question: getpass.getpass(question)):
-            yield
-    except PortcullisError as error:
-        fail(error, 1)
 
 
 @click.group()
@@ -45,13 +32,20 @@ def hsm() -> None:
 
 
 @hsm.command()
+@click.option(
+    "--holders", type=int, help="How many people hold a phrase; for PINs that are `held:`."
+)
+@click.option("--quorum", type=int, help="How many of them a ceremony needs.")
 @click.pass_obj
-def init(file: Path) -> None:
+def init(file: Path, holders: int | None, quorum: int | None) -> None:
     """Make all tokens and their enrolment keys. Refuses where a token exists."""
     settings = read_settings(file)
-    with said_plainly():
+    new = hand_out(settings, holders, quorum)
+    with said_plainly(settings, new):
         ceremony.init_tokens(token_settings(settings))
         kept = recorded(settings, "init")
+    if new is not None:
+        keep(settings, new)
     click.echo("made: enrol token, sign token, enrolment key" + _of_each(settings))
     click.echo(f"record {kept.record.number}: sha256 {kept.sha256}")
     click.echo(f"Keep this on paper, it checks all records: {kept.public_key}")
@@ -62,8 +56,9 @@ def init(file: Path) -> None:
 @click.pass_obj
 def check_command(file: Path, as_json: bool) -> None:
     """Look at every key's attributes. Exit status 1 where one is not as it must be."""
-    with said_plainly():
-        findings = check(token_settings(read_settings(file)))
+    settings = read_settings(file)
+    with said_plainly(settings):
+        findings = check(token_settings(settings))
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
@@ -79,7 +74,7 @@ def check_command(file: Path, as_json: bool) -> None:
 def status(file: Path, keys: bool, as_json: bool) -> None:
     """How the daemons are, and what the tokens say of themselves."""
     settings = read_settings(file)
-    with said_plainly():
+    with said_plainly(settings):
         answer: dict[str, Any] = {"tokens": token_facts(token_settings(settings), keys=keys)}
     answer |= asyncio.run(_ask(settings))
     if as_json:
@@ -89,6 +84,31 @@ def status(file: Path, keys: bool, as_json: bool) -> None:
         print_table(("fact", "value"), _rows(token), title=f"token {token.label}")
     for daemon, figures in answer.items():
         print_table(("figure", "value"), list(figures.items()), title=daemon)
+
+
+@hsm.command("pin")
+@click.argument("token")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.pass_obj
+def pin_command(file: Path, token: str, out: Path) -> None:
+    """Write a token's user PIN to a new file, for its daemon's systemd-creds: TOKEN is its label."""
+    settings = read_settings(file)
+    sources = {
+        label: source
+        for pair in token_settings(settings).pairs
+        for label, source in (
+            (pair.enrol_label, pair.enrol_pin_file), (pair.sign_label, pair.sign_pin_file),
+        )
+    }  # fmt: skip
+    if token not in sources:
+        raise click.BadParameter(f"the tokens are {', '.join(sources)}", param_hint="TOKEN")
+    with said_plainly(settings):
+        pin = read_pin(sources[token])
+    try:
+        write_new(out, f"{pin}\n".encode())
+    except FileExistsError:
+        raise click.BadParameter(f"{out} exists", param_hint="OUT") from None
+    click.echo(f"{out}: give it to systemd-creds encrypt, and remove it")
 
 
 @hsm.group()
@@ -101,8 +121,9 @@ def record() -> None:
 @click.pass_obj
 def list_records(file: Path, as_json: bool) -> None:
     """Every ceremony. Exit status 1 where a record does not hold."""
-    with said_plainly():
-        found = read_records(records_of(read_settings(file)))
+    settings = read_settings(file)
+    with said_plainly(settings):
+        found = read_records(records_of(settings))
     rows = [
         (one.record.number, one.record.at, one.record.who, one.record.what, one.sha256)
         for one in found
@@ -119,8 +140,9 @@ def list_records(file: Path, as_json: bool) -> None:
 @click.pass_obj
 def show_record(file: Path, number: int) -> None:
     """One record, whole, as JSON: every object and every attribute as the token told them."""
-    with said_plainly():
-        found = read_records(records_of(read_settings(file)))
+    settings = read_settings(file)
+    with said_plainly(settings):
+        found = read_records(records_of(settings))
     if number > len(found):
         raise click.BadParameter(f"there are {len(found)} records", param_hint="NUMBER")
     print_json(found[number - 1].record)
@@ -134,8 +156,9 @@ def show_record(file: Path, number: int) -> None:
 @click.pass_obj
 def verify_records(file: Path, key: str | None, directory: Path | None) -> None:
     """Check numbers, chain and signatures; needs no token. Exit status 1 where one does not hold."""
-    with said_plainly():
-        found = read_records(directory or records_of(read_settings(file)), key)
+    settings = read_settings(file)
+    with said_plainly(settings):
+        found = read_records(directory or records_of(settings), key)
     if not found:
         raise click.ClickException("there is no record")
     click.echo(f"{len(found)} records hold, signed by {found[0].public_key}")
