@@ -29,7 +29,7 @@ Ask = Callable[[str], str]
 Holders = Callable[[], MutableMapping[str, str]]
 """Gives the held PINs by name; asks the holders when it is first called."""
 
-_ask: ContextVar[Ask | None] = ContextVar("ask", default=None)
+_ask: ContextVar[Callable[..., str] | None] = ContextVar("ask", default=None)
 _holders: ContextVar[Holders | None] = ContextVar("holders", default=None)
 
 
@@ -57,12 +57,17 @@ def held(holders: Holders) -> Iterator[None]:
 
 @contextmanager
 def asking(ask: Ask) -> Iterator[None]:
-    """Within the block `ask(question)` answers for `prompt:` sources, once for each source."""
+    """Within the block `ask(question)` answers for `prompt:` sources, once for each; twice for a new PIN."""
     told: dict[str, str] = {}
 
-    def once(what: str) -> str:
+    def once(what: str, *, new: bool = False) -> str:
         if what not in told:
-            told[what] = ask(f"PIN of {what}: ")
+            typed = ask(f"PIN of {what}: ")
+            if new and ask(f"The new PIN of {what} again: ") != typed:
+                raise ConfigurationError(
+                    f"the two PINs of {what} differ: nothing was made with them"
+                )
+            told[what] = typed
         return told[what]
 
     token = _ask.set(once)
@@ -89,12 +94,14 @@ def read_pin(source: Path) -> str:
 def make_pin(source: Path) -> str:
     """The PIN of the source; where it is a file (0600) or a held one that is absent, one is made.
 
-    128 random bits.
+    128 random bits. A person types a new one twice.
 
     Raises ConfigurationError.
     """
     if str(source).startswith(HELD):
         return _all_held().setdefault(str(source).removeprefix(HELD), secrets.token_hex(16))
+    if str(source).startswith(PROMPT):
+        return _asked(str(source).removeprefix(PROMPT), new=True)
     if not is_file(source):
         return read_pin(source)
     try:
@@ -109,14 +116,14 @@ def make_pin(source: Path) -> str:
     return pin
 
 
-def _asked(what: str) -> str:
+def _asked(what: str, *, new: bool = False) -> str:
     ask = _ask.get()
     if ask is None:
         raise ConfigurationError(
             f"the PIN of {what} is to be asked for at a terminal, and nobody is there: daemons have"
             " theirs from a file or a systemd credential"
         )
-    pin = ask(what)
+    pin = ask(what, new=new)
     if not pin:
         raise ConfigurationError(f"the PIN of {what} is empty")
     return pin

@@ -14,8 +14,10 @@ token and no program of ours. Nothing in a record is secret: names, attributes, 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -94,6 +96,25 @@ def write_record(
 ) -> Kept:
     """Steps 1 to 3. Raises Invalid where the records that are there do not hold, and what tokens() does."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(directory):
+        return _write(settings, directory, what=what, who=who, at=at, facts=facts or {})
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One writer at a time, of all processes of this host."""
+    handle = os.open(directory / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(
+    settings: TokenSettings, directory: Path, *, what: str, who: str, at: datetime,
+    facts: dict[str, Any],
+) -> Kept:  # fmt: skip
     before = read_records(directory)
     with tokens(settings) as (enrol, sign):
         key = _signing_key(sign[0])
@@ -103,7 +124,7 @@ def write_record(
             at=at,
             who=who,
             what=what,
-            facts=facts or {},
+            facts=facts,
             portcullis=version("portcullis"),
             library=enrol[0].module.described(),
             tokens=[_token(anchor) for anchor in (*enrol, *sign)],

@@ -50,7 +50,10 @@ async def new_tenant(
     tokens = token_settings(settings)
     await asyncio.to_thread(ceremony.create_tenant_keys, tokens, tenant_id)
     log = await new_log(settings)
-    await asyncio.to_thread(recorded, settings, "tenant", tenant_id=str(tenant_id), log=log.origin)
+    kept = await asyncio.to_thread(
+        recorded, settings, "tenant", tenant_id=str(tenant_id), log=log.origin
+    )
+    ceremony_record = f"ceremony record {kept.record.number}, sha256 {kept.sha256}"
     made = await api.make(
         "/v1/tenants",
         {
@@ -60,7 +63,7 @@ async def new_tenant(
                 "public_key": base64.b64encode(log.public_key).decode(),
             },
         },
-        why=why,
+        why=f"{why}; {ceremony_record}" if why else ceremony_record,
     )  # fmt: skip
     return NewTenant(tenant_id, made["service_key"])
 

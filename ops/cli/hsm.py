@@ -16,6 +16,7 @@ import msgspec
 from hsm import ceremony
 from hsm.check import Finding, check
 from hsm.client import EnrollerClient, SignerClient
+from hsm.hardening import harden
 from hsm.inventory import token_facts
 from hsm.pins import read_pin
 from hsm.record import read_records
@@ -29,6 +30,7 @@ from tenancy.errors import PortcullisError
 @click.group()
 def hsm() -> None:
     """Tokens and keys."""
+    harden()
 
 
 @hsm.command()
@@ -43,9 +45,9 @@ def init(file: Path, holders: int | None, quorum: int | None) -> None:
     new = hand_out(settings, holders, quorum)
     with said_plainly(settings, new):
         ceremony.init_tokens(token_settings(settings))
+        if new is not None:
+            keep(settings, new)
         kept = recorded(settings, "init")
-    if new is not None:
-        keep(settings, new)
     click.echo("made: enrol token, sign token, enrolment key" + _of_each(settings))
     click.echo(f"record {kept.record.number}: sha256 {kept.sha256}")
     click.echo(f"Keep this on paper, it checks all records: {kept.public_key}")

@@ -1,7 +1,7 @@
 """What ceremonies ask of people at a terminal: PINs, and the phrases of M of N holders.
 
-Nothing typed is echoed. A phrase is shown to one holder at a time, once; the screen is cleared before the
-next, and nothing goes on before the holder has typed it back.
+Nothing typed is echoed, or it is refused. A phrase is shown to one holder at a time; the screen and what
+was scrolled away are wiped, and nothing goes on before the holder has typed it back from the paper.
 
 Making tokens under a quorum, in this order:
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
+import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,9 @@ from ops.ceremonies import token_settings
 from ops.cli.output import fail
 from ops.settings import Settings
 from tenancy.errors import ConfigurationError, Invalid, PortcullisError
+
+WIPE = "\x1b[3J\x1b[2J\x1b[H"
+"""What was scrolled away, the screen, and back to its corner (xterm; the console knows it too)."""
 
 
 class NewHolders(NamedTuple):
@@ -82,6 +87,8 @@ def hand_out(settings: Settings, holders: int | None, quorum: int | None) -> New
             raise Invalid(
                 "no PIN in the settings is `held:`: there is nothing that holders could hold"
             )
+        if not _at_a_terminal():
+            raise ConfigurationError("phrases are shown at a terminal, to one holder at a time")
         if holders is None or quorum is None:
             raise Invalid("the settings have PINs that are `held:`: say --holders N and --quorum M")
         if file_of(settings).exists():
@@ -118,12 +125,21 @@ def _hand_to(number: int, phrase: str, holders: int, quorum: int) -> None:
         for at in range(0, len(words), 5):
             click.echo("    " + "  ".join(f"{n + 1:2} {words[n]:<10}" for n in range(at, at + 5)))
         click.pause("\nWritten? Any key clears the screen.")
-        click.clear()
+        click.echo(WIPE, nl=False)
         if " ".join(_ask("Now type it from the paper: ").split()).lower() == phrase:
-            click.clear()
             return
         click.echo("That is not what was shown. Once more.")
 
 
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _ask(question: str) -> str:
-    return getpass.getpass(question)
+    """Raises ConfigurationError where what is typed could be seen: no terminal, or one that echoes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(question)
+    except (getpass.GetPassWarning, EOFError):
+        raise ConfigurationError("PINs and phrases are typed at a terminal, without echo") from None

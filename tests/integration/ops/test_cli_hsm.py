@@ -40,6 +40,7 @@ class Officers:
         self.shown: list[str] = []
         monkeypatch.setattr(getpass, "getpass", self._type)
         monkeypatch.setattr("click.echo", self._echo)
+        monkeypatch.setattr("ops.cli.hsm_people._at_a_terminal", lambda: True)
         self._words: dict[int, str] = {}
 
     def _echo(self, message: object = "", **_: object) -> None:
@@ -54,7 +55,8 @@ class Officers:
 
     def _from_paper(self) -> str:
         """The last twenty numbered words on the screen."""
-        found = re.findall(r"(?:^|\s)(\d+) ([a-z]+)", "\n".join(self.shown[-4:]))
+        rows = [text for text in self.shown if re.match(r"\s+\d+ [a-z]+ ", text)][-4:]
+        found = re.findall(r"(?:^|\s)(\d+) ([a-z]+)", "\n".join(rows))
         phrase = " ".join(word for _, word in sorted(found, key=lambda pair: int(pair[0])))
         self.phrases.append(phrase)
         return phrase
@@ -123,6 +125,13 @@ def test_what_does_not_fit_is_said_before_anything_is_made(officers):
     made(officers)
     again = officers.run("init", "--holders", "3", "--quorum", "2")
     assert (again.exit_code, "held-pins.json exists" in again.output) == (1, True)
+
+
+def test_phrases_are_shown_at_a_terminal_alone(officers, monkeypatch):
+    monkeypatch.undo()
+    refused = officers.run("init", "--holders", "3", "--quorum", "2")
+    assert (refused.exit_code, "at a terminal" in refused.output) == (1, True)
+    assert not any((officers.where.var / "hsm" / "tokens").iterdir())
 
 
 def test_status_needs_no_pin_and_says_why_a_daemon_is_silent(officers):

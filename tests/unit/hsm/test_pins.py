@@ -70,8 +70,18 @@ def test_a_person_is_asked_once_in_a_ceremony_and_again_in_the_next():
     for _ in range(2):
         with asking(ask):
             assert read_pin(Path("prompt:sign token")) == PIN
-            assert make_pin(Path("prompt:sign token")) == PIN
+            assert read_pin(Path("prompt:sign token")) == PIN
     assert asked == ["PIN of sign token: "] * 2
+
+
+def test_a_new_pin_is_typed_twice_and_two_that_differ_are_none():
+    typed = [PIN, PIN]
+    with asking(lambda question: typed.pop(0)):
+        assert make_pin(Path("prompt:sign token")) == PIN
+        assert read_pin(Path("prompt:sign token")) == PIN
+    typed = [PIN, PIN + "x"]
+    with asking(lambda question: typed.pop(0)), pytest.raises(ConfigurationError, match="differ"):
+        make_pin(Path("prompt:sign token"))
 
 
 def test_a_daemon_that_would_have_to_ask_says_so():
