@@ -88,7 +88,7 @@ def test_no_pin_and_no_secret_is_in_a_record_and_nobody_writes_over_one(records)
     softhsm, directory, _ = records
     pins = [path.read_text().strip().encode() for path in softhsm.directory.glob("*.pin")]
     assert len(pins) == 4
-    for path in directory.iterdir():
+    for path in directory.glob("*.record"):
         assert not any(pin in path.read_bytes() for pin in pins)
         assert stat.S_IMODE(path.stat().st_mode) == 0o400
 
@@ -126,7 +126,7 @@ def test_another_record_in_its_place_is_seen_by_the_chain(records):
 def test_records_under_somebody_elses_key_are_refused(records):
     softhsm, directory, _ = records
     key = Ed25519PrivateKey.generate()
-    for path in sorted(directory.iterdir()):
+    for path in sorted(directory.glob("*.record")):
         text = path.read_bytes().split(b"\n")[0]
         path.chmod(0o600)
         public = key.public_key().public_bytes_raw().hex()
