@@ -43,8 +43,7 @@ LIBRARY_LOAD_FAILED=1B7 PIN_TOO_WEAK=1B8 PUBLIC_KEY_INVALID=1B9 FUNCTION_REJECTE
 TOKEN_RESOURCE_EXCEEDED=201 OPERATION_CANCEL_FAILED=202
 """
 RESULTS: dict[int, str] = {
-    int(number, 16): f"CKR_{name}"
-    for name, number in (one.split("=") for one in _RESULTS.split())
+    int(number, 16): f"CKR_{name}" for name, number in (one.split("=") for one in _RESULTS.split())
 }
 
 

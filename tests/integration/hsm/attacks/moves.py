@@ -170,7 +170,9 @@ def verify_by_another_mechanism(thief: Thief, target: Target) -> str | None:
     for mechanism in thief.every_mechanism():
         if mechanism.number == 0x251:  # CKM_SHA256_HMAC, its one use
             continue
-        if thief.attempt(lambda session, m=mechanism: began(session, "C_VerifyInit", m, target.key)):
+        if thief.attempt(
+            lambda session, m=mechanism: began(session, "C_VerifyInit", m, target.key)
+        ):
             return f"verifies by {name_of_mechanism(mechanism.number)}"
     return None
 
@@ -194,7 +196,9 @@ def decrypt_the_blob(thief: Thief, target: Target) -> str | None:
                 raise InvalidUnwrap
             return plain
 
-        whole = thief.attempt(lambda session, m=mechanism: session.decrypt(m, target.key, target.blob))
+        whole = thief.attempt(
+            lambda session, m=mechanism: session.decrypt(m, target.key, target.blob)
+        )
         if whole and target.given_away(whole):
             return f"decrypted by {name_of_mechanism(mechanism.number)}"
         try:

@@ -5,10 +5,12 @@ The control of each forbidden request is the same request at a desk with a polic
 
 import asyncio
 import hmac
+import itertools
 import re
 import time
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from hsm import policy, protocol
@@ -89,9 +91,7 @@ def rows(vault_without_daemons):
         return {
             "mine": key(TENANT, ACCOUNT, SECRET),
             "theirs": key(OTHER, OTHERS_ACCOUNT, b"another secret"),
-            "hook": worker.serve(
-                SealSecret(1, TENANT, "s", "hook", encrypt_secret(pem, b"whsec"))
-            ),
+            "hook": worker.serve(SealSecret(1, TENANT, "s", "hook", encrypt_secret(pem, b"whsec"))),
         }
 
 
@@ -147,12 +147,12 @@ class _Anything:
         return True
 
 
-def test_their_control_is_signed_where_the_policy_is_weak(
-    vault_without_daemons, rows, monkeypatch
-):
+def test_their_control_is_signed_where_the_policy_is_weak(vault_without_daemons, rows, monkeypatch):
     """A policy that allows all signs each that is ASCII: nothing else stands in their way."""
     everything = [(_Anything(), re.compile(".*", re.DOTALL))]
-    monkeypatch.setattr(policy, "_ALLOWED", dict.fromkeys(("gateio", "GATEIO", "", "raw"), everything))
+    monkeypatch.setattr(
+        policy, "_ALLOWED", dict.fromkeys(("gateio", "GATEIO", "", "raw"), everything)
+    )
     monkeypatch.setattr(policy, "_QUERY", re.compile(".*", re.DOTALL))
     monkeypatch.setattr(policy, "CLOCK_TOLERANCE_S", 2**50)
     monkeypatch.setattr(policy, "check_purpose", lambda *_: None)
@@ -189,9 +189,6 @@ async def test_another_tenants_row_signs_nothing(signer, rows):
 
 async def test_a_row_put_together_from_two_signs_nothing(signer, rows):
     """Every field of another's row moved into ours, one and two at a time."""
-    import itertools
-
-    import msgspec
 
     mine, theirs = unpack(rows["mine"]), unpack(rows["theirs"])
     fields = ("tenant_id", "subject", "wrapped", "mac")

@@ -24,7 +24,15 @@ from hsm.templates import (
     key_label,
 )
 from tests.integration.hsm.attacks import moves
-from tests.integration.hsm.attacks.thief import Target, Weakness, break_in, is_seed_of, makes, opens
+from tests.integration.hsm.attacks.thief import (
+    Target,
+    Weakness,
+    break_in,
+    each,
+    is_seed_of,
+    makes,
+    opens,
+)
 from tests.integration.hsm.conftest import enrol_token
 
 A = Attribute
@@ -39,21 +47,21 @@ EXTRACTABLE: Weakness = {A.EXTRACTABLE: True}
 ANY_MECHANISM: Weakness = {A.ALLOWED_MECHANISMS: None}
 
 ATTACKS: list[tuple[moves.Move, dict[str, Weakness]]] = [
-    (moves.read_its_value, dict.fromkeys(("kek", "open", "mac", "session", "log"), READABLE)),
-    (moves.wrap_it_out, dict.fromkeys(("kek", "open", "mac", "session"), EXTRACTABLE)),
-    (moves.wrap_it_out_under_rsa, dict.fromkeys(("kek", "open", "mac", "session"), EXTRACTABLE)),
-    (moves.try_every_handle, dict.fromkeys(("kek", "open", "mac", "session", "log"), READABLE)),
-    (moves.derive_from_it, dict.fromkeys(("kek", "open"), {A.DERIVE: True, **ANY_MECHANISM})),
-    (moves.set_it_weaker, dict.fromkeys(("kek", "open", "mac", "log"), {A.MODIFIABLE: True})),
-    (moves.copy_it_weaker, dict.fromkeys(("kek", "open", "mac", "log"), {A.MODIFIABLE: True})),
-    (moves.keep_a_copy, dict.fromkeys(("kek", "open", "mac", "log"), {A.MODIFIABLE: True})),
+    (moves.read_its_value, each("kek open mac session log", READABLE)),
+    (moves.wrap_it_out, each("kek open mac session", EXTRACTABLE)),
+    (moves.wrap_it_out_under_rsa, each("kek open mac session", EXTRACTABLE)),
+    (moves.try_every_handle, each("kek open mac session log", READABLE)),
+    (moves.derive_from_it, each("kek open", {A.DERIVE: True, **ANY_MECHANISM})),
+    (moves.set_it_weaker, each("kek open mac log", {A.MODIFIABLE: True})),
+    (moves.copy_it_weaker, each("kek open mac log", {A.MODIFIABLE: True})),
+    (moves.keep_a_copy, each("kek open mac log", {A.MODIFIABLE: True})),
     (moves.use_it_otherwise, {
         "kek": {A.ENCRYPT: True, **ANY_MECHANISM}, "open": {A.DECRYPT: True, **ANY_MECHANISM},
         "mac": {A.SIGN: True}, "session": {A.VERIFY: True},
     }),
     (moves.verify_by_another_mechanism, {"mac": ANY_MECHANISM}),
-    (moves.seal_under_it, dict.fromkeys(("kek", "open"), {A.WRAP: True})),
-    (moves.decrypt_the_blob, dict.fromkeys(("kek", "open"), {A.DECRYPT: True, **ANY_MECHANISM})),
+    (moves.seal_under_it, each("kek open", {A.WRAP: True})),
+    (moves.decrypt_the_blob, each("kek open", {A.DECRYPT: True, **ANY_MECHANISM})),
     (moves.unwrap_it_wider, {"kek": {A.UNWRAP_TEMPLATE: None}}),
 ]  # fmt: skip
 CASES = [
@@ -90,7 +98,10 @@ def strong(thief, enrolled):
     _, key_row, secret_row, public = enrolled
 
     def target(aim: str) -> Target:
-        blobs = {"kek": (key_row.wrapped, hmac_key(SECRET)), "open": (secret_row.wrapped, framed(HOOK))}
+        blobs = {
+            "kek": (key_row.wrapped, hmac_key(SECRET)),
+            "open": (secret_row.wrapped, framed(HOOK)),
+        }
         if aim in blobs:
             blob, secret = blobs[aim]
             return Target(

@@ -14,7 +14,6 @@ from pkcs11 import Attribute, ObjectClass
 
 from hsm.cryptoki.library import Library, Refused
 from hsm.cryptoki.session import Mechanism, Session, oaep
-from hsm.templates import Role
 from tests.fixtures.softhsm import SoftHSM
 
 A = Attribute
@@ -25,6 +24,11 @@ Weakness = dict[Attribute, Any]
 OWN_KEY = bytes(range(32))
 """The thief's own wrapping key, whose value he knows because he chose it."""
 MOST_WINDOWS = 4096
+
+
+def each(aims: str, weakness: Weakness) -> dict[str, Weakness]:
+    """The same weakness for several keys."""
+    return dict.fromkeys(aims.split(), weakness)
 
 
 class Target(NamedTuple):
@@ -146,6 +150,3 @@ def break_in(softhsm: SoftHSM, role: str) -> Iterator[Thief]:
     library = Library(settings.module)
     with library.initialized():
         yield Thief(library, label, pin_file.read_text().strip())
-
-
-__all__ = ["Role", "Target", "Thief", "Weakness", "break_in", "is_seed_of", "makes", "opens"]
