@@ -21,15 +21,18 @@ from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.attributes import AttributeMapper
 
 from hsm.module import Attribute as RawAttribute
+from hsm.profile import mechanism
 
 Template = dict[Attribute, Any]
 Role = Literal["kek", "open", "mac"]
 
 A = Attribute
 KWP = Mechanism.AES_KEY_WRAP_PAD
-"""SoftHSM gives KWP (NIST SP 800-38F) the number 0x210A; the standard's is 0x210B."""
+"""SoftHSM gives KWP (NIST SP 800-38F) the number 0x210A; the standard's is 0x210B. These templates
+say SoftHSM's: what is sent to a token goes through its profile's `fit()` and `kwp` (hsm/profile.py)."""
 OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
-"""SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance."""
+"""SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance. Another
+token's digest: its profile's `oaep`."""
 ED25519 = bytes.fromhex("06032b6570")  # the OID 1.3.101.112, DER
 RSA_BITS = 4096
 TRANSPORT_BITS = 3072
@@ -151,6 +154,6 @@ def _pack_mechanisms(mechanisms: list[Mechanism]) -> bytes:
 def _unpack_mechanisms(value: bytes) -> list[Mechanism]:
     size = ctypes.sizeof(ctypes.c_ulong)
     return [
-        Mechanism(int.from_bytes(value[at : at + size], "little"))
+        mechanism(int.from_bytes(value[at : at + size], "little"))
         for at in range(0, len(value), size)
     ]
