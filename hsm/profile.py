@@ -115,12 +115,16 @@ def read_profile(name: str) -> Profile:
     """Raises ConfigurationError: no such profile, or what in it is wrong."""
     if name not in names():
         raise ConfigurationError(f"no HSM profile {name!r}; there are {', '.join(names())}")
-    path = DIRECTORY / f"{name}.toml"
+    return read_profile_file(DIRECTORY / f"{name}.toml")
+
+
+def read_profile_file(path: Path) -> Profile:
+    """A profile of one's own, to try a token with. Raises ConfigurationError."""
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
-    except msgspec.DecodeError as error:
+    except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     unknown = [one for one in profile.absent_attributes if one not in Attribute.__members__]
-    if profile.name != name or unknown:
-        raise ConfigurationError(f"{path}: name is not {name!r}, or no attributes {unknown}")
+    if profile.name != path.stem or unknown:
+        raise ConfigurationError(f"{path}: its name is not the file's, or no attributes {unknown}")
     return profile

@@ -60,7 +60,7 @@ class Bench:
         self.session.logout()
         said = ""
         for _ in range(count):
-            refusal = refused(lambda: self.session.login("not " + self._pin))
+            refusal = refused(self.session.login, "not " + self._pin)
             said = refusal.name if refusal else "nothing: it took a wrong PIN"
         return said
 
@@ -74,16 +74,16 @@ class Bench:
             A.CLASS: ObjectClass.SECRET_KEY, A.KEY_TYPE: kind, A.TOKEN: False, A.PRIVATE: True,
             A.SENSITIVE: True, A.EXTRACTABLE: False, **{use: use in uses for use in USES},
         }  # fmt: skip
-        template.update({A[name]: value for name, value in more.items()})
+        template.update({Attribute[name]: value for name, value in more.items()})
         return self.profile.fit(
             {name: value for name, value in template.items() if value is not None}
         )
 
-    def store(self, make: Callable[[Template], Any]) -> Any:
-        """Make stored objects with the attributes that are given: they are removed at the end."""
+    def stored(self) -> Template:
+        """Attributes for a stored object: it is removed at the end by its CKA_ID."""
         identity = b"portcullis-conformance-" + secrets.token_hex(8).encode()
         self._stored.append(identity)
-        return make({A.TOKEN: True, A.ID: identity, A.LABEL: identity.decode()})
+        return {A.TOKEN: True, A.ID: identity, A.LABEL: identity.decode()}
 
     def clean_up(self) -> None:
         """Remove every stored object that was made here."""
@@ -101,10 +101,10 @@ class Bench:
                 self.session.destroy(key)
 
 
-def refused(call: Callable[[], Any]) -> Refused | None:
+def refused(call: Callable[..., Any], *arguments: Any) -> Refused | None:
     """The refusal of a call that should be refused, or None where it was done."""
     try:
-        call()
+        call(*arguments)
     except Refused as error:
         return error
     return None

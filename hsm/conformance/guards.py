@@ -29,16 +29,17 @@ from hsm.templates import (
 A = Attribute
 KEK, SECRET = bytes(range(32)), bytes(range(64))
 TEXT = b"conformance"
+BEFORE_ITS_COPY: Template = {A.TOKEN: False, A.EXTRACTABLE: True, A.MODIFIABLE: True}
 WIDER: tuple[Template, ...] = (
     {A.EXTRACTABLE: True}, {A.SENSITIVE: False}, {A.SENSITIVE: False, A.EXTRACTABLE: True},
     {A.DECRYPT: True}, {A.WRAP: True}, {A.DERIVE: True}, {A.TOKEN: True},
 )  # fmt: skip
 
 
-def control(call: Callable[[], Any], what: str) -> Any:
+def control(what: str, call: Callable[..., Any], *arguments: Any) -> Any:
     """What must work without the guard. Raises CannotBeDone."""
     try:
-        return call()
+        return call(*arguments)
     except Refused as error:
         raise CannotBeDone(f"the control failed: {what}: {error}") from None
 
@@ -46,7 +47,7 @@ def control(call: Callable[[], Any], what: str) -> Any:
 def _unwrapper(bench: Bench, **more: Any) -> int:
     """A KEK of known value, as the sign token's but for what is given (None: left out)."""
     template = {A.CLASS: ObjectClass.SECRET_KEY, A.KEY_TYPE: KeyType.AES, A.TOKEN: False}
-    template |= {**SIGN_SIDE["kek"], **{A[name]: value for name, value in more.items()}}
+    template |= {**SIGN_SIDE["kek"], **{Attribute[name]: value for name, value in more.items()}}
     fitted = bench.profile.fit(
         {name: value for name, value in template.items() if value is not None}
     )
@@ -81,46 +82,31 @@ def _as_drawn(bench: Bench, key: int, template: Template) -> None:
 @check("`hsm check` compares what the token says with what was drawn: unwrap-only, verify-only.")
 def keys_of_the_sign_side_are_as_drawn(bench: Bench) -> None:
     for role, template in SIGN_SIDE.items():
-        key = bench.store(
-            lambda stored, role=role, template=template: bench.session.create(
-                {
-                    A.CLASS: ObjectClass.SECRET_KEY, A.KEY_TYPE: KEY_TYPES[role], A.VALUE: KEK,
-                    **stored, **bench.profile.fit(template),
-                }
-            )
-        )  # fmt: skip
+        named = {A.CLASS: ObjectClass.SECRET_KEY, A.KEY_TYPE: KEY_TYPES[role], A.VALUE: KEK}
+        key = bench.session.create({**named, **bench.stored(), **bench.profile.fit(template)})
         _as_drawn(bench, key, template)
 
 
 @check("The ceremony makes a key for a session, and stores a copy that is no longer extractable.")
 def keys_of_the_enrol_side_are_as_drawn(bench: Bench) -> None:
     for role, template in ENROL_SIDE.items():
-        fixed = (A.MODIFIABLE, A.EXTRACTABLE)
-        uses = {name: value for name, value in template.items() if name not in fixed}
         made = bench.session.generate(
-            Mechanism.AES_KEY_GEN if role != "mac" else Mechanism.GENERIC_SECRET_KEY_GEN,
-            {A.VALUE_LEN: 32, A.TOKEN: False, A.EXTRACTABLE: True, **bench.profile.fit(uses)},
+            Mechanism.GENERIC_SECRET_KEY_GEN if role == "mac" else Mechanism.AES_KEY_GEN,
+            {A.VALUE_LEN: 32, **bench.profile.fit({**template, **BEFORE_ITS_COPY})},
         )
-        key = bench.store(
-            lambda stored, made=made: bench.session.copy(
-                made, {**stored, A.EXTRACTABLE: False, A.MODIFIABLE: False}
-            )
-        )
-        _as_drawn(bench, key, template)
+        final = {A.EXTRACTABLE: False, A.MODIFIABLE: False}
+        _as_drawn(bench, bench.session.copy(made, {**bench.stored(), **final}), template)
 
 
 @check("The enrolment key unwraps, and neither decrypts nor signs.")
 def the_enrolment_key_is_as_drawn(bench: Bench) -> None:
-    public, private = bench.store(
-        lambda stored: bench.session.generate_pair(
-            Mechanism.RSA_PKCS_KEY_PAIR_GEN,
-            {
-                A.MODULUS_BITS: 2048, A.PUBLIC_EXPONENT: b"\x01\x00\x01", **stored,
-                **bench.profile.fit(ENROL_PUBLIC),
-            },
-            {**stored, **bench.profile.fit(ENROL_PRIVATE)},
-        )
-    )  # fmt: skip
+    size = {A.MODULUS_BITS: 2048, A.PUBLIC_EXPONENT: b"\x01\x00\x01"}
+    stored = bench.stored()
+    public, private = bench.session.generate_pair(
+        Mechanism.RSA_PKCS_KEY_PAIR_GEN,
+        {**size, **stored, **bench.profile.fit(ENROL_PUBLIC)},
+        {**stored, **bench.profile.fit(ENROL_PRIVATE)},
+    )
     _as_drawn(bench, public, ENROL_PUBLIC)
     _as_drawn(bench, private, ENROL_PRIVATE)
 
@@ -129,12 +115,12 @@ def the_enrolment_key_is_as_drawn(bench: Bench) -> None:
 def the_unwrap_template_is_enforced(bench: Bench) -> None:
     bare = _unwrapper(bench, UNWRAP_TEMPLATE=None)
     readable = {**SIGNING_KEY, A.SENSITIVE: False, A.EXTRACTABLE: True}
-    key = control(lambda: _unwrap(bench, bare, readable), "a key without a template unwraps")
+    key = control("a key without a template unwraps", _unwrap, bench, bare, readable)
     must(bench.session.get(key, A.VALUE) == SECRET, "the control cannot be read: what guards it?")
     kek = _unwrapper(bench)
     _unwrap(bench, kek, SIGNING_KEY)
     for wider in WIDER:
-        if refused(lambda wider=wider: _unwrap(bench, kek, {**SIGNING_KEY, **wider})) is None:
+        if refused(_unwrap, bench, kek, {**SIGNING_KEY, **wider}) is None:
             raise DoesNotHold(
                 f"unwraps with {', '.join(f'{k.name} {v}' for k, v in wider.items())}"
             )
@@ -163,7 +149,7 @@ def an_opened_secret_can_be_read(bench: Bench) -> None:
     key = _unwrap(bench, kek, bench.profile.fit(OPENED_SECRET))
     must(bench.session.get(key, A.VALUE) == SECRET, "another value")
     must(
-        refused(lambda: bench.session.sign(Mechanism.SHA512_HMAC, key, TEXT)) is not None,
+        refused(bench.session.sign, Mechanism.SHA512_HMAC, key, TEXT) is not None,
         "it signs",
     )
 
@@ -172,19 +158,19 @@ def an_opened_secret_can_be_read(bench: Bench) -> None:
 def allowed_mechanisms_are_enforced(bench: Bench) -> None:
     uses = {"ENCRYPT": True, "ALLOWED_MECHANISMS": None}
     bare = _unwrapper(bench, **uses)
-    control(lambda: bench.session.encrypt(Mechanism.AES_ECB, bare, bytes(16)), "AES-ECB enciphers")
+    control("AES-ECB enciphers", bench.session.encrypt, Mechanism.AES_ECB, bare, bytes(16))
     kek = _unwrapper(bench, ENCRYPT=True)
-    done = refused(lambda: bench.session.encrypt(Mechanism.AES_ECB, kek, bytes(16)))
+    done = refused(bench.session.encrypt, Mechanism.AES_ECB, kek, bytes(16))
     must(done is not None, "AES-ECB enciphers with a key that allows KWP alone")
 
 
 @check("Trap 3: DECRYPT, added later, would open every blob.")
 def an_unmodifiable_key_stays_as_it_is(bench: Bench) -> None:
     bare = _unwrapper(bench, MODIFIABLE=None)
-    control(lambda: bench.session.set(bare, {A.DECRYPT: True}), "a modifiable key gains DECRYPT")
+    control("a modifiable key gains DECRYPT", bench.session.set, bare, {A.DECRYPT: True})
     kek = _unwrapper(bench)
     for change in ({A.DECRYPT: True}, {A.WRAP: True}, {A.MODIFIABLE: True}, {A.LABEL: "other"}):
-        refused(lambda change=change: bench.session.set(kek, change))
+        refused(bench.session.set, kek, change)
         for name, value in change.items():
             packed = bytes([value]) if isinstance(value, bool) else str(value).encode()
             must(bench.session.get(kek, name) != packed, f"{name.name} was set")
@@ -193,21 +179,21 @@ def an_unmodifiable_key_stays_as_it_is(bench: Bench) -> None:
 @check("A copy that may do more, or a stored one under another name, is as bad as a change.")
 def an_unmodifiable_key_is_not_copied(bench: Bench) -> None:
     bare = _unwrapper(bench, MODIFIABLE=None)
-    control(lambda: bench.session.copy(bare, {A.TOKEN: False}), "a modifiable key is copied")
+    control("a modifiable key is copied", bench.session.copy, bare, {A.TOKEN: False})
     kek = _unwrapper(bench)
     for change in ({A.DECRYPT: True}, {A.MODIFIABLE: True}, {A.EXTRACTABLE: True}, {}):
-        done = refused(lambda change=change: bench.session.copy(kek, {A.TOKEN: False, **change}))
+        done = refused(bench.session.copy, kek, {A.TOKEN: False, **change})
         must(done is not None, f"copied with {change or 'nothing changed'}")
 
 
 @check("What is sensitive or unextractable shows no value.")
 def a_sensitive_value_is_not_read(bench: Bench) -> None:
     bare = bench.key(SECRET, GENERIC, SENSITIVE=False, EXTRACTABLE=True)
-    value = control(lambda: bench.session.get(bare, A.VALUE), "a plain value is read")
+    value = control("a plain value is read", bench.session.get, bare, A.VALUE)
     must(value == SECRET, "the control reads as something else")
     for sensitive, extractable in ((True, False), (True, True), (False, False)):
         key = bench.key(SECRET, GENERIC, SENSITIVE=sensitive, EXTRACTABLE=extractable)
-        done = refused(lambda key=key: bench.session.get(key, A.VALUE))
+        done = refused(bench.session.get, key, A.VALUE)
         must(done is not None, f"SENSITIVE {sensitive}, EXTRACTABLE {extractable}: it is read")
 
 
@@ -215,7 +201,7 @@ def a_sensitive_value_is_not_read(bench: Bench) -> None:
 def sensitive_and_unextractable_are_for_good(bench: Bench) -> None:
     key = bench.key(SECRET, GENERIC, A.SIGN)
     for name, value in ((A.SENSITIVE, False), (A.EXTRACTABLE, True)):
-        refused(lambda name=name, value=value: bench.session.set(key, {name: value}))
+        refused(bench.session.set, key, {name: value})
         must(bench.session.flag(key, name) != value, f"{name.name} became {value}")
 
 
@@ -224,9 +210,9 @@ def an_unextractable_key_is_not_wrapped(bench: Bench) -> None:
     wrapper = bench.key(KEK, KeyType.AES, A.WRAP)
     kwp = bench.profile.kwp_number
     bare = bench.key(SECRET, GENERIC, EXTRACTABLE=True)
-    control(lambda: bench.session.wrap(kwp, wrapper, bare), "an extractable key is wrapped")
+    control("an extractable key is wrapped", bench.session.wrap, kwp, wrapper, bare)
     key = bench.key(SECRET, GENERIC, A.SIGN)
-    must(refused(lambda: bench.session.wrap(kwp, wrapper, key)) is not None, "it is wrapped")
+    must(refused(bench.session.wrap, kwp, wrapper, key) is not None, "it is wrapped")
 
 
 @check("Trap 3: a token that gives usages by itself makes every key a decrypting one.")
@@ -237,8 +223,7 @@ def no_usage_is_given_by_default(bench: Bench) -> None:
     given = [
         use.name
         for use in uses
-        if refused(lambda use=use: bench.session.get(key, use)) is None
-        and bench.session.flag(key, use)
+        if refused(bench.session.get, key, use) is None and bench.session.flag(key, use)
     ]
     must(not given, f"a bare AES key may {', '.join(given)}")
 
@@ -261,15 +246,15 @@ def _where(inside: bool) -> str:
 @check("A digest of a hidden key confirms a guess of it.")
 def a_sensitive_key_is_not_digested(bench: Bench) -> None:
     key = bench.key(SECRET, GENERIC, A.SIGN)
-    done = refused(lambda: bench.session.digest_key(Mechanism.SHA256, key))
+    done = refused(bench.session.digest_key, Mechanism.SHA256, key)
     must(done is not None, "C_DigestKey digests it")
 
 
 @check("Only the security officer makes a wrapping key trusted (CKA_WRAP_WITH_TRUSTED).")
 def the_user_makes_no_key_trusted(bench: Bench) -> None:
     key = bench.key(KEK, KeyType.AES, A.WRAP)
-    refused(lambda: bench.session.set(key, {A.TRUSTED: True}))
-    trusted = refused(lambda: bench.session.flag(key, A.TRUSTED)) is None
+    refused(bench.session.set, key, {A.TRUSTED: True})
+    trusted = refused(bench.session.flag, key, A.TRUSTED) is None
     must(not (trusted and bench.session.flag(key, A.TRUSTED)), "the user made it trusted")
 
 

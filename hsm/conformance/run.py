@@ -18,7 +18,8 @@ from hsm.conformance.check import (
 )
 from hsm.conformance.store import named_token, own_token
 from hsm.cryptoki.library import Refused
-from hsm.profile import Outcome, Profile
+from hsm.errors import PinRefused, TokenLost
+from hsm.profile import Outcome, Profile, read_profile, read_profile_file
 from tenancy.errors import ConfigurationError
 
 ORDER = (wrapping, signing, guards, starting)
@@ -31,15 +32,28 @@ def conformance(
     """What the library says of itself, and one finding per check.
 
     Without `token` a token is made for the run where the library is software. Raises
-    ConfigurationError; Refused where the library does not even start or log in.
+    ConfigurationError; PinRefused or TokenLost where the library does not even start or log in.
     """
-    where: AbstractContextManager[Bench]
+    try:
+        return _at(_token(module, profile, token, pin), module, profile)
+    except Refused as error:
+        refusal = PinRefused if error.name.startswith("CKR_PIN") else TokenLost
+        raise refusal(f"{module} does not start or log in: {error}") from None
+
+
+def _token(
+    module: Path, profile: Profile, token: str | None, pin: str | None
+) -> AbstractContextManager[Bench]:
     if token is None:
-        where = own_token(module, profile)
-    elif pin is None:
+        return own_token(module, profile)
+    if pin is None:
         raise ConfigurationError("a named token needs its PIN: --pin-file")
-    else:
-        where = named_token(module, profile, token, pin)
+    return named_token(module, profile, token, pin)
+
+
+def _at(
+    where: AbstractContextManager[Bench], module: Path, profile: Profile
+) -> tuple[dict[str, Any], list[Finding]]:
     with where as bench:
         about = {
             "module": str(module),
@@ -47,6 +61,11 @@ def conformance(
             **bench.library.describe()._asdict(),
         }
         return about, [run_one(bench, check) for check in all_checks()]
+
+
+def profile_called(name: str) -> Profile:
+    """One of ours by its name, or a file of the caller's. Raises ConfigurationError."""
+    return read_profile_file(Path(name)) if name.endswith(".toml") else read_profile(name)
 
 
 def all_checks() -> list[Check]:

@@ -102,13 +102,13 @@ def a_wrong_mac_is_refused(bench: Bench) -> None:
         bytes(32),
         b"",
     ):
-        said = refused(lambda one=one: bench.session.verify(Mechanism.SHA256_HMAC, key, TEXT, one))
+        said = refused(bench.session.verify, Mechanism.SHA256_HMAC, key, TEXT, one)
         must(said is not None, f"a wrong MAC of {len(one)} bytes is taken")
 
 
 def _log_pair(bench: Bench, **more: object) -> tuple[int, int]:
     private = {A.TOKEN: False, **bench.profile.fit(LOG_PRIVATE)}
-    private.update({A[name]: value for name, value in more.items()})
+    private.update({Attribute[name]: value for name, value in more.items()})
     return bench.session.generate_pair(
         Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
         {A.TOKEN: False, **bench.profile.fit(LOG_PUBLIC)}, private,

@@ -80,22 +80,18 @@ def there_are_sessions_for_every_worker(bench: Bench) -> str | None:
 def logout_ends_private_session_keys(bench: Bench) -> None:
     key = signing_key(bench, bytes(64))
     bench.session.logout()
-    hidden = refused(lambda: bench.session.sign(SHA512_HMAC, key, TEXT))
+    hidden = refused(bench.session.sign, SHA512_HMAC, key, TEXT)
     bench.log_in_again()
     must(hidden is not None, "the key signs without a login")
     must(
-        refused(lambda: bench.session.sign(SHA512_HMAC, key, TEXT)) is not None,
+        refused(bench.session.sign, SHA512_HMAC, key, TEXT) is not None,
         "the key is back after the next login",
     )
 
 
 @check("Whoever has the library and no PIN must not even see our keys.")
 def private_objects_are_seen_by_the_login_alone(bench: Bench) -> None:
-    bench.store(
-        lambda stored: bench.session.create(
-            {**bench.template(GENERIC, A.SIGN, VALUE=bytes(64)), **stored}
-        )
-    )
+    bench.session.create({**bench.template(GENERIC, A.SIGN, VALUE=bytes(64)), **bench.stored()})
     wanted = {A.CLASS: ObjectClass.SECRET_KEY, A.TOKEN: True}
     bench.session.logout()
     seen = bench.session.find(wanted)
@@ -110,7 +106,7 @@ def session_keys_end_with_their_session(bench: Bench) -> None:
     key = session.create(bench.template(GENERIC, A.SIGN, VALUE=bytes(64)))
     session.close()
     must(
-        refused(lambda: bench.session.sign(SHA512_HMAC, key, TEXT)) is not None,
+        refused(bench.session.sign, SHA512_HMAC, key, TEXT) is not None,
         "the key lives on in another session",
     )
 
@@ -128,7 +124,7 @@ def handles_are_not_used_again_after_a_restart(bench: Bench) -> None:
 def sessions_are_not_used_again_after_a_restart(bench: Bench) -> None:
     old = bench.session
     bench.start_again()
-    done = refused(lambda: old.get(signing_key(bench, bytes(64)), A.KEY_TYPE))
+    done = refused(old.get, signing_key(bench, bytes(64)), A.KEY_TYPE)
     must(done is not None, f"session {old.handle} answers after C_Finalize")
 
 

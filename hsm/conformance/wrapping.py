@@ -106,9 +106,7 @@ def kwp_refuses_an_altered_blob(bench: Bench) -> str | None:
     altered += [blob[:-8], blob[8:], blob[:-1], blob + bytes(8), blob[:16], b""]
     for one in altered:
         done = refused(
-            lambda one=one: bench.session.unwrap(
-                bench.profile.kwp_number, kek, one, _sign_template(bench)
-            )
+            bench.session.unwrap, bench.profile.kwp_number, kek, one, _sign_template(bench)
         )
         must(done is not None, f"{one.hex()} unwraps")
     return f"{len(altered)} blobs"
@@ -118,9 +116,7 @@ def kwp_refuses_an_altered_blob(bench: Bench) -> str | None:
 def a_bad_blob_is_named(bench: Bench) -> None:
     kek = _kek(bench, bytes(32))
     blob = aes_key_wrap_with_padding(bytes(range(32)), bytes(64))
-    done = refused(
-        lambda: bench.session.unwrap(bench.profile.kwp_number, kek, blob, _sign_template(bench))
-    )
+    done = refused(bench.session.unwrap, bench.profile.kwp_number, kek, blob, _sign_template(bench))
     said = "nothing: it unwraps" if done is None else name_of_result(done.result)
     must(said in NAMED, f"it says {said}")
 

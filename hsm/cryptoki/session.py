@@ -16,8 +16,8 @@ from hsm.cryptoki.numbers import CKU_USER, UNAVAILABLE
 if TYPE_CHECKING:
     from hsm.cryptoki.library import Library
 
-Value = bool | int | str | bytes | Mapping[int, Any] | Sequence[int]
-Template = Mapping[int, Any] | Sequence[tuple[int, Any]]
+Value = bool | int | str | bytes | Mapping[Any, Any] | Sequence[int]
+Template = Mapping[Any, Any] | Sequence[tuple[Any, Any]]
 """A sequence of pairs may say the same attribute twice, as an attacker would."""
 
 ROOM = 16 * 1024
