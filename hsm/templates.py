@@ -97,16 +97,21 @@ KEY_TYPES: dict[Role, KeyType] = {
 }  # fmt: skip
 
 ENROL_PRIVATE: Template = {
-    **HIDDEN, A.DECRYPT: False, A.SIGN: False, A.UNWRAP: True, A.DERIVE: False,
+    **HIDDEN, A.DECRYPT: False, A.SIGN: False, A.SIGN_RECOVER: False, A.UNWRAP: True,
+    A.DERIVE: False,
     A.UNWRAP_TEMPLATE: ENROLLED_SECRET, A.ALLOWED_MECHANISMS: [Mechanism.RSA_PKCS_OAEP], **FIXED,
 }  # fmt: skip
-ENROL_PUBLIC: Template = {A.ENCRYPT: False, A.VERIFY: False, A.WRAP: False, **FIXED}
+ENROL_PUBLIC: Template = {
+    A.ENCRYPT: False, A.VERIFY: False, A.VERIFY_RECOVER: False, A.WRAP: False, **FIXED,
+}  # fmt: skip
 
 LOG_PRIVATE: Template = {
-    **HIDDEN, A.DECRYPT: False, A.SIGN: True, A.UNWRAP: False, A.DERIVE: False, **FIXED,
+    **HIDDEN, A.DECRYPT: False, A.SIGN: True, A.SIGN_RECOVER: False, A.UNWRAP: False,
+    A.DERIVE: False, **FIXED,
 }  # fmt: skip
 LOG_PUBLIC: Template = {
-    A.EC_PARAMS: ED25519, A.ENCRYPT: False, A.VERIFY: True, A.WRAP: False, **FIXED,
+    A.EC_PARAMS: ED25519, A.ENCRYPT: False, A.VERIFY: True, A.VERIFY_RECOVER: False,
+    A.WRAP: False, **FIXED,
 }  # fmt: skip
 
 ENROL_LABEL = "enrol"

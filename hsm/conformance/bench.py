@@ -9,7 +9,8 @@ from typing import Any
 
 from pkcs11 import Attribute, KeyType, ObjectClass
 
-from hsm.conformance.check import NotTried
+from hsm.conformance.check import CannotBeDone, NotTried
+from hsm.conformance.visitor import Errand, send
 from hsm.cryptoki.library import Library, Refused, text_of
 from hsm.cryptoki.session import Session
 from hsm.profile import Profile
@@ -80,15 +81,23 @@ class Bench:
         )
 
     def stored(self) -> Template:
-        """Attributes for a stored object: it is removed at the end by its CKA_ID."""
+        """Attributes for a stored object: it is removed at the end by its label."""
         identity = b"portcullis-conformance-" + secrets.token_hex(8).encode()
         self._stored.append(identity)
         return {A.TOKEN: True, A.ID: identity, A.LABEL: identity.decode()}
 
+    def visited(self) -> str:
+        """Another process leaves a stored, private object: its label. Raises CannotBeDone."""
+        identity = self.stored()[A.ID].decode()
+        errand = Errand(str(self.library.path), self._reserved, self._label, self._pin, identity)
+        if failure := send(errand):
+            raise CannotBeDone(f"another process could not make an object: {failure}")
+        return identity
+
     def clean_up(self) -> None:
         """Remove every stored object that was made here."""
         for identity in self._stored:
-            for key in self.session.find({A.ID: identity}):
+            for key in self.session.find({A.LABEL: identity.decode()}):
                 self.session.destroy(key)
 
     @contextmanager

@@ -6,6 +6,7 @@ guard is done. A check whose control fails cannot be done, and proves nothing.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,17 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from hsm.conformance.bench import GENERIC, Bench, refused
 from hsm.conformance.check import CannotBeDone, DoesNotHold, check, must
 from hsm.cryptoki.library import Refused
+from hsm.cryptoki.session import oaep
 from hsm.templates import (
     ENROL_PRIVATE,
     ENROL_PUBLIC,
     ENROL_SIDE,
+    HIDDEN,
     KEY_TYPES,
     OPENED_SECRET,
     SIGN_SIDE,
     SIGNING_KEY,
+    TRANSPORT_BITS,
     Template,
 )
 
@@ -96,6 +100,32 @@ def keys_of_the_enrol_side_are_as_drawn(bench: Bench) -> None:
         )
         final = {A.EXTRACTABLE: False, A.MODIFIABLE: False}
         _as_drawn(bench, bench.session.copy(made, {**bench.stored(), **final}), template)
+
+
+@check("A ceremony carries a KEK under the other token's RSA key, into its final template.")
+def a_kek_travels_into_its_final_template(bench: Bench) -> None:
+    size = {A.MODULUS_BITS: TRANSPORT_BITS, A.PUBLIC_EXPONENT: b"\x01\x00\x01"}
+    public, private = bench.session.generate_pair(
+        Mechanism.RSA_PKCS_KEY_PAIR_GEN,
+        {**size, A.WRAP: True, A.ENCRYPT: False, A.VERIFY: False, A.TOKEN: False},
+        {**HIDDEN, A.UNWRAP: True, A.DECRYPT: False, A.TOKEN: False},
+    )
+    pad = oaep(*bench.profile.oaep[:2])
+    made = bench.session.generate(
+        Mechanism.AES_KEY_GEN,
+        {A.VALUE_LEN: 32, **bench.profile.fit({**ENROL_SIDE["kek"], **BEFORE_ITS_COPY})},
+    )
+    named = {A.CLASS: ObjectClass.SECRET_KEY, A.KEY_TYPE: KeyType.AES, **bench.stored()}
+    kek = bench.session.unwrap(
+        pad, private, bench.session.wrap(pad, public, made),
+        {**named, **bench.profile.fit(SIGN_SIDE["kek"])},
+    )  # fmt: skip
+    _as_drawn(bench, kek, SIGN_SIDE["kek"])
+    secret = bench.key(SECRET, GENERIC, EXTRACTABLE=True)
+    blob = bench.session.wrap(bench.profile.kwp_number, made, secret)
+    key = bench.session.unwrap(bench.profile.kwp_number, kek, blob, bench.profile.fit(SIGNING_KEY))
+    song = bench.session.sign(Mechanism.SHA512_HMAC, key, TEXT)
+    must(song == hmac.digest(SECRET, TEXT, "sha512"), "it opens another key")
 
 
 @check("The enrolment key unwraps, and neither decrypts nor signs.")

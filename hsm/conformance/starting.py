@@ -6,6 +6,7 @@ import hmac
 import os
 import secrets
 import threading
+import time
 
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
@@ -143,6 +144,17 @@ def a_forked_child_is_refused(bench: Bench) -> str | None:
     if os.waitstatus_to_exitcode(status) == 0:
         raise DoesNotHold("the child signs with its parent's key")
     return None
+
+
+@check("Running daemons find a new tenant's keys, made by a ceremony, without a restart.")
+def what_another_process_makes_is_found(bench: Bench) -> str | None:
+    bench.session.find({A.LABEL: "before"})
+    label = bench.visited()
+    started = time.monotonic()
+    while not bench.session.find({A.LABEL: label}):
+        must(time.monotonic() - started < 5, "not within 5 s")
+        time.sleep(0.05)
+    return f"after {time.monotonic() - started:.2f} s"
 
 
 @check("A refused PIN ends the daemon for good (status 78); a dead token is tried again.")
