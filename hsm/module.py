@@ -24,7 +24,7 @@ import pkcs11
 from pkcs11._pkcs11 import lib
 
 from hsm.errors import KeyMissing, TokenLost
-from hsm.profile import Profile, read_profile
+from hsm.profile import Profile, check_guards, read_profile
 from tenancy.errors import ConfigurationError
 
 CKF_OS_LOCKING_OK = 0x2
@@ -114,10 +114,7 @@ class Module:
         """
         global _module
         facts = read_profile(profile)
-        if not facts.may_hold_keys:
-            raise ConfigurationError(
-                f"profile {profile!r} is for conformance only: it guards no keys"
-            )
+        check_guards(facts)
         if softhsm_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(softhsm_conf)
         if _module is not None and _module._pid == os.getpid():

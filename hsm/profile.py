@@ -1,9 +1,13 @@
 """What differs from token to token, as a TOML file per vendor: numbers here, never in the code.
 
-`[hsm] profile = "softhsm"` names one of hsm/profiles/*.toml. Each fact there was either found by
-`portcullis hsm conformance` (then `run_on` says on what, and when) or is the vendor's word (then
-its `differences` name the page, and `run_on` says "not run on hardware"). `expected` is what
-conformance must find, check by check: a difference in either direction is a finding.
+`[hsm] profile = "softhsm"` names one of hsm/profiles/*.toml, or a file of one's own. Each fact
+there was either found by `portcullis hsm conformance` (then `run_on` says on what, and when) or is
+the vendor's word (then its `differences` name the page, and `run_on` says "not run on hardware").
+Such a profile holds no keys: run conformance on your HSM, write what it found into a copy, and name
+that file instead.
+
+`expected` is what conformance must find, check by check: a difference in either direction is a
+finding, and so is a check of which the profile says nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +49,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     run_on: str
     """The version and the day of the conformance run, or "not run on hardware"."""
     may_hold_keys: bool
-    """False where a guard that the design rests on is missing: such a token is for tests only."""
+    """False where a guard that the design rests on is missing, or where nobody has looked: daemons
+    and ceremonies refuse such a profile."""
     modules: list[str]
     """Where the library usually is; shell patterns."""
     initialize_with: str = ""
@@ -62,8 +67,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Shorter keys are refused; ours are padded to 64 or 128 (hsm/enrol.py)."""
     absent_attributes: list[str] = []
     """Attributes that the token does not know: our templates leave them out."""
-    pin_tries: int
-    """Wrong PINs in a row until the token locks; 0: it never does. We try one."""
+    pin_tries: int | None = None
+    """Wrong PINs in a row until the token locks; 0: it never does; None: we do not know. We try one."""
     worker_threads: int
     """One where the token is a library in our process; many where each call waits for a network."""
     sessions_max: int
@@ -112,14 +117,15 @@ def names() -> list[str]:
 
 @cache
 def read_profile(name: str) -> Profile:
-    """Raises ConfigurationError: no such profile, or what in it is wrong."""
+    """One of ours by its name, or a file by its path (ends in .toml). Raises ConfigurationError."""
+    if name.endswith(".toml"):
+        return _read(Path(name))
     if name not in names():
         raise ConfigurationError(f"no HSM profile {name!r}; there are {', '.join(names())}")
-    return read_profile_file(DIRECTORY / f"{name}.toml")
+    return _read(DIRECTORY / f"{name}.toml")
 
 
-def read_profile_file(path: Path) -> Profile:
-    """A profile of one's own, to try a token with. Raises ConfigurationError."""
+def _read(path: Path) -> Profile:
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError) as error:
@@ -127,4 +133,15 @@ def read_profile_file(path: Path) -> Profile:
     unknown = [one for one in profile.absent_attributes if one not in Attribute.__members__]
     if profile.name != path.stem or unknown:
         raise ConfigurationError(f"{path}: its name is not the file's, or no attributes {unknown}")
+    if profile.may_hold_keys and profile.run_on == NOT_RUN:
+        raise ConfigurationError(f"{path}: it may hold keys once conformance has run: see `run_on`")
     return profile
+
+
+def check_guards(profile: Profile) -> None:
+    """Raise ConfigurationError unless keys may lie in such a token."""
+    if not profile.may_hold_keys:
+        raise ConfigurationError(
+            f"profile {profile.name!r} ({profile.run_on}) guards no keys: docs/hsm/profiles.md says"
+            " what is missing, or how to prove it with `portcullis hsm conformance`"
+        )

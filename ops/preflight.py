@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hsm.profile import check_guards, read_profile
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
@@ -43,6 +44,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield _secret("TLS key", tls.key)
     hsm = settings.hsm
     yield _readable("PKCS#11 module", hsm.module)
+    yield Finding("HSM profile", _problem(lambda: check_guards(read_profile(hsm.profile))))
     yield _secret("sign token's PIN", hsm.sign_pin_file)
     yield _secret("enrol token's PIN", hsm.enrol_pin_file)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from hsm.conformance.run import conformance, profile_called
+from hsm.conformance.run import conformance
+from hsm.profile import read_profile
 from hsm.token import read_pin
 
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--pin-file", type=Path)
     asked = parser.parse_args()
     about, findings = conformance(
-        asked.module, profile_called(asked.profile), token=asked.token,
+        asked.module, read_profile(asked.profile), token=asked.token,
         pin=read_pin(asked.pin_file) if asked.pin_file else None,
     )  # fmt: skip
     report = {**about, "findings": [one._asdict() | {"differs": one.differs} for one in findings]}

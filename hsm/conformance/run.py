@@ -19,7 +19,7 @@ from hsm.conformance.check import (
 from hsm.conformance.store import named_token, own_token
 from hsm.cryptoki.library import Refused
 from hsm.errors import PinRefused, TokenLost
-from hsm.profile import Outcome, Profile, read_profile, read_profile_file
+from hsm.profile import Outcome, Profile
 from tenancy.errors import ConfigurationError
 
 ORDER = (wrapping, signing, guards, starting)
@@ -61,11 +61,6 @@ def _at(
             **bench.library.describe()._asdict(),
         }
         return about, [run_one(bench, check) for check in all_checks()]
-
-
-def profile_called(name: str) -> Profile:
-    """One of ours by its name, or a file of the caller's. Raises ConfigurationError."""
-    return read_profile_file(Path(name)) if name.endswith(".toml") else read_profile(name)
 
 
 def all_checks() -> list[Check]:
