@@ -35,6 +35,42 @@ _OAEP: dict[Digest, tuple[Mechanism, MGF, None]] = {
 }
 
 
+GUARDS = (
+    "kwp_wraps_and_unwraps_under_its_number",
+    "kwp_is_that_of_sp_800_38f",
+    "kwp_carries_every_multiple_of_eight",
+    "kwp_refuses_an_altered_blob",
+    "oaep_with_sha1_unwraps",
+    "hmac_sha512_is_that_of_rfc_4231",
+    "hmac_sha256_is_that_of_rfc_4231",
+    "a_wrong_mac_is_refused",
+    "keys_of_the_sign_side_are_as_drawn",
+    "keys_of_the_enrol_side_are_as_drawn",
+    "a_kek_travels_into_its_final_template",
+    "the_enrolment_key_is_as_drawn",
+    "the_unwrap_template_is_enforced",
+    "what_an_unwrapping_leaves_out_is_not_widened",
+    "an_opened_secret_can_be_read",
+    "allowed_mechanisms_are_enforced",
+    "an_unmodifiable_key_stays_as_it_is",
+    "an_unmodifiable_key_is_not_copied",
+    "a_sensitive_value_is_not_read",
+    "sensitive_and_unextractable_are_for_good",
+    "an_unextractable_key_is_not_wrapped",
+    "the_user_makes_no_key_trusted",
+    "no_operation_state_is_handed_out",
+    "threads_sign_rightly_with_os_locking",
+    "a_login_counts_for_every_session",
+    "there_are_sessions_for_every_worker",
+    "private_objects_are_seen_by_the_login_alone",
+    "session_keys_end_with_their_session",
+    "what_another_process_makes_is_found",
+    "a_wrong_pin_is_named",
+)
+"""Checks of conformance without which a token holds no keys of ours. For what the others find we have
+guards of our own: padding, the canary, exec instead of fork, one try per PIN."""
+
+
 class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an engineer has to know of this token, and who says so."""
 
@@ -75,6 +111,10 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """0: no limit that we know of."""
     differences: list[Difference]
     expected: dict[str, Outcome] = {}
+
+    def missing_guards(self) -> list[str]:
+        """Those of GUARDS that the profile does not expect to hold."""
+        return [name for name in GUARDS if self.expected.get(name) != "holds"]
 
     @property
     def kwp(self) -> Mechanism:
@@ -135,6 +175,8 @@ def _read(path: Path) -> Profile:
         raise ConfigurationError(f"{path}: its name is not the file's, or no attributes {unknown}")
     if profile.may_hold_keys and profile.run_on == NOT_RUN:
         raise ConfigurationError(f"{path}: it may hold keys once conformance has run: see `run_on`")
+    if profile.may_hold_keys and (missing := profile.missing_guards()):
+        raise ConfigurationError(f"{path}: it may not hold keys without {', '.join(missing)}")
     return profile
 
 

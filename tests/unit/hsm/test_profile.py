@@ -1,9 +1,12 @@
 """The profiles that come with us: what each says of itself, and what it may not claim."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from hsm.conformance.run import all_checks
-from hsm.profile import DIRECTORY, NOT_RUN, Profile, check_guards, names, read_profile
+from hsm.profile import DIRECTORY, GUARDS, NOT_RUN, Profile, check_guards, names, read_profile
 from hsm.settings import read_daemon_settings
 from tenancy.errors import ConfigurationError
 
@@ -51,10 +54,30 @@ def test_a_profile_of_ones_own_is_a_file_and_must_have_been_run(tmp_path):
     text = (read_text("luna")).replace('name = "luna"', 'name = "own"')
     keys = text.replace("may_hold_keys = false", "may_hold_keys = true")
     ran = keys.replace(NOT_RUN, "Luna 7.8.4, 2027-01-31")
+    whole = ran + "".join(f'{name} = "holds"\n' for name in GUARDS)
     with pytest.raises(ConfigurationError, match="once conformance has run"):
         read_profile(own(tmp_path, keys))
-    assert isinstance(read_profile(own(tmp_path, ran)), Profile)
-    check_guards(read_profile(own(tmp_path, ran)))
+    with pytest.raises(ConfigurationError, match=r"without .*the_unwrap_template_is_enforced"):
+        read_profile(own(tmp_path, ran))
+    assert isinstance(read_profile(own(tmp_path, whole)), Profile)
+    check_guards(read_profile(own(tmp_path, whole)))
+
+
+def test_the_guards_are_checks_of_conformance():
+    assert set(GUARDS) < CHECKS
+    assert len(set(GUARDS)) == len(GUARDS)
+    assert set(read_profile("nss").missing_guards()) > {"the_unwrap_template_is_enforced"}
+
+
+def test_the_handbooks_tables_say_what_the_profiles_say():
+    """Each check with its reason and both findings; guards in bold."""
+    page = (Path(__file__).parents[3] / "docs/hsm/profiles.md").read_text()
+    mark = {"holds": "yes", "does not hold": "**no**", "cannot be done": "—"}
+    tried = [read_profile(name).expected for name in ("softhsm", "nss")]
+    for check in all_checks():
+        name = f"**`{check.name}`**" if check.name in GUARDS else f"`{check.name}`"
+        found = " | ".join(mark[expected[check.name]] for expected in tried)
+        assert f"| {name} | {check.why} | {found} |" in page
 
 
 def read_text(name: str) -> str:
@@ -105,3 +128,16 @@ def test_threads_beyond_the_tokens_sessions_are_refused(tmp_path):
     assert daemon_settings(tmp_path, profile=profile, worker_threads=7).worker_threads == 7
     with pytest.raises(ConfigurationError, match="8 sessions"):
         daemon_settings(tmp_path, profile=profile, worker_threads=8)
+
+
+def test_a_tokens_numbers_come_from_its_profile():
+    """Ask the anchor's `.profile.kwp` and `.profile.oaep`: those in hsm/templates.py are SoftHSM's."""
+    package = Path(__file__).parents[3] / "hsm"
+    for path in package.rglob("*.py"):
+        imported = {
+            name.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == "hsm.templates"
+            for name in node.names
+        }
+        assert not imported & {"KWP", "OAEP"}, path
