@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from hsm.conformance.run import conformance
+from hsm.pins import read_pin
 from hsm.profile import read_profile
-from hsm.token import read_pin
 
 
 def main() -> int:
