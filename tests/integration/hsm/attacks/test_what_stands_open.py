@@ -8,6 +8,7 @@ import hmac
 from uuid import uuid4
 
 import pytest
+from pkcs11 import Attribute
 
 from hsm.enrol import encrypt_key, hmac_key
 from hsm.enroller import EnrolDesk
@@ -38,6 +39,13 @@ def test_a_pin_with_a_sealed_row_signs_any_text(unwrapped):
     thief, key = unwrapped
     text = b"POST\n/api/v4/withdrawals\n\n\n0"
     assert thief.session.sign(0x271, key, text) == hmac.digest(SECRET, text, "sha512")
+
+
+def test_a_pin_destroys_keys(unwrapped):
+    """CKA_DESTROYABLE=false would end off-boarding too: a backup is what helps."""
+    thief, _ = unwrapped
+    thief.session.destroy(thief.find(key_label("kek", TENANT, 1)))
+    assert thief.session.find({Attribute.LABEL: key_label("kek", TENANT, 1)}) == []
 
 
 def test_softhsm_digests_a_hidden_key(unwrapped):
