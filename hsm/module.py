@@ -120,6 +120,8 @@ class Module:
         if _module is not None and _module._pid == os.getpid():
             if _module._path != str(path):
                 raise ConfigurationError(f"this process has loaded {_module._path} already")
+            if _module.profile is not facts:
+                raise ConfigurationError(f"{path} is loaded with profile {_module.profile.name!r}")
             return _module
         if not path.is_file():
             raise ConfigurationError(
