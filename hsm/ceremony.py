@@ -40,13 +40,13 @@ from hsm import templates
 from hsm.errors import CeremonyRefused
 from hsm.module import Module
 from hsm.pins import make_pin, read_pin
+from hsm.profile import Profile
 from hsm.settings import TokenSettings
 from hsm.templates import (
     ENROL_LABEL,
     ENROL_SIDE,
     KEY_TYPES,
     LOG_PREFIX,
-    OAEP,
     SIGN_SIDE,
     Role,
     Template,
@@ -100,10 +100,11 @@ def create_tenant_keys(settings: TokenSettings, tenant_id: UUID, version: int = 
                 for remains in find(session, key_label(role, tenant_id, version)):
                     remains.destroy()
         fresh = {role: _generate(first, role) for role in ROLES}
+        profile = enrol[0].profile
         ways = [(session, SIGN_SIDE) for session in signing]
         ways += [(session, ENROL_SIDE) for session in others]
         for session, side in ways:
-            transport = _Transport(first, session)
+            transport = _Transport(first, session, profile)
             for role, key in fresh.items():
                 transport.carry(
                     key, role, key_label(role, tenant_id, version), tenant_id, side[role]
@@ -127,7 +128,8 @@ def create_log_key(settings: TokenSettings, label: str, origin: str | None = Non
         public, _ = anchor.session.generate_keypair(
             KeyType.EC_EDWARDS, label=name, id=(origin or label).encode(), store=True,
             mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN, capabilities=NO_DEFAULTS,
-            public_template=templates.LOG_PUBLIC, private_template=templates.LOG_PRIVATE,
+            public_template=module.profile.fit(templates.LOG_PUBLIC),
+            private_template=module.profile.fit(templates.LOG_PRIVATE),
         )  # fmt: skip
         return bytes(public[Attribute.EC_POINT])[-32:]
 
@@ -139,7 +141,7 @@ _one_at_a_time = threading.Lock()
 def library(settings: TokenSettings) -> Iterator[Module]:
     """The library for one ceremony; every handle and login ends with it."""
     with _one_at_a_time:
-        module = Module.load(settings.module, settings.softhsm_conf)
+        module = Module.load(settings.module, settings.softhsm_conf, settings.profile)
         try:
             yield module
         finally:
@@ -171,7 +173,8 @@ def _make_enrol_pair(anchor: Anchor) -> bytes:
     """Returns the modulus."""
     public, _ = anchor.session.generate_keypair(
         KeyType.RSA, templates.RSA_BITS, label=ENROL_LABEL, store=True, capabilities=NO_DEFAULTS,
-        public_template=templates.ENROL_PUBLIC, private_template=templates.ENROL_PRIVATE,
+        public_template=anchor.profile.fit(templates.ENROL_PUBLIC),
+        private_template=anchor.profile.fit(templates.ENROL_PRIVATE),
     )  # fmt: skip
     return bytes(public[Attribute.MODULUS])
 
@@ -208,7 +211,8 @@ def _keep(key: pkcs11.SecretKey, role: Role, tenant_id: UUID, version: int) -> N
 class _Transport:
     """Steps 2 and 3: a one-way from the enrol token to another token, for one ceremony."""
 
-    def __init__(self, enrol: pkcs11.Session, target: pkcs11.Session) -> None:
+    def __init__(self, enrol: pkcs11.Session, target: pkcs11.Session, profile: Profile) -> None:
+        self._profile = profile
         self._public, self._private = target.generate_keypair(
             KeyType.RSA, templates.TRANSPORT_BITS, capabilities=NO_DEFAULTS,
             private_template={
@@ -233,13 +237,13 @@ class _Transport:
     ) -> None:
         """Store the key there, with its final template."""
         blob = self._wrapper.wrap_key(  # type: ignore[attr-defined]
-            key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP
+            key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._profile.oaep
         )
         self._private.unwrap_key(  # type: ignore[attr-defined]
             ObjectClass.SECRET_KEY, KEY_TYPES[role], blob,
-            mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP,
+            mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._profile.oaep,
             id=tenant_id.bytes, label=label, store=True, capabilities=NO_DEFAULTS,
-            template=template,
+            template=self._profile.fit(template),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -110,7 +110,7 @@ def _check_token(anchor: Anchor, template_of: TemplateOf) -> Iterator[Finding]:
         if template is None:
             yield Finding(anchor.label, label, "an object that no ceremony made")
             continue
-        for attribute, wanted in template.items():
+        for attribute, wanted in anchor.profile.fit(template).items():
             if not _holds(anchor, key, attribute, wanted):
                 yield Finding(anchor.label, label, f"{attribute.name} is not {wanted!r}")
 

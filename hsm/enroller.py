@@ -37,7 +37,7 @@ from hsm.errors import KeyMissing, MalformedRequest, TokenLost
 from hsm.module import Module
 from hsm.pins import read_pin
 from hsm.settings import DaemonSettings
-from hsm.templates import ENROL_LABEL, ENROLLED_SECRET, KWP, OAEP, Role, key_label
+from hsm.templates import ENROL_LABEL, ENROLLED_SECRET, Role, key_label
 from hsm.token import Anchor
 
 _BAD_CIPHERTEXT = (
@@ -69,6 +69,7 @@ class EnrolWorker:
 
     def __init__(self, anchor: Anchor) -> None:
         self._session = anchor.open_session()
+        self._profile = anchor.profile
         self._sealed = 0
 
     def serve(self, request: protocol.Request) -> bytes:
@@ -118,7 +119,7 @@ class EnrolWorker:
         kek = self._tenant_key(role, tenant_id, version)
         secret = self._unwrap(ciphertext)
         try:
-            wrapped = bytes(kek.wrap_key(secret, mechanism=KWP))  # type: ignore[attr-defined]
+            wrapped = bytes(kek.wrap_key(secret, mechanism=self._profile.kwp))  # type: ignore[attr-defined]
         finally:
             secret.destroy()
         # SoftHSM tells no CKA_VALUE_LEN of an unwrapped key; KWP adds eight bytes to its length.
@@ -133,8 +134,8 @@ class EnrolWorker:
         try:
             return private.unwrap_key(  # type: ignore[attr-defined]
                 ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, ciphertext,
-                mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP,
-                capabilities=0, template=ENROLLED_SECRET,
+                mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._profile.oaep,
+                capabilities=0, template=self._profile.fit(ENROLLED_SECRET),
             )  # fmt: skip
         except _BAD_CIPHERTEXT as error:
             self._check_alive()
@@ -187,7 +188,7 @@ class EnrolWorker:
 
 def open_desk(settings: DaemonSettings) -> EnrolDesk:
     """Load the library and log in, once. Raises ConfigurationError, KeyMissing, PinRefused."""
-    module = Module.load(settings.module, settings.softhsm_conf)
+    module = Module.load(settings.module, settings.softhsm_conf, settings.profile)
     return EnrolDesk(Anchor(module, settings.token_label, read_pin(settings.pin_file)))
 
 

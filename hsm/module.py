@@ -24,6 +24,7 @@ import pkcs11
 from pkcs11._pkcs11 import lib
 
 from hsm.errors import KeyMissing, TokenLost
+from hsm.profile import Profile, check_guards, read_profile
 from tenancy.errors import ConfigurationError
 
 CKF_OS_LOCKING_OK = 0x2
@@ -75,7 +76,10 @@ class _Library(lib):
     """The binding's library, initialised for threads."""
 
     def initialize(self) -> None:
-        arguments = _InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        text = ctypes.create_string_buffer(_reserved.encode())
+        arguments = _InitializeArgs(
+            flags=CKF_OS_LOCKING_OK, reserved=ctypes.addressof(text) if _reserved else None
+        )
         result = _Raw(self.path).call(_INITIALIZE, (c_void_p,), ctypes.addressof(arguments))
         if result not in (CKR_OK, CKR_ALREADY_INITIALIZED):
             raise TokenLost(f"C_Initialize of {self.path} failed: {result:#x}")
@@ -85,39 +89,45 @@ class _Library(lib):
         return _loading
 
 
-_loading = ""
+_loading = _reserved = ""
 _module: Module | None = None
 
 
 class Module:
     """The process's one library."""
 
-    def __init__(self, path: str) -> None:
-        global _loading
-        _loading = path
+    def __init__(self, path: str, profile: Profile) -> None:
+        global _loading, _reserved
+        _loading, _reserved = path, profile.initialize_with
+        self.profile = profile
         self._raw = _Raw(path)
         self._library = _Library(path)
         self._path = path
         self._pid = os.getpid()
 
     @classmethod
-    def load(cls, path: Path, softhsm_conf: Path | None = None) -> Module:
+    def load(cls, path: Path, softhsm_conf: Path | None = None, profile: str = "softhsm") -> Module:
         """The library at `path`. `softhsm_conf` is what SoftHSM reads its token directory from.
 
-        Raises ConfigurationError where the file is missing or another library is loaded already.
+        Raises ConfigurationError where the file is missing, another library is loaded already, or
+        the profile lacks a guard that keys rest on.
         """
         global _module
+        facts = read_profile(profile)
+        check_guards(facts)
         if softhsm_conf is not None:
             os.environ["SOFTHSM2_CONF"] = str(softhsm_conf)
         if _module is not None and _module._pid == os.getpid():
             if _module._path != str(path):
                 raise ConfigurationError(f"this process has loaded {_module._path} already")
+            if _module.profile is not facts:
+                raise ConfigurationError(f"{path} is loaded with profile {_module.profile.name!r}")
             return _module
         if not path.is_file():
             raise ConfigurationError(
                 f"no PKCS#11 library at {path}: install softhsm2, or correct `module`"
             )
-        _module = cls(str(path))
+        _module = cls(str(path), facts)
         return _module
 
     def described(self) -> str:

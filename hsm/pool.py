@@ -35,7 +35,6 @@ from pkcs11.exceptions import (
 from hsm.envelope import Sealed, SealedKey, SealedSecret, unpack
 from hsm.errors import KeyMissing, SealBroken, TokenLost
 from hsm.templates import (
-    KWP,
     LOG_PREFIX,
     OPENED_SECRET,
     SIGNING_KEY,
@@ -79,9 +78,12 @@ class Keys:
 
     def __init__(self, anchor: Anchor, *, keys_max: int) -> None:
         self._session = anchor.open_session()
+        self._profile = anchor.profile
         value = secrets.token_bytes(64)
         self._song = hmac.digest(value, _CANARY_TEXT, "sha512")
-        self._canary = self._session.create_object({**SIGNING_KEY, Attribute.VALUE: value})
+        self._canary = self._session.create_object(
+            {**anchor.profile.fit(SIGNING_KEY), Attribute.VALUE: value}
+        )
         self._keys_max = keys_max
         self._live: OrderedDict[bytes, SessionKey] = OrderedDict()
         self._token_keys: dict[str, pkcs11.Key] = {}
@@ -157,7 +159,7 @@ class Keys:
         try:
             return wrapper.unwrap_key(  # type: ignore[attr-defined]
                 ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, sealed.wrapped,
-                mechanism=KWP, capabilities=0, template=template,
+                mechanism=self._profile.kwp, capabilities=0, template=self._profile.fit(template),
             )  # fmt: skip
         except _BAD_BLOB as error:
             # SoftHSM says GeneralError for a bad blob and for a dead token: the canary knows.

@@ -206,7 +206,8 @@ def _signing_key(anchor: Anchor) -> Any:
     _, private = anchor.session.generate_keypair(
         KeyType.EC_EDWARDS, label=KEY_LABEL, store=True,
         mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN, capabilities=NO_DEFAULTS,
-        public_template=templates.LOG_PUBLIC, private_template=templates.LOG_PRIVATE,
+        public_template=anchor.profile.fit(templates.LOG_PUBLIC),
+        private_template=anchor.profile.fit(templates.LOG_PRIVATE),
     )  # fmt: skip
     return private
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hsm.profile import read_profile
 from tenancy.errors import ConfigurationError
 
 
@@ -22,7 +23,10 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     pin_file: Path
     socket: Path
     softhsm_conf: Path | None = None
+    profile: str = "softhsm"
+    """What is particular to the token: one of hsm/profiles/, or a file."""
     worker_threads: int = 1
+    """In a file that does not say it: the profile's."""
     keys_max: int = 10_000
     """Session keys held at once over all threads; about 9 kB each in SoftHSM."""
     queue_max: int = 4096
@@ -54,6 +58,7 @@ class TokenSettings(TokenPair, frozen=True, forbid_unknown_fields=True, kw_only=
 
     module: Path
     softhsm_conf: Path | None = None
+    profile: str = "softhsm"
     mirrors: list[TokenPair] = []
 
     @property
@@ -72,11 +77,19 @@ def _decode(kind: type, value: Any) -> Any:
 def read_daemon_settings(path: Path) -> DaemonSettings:
     """Raises ConfigurationError: says which key, and what would be right."""
     try:
-        settings = msgspec.toml.decode(path.read_bytes(), type=DaemonSettings, dec_hook=_decode)
+        text = path.read_bytes()
+        settings = msgspec.toml.decode(text, type=DaemonSettings, dec_hook=_decode)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise ConfigurationError(f"{path}: {error}") from None
+    profile = read_profile(settings.profile)
+    if "worker_threads" not in msgspec.toml.decode(text):
+        settings = msgspec.structs.replace(settings, worker_threads=profile.worker_threads)
+    if profile.sessions_max and settings.worker_threads + 1 > profile.sessions_max:
+        raise ConfigurationError(
+            f"{path}: {profile.name} has {profile.sessions_max} sessions, one is the anchor's"
+        )
     if not 1 <= settings.worker_threads <= 64 or settings.keys_max < settings.worker_threads:
         raise ConfigurationError(f"{path}: worker_threads is 1 to 64, keys_max at least that")
     if len(os.fsencode(settings.socket)) > 107:

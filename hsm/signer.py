@@ -123,7 +123,7 @@ def check_owner(sealed: Sealed, tenant_id: UUID, subject: str) -> None:
 
 def open_desk(settings: DaemonSettings) -> SigningDesk:
     """Load the library and log in, once. Raises ConfigurationError, KeyMissing, PinRefused."""
-    module = Module.load(settings.module, settings.softhsm_conf)
+    module = Module.load(settings.module, settings.softhsm_conf, settings.profile)
     anchor = Anchor(module, settings.token_label, read_pin(settings.pin_file))
     return SigningDesk(anchor, keys_max=settings.keys_max // settings.worker_threads)
 

@@ -21,15 +21,18 @@ from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.attributes import AttributeMapper
 
 from hsm.module import Attribute as RawAttribute
+from hsm.profile import mechanism
 
 Template = dict[Attribute, Any]
 Role = Literal["kek", "open", "mac"]
 
 A = Attribute
 KWP = Mechanism.AES_KEY_WRAP_PAD
-"""SoftHSM gives KWP (NIST SP 800-38F) the number 0x210A; the standard's is 0x210B."""
+"""SoftHSM gives KWP (NIST SP 800-38F) the number 0x210A; the standard's is 0x210B. These templates
+say SoftHSM's: what is sent to a token goes through its profile's `fit()` and `kwp` (hsm/profile.py)."""
 OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
-"""SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance."""
+"""SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance. Another
+token's digest: its profile's `oaep`."""
 ED25519 = bytes.fromhex("06032b6570")  # the OID 1.3.101.112, DER
 RSA_BITS = 4096
 TRANSPORT_BITS = 3072
@@ -94,16 +97,21 @@ KEY_TYPES: dict[Role, KeyType] = {
 }  # fmt: skip
 
 ENROL_PRIVATE: Template = {
-    **HIDDEN, A.DECRYPT: False, A.SIGN: False, A.UNWRAP: True, A.DERIVE: False,
+    **HIDDEN, A.DECRYPT: False, A.SIGN: False, A.SIGN_RECOVER: False, A.UNWRAP: True,
+    A.DERIVE: False,
     A.UNWRAP_TEMPLATE: ENROLLED_SECRET, A.ALLOWED_MECHANISMS: [Mechanism.RSA_PKCS_OAEP], **FIXED,
 }  # fmt: skip
-ENROL_PUBLIC: Template = {A.ENCRYPT: False, A.VERIFY: False, A.WRAP: False, **FIXED}
+ENROL_PUBLIC: Template = {
+    A.ENCRYPT: False, A.VERIFY: False, A.VERIFY_RECOVER: False, A.WRAP: False, **FIXED,
+}  # fmt: skip
 
 LOG_PRIVATE: Template = {
-    **HIDDEN, A.DECRYPT: False, A.SIGN: True, A.UNWRAP: False, A.DERIVE: False, **FIXED,
+    **HIDDEN, A.DECRYPT: False, A.SIGN: True, A.SIGN_RECOVER: False, A.UNWRAP: False,
+    A.DERIVE: False, **FIXED,
 }  # fmt: skip
 LOG_PUBLIC: Template = {
-    A.EC_PARAMS: ED25519, A.ENCRYPT: False, A.VERIFY: True, A.WRAP: False, **FIXED,
+    A.EC_PARAMS: ED25519, A.ENCRYPT: False, A.VERIFY: True, A.VERIFY_RECOVER: False,
+    A.WRAP: False, **FIXED,
 }  # fmt: skip
 
 ENROL_LABEL = "enrol"
@@ -151,6 +159,6 @@ def _pack_mechanisms(mechanisms: list[Mechanism]) -> bytes:
 def _unpack_mechanisms(value: bytes) -> list[Mechanism]:
     size = ctypes.sizeof(ctypes.c_ulong)
     return [
-        Mechanism(int.from_bytes(value[at : at + size], "little"))
+        mechanism(int.from_bytes(value[at : at + size], "little"))
         for at in range(0, len(value), size)
     ]

@@ -30,6 +30,7 @@ class Anchor:
     def __init__(self, module: Module, label: str, pin: str) -> None:
         """Log in, once. Raises PinRefused; KeyMissing where there is no such token."""
         self.module = module
+        self.profile = module.profile
         self.label = label
         self._token = module.slot_of(label)
         if self._token.flags & pkcs11.TokenFlag.USER_PIN_LOCKED:

@@ -40,6 +40,7 @@ def token_settings(settings: Settings) -> TokenSettings:
     return TokenSettings(
         module=hsm.module,
         softhsm_conf=hsm.softhsm_conf,
+        profile=hsm.profile,
         mirrors=hsm.mirrors,
         enrol_label=hsm.enrol_label,
         sign_label=hsm.sign_label,

@@ -155,6 +155,7 @@ def _create_hsm(places: Places, settings: Settings) -> None:
         daemon = {
             "module": hsm.module,
             "softhsm_conf": hsm.softhsm_conf,
+            "profile": hsm.profile,
             "token_label": label,
             "pin_file": pin_file,
             "socket": sock,

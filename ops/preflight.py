@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hsm.profile import check_guards, read_profile
+from hsm.settings import read_daemon_settings
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
-from ops.settings import Settings
+from ops.settings import HsmSettings, Settings
 from ops.stack import postgres, redis
 from ops.state import read_state
-from tenancy.errors import PortcullisError
+from tenancy.errors import ConfigurationError, PortcullisError
 
 FREE_BYTES_LEAST = 1 << 30
 
@@ -43,8 +45,17 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield _secret("TLS key", tls.key)
     hsm = settings.hsm
     yield _readable("PKCS#11 module", hsm.module)
+    yield Finding("HSM profile", _problem(lambda: check_profile(hsm)))
     yield _secret("sign token's PIN", hsm.sign_pin_file)
     yield _secret("enrol token's PIN", hsm.enrol_pin_file)
+
+
+def check_profile(hsm: HsmSettings) -> None:
+    """Raise ConfigurationError where the profile guards no keys, or a daemon's file says another."""
+    check_guards(read_profile(hsm.profile))
+    for config in (hsm.signer_config, hsm.enroller_config):
+        if os.access(config, os.R_OK) and read_daemon_settings(config).profile != hsm.profile:
+            raise ConfigurationError(f"{config} says another profile than {hsm.profile!r}")
 
 
 def _readable(name: str, path: Path) -> Finding:

@@ -74,6 +74,8 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     module: Path
     softhsm_conf: Path | None = None
+    profile: str = "softhsm"
+    """What is particular to the token: one of hsm/profiles/, or a file (docs/hsm/profiles.md)."""
     enrol_label: str
     sign_label: str
     enrol_pin_file: Path

@@ -21,6 +21,7 @@ from hsm.inventory import token_facts
 from hsm.pins import read_pin
 from hsm.record import read_records
 from ops.ceremonies import recorded, records_of, token_settings
+from ops.cli.hsm_conformance import conformance
 from ops.cli.hsm_people import hand_out, keep, said_plainly, write_new
 from ops.cli.output import json_option, print_json, print_table
 from ops.settings import Settings, read_settings
@@ -31,6 +32,9 @@ from tenancy.errors import PortcullisError
 def hsm() -> None:
     """Tokens and keys."""
     harden()
+
+
+hsm.add_command(conformance)
 
 
 @hsm.command()

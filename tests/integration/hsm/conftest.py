@@ -1,14 +1,19 @@
 """A private SoftHSM for every test here, and one with daemons per module."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from hsm.module import Module
 from hsm.pins import read_pin
 from hsm.token import Anchor
 from tests.fixtures.softhsm import SoftHSM, softhsm, vault
 
-__all__ = ["signing_token", "softhsm", "vault"]
+__all__ = ["signing_token", "softhsm", "vault", "vault_without_daemons"]
 
 
 @contextmanager
@@ -31,3 +36,13 @@ def enrol_token(softhsm: SoftHSM) -> Iterator[Anchor]:
         yield Anchor(module, settings.enrol_label, read_pin(settings.enrol_pin_file))
     finally:
         module.finalize()
+
+
+@pytest.fixture(scope="module")
+def vault_without_daemons() -> Iterator[SoftHSM]:
+    """A token directory once for a test module, and nobody else at it."""
+    directory = Path(tempfile.mkdtemp(prefix="pc-hsm-", dir="/tmp"))
+    try:
+        yield SoftHSM(directory)
+    finally:
+        shutil.rmtree(directory)
