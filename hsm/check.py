@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pkcs11
 from pkcs11 import Attribute, ObjectClass
 
 from hsm import templates
-from hsm.ceremony import ROLES, tokens
+from hsm.ceremony import ROLES, find, tokens
 from hsm.settings import TokenSettings
 from hsm.templates import (
     ENROL_LABEL,
@@ -54,15 +55,20 @@ def check(settings: TokenSettings) -> list[Finding]:
 
 
 def _missing(enrol: Sequence[Anchor], sign: Sequence[Anchor]) -> Iterator[Finding]:
-    """Tenants' keys that one token has, and another has not, or has twice."""
+    """What should be there beside what is: the other roles of a version, in every token, once each."""
     labels = {anchor.label: Counter(_tenant_labels(anchor)) for anchor in (*enrol, *sign)}
-    every = set().union(*labels.values())
+    versions = {label.partition("/")[2] for held in labels.values() for label in held}
     for token, held in labels.items():
-        for label in sorted(every):
+        for label in sorted(f"{role}/{version}" for version in versions for role in ROLES):
             if held[label] == 0:
-                yield Finding(token, label, "is missing, and another token has it")
+                yield Finding(token, label, "is missing, and another key of its version is there")
             elif held[label] > 1:
                 yield Finding(token, label, f"is there {held[label]} times")
+    for anchor in (*enrol, *sign):
+        yield from _half_pairs(anchor)
+    for anchor in enrol:
+        if not find(anchor.session, ENROL_LABEL) and not _has_newer_pair(anchor):
+            yield Finding(anchor.label, ENROL_LABEL, "is missing: nothing can be enrolled")
 
 
 def _tenant_labels(anchor: Anchor) -> Iterator[str]:
@@ -70,6 +76,35 @@ def _tenant_labels(anchor: Anchor) -> Iterator[str]:
         label = str(key[Attribute.LABEL])
         if _role_of(label) is not None:
             yield label
+
+
+def _half_pairs(anchor: Anchor) -> Iterator[Finding]:
+    """Pairs of which there is not exactly one private and one public half."""
+    pairs: dict[str, Counter[ObjectClass]] = defaultdict(Counter)
+    for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
+        for key in anchor.session.get_objects({Attribute.TOKEN: True, Attribute.CLASS: kind}):
+            pairs[str(key[Attribute.LABEL])][kind] += 1
+    for label, halves in sorted(pairs.items()):
+        private, public = halves[ObjectClass.PRIVATE_KEY], halves[ObjectClass.PUBLIC_KEY]
+        if (private, public) != (1, 1):
+            what = f"has {private} private and {public} public halves; one of each is needed"
+            yield Finding(anchor.label, label, what)
+
+
+def _has_newer_pair(anchor: Anchor) -> bool:
+    wanted = {Attribute.TOKEN: True, Attribute.CLASS: ObjectClass.PRIVATE_KEY}
+    labels = (str(key[Attribute.LABEL]) for key in anchor.session.get_objects(wanted))
+    return any(label.startswith(ENROL_LABEL + "/v") for label in labels)
+
+
+def _of_another(key: Any, label: str) -> bool:
+    """Whether a tenant's key has not the tenant's id: the enroller seeks by it."""
+    if _role_of(label) is None:
+        return False
+    try:
+        return bytes(key[Attribute.ID]) != UUID(label.split("/")[1]).bytes
+    except (ValueError, IndexError, pkcs11.PKCS11Error):
+        return True
 
 
 def _role_of(label: str) -> Role | None:
@@ -113,6 +148,8 @@ def _check_token(anchor: Anchor, template_of: TemplateOf) -> Iterator[Finding]:
         for attribute, wanted in anchor.profile.fit(template).items():
             if not _holds(anchor, key, attribute, wanted):
                 yield Finding(anchor.label, label, f"{attribute.name} is not {wanted!r}")
+        if _of_another(key, label):
+            yield Finding(anchor.label, label, "ID is not the tenant's that its label names")
 
 
 def _holds(anchor: Anchor, key: Any, attribute: Attribute, wanted: Any) -> bool:

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from hsm import ceremony
+from hsm.backup import back_up, restore
 from hsm.check import Finding, check
 from hsm.client import EnrollerClient, SignerClient
 from hsm.hardening import harden
@@ -22,7 +23,14 @@ from hsm.pins import read_pin
 from hsm.record import read_records
 from ops.ceremonies import recorded, records_of, token_settings
 from ops.cli.hsm_conformance import conformance
-from ops.cli.hsm_people import hand_out, keep, said_plainly, write_new
+from ops.cli.hsm_people import (
+    hand_out,
+    keep,
+    new_passphrase,
+    passphrase_of,
+    said_plainly,
+    write_new,
+)
 from ops.cli.output import json_option, print_json, print_table
 from ops.settings import Settings, read_settings
 from tenancy.errors import PortcullisError
@@ -115,6 +123,29 @@ def pin_command(file: Path, token: str, out: Path) -> None:
     except FileExistsError:
         raise click.BadParameter(f"{out} exists", param_hint="OUT") from None
     click.echo(f"{out}: give it to systemd-creds encrypt, and remove it")
+
+
+@hsm.command("backup")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup_command(file: Path, out: Path) -> None:
+    """Copy SoftHSM's tokens into a new file, encrypted to a passphrase. PINs are not in it."""
+    settings = read_settings(file)
+    with said_plainly(settings):
+        passphrase = new_passphrase()
+        count = back_up(settings.instance.var / "hsm", out, passphrase)
+    click.echo(f"{out}: {count} files. Keep the PINs, or the holders' phrases, in another place.")
+
+
+@hsm.command("restore")
+@click.argument("copy", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.pass_obj
+def restore_command(file: Path, copy: Path) -> None:
+    """Put a copy's tokens where there are none; then `portcullis hsm check`."""
+    settings = read_settings(file)
+    with said_plainly(settings):
+        count = restore(copy, settings.instance.var / "hsm", passphrase_of(copy))
+    click.echo(f"{count} files restored. Next: portcullis hsm check, and hsm record verify --key …")
 
 
 @hsm.group()

@@ -108,6 +108,18 @@ def keep(settings: Settings, new: NewHolders) -> None:
     click.echo(f"The held PINs are in {file}; it is worth nothing without the phrases: back it up.")
 
 
+def new_passphrase() -> str:
+    """Typed twice. Raises Invalid where the two differ."""
+    typed = _ask("Passphrase of the copy: ")
+    if _ask("The same again: ") != typed:
+        raise Invalid("the two passphrases differ; nothing was written")
+    return typed
+
+
+def passphrase_of(copy: Path) -> str:
+    return _ask(f"Passphrase of {copy.name}: ")
+
+
 def write_new(file: Path, content: bytes) -> None:
     """Of mode 0600, on disk when this returns. Raises FileExistsError."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

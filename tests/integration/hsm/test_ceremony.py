@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pkcs11 import Attribute, KeyType, MechanismFlag
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from hsm import ceremony
 from hsm.check import check
 from hsm.errors import CeremonyRefused, KeyMissing, PinRefused
-from hsm.templates import key_label
+from hsm.templates import ENROL_SIDE, LOG_PREFIX, key_label
 from hsm.token import Anchor
 from tests.integration.hsm.conftest import enrol_token, signing_token
 
@@ -46,8 +46,7 @@ def test_fresh_keys_hold_every_attribute_and_a_weaker_one_is_named(softhsm):
             KeyType.AES, 256, label=weak, store=True, capabilities=MechanismFlag.UNWRAP
         )
     found = check(softhsm.settings)
-    assert {finding.label for finding in found} == {weak}
-    words = " ".join(finding.what for finding in found)
+    words = " ".join(finding.what for finding in found if finding.label == weak)
     assert "UNWRAP_TEMPLATE" in words
     assert "MODIFIABLE" in words
 
@@ -112,3 +111,57 @@ def test_a_missing_token_is_said_so(softhsm):
     softhsm.settings.sign_pin_file.write_text("1234\n")
     with pytest.raises(KeyMissing, match="hsm init"):
         ceremony.create_log_key(softhsm.settings, "log")
+
+
+def destroy(anchor, *labels: str, kind: ObjectClass | None = None) -> None:
+    for key in anchor.session.get_objects({Attribute.TOKEN: True}):
+        if str(key[Attribute.LABEL]) in labels and kind in (None, key[Attribute.CLASS]):
+            key.destroy()
+
+
+def test_a_role_that_is_in_no_token_any_more_is_missed(softhsm):
+    tenant = uuid4()
+    softhsm.init(tenant)
+    label = key_label("open", tenant, 1)
+    for token in (enrol_token, signing_token):
+        with token(softhsm) as anchor:
+            destroy(anchor, label)
+    found = check(softhsm.settings)
+    assert {(one.token, one.label) for one in found} == {
+        (softhsm.settings.enrol_label, label), (softhsm.settings.sign_label, label),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("half", [ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY])
+def test_half_a_pair_is_named(softhsm, half):
+    softhsm.init()
+    ceremony.create_log_key(softhsm.settings, "a log")
+    with signing_token(softhsm) as anchor:
+        destroy(anchor, LOG_PREFIX + "a log", kind=half)
+    (finding,) = check(softhsm.settings)
+    assert (finding.label, "one of each is needed" in finding.what) == ("log/a log", True)
+
+
+def test_a_token_without_an_enrolment_pair_is_named(softhsm):
+    softhsm.init()
+    with enrol_token(softhsm) as anchor:
+        destroy(anchor, "enrol")
+    (finding,) = check(softhsm.settings)
+    assert "nothing can be enrolled" in finding.what
+
+
+def test_a_key_under_another_tenants_id_is_named(softhsm):
+    """As whoever has the PIN could copy one, so that the enroller takes it for the other's."""
+    tenant = uuid4()
+    softhsm.init(tenant)
+    label = key_label("mac", tenant, 1)
+    with enrol_token(softhsm) as anchor:
+        destroy(anchor, label)
+        anchor.session.generate_key(
+            KeyType.GENERIC_SECRET, 256, mechanism=Mechanism.GENERIC_SECRET_KEY_GEN, label=label,
+            id=uuid4().bytes, store=True, capabilities=MechanismFlag(0),
+            template={**ENROL_SIDE["mac"]},
+        )  # fmt: skip
+    assert [one.what for one in check(softhsm.settings)] == [
+        "ID is not the tenant's that its label names"
+    ]
