@@ -24,6 +24,8 @@ from hsm.errors import KeyMissing, SigningRefused
 from tenancy.errors import Invalid
 
 SUBJECT = "key-probe"
+PURPOSE = "probe"
+"""Of its own, so that whoever makes tenants cannot have hooks' secrets opened."""
 EMPTY_ROOT = sha256(b"").digest()
 """RFC 6962 section 2.1: the root of no leaves."""
 
@@ -45,7 +47,7 @@ async def check_tenant_keys(services: Services, tenant: UUID) -> None:
     secret = secrets.token_bytes(32)
     try:
         ciphertext = encrypt_secret(await services.enroller.public_key_pem(), secret)
-        sealed = await services.enroller.seal_secret(tenant, SUBJECT, "hook", ciphertext)
+        sealed = await services.enroller.seal_secret(tenant, SUBJECT, PURPOSE, ciphertext)
         opened = await services.signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
     except (KeyMissing, SigningRefused):
         opened = b""
