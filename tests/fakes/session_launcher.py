@@ -1,4 +1,4 @@
-"""A process that launches one session and waits for its end: `… --door D --row FILE --tenant T --subject S -- COMMAND`.
+"""A process that launches one session and waits for its end: `--door … --row FILE … -- COMMAND`.
 
 It is a process of its own so that a test can look into its memory for what only the session may have.
 """

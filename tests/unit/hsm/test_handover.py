@@ -14,6 +14,14 @@ from hsm.handover import handed
 SECRET = b"hunter2-hunter2"
 
 
+@pytest.fixture(autouse=True)
+def hardened(monkeypatch) -> list[bool]:
+    """Whether the process was hardened, which this one is not to be: dumps of a test run are welcome."""
+    times: list[bool] = []
+    monkeypatch.setattr(handover, "harden", lambda: times.append(True))
+    return times
+
+
 def pipe_with(answer: bytes) -> int:
     """A descriptor at which the signer has said so much, and then hung up."""
     ours, theirs = socket.socketpair()
@@ -32,6 +40,13 @@ def test_the_secret_is_there_inside_the_block_and_zeros_are_there_after_it():
         assert secret.text() == SECRET.decode()
         assert SECRET in bytes(window)
     assert not any(bytes(window))
+
+
+def test_the_process_is_hardened_before_it_has_the_secret(hardened, monkeypatch):
+    read = handover._read
+    monkeypatch.setattr(handover, "_read", lambda *given: read(*given) if hardened else 0)
+    with handed(pipe_with(DONE)) as secret:
+        assert secret.text() == SECRET.decode()
 
 
 def test_zeros_are_there_after_a_login_that_failed():
