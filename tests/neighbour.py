@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 _PR_CAPBSET_DROP, _CAP_SYS_PTRACE = 24, 19
 _LOOK = """
@@ -42,3 +43,11 @@ def may_open(pids: Iterable[int]) -> set[int]:
     command = ordinary([sys.executable, "-c", _LOOK, *map(str, pids)])
     looked = subprocess.run(command, capture_output=True, text=True, check=True)
     return {int(line) for line in looked.stdout.split()}
+
+
+def core_limit(pid: int) -> list[str]:
+    """Of a core file, in bytes: soft and hard."""
+    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
+        if line.startswith("Max core file size"):
+            return line.split()[4:6]
+    raise AssertionError("no such limit")

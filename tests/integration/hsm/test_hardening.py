@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.neighbour import may_open, ordinary
+from tests.neighbour import core_limit, may_open, ordinary
 
 ROOT = Path(__file__).parents[3]
 HARDENED = "from hsm.hardening import harden; harden()"
@@ -35,13 +35,6 @@ def waiting(code: str) -> Iterator[int]:
         assert process.stdout is not None
         assert process.stdout.readline() == b"1\n"
         yield process.pid
-
-
-def core_limit(pid: int) -> list[str]:
-    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
-        if line.startswith("Max core file size"):
-            return line.split()[4:6]
-    raise AssertionError("no such limit")
 
 
 def test_a_neighbour_may_not_look_into_a_hardened_process_and_may_into_another():
