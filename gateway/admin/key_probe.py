@@ -44,7 +44,7 @@ async def check_log_key(services: Services, label: str, key: VerifierKey) -> Non
 
 async def check_tenant_keys(services: Services, tenant: UUID) -> None:
     """Raises KeysMissing where the two tokens do not hold the same keys of this tenant; Unavailable."""
-    secret = secrets.token_bytes(32)
+    secret, opened = secrets.token_bytes(32), b""
     try:
         ciphertext = encrypt_secret(await services.enroller.public_key_pem(), secret)
         sealed = await services.enroller.seal_secret(tenant, SUBJECT, PURPOSE, ciphertext)
