@@ -60,6 +60,7 @@ SECRET_NAMES = re.compile(
     r"secret|secrets|plain|(client|hook)_secret|(current_)?password|password_hash|token|csrf_token"
     r"|nonce|verifier|invitation|invitation_url|once|codes|service_key"
 )
+ALSO_SECRET = {("hsm.protocol", "Done", "value"), ("gateway.hooks.verify", "Secret", "key")}
 NO_SECRETS = {
     ("hsm.ceremony", "Finding", "token"): "its label",
     ("gateway.hooks.registry", "LiveSecret", "secret"): "a Secret, which hides itself",
@@ -87,7 +88,8 @@ def test_every_struct_hides_its_members_that_are_called_secrets():
     for kind in structs():
         for member in kind.__struct_fields__:
             place = (kind.__module__, kind.__qualname__, member)
-            if not SECRET_NAMES.fullmatch(member) or place in NO_SECRETS:
+            named = SECRET_NAMES.fullmatch(member) or place in ALSO_SECRET
+            if not named or place in NO_SECRETS:
                 continue
             values = dict.fromkeys(kind.__struct_fields__, UUID(int=0)) | {member: MARK}
             if MARK in repr(kind(**values)):
