@@ -34,17 +34,11 @@ import msgspec
 from hsm import protocol
 from hsm.client import error_of
 from hsm.errors import SignerUnavailable
-from hsm.hardening import harden
+from hsm.hardening import FREED_IS_OVERWRITTEN, harden
 
 PURPOSE = "sdk"
 ANSWER_MAX_BYTES = 4096
 CONNECT_S = 2.0
-
-FREED_IS_OVERWRITTEN: Mapping[str, str] = {
-    "PYTHONMALLOC": "malloc",
-    "GLIBC_TUNABLES": "glibc.malloc.perturb=90:glibc.malloc.tcache_count=0",
-}
-"""Python's own allocator and glibc's per-thread cache would both keep freed bytes as they were."""
 
 
 class _Handed(msgspec.Struct, frozen=True, array_like=True, tag="done"):

@@ -63,6 +63,8 @@ SECRET_NAMES = re.compile(
 ALSO_SECRET = {("hsm.protocol", "Done", "value"), ("gateway.hooks.verify", "Secret", "key")}
 NO_SECRETS = {
     ("hsm.ceremony", "Finding", "token"): "its label",
+    ("hsm.record", "ObjectRecord", "token"): "its label",
+    ("hsm.holders", "SealedPins", "nonce"): "AES-GCM's, which stands beside its ciphertext",
     ("gateway.hooks.registry", "LiveSecret", "secret"): "a Secret, which hides itself",
     ("gateway.hooks.registry", "Hook", "secrets"): "LiveSecrets",
 }
