@@ -110,3 +110,12 @@ def read_daemon_settings(path: Path) -> DaemonSettings:
     if len(set(sockets)) < len(sockets):
         raise ConfigurationError(f"{path}: each door has a socket of its own")
     return settings
+
+
+def purposes_at(settings: DaemonSettings, socket: Path) -> frozenset[str]:
+    """What somebody, whoever it is, has opened at that socket."""
+    if socket == settings.socket:
+        return frozenset(one for purposes in settings.openers.values() for one in purposes)
+    return frozenset(
+        one for door in settings.doors.values() if door.socket == socket for one in door.purposes
+    )
