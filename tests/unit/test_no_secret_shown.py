@@ -65,6 +65,8 @@ NO_SECRETS = {
     ("hsm.ceremony", "Finding", "token"): "its label",
     ("hsm.record", "ObjectRecord", "token"): "its label",
     ("hsm.holders", "SealedPins", "nonce"): "AES-GCM's, which stands beside its ciphertext",
+    ("hsm.backup", "_Head", "nonce"): "the same",
+    ("hsm.conformance.visitor", "Errand", "token"): "its label",
     ("gateway.hooks.registry", "LiveSecret", "secret"): "a Secret, which hides itself",
     ("gateway.hooks.registry", "Hook", "secrets"): "LiveSecrets",
 }
