@@ -23,6 +23,7 @@ from hsm import metrics, protocol
 from hsm.envelope import name_of
 from hsm.errors import BY_CODE, MalformedRequest, SignerUnavailable, UnknownKey
 from tenancy.errors import PortcullisError
+from tenancy.secrecy import Plain
 
 CONNECT_BACKOFF_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
 AGAIN_AFTER_S = (0.0, 0.02, 0.1)
@@ -247,10 +248,12 @@ class SignerClient(_Client):
         """Ed25519 over a checkpoint body, 64 bytes. Raises SigningRefused, KeyMissing."""
         return await self._value("sign_note", lambda n, _: protocol.SignNote(n, label, text))
 
-    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
+    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> Plain:
         """The secret of a SealedSecret row. Raises SigningRefused, SealBroken, KeyMissing."""
-        return await self._value(
-            "open_secret", lambda n, _: protocol.OpenSecret(n, sealed, tenant_id, subject)
+        return Plain(
+            await self._value(
+                "open_secret", lambda n, _: protocol.OpenSecret(n, sealed, tenant_id, subject)
+            )
         )
 
     async def public_key(self, label: str) -> bytes:

@@ -34,7 +34,8 @@ from hsm import protocol
 from hsm.crew import Job, TokenThread, Worker
 from hsm.errors import SignerBusy, TokenLost
 from hsm.hardening import harden
-from hsm.listening import Connection, listen
+from hsm.listening import Connection, serve
+from hsm.openers import check_leave
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import PortcullisError
 
@@ -80,21 +81,20 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for thread in self._crew:
             await thread.start(loop)
-        server = await loop.create_unix_server(
-            lambda: Connection(self, self.settings.peer_uids),
-            sock=listen(self.settings.socket, self.settings.socket_mode),
-        )
+        servers = await serve(self, self.settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         watch = loop.create_task(self._watch())
         log.info("hsm_daemon_ready", daemon=self.desk.name, socket=str(self.settings.socket))
         await self._done.wait()
-        server.close()
+        for server in servers:
+            server.close()
         watch.cancel()
         await self._hang_up()
         for thread in self._crew:
             thread.stop()
-        self.settings.socket.unlink(missing_ok=True)
+        for path in self.settings.sockets():
+            path.unlink(missing_ok=True)
         log.info("hsm_daemon_stopped", daemon=self.desk.name, status=self.exit_status)
         return self.exit_status
 
@@ -131,6 +131,7 @@ class Daemon:
                 connection.write(protocol.frame(protocol.Figures(request.id, self.figures())))
                 continue
             try:
+                check_leave(request, connection.leave)
                 index = self._admit(request) % len(self._crew)
             except PortcullisError as error:
                 self._counts["refused"] += 1

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import ctypes
 import resource
+from collections.abc import Mapping
 
 from tenancy.errors import ConfigurationError
 
 PR_SET_DUMPABLE = 4
+
+FREED_IS_OVERWRITTEN: Mapping[str, str] = {
+    "PYTHONMALLOC": "malloc",
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=90:glibc.malloc.tcache_count=0",
+}
+"""The environment of a process in which a secret is for a moment: what is freed is overwritten, copies
+of text included. Python's own allocator and glibc's cache per thread would both keep freed bytes as
+they were."""
 
 
 def harden() -> None:

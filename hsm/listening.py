@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -14,6 +14,8 @@ import structlog
 
 from hsm import protocol
 from hsm.errors import MalformedRequest
+from hsm.openers import NONE, Door, Leave, leave_at, leave_of
+from hsm.settings import DaemonSettings
 from tenancy.errors import ConfigurationError
 
 log = structlog.get_logger()
@@ -34,10 +36,14 @@ class Front(Protocol):
 class Connection(asyncio.Protocol):
     """One client. Known by its user id before a byte of it is read."""
 
-    def __init__(self, front: Front, peer_uids: Collection[int]) -> None:
-        """`peer_uids`: who may connect besides our own user."""
+    def __init__(
+        self, front: Front, peer_uids: Collection[int], leave: Callable[[int], Leave]
+    ) -> None:
+        """`peer_uids`: who may connect besides our own user; `leave`: what that user may ask for."""
+        self.leave = NONE
         self._front = front
         self._peer_uids = peer_uids
+        self._leave = leave
         self._reader = protocol.FrameReader()
         self._transport: asyncio.Transport | None = None
 
@@ -48,6 +54,7 @@ class Connection(asyncio.Protocol):
             cast(asyncio.Transport, transport).abort()
             return
         self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
+        self.leave = self._leave(uid)
         self._front.joined(self)
 
     def data_received(self, data: bytes) -> None:
@@ -90,6 +97,23 @@ def peer_uid(transport: asyncio.BaseTransport) -> int:
     peer = transport.get_extra_info("socket")
     size = struct.calcsize("3i")
     return int(struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1])
+
+
+async def serve(front: Front, settings: DaemonSettings) -> list[asyncio.Server]:
+    """Listen at every door, and last at the main socket: where that answers, all of them do."""
+    loop = asyncio.get_running_loop()
+
+    async def at(path: Path, leave: Callable[[int], Leave]) -> asyncio.Server:
+        return await loop.create_unix_server(
+            lambda: Connection(front, settings.peer_uids, leave),
+            sock=listen(path, settings.socket_mode),
+        )
+
+    def at_door(door: Door) -> Callable[[int], Leave]:
+        return lambda _: leave_at(door)
+
+    doors = [await at(door.socket, at_door(door)) for door in settings.doors.values()]
+    return [*doors, await at(settings.socket, lambda uid: leave_of(settings.openers, uid))]
 
 
 def listen(path: Path, mode: int) -> socket.socket:

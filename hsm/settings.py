@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hsm.openers import Door, check_purposes
 from hsm.profile import read_profile
 from tenancy.errors import ConfigurationError
 
@@ -34,8 +35,19 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     peer_uids: list[int] = []
     """Who may connect besides the daemon's own user."""
     socket_mode: int = 0o600
+    openers: dict[int, list[str]] = {}
+    """Which users have secrets of which purposes opened at `socket`; nobody, if not named."""
+    doors: dict[str, Door] = {}
+    """More sockets, each with purposes of its own: hsm/openers.py."""
     hang_s: float = 10.0
     """A call into the token that takes longer ends the process: its supervisor starts another."""
+
+    def __post_init__(self) -> None:
+        check_purposes(self.openers, self.doors)
+
+    def sockets(self) -> list[Path]:
+        """Every socket of the daemon, the main one first."""
+        return [self.socket, *(door.socket for door in self.doors.values())]
 
 
 class TokenPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,6 +104,18 @@ def read_daemon_settings(path: Path) -> DaemonSettings:
         )
     if not 1 <= settings.worker_threads <= 64 or settings.keys_max < settings.worker_threads:
         raise ConfigurationError(f"{path}: worker_threads is 1 to 64, keys_max at least that")
-    if len(os.fsencode(settings.socket)) > 107:
+    sockets = settings.sockets()
+    if any(len(os.fsencode(one)) > 107 for one in sockets):
         raise ConfigurationError(f"{path}: a Unix socket's path has at most 107 bytes")
+    if len(set(sockets)) < len(sockets):
+        raise ConfigurationError(f"{path}: each door has a socket of its own")
     return settings
+
+
+def purposes_at(settings: DaemonSettings, socket: Path) -> frozenset[str]:
+    """What somebody, whoever it is, has opened at that socket."""
+    if socket == settings.socket:
+        return frozenset(one for purposes in settings.openers.values() for one in purposes)
+    return frozenset(
+        one for door in settings.doors.values() if door.socket == socket for one in door.purposes
+    )

@@ -70,6 +70,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     etag: str = ""
     location: str = ""
 
+    def __repr__(self) -> str:
+        """Without the content: it may be a secret that is shown this once."""
+        return f"<Reply {self.status} of {type(self.content).__name__}>"
+
     @property
     def proposal(self) -> str | None:
         """The proposal that waits for a second person in place of the change."""

@@ -86,7 +86,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
-        SignerClient(settings.hsm.signer_socket) as signer,
+        SignerClient(settings.hsm.hook_socket or settings.hsm.signer_socket) as signer,
         hooks_listener(
             conninfo=conninfo,
             database=database,

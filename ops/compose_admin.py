@@ -40,7 +40,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
-        SignerClient(settings.hsm.signer_socket) as signer,
+        SignerClient(settings.hsm.admin_socket or settings.hsm.signer_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
         signing_in(settings.admin, SystemClock()) as sign_in,
         notifying(settings, seat.index, signer) as notifier,

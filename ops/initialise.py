@@ -23,7 +23,7 @@ from hsm import ceremony
 from ops import migrate, platform
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
-from ops.settings import Settings, decode_settings
+from ops.settings import HsmSettings, Settings, decode_settings
 from ops.stack import softhsm
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
@@ -111,6 +111,8 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "enroller_config": hsm / "enroller.toml",
             "signer_socket": places.runtime / "signer.sock",
             "enroller_socket": places.runtime / "enroller.sock",
+            "hook_socket": places.runtime / "signer-hook.sock",
+            "admin_socket": places.runtime / "signer-admin.sock",
         },
         "ingress": {
             "host": "127.0.0.1",
@@ -148,10 +150,13 @@ def _create_hsm(places: Places, settings: Settings) -> None:
     (places.var / "hsm").mkdir(exist_ok=True, mode=0o700)
     softhsm.create_store(places.var / "hsm")
     hsm = settings.hsm
-    for label, pin_file, sock, config in (
-        (hsm.sign_label, hsm.sign_pin_file, hsm.signer_socket, hsm.signer_config),
-        (hsm.enrol_label, hsm.enrol_pin_file, hsm.enroller_socket, hsm.enroller_config),
-    ):
+    for label, pin_file, sock, config, more in (
+        (
+            hsm.sign_label, hsm.sign_pin_file, hsm.signer_socket, hsm.signer_config,
+            {"doors": doors(hsm)},
+        ),
+        (hsm.enrol_label, hsm.enrol_pin_file, hsm.enroller_socket, hsm.enroller_config, {}),
+    ):  # fmt: skip
         daemon = {
             "module": hsm.module,
             "softhsm_conf": hsm.softhsm_conf,
@@ -159,12 +164,28 @@ def _create_hsm(places: Places, settings: Settings) -> None:
             "token_label": label,
             "pin_file": pin_file,
             "socket": sock,
+            **more,
         }
         write_private(Path(config), dumps(daemon).encode())
 
     if not any((places.var / "hsm" / "tokens").iterdir()):
         ceremony.init_tokens(token_settings(settings))
         recorded(settings, "init")
+
+
+def doors(hsm: HsmSettings) -> dict[str, Any]:
+    """The signer's further sockets on a host where every process runs as one user.
+
+    The management listener signs one thing: the empty checkpoint of a log that it makes.
+    """
+    return {
+        "ingress": {"socket": hsm.hook_socket, "purposes": ["hook"]},
+        "admin": {
+            "socket": hsm.admin_socket,
+            "purposes": ["channel", "probe", "totp"],
+            "signs": True,
+        },
+    }
 
 
 def _create_database(places: Places, settings: Settings) -> None:

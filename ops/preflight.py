@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsm.profile import check_guards, read_profile
-from hsm.settings import read_daemon_settings
+from hsm.settings import purposes_at, read_daemon_settings
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
@@ -35,6 +35,7 @@ def preflight(settings: Settings) -> list[Finding]:
         *_programs(settings),
         _disk(settings),
         Finding("brokers and leases", _problem(lambda: check_worker(settings))),
+        *_openers(settings),
         _schema(settings),
     ]
 
@@ -56,6 +57,28 @@ def check_profile(hsm: HsmSettings) -> None:
     for config in (hsm.signer_config, hsm.enroller_config):
         if os.access(config, os.R_OK) and read_daemon_settings(config).profile != hsm.profile:
             raise ConfigurationError(f"{config} says another profile than {hsm.profile!r}")
+
+
+def _openers(settings: Settings) -> Iterator[Finding]:
+    """Does the signer open for ingress and admin what they need? Its file may be another user's."""
+    hsm = settings.hsm
+    if not os.access(hsm.signer_config, os.R_OK):
+        return
+    try:
+        signer = read_daemon_settings(hsm.signer_config)
+    except PortcullisError as error:
+        yield Finding("signer's settings", str(error))
+        return
+    for process, asked, needed in (
+        ("ingress", hsm.hook_socket, {"hook"}),
+        ("admin", hsm.admin_socket, {"channel", "probe", "totp"}),
+    ):
+        missing = sorted(needed - purposes_at(signer, asked or hsm.signer_socket))
+        problem = (
+            f"{hsm.signer_config} opens no secret for {', '.join(missing)} where it asks: add [openers]"
+            " or [doors], see docs/hsm/memory.md"
+        )
+        yield Finding(f"secrets opened for {process}", problem if missing else None)
 
 
 def _readable(name: str, path: Path) -> Finding:

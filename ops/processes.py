@@ -29,7 +29,7 @@ from pathlib import Path
 import structlog
 
 import ops
-from hsm.hardening import harden
+from hsm.hardening import FREED_IS_OVERWRITTEN, harden
 from ops.paths import Places
 from ops.probe import accepts, is_ready
 from ops.settings import Settings, check_socket_path, read_settings
@@ -88,6 +88,7 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
             log=places.log / f"{process}-{index}.log",
             cwd=ROOT,
             pass_fds=() if fd is None else (fd,),
+            environment=FREED_IS_OVERWRITTEN if process == "admin" else {},
         )
 
     return [

@@ -88,10 +88,15 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     enroller_config: Path
     signer_socket: Path
     enroller_socket: Path
+    hook_socket: Path | None = None
+    """Where ingress has hooks' secrets opened (hsm/openers.py); `signer_socket`, if not said."""
+    admin_socket: Path | None = None
+    """Where the management listener has people's and channels' secrets opened; likewise."""
 
     def __post_init__(self) -> None:
-        for name in ("signer_socket", "enroller_socket"):
-            check_socket_path(getattr(self, name), name)
+        for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket"):
+            if (path := getattr(self, name)) is not None:
+                check_socket_path(path, name)
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

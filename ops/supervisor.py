@@ -13,9 +13,10 @@ ignores the signal for `stop_timeout_s` is killed.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
     pass_fds: tuple[int, ...] = ()
+    environment: Mapping[str, str] = {}
+    """Beside the supervisor's own. Never a secret."""
 
 
 class Child:
@@ -126,6 +129,7 @@ class Child:
                     stderr=output,
                     cwd=self.spec.cwd,
                     pass_fds=self.spec.pass_fds,
+                    env={**os.environ, **self.spec.environment},
                 )
         except Exception as error:  # a missing program is a fault to wait out, not one to die of
             return repr(error)

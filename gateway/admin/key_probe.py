@@ -24,6 +24,8 @@ from hsm.errors import KeyMissing, SigningRefused
 from tenancy.errors import Invalid
 
 SUBJECT = "key-probe"
+PURPOSE = "probe"
+"""Of its own, so that whoever makes tenants cannot have hooks' secrets opened."""
 EMPTY_ROOT = sha256(b"").digest()
 """RFC 6962 section 2.1: the root of no leaves."""
 
@@ -42,10 +44,10 @@ async def check_log_key(services: Services, label: str, key: VerifierKey) -> Non
 
 async def check_tenant_keys(services: Services, tenant: UUID) -> None:
     """Raises KeysMissing where the two tokens do not hold the same keys of this tenant; Unavailable."""
-    secret = secrets.token_bytes(32)
+    secret, opened = secrets.token_bytes(32), b""
     try:
         ciphertext = encrypt_secret(await services.enroller.public_key_pem(), secret)
-        sealed = await services.enroller.seal_secret(tenant, SUBJECT, "hook", ciphertext)
+        sealed = await services.enroller.seal_secret(tenant, SUBJECT, PURPOSE, ciphertext)
         opened = await services.signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
     except (KeyMissing, SigningRefused):
         opened = b""

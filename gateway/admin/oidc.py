@@ -69,6 +69,9 @@ class _Kept(msgspec.Struct, frozen=True):
     nonce: str
     verifier: str
 
+    def __repr__(self) -> str:
+        return "_Kept(…)"
+
 
 async def _list(call: Call) -> Result:
     return Result(content=Providers(items=sorted(call.sign_in.providers)))

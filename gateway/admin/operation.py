@@ -169,6 +169,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     wakes: tuple[Wake, ...] = ()
     """Told to the workers after the commit; a hint, whose loss costs a moment."""
 
+    def __repr__(self) -> str:
+        """Without what it says: `once` is secrets, and so may a part of `content` be."""
+        return f"<Result {self.status or ''} of {type(self.content).__name__}>"
+
 
 Handle = Callable[[Call], Awaitable[Result]]
 

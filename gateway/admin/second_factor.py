@@ -15,6 +15,7 @@ from gateway.admin.operation import Call
 from tenancy.database import Connection
 from tenancy.people import PersonID
 from tenancy.scope import TenantScope
+from tenancy.secrecy import Plain
 from tenancy.store import factors
 from tenancy.store.factors import Factor
 
@@ -59,7 +60,8 @@ async def totp_step(call: Call, scope: TenantScope, one: Factor, code: str) -> i
     secret = await call.services.signer.open_secret(
         one.sealed, tenant_id=scope.tenant_id, subject=str(one.factor_id)
     )
-    return totp.matching_step(secret.decode(), code, call.services.clock.now(), after=one.last_step)
+    text = Plain(secret).text()
+    return totp.matching_step(text, code, call.services.clock.now(), after=one.last_step)
 
 
 async def check_credential(

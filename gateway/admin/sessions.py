@@ -90,6 +90,9 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
     must_enrol: bool
     actions: list[str]
 
+    def __repr__(self) -> str:
+        return f"CurrentSession({self.session_id})"
+
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """One of one's own sessions."""

@@ -16,6 +16,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from hsm.hardening import harden
 from ops.api_client import Refused, Unreachable
 from ops.cli.index import ABOUT, API, COMMANDS
 from ops.cli.output import fail, refuse
@@ -104,6 +105,7 @@ def main() -> None:
     if not __debug__:
         click.echo("portcullis refuses to run under -O: its assertions are part of it", err=True)
         sys.exit(2)
+    harden()  # an API secret may be typed here
     # Each attempt of a pool's is a warning of its own: an operator gets the one sentence at the end.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     cli(prog_name="portcullis")  # however it was started, python -m included

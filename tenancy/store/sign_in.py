@@ -48,6 +48,9 @@ class FoundSession(msgspec.Struct, frozen=True, kw_only=True):
     second_factor_at: datetime | None
     limits: SessionLimits
 
+    def __repr__(self) -> str:
+        return f"FoundSession({self.session_id})"
+
 
 class FoundStep(msgspec.Struct, frozen=True, kw_only=True):
     """A login that waits for a second factor."""
