@@ -52,7 +52,17 @@ def file_of(settings: Settings) -> Path:
 
 @contextmanager
 def said_plainly(settings: Settings, new: NewHolders | None = None) -> Iterator[None]:
-    """PINs and phrases asked for when they are needed; what was refused said in one line."""
+    """As people(); what was refused is said in one line, and ends the command with 1."""
+    try:
+        with people(settings, new):
+            yield
+    except PortcullisError as error:
+        fail(error, 1)
+
+
+@contextmanager
+def people(settings: Settings, new: NewHolders | None = None) -> Iterator[None]:
+    """PINs and phrases are asked for when they are needed."""
 
     def holders() -> MutableMapping[str, str]:
         if new is not None:
@@ -66,11 +76,8 @@ def said_plainly(settings: Settings, new: NewHolders | None = None) -> Iterator[
             ) from None
         return unseal(data, gather(_ask))
 
-    try:
-        with asking(_ask), held(holders):
-            yield
-    except PortcullisError as error:
-        fail(error, 1)
+    with asking(_ask), held(holders):
+        yield
 
 
 def hand_out(settings: Settings, holders: int | None, quorum: int | None) -> NewHolders | None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ops.cli.api.connection import asked, connection_options, key_path, where
-from ops.cli.hsm_people import said_plainly
+from ops.cli.hsm_people import people
 from ops.cli.output import json_option, print_json, print_table
 from ops.platform import keep_key
 from ops.settings import read_settings
@@ -44,7 +44,7 @@ def create(file: Path, name: str, key_hours: int, reason: str, as_json: bool, **
     if path.exists():
         raise ConfigurationError(f"{path} exists: it is another tenant's key; choose another name")
     place = where(file, given, platform=True)
-    with said_plainly(settings):
+    with people(settings):
         made = asked(
             place, lambda api: new_tenant(api, settings, name, why=reason, key_hours=key_hours)
         )
