@@ -14,7 +14,6 @@ from hsm import templates
 from hsm.ceremony import ROLES, find, tokens
 from hsm.settings import TokenSettings
 from hsm.templates import (
-    ENROL_LABEL,
     ENROL_SIDE,
     LOG_PREFIX,
     RECORD_PREFIX,
@@ -118,7 +117,7 @@ def enrol_template(kind: ObjectClass, label: str) -> Template | None:
     role = _role_of(label)
     if role is not None and kind is ObjectClass.SECRET_KEY:
         return ENROL_SIDE[role]
-    if label == ENROL_LABEL:
+    if templates.enrol_version(label) is not None:
         return {
             ObjectClass.PRIVATE_KEY: templates.ENROL_PRIVATE | BORN_HERE,
             ObjectClass.PUBLIC_KEY: templates.ENROL_PUBLIC | {Attribute.MODULUS_BITS: RSA_BITS},
