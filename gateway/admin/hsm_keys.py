@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 
 from gateway.admin import sealed_rows
+from gateway.admin.errors import Malformed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
 from gateway.admin.sealed_rows import Source
-from tenancy.errors import Invalid
 from tenancy.store import hsm_keys
 from tenancy.store.hsm_keys import Kind, PlatformKey, State, StoredKey
 
@@ -124,7 +124,9 @@ def _place(cursor: str | None) -> tuple[UUID, str, int] | None:
         tenant, kind, version = cursor.split(" ")
         return UUID(tenant), kind, int(version)
     except ValueError:
-        raise Invalid("cursor: take it from `next` of the page before", field="cursor") from None
+        raise Malformed(
+            "cursor: take it from `next` of the page before, unchanged", field="cursor"
+        ) from None
 
 
 OPERATIONS: tuple[Operation, ...] = (
