@@ -67,7 +67,7 @@ class House(msgspec.Struct, frozen=True):
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made, and which rows are to be enrolled anew because of it."""
+    """What was made, and which rows somebody has to enrol anew because of it."""
 
     facts: Facts
     due_at: datetime
@@ -112,7 +112,8 @@ async def rotate_kek(at: House, tenant: TenantID, days: int = DAYS["kek"]) -> Ro
         await hsm_keys.add_version(
             conn, scope, "kek", version, label, made_at=made_at, due_at=due_at
         )
-        rows = sealed_rows.below(await sealed_rows.read(conn), version)
+        below = sealed_rows.below(await sealed_rows.read(conn), version)
+        rows = [row for row in below if row.source not in sealed_rows.BY_ITSELF]
         said = {"event": "kek_rotated", "key": label, "version": version, "reenrol": len(rows)}
         await told(conn, scope, said)
         if rows:

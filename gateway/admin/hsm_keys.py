@@ -40,12 +40,16 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reenrolment(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret that is sealed under an old version. `owner_id`: its account, hook, channel or person."""
+    """A secret that is sealed under an old version. `owner_id`: its account, hook, channel or person.
+
+    `by_itself`: it is sealed anew within a minute and needs nobody; the others have to be put once more.
+    """
 
     source: Source
     object_id: str
     owner_id: str
     kek_version: int
+    by_itself: bool
 
 
 class HookSecretDue(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ async def _own(call: Call) -> Result:
     due = [
         Reenrolment(
             source=row.source, object_id=row.object_id, owner_id=row.owner_id,
-            kek_version=row.kek_version,
+            kek_version=row.kek_version, by_itself=row.source in sealed_rows.BY_ITSELF,
         )
         for row in sealed_rows.below(rows, current)
     ]  # fmt: skip

@@ -30,6 +30,8 @@ SOURCES: dict[Source, str] = {
     "factor": "SELECT factor_id::text, person_id::text, sealed FROM factors"
     " WHERE sealed IS NOT NULL ORDER BY 1",
 }
+BY_ITSELF: frozenset[Source] = frozenset({"channel_secret", "factor"})
+"""What is sealed anew without anybody's help (gateway/admin/resealing.py)."""
 UNREADABLE = 0
 """The version of a row that this code cannot read: it keeps every version from being retired."""
 

@@ -70,6 +70,8 @@ INSERT INTO hsm_keys (tenant_id, kind, version, label, public_key, made_at, due_
 SELECT put_behind_wall('hsm_keys', 'admin');
 GRANT SELECT, INSERT ON hsm_keys TO portcullis_admin;
 GRANT UPDATE (state, due_at, replaced_at, destroyed_at, warned) ON hsm_keys TO portcullis_admin;
+-- The same secret sealed anew, in place of the old row (gateway/admin/resealing.py).
+GRANT UPDATE (sealed) ON factors, channel_secrets TO portcullis_admin;
 CREATE POLICY recorder_reads ON hsm_keys FOR SELECT TO portcullis_recorder USING (kind = 'log');
 GRANT SELECT ON hsm_keys TO portcullis_recorder;
 
@@ -111,12 +113,17 @@ CREATE FUNCTION find_keys_to_warn(at timestamptz, ahead interval, most integer)
           WHERE k.state = 'current' AND k.due_at <= at + ahead
             AND k.warned <> CASE WHEN k.due_at <= at THEN 'overdue' ELSE 'soon' END
           ORDER BY k.due_at, k.tenant_id LIMIT most $$;
+-- Who has secrets under an old version perhaps, and the version to seal them under.
+CREATE FUNCTION find_tenants_to_reseal() RETURNS TABLE (tenant_id uuid, version integer)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ SELECT k.tenant_id, k.version FROM hsm_keys k WHERE k.kind = 'kek' AND k.state = 'current'
+          AND EXISTS (SELECT FROM hsm_keys o WHERE o.tenant_id = k.tenant_id AND o.kind = 'kek' AND o.state = 'old') $$;
 GRANT CREATE ON SCHEMA public TO portcullis_finder;
 DO $$
 DECLARE f text;
 BEGIN
     FOREACH f IN ARRAY ARRAY['find_hsm_keys(uuid, text, integer, integer)', 'hsm_keys_next_due()',
-                             'find_keys_to_warn(timestamptz, interval, integer)'] LOOP
+                             'find_keys_to_warn(timestamptz, interval, integer)', 'find_tenants_to_reseal()'] LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO portcullis_admin', f);
         EXECUTE format('ALTER FUNCTION %s OWNER TO portcullis_finder', f);

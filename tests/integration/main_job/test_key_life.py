@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pyotp
 import pytest
 import pytest_asyncio
 
@@ -47,6 +48,7 @@ class Desk(msgspec.Struct):
     hook: Hook
     secrets: list[ApiSecret]
     database: Database
+    person: Client
     origin: str = ""
 
     @property
@@ -97,9 +99,11 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
             hook = await acme.hook((await acme.strategies())["trend"])
             database = Database(house.here.settings.database.admin, name="test", size=2)
             await database.open()
+            admin = house.client(acme.service_key)
+            person = await house.person(admin, "ada", "admin", factor=True)
             yield Desk(
-                house, market, acme, house.client(acme.service_key), house.key_of("operator"),
-                hook, secrets, database,
+                house, market, acme, admin, house.key_of("operator"),
+                hook, secrets, database, person,
             )  # fmt: skip
             await database.close()
 
@@ -151,6 +155,26 @@ async def test_every_key_is_rotated_while_orders_go_out_and_none_is_missed(desk:
     assert "all keys are as they must be" in findings
 
 
+async def test_a_second_factor_is_sealed_anew_by_itself_and_goes_on(desk: Desk) -> None:
+    """Nobody scans a code again: the process that opens the seed at each sign-in seals it again."""
+
+    async def only_enrolments_are_left() -> bool:
+        shown = (await desk.admin("GET", "/v1/tenant/keys", wanted=200)).content
+        return {one["source"] for one in shown["reenrolment_due"]} == {"credential", "hook_secret"}
+
+    await until(only_enrolments_are_left, within_s=30)
+    shown = (await desk.admin("GET", "/v1/tenant/keys", wanted=200)).content
+    assert {k["version"]: k["rows"] for k in shown["keys"] if k["kind"] == "kek"} == {
+        1: ACCOUNTS + 1, 2: 1,
+    }  # fmt: skip
+    assert (await desk.person.sign_in()).status == 401
+
+    async def signed_in() -> bool:
+        return (await desk.person.sign_in(pyotp.TOTP(desk.person.secret).now())).status == 200
+
+    await until(signed_in, within_s=40, every_s=3)  # the code of the enrolment is not taken twice
+
+
 async def test_the_api_says_what_is_to_be_enrolled_anew_and_the_old_version_stays(
     desk: Desk,
 ) -> None:
@@ -159,7 +183,6 @@ async def test_the_api_says_what_is_to_be_enrolled_anew_and_the_old_version_stay
     assert states["kek", 1]["state"] == "old"
     assert states["kek", 1]["rows"] == ACCOUNTS + 1
     assert states["kek", 2]["state"] == "current"
-    assert states["kek", 2]["rows"] == 0
     due = {(one["source"], one["owner_id"]) for one in shown["reenrolment_due"]}
     accounts = (await desk.acme.accounts()).values()
     assert due == {("credential", str(a)) for a in accounts} | {("hook_secret", desk.hook.hook_id)}
@@ -258,10 +281,10 @@ async def test_off_boarding_takes_two_people_a_halt_and_leaves_nothing(desk: Des
     assert len(proof["facts"]["destroyed"]) == 6
     assert proof["facts"]["left"] == 0
     assert {one["outcome"] for one in proof["before"]} == {"opens"}
-    assert len(proof["before"]) == ACCOUNTS + 1
+    assert len(proof["before"]) == ACCOUNTS + 2
     for tried in (proof["facts"]["tried"], proof["signer"]):
         assert {one["outcome"] for one in tried} == {"hsm_key_missing"}
-        assert len(tried) == ACCOUNTS + 1
+        assert len(tried) == ACCOUNTS + 2
     assert (await desk.operator("GET", there, wanted=200))["destroyed_at"] is not None
     assert "all keys are as they must be" in await desk.host("check")
     assert "nobody has agreed" in await desk.host(*words, wanted=1)
