@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import psycopg
@@ -123,6 +123,7 @@ async def test_every_table_that_keeps_sealed_rows_is_counted(api: Api):
         name for name in found if any(f"FROM {name}" in q for q in sealed_rows.SOURCES.values())
     }
     assert found == asked
+    assert set(sealed_rows.SOURCES) == set(get_args(sealed_rows.Source))
     assert len(found) == len(sealed_rows.SOURCES)
 
 

@@ -316,6 +316,69 @@ async def test_what_was_destroyed_is_in_the_platforms_log_and_in_the_calendar(de
     }
 
 
+DIED = """
+import sys
+from pathlib import Path
+from uuid import UUID
+from hsm import ending, rotation
+from ops.ceremonies import token_settings
+from ops.settings import read_settings
+tokens = token_settings(read_settings(Path(sys.argv[1])))
+module, call = {"rotate": (rotation, "rotate_tenant_keys"), "retire": (ending, "retire_tenant_keys")}[sys.argv[2]]
+getattr(module, call)(tokens, UUID(sys.argv[3]), 1)
+"""
+
+
+async def died(desk: Desk, what: str, tenant: str) -> None:
+    """A ceremony that did its work in the tokens, and ended before it could write its row."""
+    settings = str(desk.house.here.places.settings)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DIED, settings, what, tenant, cwd=ROOT
+    )
+    assert await process.wait() == 0
+
+
+async def test_a_ceremony_that_died_on_the_way_is_finished_by_the_same_command(desk: Desk) -> None:
+    async with customer(desk.house.here, "Beta") as beta:
+        tenant = str(beta.scope.tenant_id)
+    await died(desk, "rotate", tenant)
+    made = await desk.host("rotate", "kek", tenant, "--json")
+    assert made["facts"]["versions"] == [2]
+    async with desk.database.tenant(beta.scope) as conn:
+        await conn.execute(
+            "UPDATE hsm_keys SET state = 'ending' WHERE kind = 'kek' AND version = 1"
+        )
+    await died(desk, "retire", tenant)
+    facts = await desk.host("retire", "kek", tenant, "1", "--json")
+    assert facts["destroyed"] == []
+    assert facts["left"] == 0
+    async with desk.database.tenant(beta.scope) as conn:
+        cursor = await conn.execute(
+            "SELECT version, state FROM hsm_keys WHERE kind = 'kek' ORDER BY version"
+        )
+        assert await cursor.fetchall() == [(1, "destroyed"), (2, "current")]
+
+
+async def test_all_tenants_that_are_still_there_are_rotated_at_once(desk: Desk) -> None:
+    await desk.host("rotate", "kek", "all")
+    current = [
+        (key["tenant"], key["version"])
+        for key in await desk.host("calendar", "--json")
+        if (key["kind"], key["state"]) == ("kek", "current")
+    ]
+    assert sorted(current) == [("Beta", 3), ("Platform", 2)]
+    assert "all keys are as they must be" in await desk.host("check")
+
+
+async def test_one_ceremony_at_a_time(desk: Desk) -> None:
+    async with desk.database.shared() as conn:
+        await conn.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('portcullis.ceremony', 0))"
+        )
+        refused = await desk.host("rotate", "enrol-key", wanted=1)
+    assert "another ceremony is under way" in refused
+
+
 async def test_an_api_that_is_asked_afterwards_seals_nothing(desk: Desk) -> None:
     """It says that the keys are missing, and writes nothing."""
     api: Api = desk.acme.api
