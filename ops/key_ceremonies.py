@@ -6,7 +6,9 @@ daemons that trade: something sealed, opened or signed under exactly this versio
 away: as after 2.* 4. One transaction: the new row `current`, the one before it `old`, the records in the
 tenant's log and in the platform's. From then on everything tells of it.
 
-One ceremony at a time over all hosts, by a lock in the database that ends with its transaction.
+After 2 the ceremony's signed record is written (hsm/record.py); the platform's log has its hash.
+
+One ceremony at a time over all hosts, by a lock of the session in the database: it goes with the process.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from hsm.envelope import unpack
 from hsm.facts import Facts
 from hsm.templates import enrol_label, log_label
 from ops import control
-from ops.ceremonies import token_settings
+from ops.ceremonies import recorded, token_settings
 from ops.settings import Settings
 from ops.tenants import operator_scope
 from tenancy.clock import SystemClock
@@ -81,15 +83,18 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     database = Database(settings.database.admin, name="portcullis-ceremony", size=3)
     await database.open()
     try:
-        async with database.shared() as conn:
-            taken = await conn.execute(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended('portcullis.ceremony', 0)),"
-                " platform_tenant()"
-            )
-            row = await taken.fetchone()
-            if row is None or not row[0]:
-                raise Conflict("another ceremony is under way: wait until it has ended")
-            yield House(settings, database, operator_scope(TenantID(row[1])))
+        async with database.connection() as conn:
+            try:
+                taken = await conn.execute(
+                    "SELECT pg_try_advisory_lock(hashtextextended('portcullis.ceremony', 0)),"
+                    " platform_tenant()"
+                )
+                row = await taken.fetchone()
+                if row is None or not row[0]:
+                    raise Conflict("another ceremony is under way: wait until it has ended")
+                yield House(settings, database, operator_scope(TenantID(row[1])))
+            finally:
+                await conn.close()  # the lock goes with its session, never back to the pool
     finally:
         await database.close()
 
@@ -106,6 +111,7 @@ async def rotate_kek(at: House, tenant: TenantID, days: int = DAYS["kek"]) -> Ro
     )
     (version,) = facts.versions
     await _prove_tenant(at.settings, tenant, version)
+    kept = await signed(at, facts)
     made_at, due_at = at.now(), at.now() + timedelta(days=days)
     async with at.database.tenant(scope) as conn:
         label = f"kek/{tenant}/v{version}"
@@ -120,7 +126,7 @@ async def rotate_kek(at: House, tenant: TenantID, days: int = DAYS["kek"]) -> Ro
             accounts = sorted({row.owner_id for row in rows if row.source == "credential"})
             due = {**said, "event": "reenrolment_due", "accounts": accounts[:MOST_NAMED]}
             await told(conn, scope, due)
-        await told_platform(at, conn, {**said, **recorded(facts)})
+        await told_platform(at, conn, {**said, **kept})
     named = tuple(f"{row.source} {row.object_id} of {row.owner_id}" for row in rows)
     return Rotated(facts=facts, due_at=due_at, reenrol=named)
 
@@ -132,6 +138,7 @@ async def rotate_enrol_key(at: House, days: int = DAYS["enrol"]) -> Rotated:
     facts = await asyncio.to_thread(rotation.rotate_enrol_key, token_settings(at.settings), known)
     (version,) = facts.versions
     await _prove_enrol(at.settings, at.platform.tenant_id, facts.public_key)
+    kept = await signed(at, facts)
     made_at, due_at = at.now(), at.now() + timedelta(days=days)
     async with at.database.tenant(at.platform) as conn:
         label = enrol_label(version)
@@ -139,7 +146,7 @@ async def rotate_enrol_key(at: House, days: int = DAYS["enrol"]) -> Rotated:
             conn, at.platform, "enrol", version, label, made_at=made_at, due_at=due_at
         )
         said = {"event": "enrol_key_rotated", "key": label, "version": version}
-        await told(conn, at.platform, {**said, **recorded(facts)})
+        await told(conn, at.platform, {**said, **kept})
     return Rotated(facts=facts, due_at=due_at)
 
 
@@ -157,6 +164,7 @@ async def rotate_log_key(at: House, origin: str, days: int = DAYS["log"]) -> Rot
     )
     public_key, label = bytes.fromhex(facts.public_key), log_label(origin, version)
     await _prove_log(at.settings, label, VerifierKey(origin, public_key))
+    kept = await signed(at, facts)
     made_at, due_at = at.now(), at.now() + timedelta(days=days)
     async with at.database.tenant(scope) as conn:
         await hsm_keys.add_version(
@@ -169,7 +177,7 @@ async def rotate_log_key(at: House, origin: str, days: int = DAYS["log"]) -> Rot
             "vkey_before": str(VerifierKey(origin, keys[-1].public_key or b"")),
         }  # fmt: skip
         await told(conn, scope, said)
-        await told_platform(at, conn, {**said, **recorded(facts)})
+        await told_platform(at, conn, {**said, **kept})
     return Rotated(facts=facts, due_at=due_at)
 
 
@@ -207,9 +215,12 @@ async def told_platform(
         await told(conn, at.platform, payload, kind)
 
 
-def recorded(facts: Facts) -> dict[str, Any]:
-    """The ceremony's facts, for a record in the platform's log."""
-    return {"ceremony": msgspec.to_builtins(facts)}
+async def signed(at: House, facts: Facts, **more: Any) -> dict[str, Any]:
+    """The ceremony's signed record (hsm/record.py), and what the platform's log says of it."""
+    said = {**msgspec.to_builtins(facts), **more}
+    what = f"{facts.what} {facts.kind}"
+    kept = await asyncio.to_thread(lambda: recorded(at.settings, what, ceremony=said))
+    return {"ceremony": said, "record": kept.record.number, "record_sha256": kept.sha256}
 
 
 async def _prove_tenant(settings: Settings, tenant: UUID, version: int) -> None:

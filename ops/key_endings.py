@@ -42,7 +42,7 @@ from hsm.envelope import Sealed, SealedKey, unpack
 from hsm.errors import CeremonyRefused, KeyMissing
 from hsm.facts import Facts, Tried
 from ops.ceremonies import token_settings
-from ops.key_ceremonies import House, log_owner, recorded, told, told_platform
+from ops.key_ceremonies import House, log_owner, signed, told, told_platform
 from ops.settings import Settings
 from ops.tenants import operator_scope
 from tenancy.database import Connection
@@ -84,11 +84,12 @@ async def retire_kek(
         await hsm_keys.end(conn, "kek", [version])
     tokens = token_settings(at.settings)
     facts = await asyncio.to_thread(ending.retire_tenant_keys, tokens, tenant, version)
+    kept = await signed(at, facts)
     async with at.database.tenant(scope) as conn:
         await hsm_keys.destroyed(conn, "kek", [version], at.now())
         said = {"event": "kek_destroyed", "key": key.label, "version": version}
         await told(conn, scope, said)
-        await told_platform(at, conn, {**said, **recorded(facts)})
+        await told_platform(at, conn, {**said, **kept})
     return facts
 
 
@@ -100,10 +101,11 @@ async def retire_enrol_key(at: House, version: int, *, after: timedelta = GRACE)
         await hsm_keys.end(conn, "enrol", [version])
     tokens = token_settings(at.settings)
     facts = await asyncio.to_thread(ending.retire_enrol_key, tokens, version)
+    kept = await signed(at, facts)
     async with at.database.tenant(at.platform) as conn:
         await hsm_keys.destroyed(conn, "enrol", [version], at.now())
         said = {"event": "enrol_key_destroyed", "key": key.label, "version": version}
-        await told(conn, at.platform, {**said, **recorded(facts)})
+        await told(conn, at.platform, {**said, **kept})
     return facts
 
 
@@ -119,11 +121,12 @@ async def retire_log_key(
         await hsm_keys.end(conn, "log", [version])
     tokens = token_settings(at.settings)
     facts = await asyncio.to_thread(ending.retire_log_key, tokens, origin, version, version + 1)
+    kept = await signed(at, facts)
     async with at.database.tenant(scope) as conn:
         await hsm_keys.destroyed(conn, "log", [version], at.now())
         said = {"event": "log_key_destroyed", "key": key.label, "version": version}
         await told(conn, scope, said)
-        await told_platform(at, conn, {**said, **recorded(facts)})
+        await told_platform(at, conn, {**said, **kept})
     return facts
 
 
@@ -147,11 +150,13 @@ async def destroy_tenant(
     facts = await asyncio.to_thread(ending.destroy_tenant_keys, tokens, tenant, sealed)
     signer = await _forgotten(at.settings, rows)
     proof = Destroyed(facts=facts, before=tuple(before), signer=tuple(signer))
+    more = {"before": msgspec.to_builtins(before), "signer": msgspec.to_builtins(signer)}
+    kept = await signed(at, facts, **more)
     async with at.database.tenant(scope) as conn:
         await hsm_keys.destroyed(conn, "kek", versions, at.now())
         said = {"event": "keys_destroyed", "tenant": str(tenant), "versions": versions}
         await told(conn, scope, said, Kind.TENANT_KEYS_DESTROYED)
-        proven = {**said, "proof": msgspec.to_builtins(proof)}
+        proven = {**said, "proof": msgspec.to_builtins(proof), **kept}
         await told_platform(at, conn, proven, Kind.TENANT_KEYS_DESTROYED)
     async with at.database.tenant(at.platform) as conn:
         await conn.execute(

@@ -14,6 +14,7 @@ import msgspec
 
 from hsm.facts import Facts
 from ops import key_ceremonies, key_endings
+from ops.cli.hsm_people import said_plainly
 from ops.cli.output import json_option, print_json, print_table
 from ops.key_ceremonies import DAYS, House, Rotated, house
 from ops.settings import read_settings
@@ -194,11 +195,14 @@ def _when(key: hsm_keys.PlatformKey) -> str:
 
 
 def _run(file: Path, work: Callable[[House], Awaitable[T]]) -> T:
+    settings = read_settings(file)
+
     async def held() -> T:
-        async with house(read_settings(file)) as at:
+        async with house(settings) as at:
             return await work(at)
 
-    return asyncio.run(held())
+    with said_plainly(settings):
+        return asyncio.run(held())
 
 
 def _uuid(text: str) -> UUID:
