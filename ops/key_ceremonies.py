@@ -84,19 +84,16 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     await database.open()
     try:
         async with database.connection() as conn:
-            try:
-                taken = await conn.execute(
-                    "SELECT pg_try_advisory_lock(hashtextextended('portcullis.ceremony', 0)),"
-                    " platform_tenant()"
-                )
-                row = await taken.fetchone()
-                if row is None or not row[0]:
-                    raise Conflict("another ceremony is under way: wait until it has ended")
-                yield House(settings, database, operator_scope(TenantID(row[1])))
-            finally:
-                await conn.close()  # the lock goes with its session, never back to the pool
+            taken = await conn.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended('portcullis.ceremony', 0)),"
+                " platform_tenant()"
+            )
+            row = await taken.fetchone()
+            if row is None or not row[0]:
+                raise Conflict("another ceremony is under way: wait until it has ended")
+            yield House(settings, database, operator_scope(TenantID(row[1])))
     finally:
-        await database.close()
+        await database.close()  # and with its session the lock
 
 
 async def rotate_kek(at: House, tenant: TenantID, days: int = DAYS["kek"]) -> Rotated:

@@ -303,6 +303,10 @@ async def test_what_was_destroyed_is_in_the_platforms_log_and_in_the_calendar(de
         ((payload,),) = await cursor.fetchall()
     assert payload["tenant"] == desk.tenant
     assert payload["proof"]["facts"]["left"] == 0
+    assert "records hold" in await desk.host("record", "verify")
+    records = await desk.host("record", "list", "--json")
+    kept = records[payload["record"] - 1]
+    assert (kept["what"], kept["sha256"]) == ("destroy kek", payload["record_sha256"])
     every = (await desk.operator("GET", "/v1/platform/keys?limit=100", wanted=200))["items"]
     own = {(k["kind"], k["version"]): k["state"] for k in every if k["tenant_id"] == desk.tenant}
     assert own == {
