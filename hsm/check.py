@@ -14,6 +14,7 @@ from hsm import templates
 from hsm.ceremony import ROLES, find, tokens
 from hsm.settings import TokenSettings
 from hsm.templates import (
+    ENROL_LABEL,
     ENROL_SIDE,
     LOG_PREFIX,
     RECORD_PREFIX,
