@@ -10,7 +10,7 @@ from typing import Any
 
 from audit import merkle, record
 from audit.malformed import Malformed
-from audit.note import VerifierKey
+from audit.note import parse_keys
 from audit.proof import parse_proof
 from audit.verdict import INCOMPLETE, INCONSISTENT, TAMPERED, Verdict
 
@@ -20,17 +20,17 @@ def verify_bundle(bundle: dict[str, Any], vkey: str) -> Verdict:
 
     Each record is under the checkpoint by its own proof, the records are the order's from its
     first on without a gap, and each payload that is given opens its record's commitment. That no
-    later record exists is shown by the whole log alone (verify_log).
+    later record exists is shown by the whole log alone (verify_log). `vkey`: as there.
     """
     verdict = Verdict()
     try:
-        key = VerifierKey.parse(vkey.strip())
+        keys = parse_keys(vkey)
         oid = bundle["oid"]
         number, digest = 0, None
         for item in bundle["records"]:
             entry = item["leaf"].encode()
             proof = parse_proof(item["proof"])
-            head = proof.check(entry, key)
+            head = proof.check(entry, *keys)
             verdict.origin, verdict.size = head.origin, max(verdict.size, head.size)
             verdict.root = head.root.hex()
             leaf = record.read(entry)

@@ -28,11 +28,12 @@ class Checkpoint:
         """The three lines that are signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
-    def note(self, key: VerifierKey, signature: bytes) -> bytes:
-        """The signed note. Raises Malformed where the signature is not this key's over this text."""
-        if key.name != self.origin or not key.verifies(self.text().encode(), signature):
-            raise Malformed(f"the signature for {self.origin} does not verify")
-        return assemble(self.text(), [key.line(signature)])
+    def note(self, *signed: tuple[VerifierKey, bytes]) -> bytes:
+        """The note with these signatures. Raises Malformed where one is not its key's over this text."""
+        for key, signature in signed:
+            if key.name != self.origin or not key.verifies(self.text().encode(), signature):
+                raise Malformed(f"the signature for {self.origin} does not verify")
+        return assemble(self.text(), [key.line(signature) for key, signature in signed])
 
 
 def parse(text: str) -> Checkpoint:
@@ -50,9 +51,13 @@ def parse(text: str) -> Checkpoint:
     return Checkpoint(origin, int(size), digest)
 
 
-def open_checkpoint(note: bytes, key: VerifierKey) -> Checkpoint:
-    """The checkpoint that `key` signed for the log of the same name. Raises Malformed."""
-    checkpoint = parse(open_note(note, key))
-    if checkpoint.origin != key.name:
-        raise Malformed(f"a checkpoint of {checkpoint.origin!r}, signed by {key.name!r}")
+def open_checkpoint(note: bytes, *keys: VerifierKey) -> Checkpoint:
+    """The checkpoint that one of `keys` signed for the log of the same name, and none of them wrongly.
+
+    A log whose key was changed has several: old and new sign together for a time. Raises Malformed.
+    """
+    checkpoint = parse(open_note(note, *keys))
+    for key in keys:
+        if checkpoint.origin != key.name:
+            raise Malformed(f"a checkpoint of {checkpoint.origin!r}, signed by {key.name!r}")
     return checkpoint

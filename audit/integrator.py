@@ -13,6 +13,10 @@ The numbers go on from the sequencer's transaction, which is step 1 (audit/recor
 give its root, and refuses to go on (LogHalted) where database and files contradict each other;
 a database restored from an old backup must not fork the log. Before each signature the new tree,
 read back from the files, is proven to extend the last signed one.
+
+A log's key may be changed while it is written: `rekey()` first shows the new key in the file `vkey`
+(which only ever grows), then every checkpoint bears both keys' signatures, until the old one is ended
+in the database and signs no more. A crash between leaves a key in the file that has not signed yet.
 """
 
 from __future__ import annotations
@@ -85,6 +89,14 @@ class Integrator:
         except (Conflict, Malformed, FileNotFoundError) as error:
             raise LogHalted(f"log {self.log.log_id}: {error}") from error
 
+    async def rekey(self, log: Log) -> None:
+        """Go on with the log's keys as they are now. Raises LogHalted, OSError."""
+        try:
+            await in_thread(self._show_keys, log)
+        except (Conflict, Malformed) as error:
+            raise LogHalted(f"log {log.log_id}: {error}") from error
+        self.log = log
+
     async def publish(
         self, reading: Connection, keep: Callable[[Log, Signed], Any]
     ) -> Checkpoint | None:
@@ -149,10 +161,16 @@ class Integrator:
 
     async def _sign(self, head: Checkpoint) -> bytes:
         """Step 4."""
-        asked = self._signer.sign_note(self.log.key_label, head.text().encode())
+        log, text = self.log, head.text().encode()
+        signed = []
         try:
-            signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
-            return head.note(self.log.key, signature)
+            if not log.signing:
+                raise Malformed("every key of the log has ended")
+            for key in log.signing:
+                asked = self._signer.sign_note(key.label, text)
+                signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
+                signed.append((log.verifier(key), signature))
+            return head.note(*signed)
         except (PortcullisError, OSError, TimeoutError, Malformed) as error:
             raise SignerUnavailable(f"log {self.log.log_id}: not signed: {error}") from error
 
@@ -168,15 +186,15 @@ class Integrator:
                 self._store.prune([Tile(level, n, width).path() for width in range(1, WIDTH)])
 
     def _open_files(self, kept: Signed | None, edge: Sequence[bytes]) -> None:
-        key = self.log.key
-        self._store.create([(VKEY, f"{key}\n".encode())], seal=False)
+        keys = self.log.known
+        self._show_keys(self.log)
         shown_note = self._store.read(CHECKPOINT)
-        shown = None if shown_note is None else open_checkpoint(shown_note, key)
+        shown = None if shown_note is None else open_checkpoint(shown_note, *keys)
         if kept is None:
             if shown is not None:
                 raise Malformed(f"the files go to {shown.size}; the database knows no checkpoint")
             return
-        head = open_checkpoint(kept.note, key)
+        head = open_checkpoint(kept.note, *keys)
         if (head.size, head.root) != (kept.size, kept.root):
             raise Malformed("the kept checkpoint's row and note differ")
         if shown is not None and (shown.size > head.size or _differ(shown, head)):
@@ -189,6 +207,17 @@ class Integrator:
             self._store.replace(CHECKPOINT, kept.note)
         self._signed = head
         self._prune_left_over()
+
+    def _show_keys(self, log: Log) -> None:
+        """The file `vkey` says every key of the log, and none is ever taken out of it or changed."""
+        shown = self._store.read(VKEY)
+        wanted = f"{log.vkey}\n".encode()
+        if shown is None:
+            self._store.create([(VKEY, wanted)], seal=False)
+        elif not wanted.startswith(shown):
+            raise Malformed("the file vkey says keys that are not this log's")
+        elif wanted != shown:
+            self._store.replace(VKEY, wanted)
 
     def _resume(self, head: Checkpoint, edge: Sequence[bytes]) -> None:
         reader = Reader(self._store.read, head.size)

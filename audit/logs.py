@@ -13,19 +13,53 @@ from tenancy.database import Connection
 from tenancy.values import TenantID
 
 
+class LogKey(msgspec.Struct, frozen=True):
+    """One of the keys that a log has had, counted from 1. `signs`: new checkpoints bear its signature."""
+
+    version: int
+    label: str
+    public_key: bytes
+    signs: bool
+
+
 class Log(msgspec.Struct, frozen=True):
-    """One tenant's log."""
+    """One tenant's log. `keys`: oldest first; where none are named, `key_label` is its only one."""
 
     log_id: UUID
     tenant_id: TenantID
     origin: str
     key_label: str
     public_key: bytes
+    keys: tuple[LogKey, ...] = ()
+
+    @property
+    def history(self) -> tuple[LogKey, ...]:
+        """Every key that it ever signed with."""
+        return self.keys or (LogKey(1, self.key_label, self.public_key, True),)
+
+    @property
+    def signing(self) -> tuple[LogKey, ...]:
+        """Whose signatures the next checkpoint bears: two keys while one takes over from the other."""
+        return tuple(key for key in self.history if key.signs)
+
+    @property
+    def known(self) -> tuple[VerifierKey, ...]:
+        """What a reader may need for an old checkpoint or a new one; their name is the origin."""
+        return tuple(self.verifier(key) for key in self.history)
 
     @property
     def key(self) -> VerifierKey:
-        """What a reader must know; its name is the origin."""
-        return VerifierKey(self.origin, self.public_key)
+        """What a reader must know from now on: the newest."""
+        return self.known[-1]
+
+    @property
+    def vkey(self) -> str:
+        """All of `known`, one per line, without a newline at the end."""
+        return "\n".join(map(str, self.known))
+
+    def verifier(self, key: LogKey) -> VerifierKey:
+        """The key as readers write it."""
+        return VerifierKey(self.origin, key.public_key)
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -46,9 +80,19 @@ class Signed(msgspec.Struct, frozen=True):
 async def read_logs(conn: Connection) -> list[Log]:
     """The logs that this role may see."""
     cursor = await conn.execute(
-        "SELECT log_id, tenant_id, origin, key_label, public_key FROM audit_logs ORDER BY log_id"
+        "SELECT l.log_id, l.tenant_id, l.origin, l.key_label, l.public_key,"
+        " k.version, k.label, k.public_key, k.state IN ('current', 'old')"
+        " FROM audit_logs l LEFT JOIN hsm_keys k ON k.tenant_id = l.tenant_id AND k.kind = 'log'"
+        " ORDER BY l.log_id, k.version"
     )
-    return [Log(*row) for row in await cursor.fetchall()]
+    logs: list[Log] = []
+    for row in await cursor.fetchall():
+        if not logs or logs[-1].log_id != row[0]:
+            logs.append(Log(*row[:5]))
+        if row[5] is not None:
+            keys = (*logs[-1].keys, LogKey(*row[5:]))
+            logs[-1] = msgspec.structs.replace(logs[-1], keys=keys)
+    return logs
 
 
 async def read_tail(conn: Connection, log: Log) -> Tail:

@@ -68,6 +68,18 @@ class VerifierKey:
         return f"— {self.name} {_b64(self.key_id + signature)}\n"
 
 
+def parse_keys(text: str) -> tuple[VerifierKey, ...]:
+    """The keys of one name, one per line: a log whose key was changed has several. Raises Malformed."""
+    keys = tuple(VerifierKey.parse(line.strip()) for line in text.splitlines() if line.strip())
+    if not keys:
+        raise Malformed("no verifier key")
+    if len({key.name for key in keys}) != 1:
+        raise Malformed("the verifier keys are not all of one name")
+    if len({key.key_id for key in keys}) != len(keys):
+        raise Malformed("a verifier key is given twice, or two share an id")
+    return keys
+
+
 def assemble(text: str, lines: list[str]) -> bytes:
     """The whole note: `text` must end with a newline."""
     if not text.endswith("\n"):

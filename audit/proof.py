@@ -29,9 +29,9 @@ class Proof:
         lines += [base64.b64encode(digest).decode() for digest in self.hashes]
         return "\n".join(lines) + "\n\n" + self.checkpoint.decode()
 
-    def check(self, leaf: bytes, key: VerifierKey) -> Checkpoint:
+    def check(self, leaf: bytes, *keys: VerifierKey) -> Checkpoint:
         """The checkpoint that holds `leaf`. Raises Malformed where anything does not verify."""
-        head = open_checkpoint(self.checkpoint, key)
+        head = open_checkpoint(self.checkpoint, *keys)
         digest = merkle.leaf_hash(leaf)
         if not merkle.verify_inclusion(digest, self.index, head.size, self.hashes, head.root):
             raise Malformed(f"the proof does not lead from record {self.index} to the signed root")

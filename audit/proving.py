@@ -53,7 +53,7 @@ def assemble(
     note = store.read(CHECKPOINT)
     if note is None:
         raise ProofPending("the log has no published checkpoint yet")
-    head = open_checkpoint(note, log.key)
+    head = open_checkpoint(note, *log.known)
     if rows[-1][0] >= head.size:
         raise ProofPending(f"record {rows[-1][0]} is above the published size {head.size}")
     reader = Reader(store.read, head.size)
@@ -61,7 +61,7 @@ def assemble(
     for index, leaf, payload in rows:
         proof = Proof(index, merkle.inclusion_proof(index, head.size, reader.node), note)
         try:
-            proof.check(leaf, log.key)
+            proof.check(leaf, *log.known)
         except Malformed as error:
             raise Malformed(f"record {index} of order {oid}: {error}") from error
         given = None if payload is None else payload.decode()
@@ -69,7 +69,7 @@ def assemble(
     return {
         "format": "portcullis-order-proof@v1",
         "origin": log.origin,
-        "vkey": str(log.key),
+        "vkey": log.vkey,
         "oid": oid,
         "checkpoint": note.decode(),
         "records": records,

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     LOGIN = "login"
     KEY_USE = "key.use"
     KEY_ROTATION = "key.rotation"
+    TENANT_KEYS_DESTROYED = "tenant.keys_destroyed"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

@@ -214,13 +214,16 @@ class _Session:
         self.integrators: dict[UUID, Integrator] = {}
 
     async def discover(self) -> None:
-        """Open logs that are new; look how old the inbox is."""
+        """Open logs that are new, take over keys that are; look how old the inbox is."""
         recorder = self._recorder
         async with self._one_at_a_time:
             for log in await read_logs(self._conn):
-                if log.log_id in self.integrators or log.log_id in recorder._halted:
+                if log.log_id in recorder._halted:
                     continue
-                await self._open(log)
+                if log.log_id not in self.integrators:
+                    await self._open(log)
+                elif log.keys != self.integrators[log.log_id].log.keys:
+                    await self._rekey(log)
             await self._measure_inbox()
 
     async def sequence(self, stop: asyncio.Event) -> None:
@@ -275,6 +278,16 @@ class _Session:
         tail = self._sequencer.tails[log.tenant_id].size
         recorder._published(log, integrator.size, tail, integrator.worm_enforced)
         self._note_unpublished()
+
+    async def _rekey(self, log: Log) -> None:
+        """A key joined, or signs no more: from the next checkpoint on."""
+        try:
+            await self.integrators[log.log_id].rekey(log)
+        except LogHalted as error:
+            self._drop(log, str(error))
+            return
+        signing = [key.version for key in log.signing]
+        log_event.info("audit_log_keys", log_id=str(log.log_id), signing=signing)
 
     async def _publish_all(self) -> bool:
         """One publication of each log that is behind; whether any got further."""

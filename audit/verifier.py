@@ -2,7 +2,8 @@
 
 Steps, with the same numbers in the code:
 
-1. Read the verifier key (it must come from outside the directory to prove anything).
+1. Read the verifier key (it must come from outside the directory to prove anything); several, one
+   per line, where the log's key was changed. Any of them may have signed, none of them wrongly.
 2. Open the checkpoint: form, Ed25519 signature, origin. Every later step is against this root.
 3. Read every entry bundle and hash the leaves; rebuild every tile and the root from them.
 4. Compare the rebuilt root with the signed one; where they differ, name the first bad index.
@@ -29,38 +30,40 @@ from pathlib import Path
 from audit import merkle, record, tiles
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.malformed import Malformed
-from audit.note import VerifierKey
+from audit.note import VerifierKey, parse_keys
 from audit.tiles import ENTRIES, WIDTH, Builder, Tile, tile_of
 from audit.verdict import INCOMPLETE, INCONSISTENT, TAMPERED, Stop, Verdict, describe
 
+Keys = tuple[VerifierKey, ...]
+
 
 def verify_log(directory: Path, vkey: str, since: bytes | None = None) -> Verdict:
-    """The verdict on a log's directory. `since`: an older checkpoint note that must be extended.
+    """The verdict on a log's directory, under the key or keys of `vkey`, one per line.
 
-    Never raises for what the directory holds.
+    `since`: an older checkpoint note that must be extended. Never raises for what the directory holds.
     """
     verdict = Verdict()
     try:
-        key = _read_key(verdict, vkey)
-        head = _open_head(verdict, directory, key)
+        keys = _read_keys(verdict, vkey)
+        head = _open_head(verdict, directory, keys)
         builder, files, story = Builder(), _Files(directory, head.size), _Story(head.origin)
-        older = _older(verdict, key, head, since)
+        older = _older(verdict, keys, head, since)
         _replay(verdict, files, head, builder, story, older)
     except Stop:
         pass
     return verdict
 
 
-def _read_key(verdict: Verdict, vkey: str) -> VerifierKey:
+def _read_keys(verdict: Verdict, vkey: str) -> Keys:
     """Step 1."""
     try:
-        return VerifierKey.parse(vkey.strip())
+        return parse_keys(vkey)
     except Malformed as error:
         verdict.find(TAMPERED, f"verifier key: {error}")
         raise Stop from None
 
 
-def _open_head(verdict: Verdict, directory: Path, key: VerifierKey) -> Checkpoint:
+def _open_head(verdict: Verdict, directory: Path, keys: Keys) -> Checkpoint:
     """Step 2."""
     try:
         note = (directory / "checkpoint").read_bytes()
@@ -68,24 +71,34 @@ def _open_head(verdict: Verdict, directory: Path, key: VerifierKey) -> Checkpoin
         verdict.find(INCOMPLETE, f"no checkpoint can be read: {error.strerror}")
         raise Stop from None
     try:
-        head = open_checkpoint(note, key)
+        head = open_checkpoint(note, *keys)
     except Malformed as error:
         verdict.find(TAMPERED, f"checkpoint: {error}")
         raise Stop from None
     verdict.origin, verdict.size, verdict.root = head.origin, head.size, head.root.hex()
     shown = directory / "vkey"
-    if shown.exists() and shown.read_bytes() != f"{key}\n".encode():
+    if shown.exists() and not _names(shown.read_bytes(), keys):
         verdict.find(TAMPERED, "the file vkey is not the key that was given")
     return head
 
 
+def _names(shown: bytes, keys: Keys) -> bool:
+    """Whether the directory's own file says these keys; it may say more, never another in their place."""
+    try:
+        said = parse_keys(shown.decode("ascii"))
+    except (Malformed, UnicodeDecodeError):
+        return False
+    spelled = "".join(f"{key}\n" for key in said).encode()
+    return spelled == shown and set(keys) <= set(said)
+
+
 def _older(
-    verdict: Verdict, key: VerifierKey, head: Checkpoint, since: bytes | None
+    verdict: Verdict, keys: Keys, head: Checkpoint, since: bytes | None
 ) -> Checkpoint | None:
     if since is None:
         return None
     try:
-        older = open_checkpoint(since, key)
+        older = open_checkpoint(since, *keys)
     except Malformed as error:
         verdict.find(TAMPERED, f"older checkpoint: {error}")
         return None

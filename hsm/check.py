@@ -118,7 +118,7 @@ def enrol_template(kind: ObjectClass, label: str) -> Template | None:
     role = _role_of(label)
     if role is not None and kind is ObjectClass.SECRET_KEY:
         return ENROL_SIDE[role]
-    if label == ENROL_LABEL:
+    if templates.enrol_version(label) is not None:
         return {
             ObjectClass.PRIVATE_KEY: templates.ENROL_PRIVATE | BORN_HERE,
             ObjectClass.PUBLIC_KEY: templates.ENROL_PUBLIC | {Attribute.MODULUS_BITS: RSA_BITS},

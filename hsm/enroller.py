@@ -5,6 +5,9 @@ the RSA key of this token. Inside the token the secret is unwrapped, wrapped aga
 tenant's key, and the row gets its MAC; the plain secret is in no process of ours. This token
 cannot open what it sealed, and cannot sign for a broker.
 
+There may be several enrolment pairs: the newest public half is given out, and what was encrypted to
+an older one opens as long as that pair is there (hsm/rotation.py).
+
 What an attacker with this daemon's PIN *and* fresh ciphertexts could do is open those very
 ciphertexts, by wrapping under a key of his own. CKA_WRAP_WITH_TRUSTED closes that on hardware;
 SoftHSM keeps trusted keys in clear on disk, so it would open more than it closes here. Hence:
@@ -37,8 +40,8 @@ from hsm.errors import KeyMissing, MalformedRequest, TokenLost
 from hsm.module import Module
 from hsm.pins import read_pin
 from hsm.settings import DaemonSettings
-from hsm.templates import ENROL_LABEL, ENROLLED_SECRET, Role, key_label
-from hsm.token import Anchor
+from hsm.templates import ENROLLED_SECRET, Role, enrol_label, key_label
+from hsm.token import Anchor, enrol_versions
 
 _BAD_CIPHERTEXT = (
     EncryptedDataInvalid, EncryptedDataLenRange, WrappedKeyInvalid, WrappedKeyLenRange,
@@ -89,7 +92,8 @@ class EnrolWorker:
         return {"sealed": self._sealed}
 
     def _public_key_pem(self) -> bytes:
-        key = self._one({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: ENROL_LABEL})
+        label = enrol_label(self._enrol_versions()[0])
+        key = self._one({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label})
         numbers = RSAPublicNumbers(
             int.from_bytes(key[Attribute.PUBLIC_EXPONENT], "big"),
             int.from_bytes(key[Attribute.MODULUS], "big"),
@@ -128,20 +132,29 @@ class EnrolWorker:
         return version, wrapped
 
     def _unwrap(self, ciphertext: bytes) -> pkcs11.SecretKey:
-        private = self._one(
-            {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: ENROL_LABEL}
-        )
-        try:
-            return private.unwrap_key(  # type: ignore[attr-defined]
-                ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, ciphertext,
-                mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._profile.oaep,
-                capabilities=0, template=self._profile.fit(ENROLLED_SECRET),
-            )  # fmt: skip
-        except _BAD_CIPHERTEXT as error:
-            self._check_alive()
-            raise MalformedRequest(
-                f"the ciphertext does not open ({type(error).__name__}): encrypt to this key"
-            ) from None
+        """With whichever pair opens it, the newest first: OAEP opens under no other one."""
+        why = ""
+        for version in self._enrol_versions():
+            wanted = {
+                Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: enrol_label(version),
+            }  # fmt: skip
+            try:
+                return self._one(wanted).unwrap_key(  # type: ignore[attr-defined]
+                    ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, ciphertext,
+                    mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=self._profile.oaep,
+                    capabilities=0, template=self._profile.fit(ENROLLED_SECRET),
+                )  # fmt: skip
+            except _BAD_CIPHERTEXT as error:
+                self._check_alive()
+                why = type(error).__name__
+        raise MalformedRequest(f"the ciphertext does not open ({why}): encrypt to this key")
+
+    def _enrol_versions(self) -> list[int]:
+        """Newest first."""
+        versions = enrol_versions(self._session)
+        if not versions:
+            raise KeyMissing("the enrol token has no enrolment key: `portcullis hsm init` makes it")
+        return versions[::-1]
 
     def _with_mac(self, row: SealedKey | SealedSecret) -> bytes:
         mac = self._tenant_key("mac", row.tenant_id, row.kek_version)

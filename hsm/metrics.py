@@ -24,6 +24,12 @@ DAEMON = Gauge(
     "portcullis_hsm_daemon", "The daemon's own figures at its last status.", ["daemon", "figure"]
 )
 
+KEY_DUE = Gauge(
+    "portcullis_hsm_key_due_timestamp_seconds",
+    "When the first current key of this kind is due to be rotated, over all tenants (Unix time).",
+    ["kind"],
+)
+
 _FIGURES = (
     "uptime_s", "waiting", "threads", "batch_p50_s", "batch_p99_s", "answered", "refused",
     "busy", "batches", "keys", "key_hits", "key_misses", "sealed",

@@ -8,6 +8,11 @@ handle then signs with tenant B's key. Therefore every session key is used throu
 3. otherwise gives up for good (TokenLost): the process ends, and the next one starts from
    nothing. No handle outlives the epoch in which it was made.
 
+A key that a ceremony has destroyed meanwhile ends here too: before a session key is used whose KEK
+was not seen for WRAPPER_SEEN_S, the KEK is looked at by its handle; where it is gone, every session
+key that came from it is dropped and the answer is KeyMissing. (PKCS#11 keeps an unwrapped key alive
+without its wrapper: off-boarding would otherwise end with the daemon's next restart only.)
+
 Each thread has its own `Keys`, and a sealed row always goes to the same thread, so nothing here
 is locked and nothing is evicted under another thread's hands.
 """
@@ -16,7 +21,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from uuid import UUID
 
 import pkcs11
@@ -25,6 +32,8 @@ from pkcs11.exceptions import (
     EncryptedDataInvalid,
     EncryptedDataLenRange,
     GeneralError,
+    KeyHandleInvalid,
+    ObjectHandleInvalid,
     PKCS11Error,
     SignatureInvalid,
     SignatureLenRange,
@@ -50,17 +59,21 @@ _BAD_BLOB = (
     WrappedKeyInvalid, WrappedKeyLenRange, EncryptedDataInvalid, EncryptedDataLenRange,
     GeneralError,
 )  # fmt: skip
+_GONE = (ObjectHandleInvalid, KeyHandleInvalid)
+WRAPPER_SEEN_S = 2.0
+"""No session key is used for longer than this after its KEK was destroyed."""
 _BAD_MAC = (SignatureInvalid, SignatureLenRange)
 
 
 class SessionKey:
     """An unwrapped key in its session, and whose it is."""
 
-    __slots__ = ("_key", "sealed")
+    __slots__ = ("_key", "sealed", "wrapper")
 
     def __init__(self, key: pkcs11.SecretKey, sealed: SealedKey) -> None:
         self._key = key
         self.sealed = sealed
+        self.wrapper = key_label("kek", sealed.tenant_id, sealed.kek_version)
 
     def __repr__(self) -> str:
         return f"<SessionKey of {self.sealed.subject}>"
@@ -76,7 +89,10 @@ class SessionKey:
 class Keys:
     """The sign token as one thread uses it."""
 
-    def __init__(self, anchor: Anchor, *, keys_max: int) -> None:
+    def __init__(
+        self, anchor: Anchor, *, keys_max: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`now` counts seconds; only differences matter."""
         self._session = anchor.open_session()
         self._profile = anchor.profile
         value = secrets.token_bytes(64)
@@ -88,6 +104,8 @@ class Keys:
         self._live: OrderedDict[bytes, SessionKey] = OrderedDict()
         self._token_keys: dict[str, pkcs11.Key] = {}
         self._origins: dict[str, str] = {}
+        self._now = now
+        self._seen: dict[str, float] = {}  # when each KEK was last there, by label
         self.hits = self.misses = 0
         self.check_canary()
 
@@ -104,10 +122,12 @@ class Keys:
             raise TokenLost("the canary sang with another key: handles have changed")
 
     def cached(self, name: bytes) -> SessionKey | None:
+        """The key, if it is held. Raises KeyMissing where its KEK is gone, TokenLost."""
         key = self._live.get(name)
         if key is None:
             self.misses += 1
             return None
+        self._look_for_wrapper(key)
         self.hits += 1
         self._live.move_to_end(name)
         return key
@@ -119,6 +139,7 @@ class Keys:
             raise SealBroken("the sealed row is not a signing key")
         key = SessionKey(self._unwrap(sealed, "kek", SIGNING_KEY), sealed)
         self._live[name] = key
+        self._seen[key.wrapper] = self._now()
         while len(self._live) > self._keys_max:
             _, oldest = self._live.popitem(last=False)
             oldest.destroy()
@@ -138,7 +159,11 @@ class Keys:
     def log_sign(self, label: str, text: bytes) -> bytes:
         """Ed25519 over `text`, 64 bytes. Raises KeyMissing."""
         key = self._token_key(LOG_PREFIX + label, ObjectClass.PRIVATE_KEY)
-        signature: bytes = key.sign(text, mechanism=Mechanism.EDDSA)  # type: ignore[attr-defined]
+        try:
+            signature: bytes = key.sign(text, mechanism=Mechanism.EDDSA)  # type: ignore[attr-defined]
+        except _GONE:
+            self._origins.pop(label, None)
+            raise self._gone(LOG_PREFIX + label) from None
         return signature
 
     def log_origin(self, label: str) -> str:
@@ -161,6 +186,8 @@ class Keys:
                 ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, sealed.wrapped,
                 mechanism=self._profile.kwp, capabilities=0, template=self._profile.fit(template),
             )  # fmt: skip
+        except _GONE:
+            raise self._gone(key_label(role, sealed.tenant_id, sealed.kek_version)) from None
         except _BAD_BLOB as error:
             # SoftHSM says GeneralError for a bad blob and for a dead token: the canary knows.
             self.check_canary()
@@ -172,10 +199,39 @@ class Keys:
             whole = mac.verify(  # type: ignore[attr-defined]
                 sealed.under_mac(), sealed.mac, mechanism=Mechanism.SHA256_HMAC
             )
+        except _GONE:
+            label = key_label("mac", sealed.tenant_id, sealed.kek_version)
+            raise self._gone(label) from None
         except _BAD_MAC:
             whole = False
         if not whole:
             raise SealBroken("the row's MAC is wrong: it was altered, or is another tenant's")
+
+    def _look_for_wrapper(self, held: SessionKey) -> None:
+        """Raise KeyMissing, and drop what came from it, if the KEK of this key is not there any more."""
+        label, now = held.wrapper, self._now()
+        if now - self._seen.get(label, now - WRAPPER_SEEN_S) < WRAPPER_SEEN_S:
+            return
+        wrapper = self._token_key(label, ObjectClass.SECRET_KEY)
+        try:
+            there = str(wrapper[Attribute.LABEL]) == label
+        except _GONE:
+            there = False
+        if not there:
+            raise self._gone(label)
+        self._seen[label] = now
+
+    def _gone(self, label: str) -> KeyMissing:
+        """Forget a destroyed key's handles, and every session key of its tenant and version."""
+        self.check_canary()
+        for kind in ObjectClass:
+            self._token_keys.pop(f"{kind.name}:{label}", None)
+        wrapper = "kek" + label[label.index("/") :]
+        self._seen.pop(wrapper, None)
+        for name, key in list(self._live.items()):
+            if key.wrapper == wrapper:
+                self._live.pop(name).destroy()
+        return KeyMissing(f"key {label!r} is not in the sign token any more")
 
     def _tenant_key(self, role: Role, tenant_id: UUID, version: int) -> pkcs11.Key:
         return self._token_key(key_label(role, tenant_id, version), ObjectClass.SECRET_KEY)

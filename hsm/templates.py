@@ -120,6 +120,24 @@ RECORD_PREFIX = "record/"
 """Of the keys that sign records of ceremonies (hsm/record.py); no daemon signs with them."""
 
 
+def enrol_label(version: int) -> str:
+    """The label of the enrolment pair's version, counted from 1."""
+    return ENROL_LABEL if version == 1 else f"{ENROL_LABEL}/v{version}"
+
+
+def enrol_version(label: str) -> int | None:
+    """The inverse of enrol_label(); None for another object's label."""
+    if label == ENROL_LABEL:
+        return 1
+    number = label.removeprefix(f"{ENROL_LABEL}/v")
+    return int(number) if number != label and number.isascii() and number.isdecimal() else None
+
+
+def log_label(origin: str, version: int) -> str:
+    """How the signer is asked for a log's key. The first version's is the origin itself."""
+    return origin if version == 1 else f"{origin}@v{version}"
+
+
 def key_label(role: Role, tenant_id: UUID, version: int) -> str:
     """The label of a tenant's key; its CKA_ID is the tenant's 16 bytes."""
     return f"{role}/{tenant_id}/v{version}"

@@ -8,6 +8,7 @@ so the anchor is opened first and lives as long as the process. The others carry
 from __future__ import annotations
 
 import pkcs11
+from pkcs11 import Attribute, ObjectClass
 from pkcs11.exceptions import (
     PinIncorrect,
     PinInvalid,
@@ -19,7 +20,7 @@ from pkcs11.exceptions import (
 
 from hsm.errors import PinRefused, TokenLost
 from hsm.module import Module
-from hsm.templates import TemplateMapper
+from hsm.templates import TemplateMapper, enrol_version
 
 _REFUSALS = (PinIncorrect, PinInvalid, PinLenRange, PinLocked, UserPinNotInitialized)
 
@@ -59,3 +60,10 @@ class Anchor:
     def close(self) -> None:
         """Log out: every private session key of this process dies."""
         self.session.close()
+
+
+def enrol_versions(session: pkcs11.Session) -> list[int]:
+    """Versions of the enrolment pair whose private half is here, oldest first."""
+    keys = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.TOKEN: True})
+    found = [enrol_version(str(key[Attribute.LABEL])) for key in keys]
+    return sorted(version for version in found if version is not None)

@@ -38,7 +38,7 @@ class Store(Protocol):
         ...
 
     def replace(self, name: str, data: bytes) -> None:
-        """Set the one mutable file, atomically and durably."""
+        """Set a mutable file (`checkpoint`; `vkey`, when a key joins), atomically and durably."""
         ...
 
     def read(self, name: str) -> bytes | None:

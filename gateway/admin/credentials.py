@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from gateway.admin import changes
+from gateway.admin import changes, sealed_rows
 from gateway.admin.changes import By, ObjectKind, by
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
@@ -73,6 +73,8 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None
     created_at: datetime | None
     waiting_since: datetime | None
+    reenrolment_due: bool = False
+    """It is sealed under an old version of the tenant's keys: put the same secret once more."""
 
 
 class EnrolmentKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +206,7 @@ async def _view(call: Call, account: UUID) -> CredentialView:
     row = await (
         await call.conn.execute(f"{_OPEN} WHERE w.account_id = %s".encode(), (account,))
     ).fetchone()
+    due = await _is_due(call.conn, live.object_id) if live else False
     state: CredentialState = "live" if live else ("waiting" if row else "missing")
     return CredentialView(
         account_id=account,
@@ -212,7 +215,19 @@ async def _view(call: Call, account: UUID) -> CredentialView:
         api_key=live.document.api_key if live else None,
         created_at=live.facts["created_at"] if live else None,
         waiting_since=row[0] if row else None,
+        reenrolment_due=due,
     )
+
+
+async def _is_due(conn: Any, credential: str) -> bool:
+    row = await (
+        await conn.execute(
+            "SELECT c.sealed, (SELECT max(k.version) FROM hsm_keys k WHERE k.kind = 'kek')"
+            " FROM credentials c WHERE c.credential_id = %s",
+            (credential,),
+        )
+    ).fetchone()
+    return row is not None and sealed_rows.UNREADABLE < sealed_rows.version(row[0]) < (row[1] or 0)
 
 
 async def _enrolment_key(call: Call) -> Result:

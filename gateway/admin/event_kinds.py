@@ -83,7 +83,12 @@ TOLD: Mapping[Kind, Told] = {
     Kind.KEY_USE: Told(
         "change", "keys:read", ("event", "key", "account_id", "operation", "broker", "code", "text")
     ),
-    Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
+    Kind.KEY_ROTATION: Told(
+        "change",
+        "keys:read",
+        ("event", "key", "account_id", "version", "due_at", "reenrol", "accounts", "vkey"),
+    ),
+    Kind.TENANT_KEYS_DESTROYED: Told("change", "keys:read", ("event", "tenant", "versions")),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -101,6 +106,18 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "credential_failed", Kind.KEY_USE, "A broker refused an account's credential, or it has none.",
         ("failed",),
+    ),
+    Alert(
+        "key_due", Kind.KEY_ROTATION, "A key in the HSM is due to be rotated, or overdue.",
+        ("key_due_soon", "key_overdue"),
+    ),
+    Alert(
+        "reenrolment_due", Kind.KEY_ROTATION,
+        "Secrets are sealed under an old key: put them once more, so that it can be destroyed.",
+        ("reenrolment_due",),
+    ),
+    Alert(
+        "keys_destroyed", Kind.TENANT_KEYS_DESTROYED, "A tenant was off-boarded: its keys are destroyed.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

@@ -35,7 +35,7 @@ async def check_log_key(services: Services, label: str, key: VerifierKey) -> Non
     checkpoint = Checkpoint(key.name, 0, EMPTY_ROOT)
     try:
         signature = await services.signer.sign_note(label, checkpoint.text().encode())
-        checkpoint.note(key, signature)
+        checkpoint.note((key, signature))
     except (KeyMissing, SigningRefused, Malformed):
         raise KeysMissing(
             f"the HSM has no log key {label!r} that signs for this origin with this public key"

@@ -19,6 +19,7 @@ from gateway.admin.credentials import CREDENTIAL
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
 from gateway.admin.instruments import INSTRUMENT
+from gateway.admin.offboarding import OFFBOARDING
 from gateway.admin.people import PERSON
 from gateway.admin.service_keys import SERVICE_KEY
 from gateway.admin.strategies import STRATEGY
@@ -44,6 +45,7 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
 
 KINDS: dict[str, Governed] = {
     "tenant": Governed(kind=TENANT),
+    "offboarding": Governed(kind=OFFBOARDING),
     "person": Governed(
         kind=PERSON,
         handlers={"erase": restrict},

@@ -20,7 +20,9 @@ import structlog
 from gateway import metrics
 from gateway.admin import idempotency
 from gateway.admin.applying import settle_due
+from gateway.admin.key_calendar import warn_of_keys
 from gateway.admin.operation import Services
+from gateway.admin.resealing import Resealing
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
 
@@ -63,6 +65,8 @@ async def forget_answers(services: Services) -> int:
 JOBS: tuple[Job, ...] = (
     Job(name="proposals", every_s=1.0, work=settle_due),
     Job(name="forget_answers", every_s=3600.0, work=forget_answers),
+    Job(name="keys", every_s=60.0, work=warn_of_keys),
+    Job(name="reseal", every_s=10.0, work=Resealing()),
 )
 
 

@@ -31,6 +31,7 @@ from ops.cli.hsm_people import (
     said_plainly,
     write_new,
 )
+from ops.cli.keys import COMMANDS
 from ops.cli.output import json_option, print_json, print_table
 from ops.settings import Settings, read_settings
 from tenancy.errors import PortcullisError
@@ -43,6 +44,10 @@ def hsm() -> None:
 
 
 hsm.add_command(conformance)
+
+
+for command in COMMANDS:
+    hsm.add_command(command)
 
 
 @hsm.command()

@@ -30,7 +30,7 @@ async def verify(settings: Settings, scope: TenantScope, database: Database, pag
     directory = settings.recorder.store / str(log.log_id)
     await _published(database, scope, log, directory)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "audit.verifier", str(directory), "--vkey", str(log.key), "--json",
+        sys.executable, "-m", "audit.verifier", str(directory), "--vkey", log.vkey, "--json",
         stdout=subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
     out, _ = await process.communicate()
@@ -42,7 +42,7 @@ async def verify(settings: Settings, scope: TenantScope, database: Database, pag
         "audit.verifier",
         _near(directory),
         "--vkey",
-        str(log.key),
+        log.vkey,
     ]
     pages.copy(shlex.join(words))
     pages.say(
@@ -69,7 +69,7 @@ async def prove_one(
             f"{leaf['i']:>6}  {leaf['ts'][11:23]}  {leaf['k']:<18}  {said.get('cl_ord_id', '')}  {words}"
         )
     log = await _log(database, scope)
-    verdict = verify_bundle(bundle, str(log.key))
+    verdict = verify_bundle(bundle, log.vkey)
     pages.say(
         f"every record is under the signed root: {verdict.word}. The last one's proof, as a file:"
     )
@@ -104,7 +104,7 @@ async def _published(database: Database, scope: TenantScope, log: Log, directory
         assert row is not None
         checkpoint = directory / "checkpoint"
         if checkpoint.exists():
-            head = open_checkpoint(checkpoint.read_bytes(), log.key)
+            head = open_checkpoint(checkpoint.read_bytes(), *log.known)
             # Published, as many as there are, and no more coming.
             if row[1] == 0 and head.size == row[0] == size:
                 return

@@ -52,7 +52,7 @@ def write_log(directory: Path, entries: Sequence[bytes], stops: Sequence[int] = 
 
 def head_note(builder: Builder) -> bytes:
     head = Checkpoint(KEY.name, builder.size, builder.root())
-    return head.note(KEY, PRIVATE.sign(head.text().encode()))
+    return head.note((KEY, PRIVATE.sign(head.text().encode())))
 
 
 def _write_tiles(directory: Path, files) -> None:

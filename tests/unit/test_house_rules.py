@@ -24,6 +24,8 @@ MAY_MAKE_A_SCOPE = {
     "gateway/admin/standing.py": "asks again about a caller who was authenticated when the answer began",
     "gateway/admin/access.py": "reads whether the tenant let this operator in, and writes both records",
     "gateway/admin/applying.py": "takes the tenant id from a proposal's row",
+    "gateway/admin/key_calendar.py": "takes the tenant id from find_keys_to_warn()",
+    "gateway/admin/resealing.py": "takes the tenant id from find_tenants_to_reseal()",
     "gateway/admin/scheduler.py": "takes tenant ids from finders",
     "gateway/admin/tenants.py": "an operator makes the tenant",
     "fanout/remembered.py": "takes the tenant id from an account that the worker was given",

@@ -128,6 +128,9 @@ EXAMPLES: dict[str, Example] = {
         statuses=frozenset({409}),  # nobody made its keys in an HSM
     ),
     "roll_back_tenant": Example(statuses=frozenset({404})),  # it never changed
+    # The platform itself, and what nobody has agreed on.
+    "offboard_tenant": Example(lambda ids: {"reason": "left"}, statuses=frozenset({400, 422})),
+    "get_offboarding": Example(statuses=frozenset({404})),
     "ask_access": Example(
         _own("tenant_id", reason="to look", minutes=5),
         frozenset({"tenant_id"}),

@@ -111,7 +111,7 @@ async def seen(conninfo: str, table: str, scope: TenantScope | None) -> set[UUID
 FILLED = {
     "tenants", "strategies", "hooks", "hook_secrets", "accounts", "credentials", "subscriptions",
     "service_keys", "audit_logs", "people", "passwords", "factors", "invitations", "sessions",
-    "login_steps", "oidc_requests",
+    "login_steps", "oidc_requests", "hsm_keys",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ OTHER_KEY = VerifierKey("log.test/1", OTHER.public_key().public_bytes_raw())
 
 def signed(size=3, root=b"\x05" * 32):
     head = Checkpoint("log.test/1", size, root)
-    return head, head.note(KEY, PRIVATE.sign(head.text().encode()))
+    return head, head.note((KEY, PRIVATE.sign(head.text().encode())))
 
 
 def test_the_published_example_of_a_verifier_key_parses_to_itself():
@@ -80,7 +80,7 @@ def test_a_line_under_an_unknown_key_is_ignored_and_a_bad_one_under_a_known_key_
 def test_a_signature_that_does_not_verify_is_never_published():
     head, _ = signed()
     with pytest.raises(Malformed):
-        head.note(KEY, OTHER.sign(head.text().encode()))
+        head.note((KEY, OTHER.sign(head.text().encode())))
 
 
 @pytest.mark.parametrize(
