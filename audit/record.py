@@ -60,6 +60,8 @@ class Kind(StrEnum):
     LOGIN = "login"
     KEY_USE = "key.use"
     KEY_ROTATION = "key.rotation"
+    CREDENTIAL_PROVEN = "credential.proven"
+    CREDENTIAL_REFUSED = "credential.refused"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

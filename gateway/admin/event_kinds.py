@@ -50,6 +50,10 @@ _SWITCH = (
     "positions_remaining",
 )  # fmt: skip
 _APPROVAL = (*_CHANGE, *_SIGNAL, "account_id", "symbol", "side", "order_qty", "expires_at")
+_PROOF = (
+    "event", "credential_id", "account_id", "broker", "api_key", "kek_version", "scopes", "code",
+    "text",
+)  # fmt: skip
 _LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
 TOLD: Mapping[Kind, Told] = {
@@ -84,6 +88,8 @@ TOLD: Mapping[Kind, Told] = {
         "change", "keys:read", ("event", "key", "account_id", "operation", "broker", "code", "text")
     ),
     Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
+    Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
+    Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -101,6 +107,10 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "credential_failed", Kind.KEY_USE, "A broker refused an account's credential, or it has none.",
         ("failed",),
+    ),
+    Alert(
+        "credential_refused", Kind.CREDENTIAL_REFUSED,
+        "A broker's key was not taken, or may do more than when it was.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

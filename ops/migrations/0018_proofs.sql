@@ -27,6 +27,7 @@ CREATE TRIGGER lives_once BEFORE UPDATE ON credentials FOR EACH ROW
     WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION credential_lives_once();
 CREATE POLICY admin_seals_only ON credentials AS RESTRICTIVE FOR INSERT TO portcullis_admin WITH CHECK (state = 'proving');
 GRANT UPDATE (state, revoked_at, revision) ON credentials TO portcullis_worker;
+GRANT UPDATE (version) ON strategies TO portcullis_worker;  -- a plan must notice the new one, as it does any change
 
 -- What the broker said of a credential last. Apart from `credentials`: an answer that is no news moves no strategy's version.
 CREATE TABLE credential_proofs (
@@ -72,24 +73,27 @@ GRANT SELECT (credential_id, tenant_id, account_id, state, revoked_at) ON creden
 GRANT SELECT (credential_id, due_at) ON credential_proofs TO portcullis_finder;
 
 -- Credentials that wait for a proof, in these partitions, whether their accounts are halted or not.
-CREATE FUNCTION find_unproven(parts smallint[])
+CREATE FUNCTION find_unproven(parts smallint[], but uuid[], most integer)
     RETURNS TABLE (credential_id uuid, tenant_id uuid, part smallint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT c.credential_id, c.tenant_id, a.part FROM credentials c JOIN accounts a USING (account_id)
-          WHERE c.state = 'proving' AND c.revoked_at IS NULL AND a.part = ANY(parts) ORDER BY c.credential_id $$;
+          WHERE c.state = 'proving' AND c.revoked_at IS NULL AND a.part = ANY(parts) AND NOT c.credential_id = ANY(but)
+          ORDER BY c.credential_id LIMIT most $$;
 -- Live ones that are to be asked about again; those that never were come first.
-CREATE FUNCTION find_due_proofs(parts smallint[], at timestamptz, most integer)
+CREATE FUNCTION find_due_proofs(parts smallint[], but uuid[], most integer, at timestamptz)
     RETURNS TABLE (credential_id uuid, tenant_id uuid, part smallint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT c.credential_id, c.tenant_id, a.part FROM credentials c JOIN accounts a USING (account_id)
           LEFT JOIN credential_proofs p USING (credential_id)
-          WHERE c.state = 'live' AND c.revoked_at IS NULL AND a.part = ANY(parts) AND (p.due_at IS NULL OR p.due_at <= at)
+          WHERE c.state = 'live' AND c.revoked_at IS NULL AND a.part = ANY(parts) AND NOT c.credential_id = ANY(but)
+            AND (p.due_at IS NULL OR p.due_at <= at)
           ORDER BY p.due_at NULLS FIRST, c.credential_id LIMIT most $$;
 GRANT CREATE ON SCHEMA public TO portcullis_finder;
 DO $$
 DECLARE f text;
 BEGIN
-    FOREACH f IN ARRAY ARRAY['find_unproven(smallint[])', 'find_due_proofs(smallint[], timestamptz, integer)'] LOOP
+    FOREACH f IN ARRAY ARRAY['find_unproven(smallint[], uuid[], integer)',
+                             'find_due_proofs(smallint[], uuid[], integer, timestamptz)'] LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO portcullis_worker', f);
         EXECUTE format('ALTER FUNCTION %s OWNER TO portcullis_finder', f);

@@ -57,9 +57,10 @@ async def put_credential(
     api_key: str,
     sealed: bytes,
 ) -> None:
-    """The account's live credential from now on; the one before is revoked, and kept."""
+    """One that a worker will prove; it takes the place of another that waits for that."""
     await conn.execute(
-        "UPDATE credentials SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL",
+        "UPDATE credentials SET revoked_at = now()"
+        " WHERE account_id = %s AND revoked_at IS NULL AND state = 'proving'",
         (account,),
     )
     await conn.execute(

@@ -28,6 +28,7 @@ from tenancy.store.accounts import put_credential
 from tests.chaos.worker_process import SECRET
 from tests.fixtures.gateio_simulator import RunningSimulator
 from tests.fixtures.postgres import Database
+from tests.fixtures.proving import prove_all
 from tests.integration.fanout.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,7 @@ class Stage:
                     conn, self.bench.scope, account, broker="gateio", api_key=key, sealed=b"sealed"
                 )
         await admin.close()
+        await prove_all(self.bench.made)
         await self.market.control.create_accounts(keys)
 
     async def signal(self, **fields: Any) -> None:

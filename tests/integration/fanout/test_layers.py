@@ -182,8 +182,8 @@ async def test_a_new_credential_moves_the_version(bench):
         before = await read_version(conn, bench.strategy)
     await change(
         bench,
-        "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed)"
-        " VALUES (%s, %s, %s, 'gateio', 'k', 'x')",
+        "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed, state)"
+        " VALUES (%s, %s, %s, 'gateio', 'k', 'x', 'live')",
         new_id(), bench.scope.tenant_id, bench.accounts[0],
     )  # fmt: skip
     async with worker.tenant(bench.scope) as conn:
