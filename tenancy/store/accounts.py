@@ -56,6 +56,7 @@ async def put_credential(
     broker: str,
     api_key: str,
     sealed: bytes,
+    test_order: bool = False,
 ) -> None:
     """One that a worker will prove; it takes the place of another that waits for that."""
     await conn.execute(
@@ -64,7 +65,8 @@ async def put_credential(
         (account,),
     )
     await conn.execute(
-        "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (new_id(), scope.tenant_id, account, broker, api_key, sealed),
+        "INSERT INTO credentials"
+        " (credential_id, tenant_id, account_id, broker, api_key, sealed, test_order)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (new_id(), scope.tenant_id, account, broker, api_key, sealed, test_order),
     )
