@@ -1,4 +1,4 @@
-"""A worker is killed at each step of a proof (docs/protocol.md, 21 and 22); the next one comes to the same end."""
+"""A worker is killed at each step of a proof (docs/protocol.md, 22 and 23); the next one comes to the same end."""
 
 from __future__ import annotations
 
