@@ -67,9 +67,13 @@ class Vault:
     async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
         self._check()
         assert any(entry[:3] == ("secret", tenant_id, subject) for entry in self.sealed)
+        return unframed(self.decrypted(sealed[::-1]))
+
+    def decrypted(self, ciphertext: bytes) -> bytes:
+        """What was encrypted to its key, as a test may see it and no process of ours may."""
         sha1 = hashes.SHA1()
         mask = padding.OAEP(padding.MGF1(algorithm=sha1), algorithm=sha1, label=None)
-        return unframed(self._key.decrypt(sealed[::-1], mask))
+        return self._key.decrypt(ciphertext, mask)
 
     async def seal_key(self, tenant: UUID, account: UUID, broker: str, ciphertext: bytes) -> bytes:
         self._check()
