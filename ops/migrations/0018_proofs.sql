@@ -25,7 +25,8 @@ BEGIN
 END $$;
 CREATE TRIGGER lives_once BEFORE UPDATE ON credentials FOR EACH ROW
     WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION credential_lives_once();
-CREATE POLICY admin_seals_only ON credentials AS RESTRICTIVE FOR INSERT TO portcullis_admin WITH CHECK (state = 'proving');
+CREATE POLICY admin_seals_only ON credentials AS RESTRICTIVE FOR INSERT TO portcullis_admin
+    WITH CHECK (tenant_id = portcullis_tenant() AND state = 'proving');
 GRANT UPDATE (state, revoked_at, revision) ON credentials TO portcullis_worker;
 GRANT UPDATE (version) ON strategies TO portcullis_worker;  -- a plan must notice the new one, as it does any change
 
@@ -51,7 +52,7 @@ GRANT SELECT, INSERT, UPDATE ON credential_proofs TO portcullis_worker;
 DROP POLICY one_tenant ON revisions;
 SELECT put_behind_wall('revisions', 'admin', 'worker');
 CREATE POLICY worker_revises_keys_only ON revisions AS RESTRICTIVE FOR INSERT TO portcullis_worker
-    WITH CHECK (kind IN ('credential', 'account') AND actor ->> 'id' = 'prover');
+    WITH CHECK (tenant_id = portcullis_tenant() AND kind IN ('credential', 'account') AND actor ->> 'id' = 'prover');
 GRANT INSERT ON revisions TO portcullis_worker;
 GRANT UPDATE (state, revision) ON accounts TO portcullis_worker;
 CREATE FUNCTION worker_stops_only() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -247,10 +247,10 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
         events=["order.rejected", "kill_switch", "alert"],
     )  # fmt: skip
     day.house.secrets.append(hooked["secret"])
+    live = await live_account(day)
     await admin.make(
         "/v1/channels", name="mail", kind="email", recipients=["risk@example.com"], events=["alert"]
     )
-    live = await live_account(day)
     assert day.hook is not None
     async with day.house.sender(day.hook) as sender:
         refused = (await accepted(sender, **BUY)).signal_id
