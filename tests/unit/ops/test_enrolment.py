@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import click
 import pytest
 
 from hsm.enrol import unframed
 from ops import enrolment
 from ops.api_client import Reply
+from ops.cli.api.credentials import _secret
 from ops.enrolment import ApiSecret, CredentialRefused, NotProvenYet
 from tenancy.errors import Conflict
 from tenancy.values import AccountID
@@ -102,3 +106,17 @@ async def test_a_secret_that_has_to_come_out_again_is_framed_for_it():
     ((_, _, body),) = api.sent
     assert body["sealing"] == "sdk"
     assert unframed(api.vault.decrypted(b64decode(body["envelope"]))) == SECRET
+
+
+def test_the_secret_is_read_from_a_file_or_an_open_descriptor_and_never_from_both(tmp_path: Path):
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET + b"\n")
+    reading, writing = os.pipe()
+    os.write(writing, SECRET + b"\n")
+    os.close(writing)
+    try:
+        assert _secret(None, reading) == _secret(file, None) == SECRET
+        with pytest.raises(click.UsageError):
+            _secret(file, reading)
+    finally:
+        os.close(reading)
