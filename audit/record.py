@@ -61,6 +61,8 @@ class Kind(StrEnum):
     KEY_USE = "key.use"
     KEY_ROTATION = "key.rotation"
     TENANT_KEYS_DESTROYED = "tenant.keys_destroyed"
+    CREDENTIAL_PROVEN = "credential.proven"
+    CREDENTIAL_REFUSED = "credential.refused"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

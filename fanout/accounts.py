@@ -33,6 +33,10 @@ class Accounts:
         for account in accounts:
             self._kept[account.account_id] = (now, as_broker_account(account))
 
+    def forget(self, account: AccountID) -> None:
+        """Its credential is another one now."""
+        self._kept.pop(account, None)
+
     async def get(
         self, scope: TenantScope, ids: Iterable[AccountID]
     ) -> dict[AccountID, BrokerAccount]:

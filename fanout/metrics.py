@@ -78,3 +78,9 @@ LOOK_SECONDS = Histogram(
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
+
+UNPROVEN = Gauge(
+    "portcullis_credentials_unproven",
+    "Credentials that this worker has no proof of yet, or asks about again",
+)
+PROOFS = Counter("portcullis_credential_proofs_total", "Answers of brokers about keys", ["outcome"])

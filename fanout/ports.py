@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from fanout.order import Order, OrdState, TimeInForce
+from fanout.proof import Proof
 from tenancy.values import AccountID, TenantID
 
 
@@ -224,6 +225,8 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     unique_client_ids: bool
     equity: bool
     credential: bool = True  # an account trades with an enrolled key only
+    secret_stays_inside: bool = True
+    """The HSM signs with the API secret. False: the broker's own SDK has to see it (fanout/brokers/sealing.py)."""
     orders_per_s: float  # per account; the adapter's lane budget
     remembers: bool = True
     """False: its book lives in our process, so what was done and not recorded never happened."""
@@ -280,6 +283,19 @@ class Broker(Protocol):
 
     async def equity(self, account: BrokerAccount) -> Equity | None:
         """None where the broker has no such thing. Raises Unavailable."""
+        ...
+
+    async def prove(
+        self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
+    ) -> Proof:
+        """May the key that `account` carries be used? It need not be the account's live one.
+
+        Scopes first: one that can withdraw or transfer, or whose scopes are not all known, is
+        NotProven. Then a signed read of the account that it trades for. `test_order`: the name,
+        ≤ 26 of [0-9a-z], of an order of the smallest size to place far from the market, post-only,
+        before `not_after`, and to cancel; one of that name left by a crash is cancelled first.
+        Raises Unavailable where there was no clear answer: nothing is known, ask again.
+        """
         ...
 
 

@@ -36,6 +36,7 @@ from fanout.outcomes import Outcomes
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
+from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
 from fanout.stops import StopEngine, StopSettings
 from fanout.stops_venues import Venues
@@ -98,6 +99,8 @@ class Worker:
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
+        told = settings.proving
+        self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(
@@ -145,14 +148,9 @@ class Worker:
         )
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(
-            database,
-            self.leases,
-            self._accounts,
-            self.lanes.put,
-            self.switch,
-            clock,
+            database, self.leases, self._accounts, self.lanes.put, self.switch, clock,
             self._wake_signal,
-        )
+        )  # fmt: skip
 
     def _switched_off(self, order: Order) -> str:
         refused = self.switch.stops.refusal(order)
@@ -181,6 +179,7 @@ class Worker:
                 ("interventions", self._interventions.run(stop)),
                 ("sweep", self._sweep(stop)),
                 ("outcomes", self.outcomes.run(stop)),
+                ("proofs", self._prover.run(stop)),
                 ("wake", self._listen(stop)),
             )
         ]

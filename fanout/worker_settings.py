@@ -9,6 +9,7 @@ import msgspec
 from fanout.carry import LEASE_MARGIN_S
 from fanout.pictures import STALE_S
 from fanout.ports import Broker
+from fanout.proving import ProvingSettings
 from tenancy.errors import ConfigurationError
 
 
@@ -26,6 +27,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     balances_s: float = 15.0
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
+    proving: ProvingSettings = ProvingSettings()
 
     def check(self, brokers: Mapping[str, Broker]) -> None:
         """Raises ConfigurationError where a lease could end before the request it allowed."""

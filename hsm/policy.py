@@ -46,7 +46,7 @@ _GATEIO = [
     # Spot: reading.
     ("GET", r"/api/v4/spot/(?:accounts|account_book|open_orders|my_trades|fee)"),
     # The account and what its key may do.
-    ("GET", r"/api/v4/account/detail"),
+    ("GET", r"/api/v4/account/(?:detail|main_keys)"),
 ]
 
 _ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {

@@ -43,6 +43,8 @@ class TenantSettings(
     """`"USD/TWD": "32.1"`: one unit of the first is so many of the second. Only the inverse follows."""
     trading_day: TradingDay = TradingDay()
     """When a new day begins for limits on a day's loss."""
+    unsafe_credential: TradingState = "reducing"
+    """What an account becomes whose live API key is found able to do more than trade; `active`: an alarm alone."""
 
     def __post_init__(self) -> None:
         if len(set(self.four_eyes)) != len(self.four_eyes):

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.admin.changes import By, ObjectKind
-from gateway.admin.credentials import LIVE, WAITING, CredentialState, end_credentials
+from gateway.admin.credential_views import STATE_SQL, CredentialState
+from gateway.admin.credentials import end_credentials
 from gateway.admin.dangers import NONE, Layer, limits_danger, moved
 from gateway.admin.errors import Forbidden
 from gateway.admin.limits import require_limits_action
@@ -193,8 +194,7 @@ ACCOUNT: ObjectKind[AccountDocument] = ObjectKind(
         json=frozenset({"settings", "limits"}),
         read_as={
             "live": LIVE_SQL,
-            "credential": f"CASE WHEN {LIVE} THEN 'live' WHEN {WAITING} THEN 'waiting'"
-            " ELSE 'missing' END",
+            "credential": STATE_SQL,
         },
         fixed=frozenset({"broker", "currency"}),
         names={"accounts_name": "this account's name is in use in the tenant: choose another"},

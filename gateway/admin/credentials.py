@@ -5,29 +5,34 @@ The API secret arrives encrypted to the enrol token and is sealed before anythin
 1. Seal. *Crash: nothing was written.*
 2. Keep what came back in `waiting_credentials`, in place of whatever waited there.
 3. The change (gateway/admin/changes.py), whose document names account and public key alone. Where
-   it goes through, the sealed row moves to `credentials` in the same transaction and the one before
-   it is revoked. Where a second person is wanted it stays until their yes brings the change here
-   again; replaced meanwhile, that yes comes too late and says so.
+   it goes through, the sealed row moves to `credentials` in the same transaction, as `proving`, and
+   takes the place of another that was being proven. Where a second person is wanted it stays until
+   their yes brings the change here again; replaced meanwhile, that yes comes too late and says so.
+4. A worker asks the broker and makes it `live`, or `refused` (fanout/proving.py). This process has no
+   way to brokers, and the database takes no live credential from it. The one before stays live until
+   then; only a revocation ends it earlier.
 
-So no sealed secret is in a proposal, a revision or an audit record.
+So no sealed secret is in a proposal, a revision or an audit record, and no key trades that its broker
+has not vouched for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from gateway.admin import changes, sealed_rows
+from fanout.brokers.sealing import Sealing
+from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind, by
+from gateway.admin.credential_views import CredentialView, view
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.references import require_live
-from gateway.admin.sealing import enrolment_key, seal_credential
+from gateway.admin.sealing import enrolment_key, require_sealing, seal_credential
 from tenancy.errors import Conflict, NotFound
 from tenancy.ids import new_id
 from tenancy.store import documents
@@ -35,15 +40,6 @@ from tenancy.store.documents import Stored, Table
 from tenancy.values import whole
 
 ApiKey = Annotated[str, Meta(min_length=1, max_length=256, pattern=whole("[!-~]+"))]
-CredentialState = Literal["live", "waiting", "missing"]
-"""`waiting`: one is sealed, and a second person has not agreed yet."""
-
-LIVE = "EXISTS (SELECT FROM credentials c WHERE c.account_id = accounts.account_id AND c.revoked_at IS NULL)"
-_OPEN = """
-SELECT w.created_at FROM waiting_credentials w JOIN proposals p
-ON p.kind = 'credential' AND p.object_id = w.credential_id::text AND p.state IN ('open', 'approved')"""
-WAITING = f"EXISTS ({_OPEN} WHERE w.account_id = accounts.account_id)"
-"""Of a row of `accounts`. What a second person refused waits no more, and nothing brings it back."""
 
 
 class CredentialDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,30 +47,22 @@ class CredentialDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     account_id: UUID
     api_key: ApiKey
+    test_order: bool = False
 
 
 class NewCredential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`api_key`: the public half, as the broker names it. `envelope`: base64 of the API secret,
-    encrypted to the key of GET /v1/enrolment-key (RSA-OAEP, SHA-1) as docs/api.md says."""
+    encrypted to the key of GET /v1/enrolment-key (RSA-OAEP, SHA-1) as docs/api.md says. `sealing`:
+    `sdk` for brokers whose own program has to see the secret, and for no other. `test_order`: to
+    prove it, also place an order of the smallest size far from the market, and cancel it."""
 
     api_key: ApiKey
     envelope: Annotated[str, Meta(min_length=1, max_length=4096)]
+    sealing: Sealing = "key"
+    test_order: bool = False
 
     def __repr__(self) -> str:
         return f"NewCredential({self.api_key!r}, envelope=…)"
-
-
-class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
-    """What signs for the account now, and whether another one waits for a second person."""
-
-    account_id: UUID
-    state: CredentialState
-    credential_id: UUID | None
-    api_key: str | None
-    created_at: datetime | None
-    waiting_since: datetime | None
-    reenrolment_due: bool = False
-    """It is sealed under an old version of the tenant's keys: put the same secret once more."""
 
 
 class EnrolmentKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +85,8 @@ async def _columns(by: By, object_id: Any, document: CredentialDocument) -> Mapp
     row = await (
         await by.conn.execute(
             "DELETE FROM waiting_credentials w USING accounts a WHERE w.credential_id = %s"
-            " AND w.account_id = %s AND a.account_id = w.account_id RETURNING w.sealed, a.broker",
+            " AND w.account_id = %s AND a.account_id = w.account_id"
+            " RETURNING w.sealed, a.broker, w.created_at",
             (object_id, document.account_id),
         )
     ).fetchone()
@@ -106,10 +95,10 @@ async def _columns(by: By, object_id: Any, document: CredentialDocument) -> Mapp
             "what was sealed for this credential is gone: another was put in its place, or it was"
             " withdrawn; put the credential again"
         )
-    live = await _live(by.conn, document.account_id)
-    if live is not None:
-        await changes.remove(by, CREDENTIAL, live)
-    return {"sealed": row[0], "broker": row[1]}
+    for one in await _standing(by.conn, document.account_id):
+        if one.facts["state"] == "proving":
+            await changes.remove(by, CREDENTIAL, one)
+    return {"sealed": row[0], "broker": row[1], "sealed_at": row[2]}
 
 
 def _danger(before: Any, after: Any, facts: Mapping[str, Any]) -> frozenset[str]:
@@ -124,8 +113,8 @@ CREDENTIAL: ObjectKind[CredentialDocument] = ObjectKind(
         table="credentials",
         key="credential_id",
         document=CredentialDocument,
-        facts=("broker", "created_at", "revoked_at"),
-        fixed=frozenset({"account_id", "api_key"}),
+        facts=("broker", "state", "created_at", "revoked_at"),
+        fixed=frozenset({"account_id", "api_key", "test_order"}),
         archived="revoked_at",
     ),
     check=_check,
@@ -134,30 +123,31 @@ CREDENTIAL: ObjectKind[CredentialDocument] = ObjectKind(
 )
 
 
-async def _live(conn: Any, account: UUID) -> Stored[CredentialDocument] | None:
-    rows = await documents.page(conn, CREDENTIAL.table, limit=1, where={"account_id": account})
-    return rows[0] if rows else None
+async def _standing(conn: Any, account: UUID) -> list[Stored[CredentialDocument]]:
+    """The live one and the one that is being proven, the older first."""
+    return await documents.page(conn, CREDENTIAL.table, limit=2, where={"account_id": account})
 
 
 async def end_credentials(by: By, account: UUID) -> bool:
-    """Revoke the live one and forget the one that waits; whether there was any."""
+    """Revoke the live one, and forget those that wait or are being proven; whether there was any."""
     gone = await by.conn.execute(
         "DELETE FROM waiting_credentials WHERE account_id = %s", (account,)
     )
-    live = await _live(by.conn, account)
-    if live is not None:
-        await changes.remove(by, CREDENTIAL, live)
-    return live is not None or gone.rowcount > 0
+    standing = await _standing(by.conn, account)
+    for one in standing:
+        await changes.remove(by, CREDENTIAL, one)
+    return bool(standing) or gone.rowcount > 0
 
 
 async def _get(call: Call) -> Result:
     account, _ = await _account(call)
-    return Result(content=await _view(call, account))
+    return Result(content=await view(call.conn, account))
 
 
 async def _put(call: Call) -> Result:
     account, broker = await _account(call)
     wanted: NewCredential = call.body
+    require_sealing(broker, wanted.sealing)
     sealed = await seal_credential(
         call.services, call.scope.tenant_id, account, broker, wanted.envelope
     )
@@ -168,7 +158,9 @@ async def _put(call: Call) -> Result:
         " VALUES (%s, %s, %s, %s)",
         (credential_id, call.scope.tenant_id, account, sealed),
     )
-    document = CredentialDocument(account_id=account, api_key=wanted.api_key)
+    document = CredentialDocument(
+        account_id=account, api_key=wanted.api_key, test_order=wanted.test_order
+    )
     _, made = await changes.create(by(call), CREDENTIAL, document, credential_id)
     if made.proposal is not None:
         return Result(
@@ -176,7 +168,7 @@ async def _put(call: Call) -> Result:
             content=Proposed(proposal_id=made.proposal),
             location=f"/v1/proposals/{made.proposal}",
         )
-    return Result(content=await _view(call, account))
+    return Result(content=await view(call.conn, account))
 
 
 async def _revoke(call: Call) -> Result:
@@ -201,35 +193,6 @@ async def _account(call: Call) -> tuple[UUID, str]:
     return account, row[0]
 
 
-async def _view(call: Call, account: UUID) -> CredentialView:
-    live = await _live(call.conn, account)
-    row = await (
-        await call.conn.execute(f"{_OPEN} WHERE w.account_id = %s".encode(), (account,))
-    ).fetchone()
-    due = await _is_due(call.conn, live.object_id) if live else False
-    state: CredentialState = "live" if live else ("waiting" if row else "missing")
-    return CredentialView(
-        account_id=account,
-        state=state,
-        credential_id=UUID(live.object_id) if live else None,
-        api_key=live.document.api_key if live else None,
-        created_at=live.facts["created_at"] if live else None,
-        waiting_since=row[0] if row else None,
-        reenrolment_due=due,
-    )
-
-
-async def _is_due(conn: Any, credential: str) -> bool:
-    row = await (
-        await conn.execute(
-            "SELECT c.sealed, (SELECT max(k.version) FROM hsm_keys k WHERE k.kind = 'kek')"
-            " FROM credentials c WHERE c.credential_id = %s",
-            (credential,),
-        )
-    ).fetchone()
-    return row is not None and sealed_rows.UNREADABLE < sealed_rows.version(row[0]) < (row[1] or 0)
-
-
 async def _enrolment_key(call: Call) -> Result:
     pem = await enrolment_key(call.services)
     return Result(content=EnrolmentKey(public_key_pem=pem.decode("ascii")))
@@ -245,12 +208,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         name="get_credential", method="GET", path=_ADDRESS, tag="Credentials",
-        summary="Whether the account has a live credential; never its secret.",
+        summary="The account's credential, what is to take its place, and the broker's word on both.",
         action="accounts:read", handle=_get, answer=CredentialView, problems=("not_found",),
     ),
     Operation(
         name="put_credential", method="PUT", path=_ADDRESS, tag="Credentials",
-        summary="Seal an API secret and make it the account's live credential.",
+        summary="Seal an API secret; it becomes the account's live credential once the broker has proven it.",
         action="credentials:write", handle=_put, body=NewCredential, answer=CredentialView,
         also={202: Proposed}, problems=("not_found", "conflict"),
     ),

@@ -50,6 +50,10 @@ _SWITCH = (
     "positions_remaining",
 )  # fmt: skip
 _APPROVAL = (*_CHANGE, *_SIGNAL, "account_id", "symbol", "side", "order_qty", "expires_at")
+_PROOF = (
+    "event", "credential_id", "account_id", "broker", "api_key", "kek_version", "scopes", "code",
+    "text",
+)  # fmt: skip
 _LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
 TOLD: Mapping[Kind, Told] = {
@@ -89,6 +93,8 @@ TOLD: Mapping[Kind, Told] = {
         ("event", "key", "account_id", "version", "due_at", "reenrol", "accounts", "vkey"),
     ),
     Kind.TENANT_KEYS_DESTROYED: Told("change", "keys:read", ("event", "tenant", "versions")),
+    Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
+    Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -118,6 +124,10 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         "keys_destroyed", Kind.TENANT_KEYS_DESTROYED, "A tenant was off-boarded: its keys are destroyed.",
+    ),
+    Alert(
+        "credential_refused", Kind.CREDENTIAL_REFUSED,
+        "A broker's key was not taken, or may do more than when it was.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

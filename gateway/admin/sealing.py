@@ -15,6 +15,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from fanout.brokers.sealing import Sealing, sealing_of
 from gateway.admin.operation import Services
 from hsm.enrol import encrypt_secret
 from tenancy.errors import Conflict, Invalid, NotFound, Unavailable
@@ -35,10 +36,27 @@ async def seal_hook_secret(
     return await _asked(sealing)
 
 
+def require_sealing(broker: str, asked: Sealing) -> None:
+    """Raises Invalid where the secret would come out of the HSM and need not, or would have to and could not."""
+    wanted = sealing_of(broker)
+    if asked == wanted:
+        return
+    if wanted == "key":
+        raise Invalid(
+            f"sealing: the HSM signs for {broker} itself, so its secret never comes out: send it as"
+            " `key`",
+            field="sealing",
+        )
+    raise Invalid(
+        f"sealing: {broker}'s own program has to see the secret: send it as `sdk`", field="sealing"
+    )
+
+
 async def seal_credential(
     services: Services, tenant: TenantID, account: UUID, broker: str, envelope: str
 ) -> bytes:
-    """For `credentials.sealed`. `envelope`: base64 of what hsm.enrol.encrypt_key() makes.
+    """For `credentials.sealed`. `envelope`: base64 of what hsm.enrol.encrypt_key() makes, or of
+    encrypt_secret() for a broker whose SDK has to see it (purpose `sdk`, subject: the account).
 
     Raises Invalid for what is no ciphertext under the enrolment key, so also for a plain secret;
     Unavailable; Conflict for a tenant without keys.
@@ -55,8 +73,12 @@ async def seal_credential(
             " GET /v1/enrolment-key; a secret in plain text is never sent here",
             field="envelope",
         )
+    if sealing_of(broker) == "sdk":
+        sealing = services.enroller.seal_secret(tenant, str(account), "sdk", ciphertext)
+    else:
+        sealing = services.enroller.seal_key(tenant, account, broker, ciphertext)
     try:
-        return await _asked(services.enroller.seal_key(tenant, account, broker, ciphertext))
+        return await _asked(sealing)
     except Invalid as error:
         raise Invalid(f"envelope: {error}", field="envelope") from None
 

@@ -37,6 +37,7 @@ from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
 from gateway.admin.service_keys import SERVICE_KEY, ServiceKeyDocument
 from tenancy.database import across
 from tenancy.errors import Conflict, Invalid, NotFound
+from tenancy.four_eyes import STRICTNESS
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.roles import scopes_of
@@ -110,7 +111,8 @@ def danger(
     second person of that very category.
 
     What limits are counted by counts as they do: a day that begins anew has lost nothing yet, and
-    another rate makes another notional.
+    another rate makes another notional. What becomes of an account whose key is unsafe belongs to the
+    credentials.
     """
     if before is None or after is None:
         return frozenset()
@@ -118,8 +120,10 @@ def danger(
     shortened = becomes.retention_years < was.retention_years
     given_up = frozenset(was.four_eyes) - frozenset(becomes.four_eyes)
     counted = (was.trading_day, was.fx_rates) != (becomes.trading_day, becomes.fx_rates)
+    milder = STRICTNESS[becomes.unsafe_credential] < STRICTNESS[was.unsafe_credential]
     return (
         limits_danger(before, after)
+        | (frozenset({"credentials"}) if milder else frozenset())
         | (frozenset({"limits"}) if counted else frozenset())
         | given_up
         | (frozenset({"retention"}) if shortened else frozenset())

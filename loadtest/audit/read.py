@@ -51,7 +51,8 @@ SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.accoun
             AND o.broker_order_id IS NULL AND o.asked_type IS NULL)
 FROM orders o"""
 _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"
-_KEYS = "SELECT account_id::text, api_key FROM credentials WHERE revoked_at IS NULL AND broker = %s"
+_KEYS = """
+SELECT account_id::text, api_key FROM credentials WHERE state = 'live' AND revoked_at IS NULL AND broker = %s"""
 _RECORDS = """
 SELECT l.log_id::text, l.i, l.leaf, p.payload FROM audit_leaves l
 LEFT JOIN audit_payloads p USING (log_id, i) ORDER BY l.log_id, l.i"""

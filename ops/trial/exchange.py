@@ -57,6 +57,10 @@ class Exchange:
         """Open and fund: `key`, `secret`, `balance`."""
         await self._ask("POST", "accounts", accounts)
 
+    async def change_key(self, key: str, **changed: Any) -> None:
+        """As its owner does: `permissions`, `read_only`, `revoked`."""
+        await self._ask("POST", "keys", {"key": key, **changed})
+
     async def limits(self, *, orders_per_s: int) -> None:
         await self._ask("POST", "settings", {"orders_per_s": orders_per_s})
 

@@ -56,14 +56,17 @@ async def put_credential(
     broker: str,
     api_key: str,
     sealed: bytes,
+    test_order: bool = False,
 ) -> None:
-    """The account's live credential from now on; the one before is revoked, and kept."""
+    """One that a worker will prove; it takes the place of another that waits for that."""
     await conn.execute(
-        "UPDATE credentials SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL",
+        "UPDATE credentials SET revoked_at = now()"
+        " WHERE account_id = %s AND revoked_at IS NULL AND state = 'proving'",
         (account,),
     )
     await conn.execute(
-        "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (new_id(), scope.tenant_id, account, broker, api_key, sealed),
+        "INSERT INTO credentials"
+        " (credential_id, tenant_id, account_id, broker, api_key, sealed, test_order)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (new_id(), scope.tenant_id, account, broker, api_key, sealed, test_order),
     )

@@ -52,7 +52,7 @@ SELECT u.subscription_id, u.enabled, u.priority, u.settings::text,
        {_ACCOUNT_COLUMNS}
 FROM subscriptions u JOIN accounts a USING (account_id)
 LEFT JOIN account_groups g USING (group_id)
-LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.state = 'live' AND c.revoked_at IS NULL
 WHERE u.strategy_id = %(strategy)s AND u.shadow_of IS NULL
   AND (%(accounts)s::uuid[] IS NULL OR u.account_id = ANY(%(accounts)s))
 ORDER BY u.priority, u.subscription_id"""  # noqa: S608 - constants only
@@ -61,7 +61,7 @@ _SHADOWS = f"""
 SELECT u.subscription_id, u.shadow_of, u.enabled, {_ACCOUNT_COLUMNS}
 FROM subscriptions u JOIN accounts a USING (account_id)
 JOIN subscriptions twin ON twin.subscription_id = u.shadow_of
-LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.state = 'live' AND c.revoked_at IS NULL
 WHERE u.strategy_id = %(strategy)s
   AND (%(accounts)s::uuid[] IS NULL OR twin.account_id = ANY(%(accounts)s))
 ORDER BY u.subscription_id"""  # noqa: S608 - constants only
@@ -79,12 +79,12 @@ SELECT a.account_id, false, 0, '{{}}',
        g.group_id, g.name, g.state, g.settings::text, g.limits::text, g.archived_at IS NOT NULL,
        {_ACCOUNT_COLUMNS}
 FROM accounts a LEFT JOIN account_groups g USING (group_id)
-LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.state = 'live' AND c.revoked_at IS NULL
 WHERE a.account_id = ANY(%s) ORDER BY a.account_id"""  # noqa: S608 - constants only
 
 _ACCOUNTS = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts a
-LEFT JOIN credentials c ON c.account_id = a.account_id AND c.revoked_at IS NULL
+LEFT JOIN credentials c ON c.account_id = a.account_id AND c.state = 'live' AND c.revoked_at IS NULL
 WHERE a.account_id = ANY(%b::uuid[])"""  # noqa: S608 - constants only
 
 # What holds for a shadow is what holds for its twin.

@@ -28,6 +28,7 @@ from tenancy.store.accounts import put_credential
 from tests.chaos.worker_process import SECRET
 from tests.fixtures.gateio_simulator import RunningSimulator
 from tests.fixtures.postgres import Database
+from tests.fixtures.proving import prove_all
 from tests.integration.fanout.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,20 @@ class Stage:
                     conn, self.bench.scope, account, broker="gateio", api_key=key, sealed=b"sealed"
                 )
         await admin.close()
+        await prove_all(self.bench.made)
         await self.market.control.create_accounts(keys)
+
+    async def seal(self, key: str, *, test_order: bool = False) -> None:
+        """Another key for the first account, known at the exchange: it is to be proven."""
+        account = self.bench.accounts[0]
+        await self.market.control.create_account(key, SECRET.decode())
+        admin = await self.bench.open("admin")
+        async with admin.tenant(self.bench.scope) as conn:
+            await put_credential(
+                conn, self.bench.scope, account, broker="gateio", api_key=key, sealed=b"sealed",
+                test_order=test_order,
+            )  # fmt: skip
+        await admin.close()
 
     async def signal(self, **fields: Any) -> None:
         await self.bench.signal(**fields)

@@ -18,6 +18,7 @@ from fanout import (
     book,
     intervention_rows,
     outcome_rows,
+    proving_rows,
     stops,
     stops_book,
     stops_store,
@@ -32,6 +33,7 @@ from fanout.interventions import Interventions
 from fanout.learner import Learner
 from fanout.order import FINAL
 from fanout.outcomes import Outcomes
+from fanout.proving import Prover
 from fanout.stops import StopEngine
 from fanout.switch import Switch
 
@@ -185,6 +187,9 @@ STEPS: dict[str, Callable[[], None]] = {
         outcome_rows, "finish", lambda finished: bool(finished)
     ),
     "outcome_after_commit": lambda: _after(Outcomes, "_write"),
+    "proof_answered": lambda: _after(GateioBroker, "prove"),
+    "proof_before_commit": lambda: _after(proving_rows, "keep"),
+    "proof_after_commit": lambda: _after(Prover, "_prove"),
     "cancel_before": lambda: _before(Carrier, "cancel"),
     "cancel_after": lambda: _after(GateioBroker, "cancel"),
 }

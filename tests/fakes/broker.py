@@ -34,6 +34,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
+from fanout.proof import Proof, Proven
 from tests.builders import instrument
 
 PRICE = Decimal(50_000)
@@ -73,6 +74,9 @@ class FakeBroker:
         self.as_of: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.most_at_once: dict[object, int] = {}
         self.delay_s = 0.0
+        self.proofs: deque[Proof | Exception] = deque()
+        """What prove() says or raises next; with none left it is proven."""
+        self.proved: list[BrokerAccount] = []
         self.on_submit: Callable[[Order], None] = lambda order: None
 
     async def open(self) -> None: ...
@@ -173,6 +177,16 @@ class FakeBroker:
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
         return []
+
+    async def prove(
+        self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
+    ) -> Proof:
+        assert not_after > datetime.now(UTC)
+        self.proved.append(account)
+        said = self.proofs.popleft() if self.proofs else Proven(scopes=("futures:write",))
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     async def equity(self, account: BrokerAccount) -> Equity | None:
         return Equity(

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.enrol import unframed
+from hsm.envelope import SealedKey, SealedSecret, pack
 from hsm.errors import KeyMissing, SigningRefused
 from hsm.policy import checkpoint_origin
 from tenancy.errors import Unavailable
@@ -59,19 +60,25 @@ class Vault:
         if tenant in self.without_keys:
             raise KeyMissing(f"no keys of tenant {tenant}")
         self.sealed.append(("secret", tenant, subject, purpose))
+        if purpose == "sdk":
+            return pack(SealedSecret(tenant, subject, purpose, 1, ciphertext[::-1], b"mac"))
         return ciphertext[::-1]
 
     async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
         self._check()
         assert any(entry[:3] == ("secret", tenant_id, subject) for entry in self.sealed)
+        return unframed(self.decrypted(sealed[::-1]))
+
+    def decrypted(self, ciphertext: bytes) -> bytes:
+        """What was encrypted to its key, as a test may see it and no process of ours may."""
         sha1 = hashes.SHA1()
         mask = padding.OAEP(padding.MGF1(algorithm=sha1), algorithm=sha1, label=None)
-        return unframed(self._key.decrypt(sealed[::-1], mask))
+        return self._key.decrypt(ciphertext, mask)
 
     async def seal_key(self, tenant: UUID, account: UUID, broker: str, ciphertext: bytes) -> bytes:
         self._check()
         self.sealed.append(("key", tenant, account, broker))
-        return ciphertext[::-1]
+        return pack(SealedKey(tenant, str(account), broker, 1, ciphertext[::-1], b"mac"))
 
     async def status(self) -> dict[str, Any]:
         self._check()

@@ -15,6 +15,7 @@ EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
 MAY_MAKE_A_SCOPE = {
     "fanout/intake.py": "takes the tenant id from find_accepted_signals()",
     "fanout/interventions.py": "takes the tenant id from find_interventions() and find_untouched()",
+    "fanout/proving.py": "takes the tenant id from find_unproven() and find_due_proofs()",
     "fanout/outcomes.py": "takes tenant ids from find_ended_signals()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",

@@ -34,9 +34,11 @@ import structlog
 from fanout.brokers.gateio import answers, labels, state, wire
 from fanout.brokers.gateio.answers import Missing
 from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
+from fanout.brokers.gateio.proving import GateioProver
 from fanout.brokers.gateio.reading import Answer, Unreadable, label_of, rate_hint
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio.table import ContractTable
+from fanout.brokers.sealing import stays_inside
 from fanout.budget import Budgets
 from fanout.order import Order, OrdState
 from fanout.ports import (
@@ -61,6 +63,7 @@ from fanout.ports import (
     RequestSigner,
     Unsent,
 )
+from fanout.proof import Proof
 from tenancy.clock import Clock
 from tenancy.errors import Unavailable
 
@@ -96,6 +99,9 @@ class GateioBroker:
         self._clock_error_s = settings.clock_error_ms / 1000
         self._contracts = ContractTable(self._client, settings, clock, sleep)
         self._refresher: asyncio.Task[None] | None = None
+        self._prover = GateioProver(
+            self._client, clock, settings.settle, self._exptime, self.instruments
+        )
         # Signing comes first and may be slow; a lease must outlive both.
         self.request_timeout_s = settings.sign_timeout_s + settings.request_timeout_s
         self.caps = Caps(
@@ -105,6 +111,7 @@ class GateioBroker:
             server_deadline=True,
             unique_client_ids=False,
             equity=True,
+            secret_stays_inside=stays_inside(self.name),
             orders_per_s=float(settings.orders_per_s),
         )
 
@@ -288,6 +295,12 @@ class GateioBroker:
         raise Unreadable(f"more than {PAGES_MAX * wire.PAGE} trades since the intent")
 
     # -------------------------------------------------------------- the account
+
+    async def prove(
+        self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
+    ) -> Proof:
+        """proving.py. A lane is not needed: only the test order trades, and it never fills."""
+        return await self._prover.prove(account, test_order=test_order, not_after=not_after)
 
     async def open_orders(self, account: BrokerAccount) -> Sequence[Report]:
         reports: list[Report] = []

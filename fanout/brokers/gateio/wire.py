@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from decimal import Decimal
 
 import msgspec
 
 from fanout.order import Order, TimeInForce
+from fanout.ports import Instrument
 from tenancy.errors import Invalid
 from tenancy.values import plain
 
@@ -128,6 +130,28 @@ def list_positions(settle: str) -> Request:
 
 def account(settle: str) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/accounts")
+
+
+def account_detail() -> Request:
+    """Whose key it is, and in which mode the account is."""
+    return Request("GET", f"{PREFIX}/account/detail")
+
+
+def main_keys() -> Request:
+    """What the key may do."""
+    return Request("GET", f"{PREFIX}/account/main_keys")
+
+
+def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str) -> Request:
+    """POST of the smallest buy, post-only (`poc`): it rests or is refused, it never trades at once."""
+    body = _Place(
+        contract=contract.symbol,
+        size=plain(contract.min_qty),
+        price=plain(price),
+        tif="poc",
+        text=text,
+    )
+    return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(body))
 
 
 def server_time() -> Request:

@@ -49,6 +49,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
+from fanout.proof import NOTHING_TO_PROVE, Proof
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
 from tenancy.paper import PAPER
@@ -117,6 +118,12 @@ class PaperBroker:
 
     async def close(self) -> None:
         return None
+
+    async def prove(
+        self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
+    ) -> Proof:
+        """Paper asks for no key."""
+        return NOTHING_TO_PROVE
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """Raises Unavailable where the source does: never an old price in its place."""

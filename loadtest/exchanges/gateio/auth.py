@@ -16,6 +16,7 @@ from loadtest.exchanges.gateio.ledger import Account
 from loadtest.exchanges.gateio.refusal import Refusal
 
 TOLERANCE_S = 60.0
+NORMAL = 1
 _EMPTY = hashlib.sha512(b"").hexdigest()
 
 
@@ -50,7 +51,7 @@ def authenticate(
     timestamp, key, sign = values
     _in_time(timestamp, now)
     account = accounts.get(key)
-    if account is None:
+    if account is None or account.revoked:
         raise Refusal("INVALID_KEY", "Invalid key provided")
     expected = signature(
         account.secret, method=method, path=path, query=query, body=body, timestamp=timestamp
@@ -61,6 +62,10 @@ def authenticate(
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
     if "/futures/" in path and "futures" not in account.permissions:
         raise Refusal("FORBIDDEN", "the key has no futures permission")
+    if "/futures/" in path and method != "GET" and "futures" in account.read_only:
+        raise Refusal("READ_ONLY", "the key may only read futures")
+    if "/futures/" in path and account.key_state != NORMAL:
+        raise Refusal("FORBIDDEN", "the key is locked")
     return account
 
 

@@ -1,6 +1,6 @@
 """The other side of the simulator: set up, misbehave, audit. Only loopback is answered.
 
-Paths below /_control/: POST accounts, POST price, POST faults, DELETE faults, GET faults,
+Paths below /_control/: POST accounts, POST keys, POST price, POST faults, DELETE faults, GET faults,
 POST settings, GET audit, GET positions, GET stats. Bodies and answers are JSON; errors are
 400 with a `message`.
 """
@@ -15,6 +15,7 @@ import orjson
 
 from loadtest.exchanges.gateio.faults import Rule
 from loadtest.exchanges.gateio.gateway import Answer, Gateway, Request
+from loadtest.exchanges.gateio.ledger import Listed
 from loadtest.exchanges.gateio.limits import Limits
 from loadtest.exchanges.gateio.orders import Order
 from loadtest.exchanges.gateio.refusal import Refusal
@@ -32,10 +33,24 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     balance: Decimal | None = Decimal(10_000)
     leverage: Decimal = Decimal(10)
     permissions: tuple[str, ...] = ("futures",)
+    read_only: tuple[str, ...] = ()
     ip_whitelist: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"NewAccount(key={self.key!r})"
+
+
+class ChangedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What its owner changes about a key, or about the account behind it. What is given is changed."""
+
+    key: str
+    permissions: tuple[str, ...] | None = None
+    read_only: tuple[str, ...] | None = None
+    key_state: int | None = None
+    listed: Listed | None = None
+    revoked: bool | None = None
+    unified: bool | None = None
+    dual_mode: bool | None = None
 
 
 class NewPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +90,8 @@ class Control:
         match (request.method, request.path.removeprefix(PREFIX)):
             case ("POST", "accounts"):
                 return self._accounts(request.body)
+            case ("POST", "keys"):
+                return self._key(msgspec.json.decode(request.body, type=ChangedKey))
             case ("POST", "price"):
                 return self._price(msgspec.json.decode(request.body, type=NewPrice))
             case ("POST", "faults"):
@@ -104,10 +121,20 @@ class Control:
                 balance=it.balance,
                 leverage=it.leverage,
                 permissions=it.permissions,
+                read_only=it.read_only,
                 ip_whitelist=it.ip_whitelist,
             )
             opened.append({"key": account.key, "uid": account.uid})
         return opened
+
+    def _key(self, it: ChangedKey) -> dict[str, str]:
+        account = self._exchange.accounts.get(it.key)
+        if account is None:
+            raise Refusal("INVALID_KEY", f"there is no key {it.key}")
+        for name in ChangedKey.__struct_fields__:
+            if (value := getattr(it, name)) is not None:
+                setattr(account, name, value)
+        return {"key": account.key}
 
     def _price(self, it: NewPrice) -> dict[str, int]:
         hit = self._exchange.set_price(

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import orjson
 
-from loadtest.exchanges.gateio.control import NewAccount, NewPrice, Settings
+from loadtest.exchanges.gateio.control import ChangedKey, NewAccount, NewPrice, Settings
 from loadtest.exchanges.gateio.faults import Rule
 
 
@@ -99,6 +99,10 @@ class ControlClient:
         """Open many at once; returns their uids in the same order."""
         opened = await self._ask("POST", "accounts", list(accounts))
         return [row["uid"] for row in orjson.loads(opened)]
+
+    async def change_key(self, key: str, **changed: Any) -> None:
+        """As its owner does at the venue: the members of ChangedKey."""
+        await self._ask("POST", "keys", ChangedKey(key=key, **changed))
 
     async def set_price(
         self,

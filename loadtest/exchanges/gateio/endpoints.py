@@ -163,6 +163,8 @@ def _account_detail(call: Call) -> Answered:
 
 
 def _main_keys(call: Call) -> Answered:
+    if call.user.listed == "forbidden":
+        raise Refusal("FORBIDDEN", "the key may not read the account")
     return 200, views.main_keys(call.user)
 
 

@@ -64,6 +64,7 @@ class Exchange:
         leverage: Decimal = Decimal(10),
         permissions: tuple[str, ...] = ("futures",),
         ip_whitelist: tuple[str, ...] = (),
+        read_only: tuple[str, ...] = (),
     ) -> Account:
         """A user with one key. `balance` None: a user who never funded a futures account."""
         if key in self.accounts:
@@ -75,6 +76,7 @@ class Exchange:
             balance=balance,
             leverage=leverage,
             permissions=permissions,
+            read_only=read_only,
             ip_whitelist=ip_whitelist,
             deposits=balance or ZERO,
         )

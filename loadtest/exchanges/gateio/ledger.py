@@ -7,11 +7,14 @@ unrealised profit less what positions and open orders hold back. No funding, no 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from loadtest.exchanges.gateio.contracts import Contract
 from loadtest.exchanges.gateio.orders import ZERO, Order
+
+Listed = Literal["object", "list", "forbidden"]
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +76,12 @@ class Position(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Account(msgspec.Struct, kw_only=True, eq=False):
-    """One user. `balance` is None until the futures account was funded for the first time."""
+    """One user with one key. `balance` is None until the futures account was funded for the first time.
+
+    `permissions` the key may use, those in `read_only` without changing anything; `wallet` is the one
+    that withdraws. `listed`: how account/main_keys shows it (views.py). `unified`, `dual_mode`: the
+    account is of a kind that this venue knows by name only.
+    """
 
     uid: int
     key: str
@@ -81,6 +89,12 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
     balance: Decimal | None
     leverage: Decimal = Decimal(10)
     permissions: tuple[str, ...] = ("futures",)
+    read_only: tuple[str, ...] = ()
+    key_state: int = 1  # 1 normal, 2 locked, 3 frozen
+    listed: Listed = "object"
+    revoked: bool = False
+    unified: bool = False
+    dual_mode: bool = False
     ip_whitelist: tuple[str, ...] = ()
     deposits: Decimal = ZERO
     pnl: Decimal = ZERO

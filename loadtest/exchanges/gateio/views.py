@@ -94,8 +94,8 @@ def account(it: Account, marks: dict[str, Decimal]) -> Json:
         "available": money(it.available(marks)),
         "point": "0",
         "bonus": "0",
-        "in_dual_mode": False,
-        "position_mode": "single",
+        "in_dual_mode": it.dual_mode,
+        "position_mode": "dual" if it.dual_mode else "single",
         "enable_credit": False,
         "enable_evolved_classic": False,
         "enable_new_dual_mode": False,
@@ -234,20 +234,32 @@ def account_detail(it: Account) -> Json:
         "ip_whitelist": list(it.ip_whitelist),
         "currency_pairs": [],
         "tier": 0,
-        "key": {"mode": 1},
+        "key": {"mode": _mode(it)},
         "copy_trading_role": 0,
     }
 
 
-def main_keys(it: Account) -> Json:
-    """What the key may do; one object, as the official client reads it."""
-    return {
-        "state": 1,
-        "mode": 1,
+def main_keys(it: Account) -> Json | list[Json]:
+    """What the key may do. As one object, which is how the official client reads it, or as a list of
+    the user's keys, each cut to its first characters, which is how the documentation shows it."""
+    shown = {
+        "state": it.key_state,
+        "mode": _mode(it),
         "name": "simulated",
         "user_id": it.uid,
         "currency_pairs": [],
         "ip_whitelist": list(it.ip_whitelist),
-        "perms": [{"name": name, "read_only": False} for name in it.permissions],
-        "key": {"mode": 1},
+        "perms": [{"name": name, "read_only": name in it.read_only} for name in it.permissions],
     }
+    if it.listed == "object":
+        return {**shown, "key": {"mode": _mode(it)}}
+    another = {
+        **shown,
+        "key": "52fd0035f665*****",
+        "perms": [{"name": "wallet", "read_only": False}],
+    }
+    return [another, {**shown, "key": it.key[:12] + "*****"}]
+
+
+def _mode(it: Account) -> int:
+    return 2 if it.unified else 1

@@ -16,6 +16,7 @@ from tenancy.scope import TenantScope
 from tenancy.store.resolvable import Unresolvable, require_resolvable
 from tenancy.store.snapshots import read_effective, read_platform, read_snapshot, read_version
 from tenancy.values import SubscriptionID
+from tests.fixtures.proving import prove_all
 from tests.plans import by_account
 
 LIMIT = json.dumps({"max_order_quantity": "4", "over_limit": "cut"})
@@ -175,7 +176,7 @@ async def test_a_state_of_any_layer_holds_for_the_next_signal(bench, query, reas
     assert after["version"] > before["version"]
 
 
-async def test_a_new_credential_moves_the_version(bench):
+async def test_a_credential_that_is_proven_moves_the_version(bench):
     await bench.set_up(1)
     worker = await bench.open("worker")
     async with worker.tenant(bench.scope) as conn:
@@ -186,6 +187,9 @@ async def test_a_new_credential_moves_the_version(bench):
         " VALUES (%s, %s, %s, 'gateio', 'k', 'x')",
         new_id(), bench.scope.tenant_id, bench.accounts[0],
     )  # fmt: skip
+    async with worker.tenant(bench.scope) as conn:
+        before = await read_version(conn, bench.strategy)
+    assert await prove_all(bench.made) == 1
     async with worker.tenant(bench.scope) as conn:
         assert (await read_version(conn, bench.strategy)).strategy > before.strategy
         assert (await read_snapshot(conn, bench.strategy)).rows[0].account.api_key == "k"

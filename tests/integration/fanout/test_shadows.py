@@ -23,6 +23,7 @@ from tests.contract.venues import gateio_settings
 from tests.fakes.signer import InProcessSigner
 from tests.fakes.vault import Vault
 from tests.fixtures.api import Client
+from tests.fixtures.proving import prove_all
 
 SLIPPAGE_BPS = 20
 BOOK = "SELECT count(*) FROM orders WHERE state = 'filled'"
@@ -51,6 +52,7 @@ async def venue(bench, admin, caller, gateio) -> GateioBroker:
         await put_credential(
             conn, bench.scope, account, broker="gateio", api_key="rich", sealed=b"sealed"
         )
+    await prove_all(bench.made)
     await gateio.control.create_account("rich", "s1", balance=Decimal(10_000))
     settings = gateio_settings(gateio.url)
     broker = GateioBroker(settings, InProcessSigner({account: b"s1"}), SystemClock())

@@ -21,6 +21,7 @@ import pytest
 
 from hsm.enrol import encrypt_key
 from ops.stack.postgres import binaries
+from ops.trial.exchange import Exchange, exchange_account
 from ops.trial.sender import Hook, Sender
 from tests.fakes.mail_server import MailServer
 from tests.fakes.receiver import Receiver
@@ -40,6 +41,7 @@ class Day(msgspec.Struct, kw_only=True):
     """Who is there, and what they have made."""
 
     house: Company
+    market: Exchange
     desk: Receiver
     post: MailServer
     clients: Authority
@@ -58,7 +60,9 @@ class Day(msgspec.Struct, kw_only=True):
     first: str = ""
 
 
-async def opened(house: Company, desk: Receiver, post: MailServer, clients: Authority) -> Day:
+async def opened(
+    house: Company, market: Exchange, desk: Receiver, post: MailServer, clients: Authority
+) -> Day:
     """Two customers made by commands, and the people of the first."""
     made = await house.cli("tenant", "create", "Acme")
     await house.cli("tenant", "create", "Other")
@@ -75,7 +79,7 @@ async def opened(house: Company, desk: Receiver, post: MailServer, clients: Auth
         "--as", "operator",
     )  # fmt: skip
     return Day(
-        house=house, desk=desk, post=post, clients=clients, admin=admin,
+        house=house, market=market, desk=desk, post=post, clients=clients, admin=admin,
         trader=await house.person(admin, "tracy", "trader"),
         approver=await house.person(admin, "axel", "approver", factor=True),
         viewer=await house.person(admin, "vera", "viewer"),
@@ -192,24 +196,38 @@ def has_mail(day: Day) -> Any:
 
 
 async def live_account(day: Day) -> str:
-    """One whose key the exchange does not know."""
+    """One whose key the exchange took, and then took back. A key that it never knew does not get so far."""
     admin = day.admin
     live = await admin.make(
         "/v1/accounts", name="Live", broker="gateio", currency="USDT", stated_equity="1000",
         group_id=day.ids["group"],
     )  # fmt: skip
-    path = f"/v1/accounts/{live['account_id']}/credential"
-    key = (await admin("GET", "/v1/enrolment-key", wanted=200))["public_key_pem"]
+    account: str = live["account_id"]
     secret = os.urandom(16).hex()
     day.house.secrets.append(secret)
-    sealed = encrypt_key(key.encode(), secret.encode())
-    envelope = b64encode(sealed).decode()
-    await admin("PUT", path, {"api_key": "nobody", "envelope": envelope}, wanted=200)
-    await admin.make(
-        "/v1/subscriptions", strategy_id=day.ids["strategy"], account_id=live["account_id"]
-    )
-    account: str = live["account_id"]
+    await put_key(day, account, "nobody", secret)
+    await credential_is(day, account, "refused")
+    await day.market.accounts([exchange_account("somebody", secret, "10000")])
+    await put_key(day, account, "somebody", secret)
+    await credential_is(day, account, "live")
+    await day.market.change_key("somebody", revoked=True)
+    await admin.make("/v1/subscriptions", strategy_id=day.ids["strategy"], account_id=account)
     return account
+
+
+async def put_key(day: Day, account: str, api_key: str, secret: str) -> None:
+    key = (await day.admin("GET", "/v1/enrolment-key", wanted=200))["public_key_pem"]
+    envelope = b64encode(encrypt_key(key.encode(), secret.encode())).decode()
+    body = {"api_key": api_key, "envelope": envelope}
+    await day.admin("PUT", f"/v1/accounts/{account}/credential", body, wanted=200)
+
+
+async def credential_is(day: Day, account: str, state: str) -> None:
+    async def read() -> bool:
+        found = await day.admin("GET", f"/v1/accounts/{account}/credential", wanted=200)
+        return bool(found["state"] == state)
+
+    await until(read)
 
 
 async def orders_of(day: Day, sent: str | None, account: str, status: str) -> None:

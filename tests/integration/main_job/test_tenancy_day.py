@@ -84,7 +84,7 @@ async def day(
                      "sender": "portcullis@example.com"},
         }  # fmt: skip
         async with company(directory, choices, changes) as house:
-            yield await opened(house, desk, post, authority)
+            yield await opened(house, market, desk, post, authority)
 
 
 async def test_the_first_administrator_sets_up_and_a_signed_signal_trades_on_paper(
@@ -247,10 +247,10 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
         events=["order.rejected", "kill_switch", "alert"],
     )  # fmt: skip
     day.house.secrets.append(hooked["secret"])
+    live = await live_account(day)
     await admin.make(
         "/v1/channels", name="mail", kind="email", recipients=["risk@example.com"], events=["alert"]
     )
-    live = await live_account(day)
     assert day.hook is not None
     async with day.house.sender(day.hook) as sender:
         refused = (await accepted(sender, **BUY)).signal_id
@@ -262,13 +262,15 @@ async def test_a_refused_live_order_and_the_kill_switch_reach_the_desk_and_the_m
 
     async def told() -> bool:
         names = {a.event["data"]["alert"] for a in day.desk.arrivals}
-        return names >= {"order_rejected", "credential_failed", "limit_blocked", "kill_switch"}
+        keys = {"credential_failed", "credential_refused"}
+        return names >= {"order_rejected", "limit_blocked", "kill_switch"} | keys
 
     await until(told)
     for arrival in day.desk.arrivals:
         assert Webhook(hooked["secret"]).verify(arrival.body, arrival.headers) == arrival.event
     by_alert = {a.event["data"]["alert"]: a.event["data"] for a in day.desk.arrivals}
     assert by_alert["credential_failed"]["account_id"] == live
+    assert by_alert["credential_refused"]["facts"]["code"] == "key"
     assert by_alert["limit_blocked"]["facts"]["limit"] == "max_order_quantity"
     await until(has_mail(day))
     assert day.post.recipients[0] == ["risk@example.com"]

@@ -22,7 +22,7 @@ from ops.cli.main import cli
 from ops.initialise import Choices
 from ops.tenants import operator_scope
 from ops.trial.customer import Customer, customer
-from ops.trial.exchange import Exchange, broker_settings, exchange
+from ops.trial.exchange import Exchange, broker_settings, exchange, exchange_account
 from ops.trial.installation import Installation, fresh, remove, running
 from ops.trial.outcome import settled, story
 from ops.trial.sender import Hook, Sender, Sent, sender
@@ -63,8 +63,10 @@ class Whole:
         self.service_key = ""
         self.sent: Sent
         self.database: Database
+        self.market: Exchange
 
     async def set_up(self, house: Customer, market: Exchange) -> None:
+        self.market = market
         self.scope, self.service_key = house.scope, house.service_key
         names = [f"client {index}" for index in range(ACCOUNTS)]
         await house.declare(
@@ -201,10 +203,17 @@ class TestWhole:
             whole, "account", "create", "Client 1", "--broker", "gateio", "--currency", "USDT"
         )
         (tmp_path / "api").write_text("an API secret")
-        await portcullis(
-            whole, "credential", "enrol", "--account", "Client 1", "--api-key", "nobody",
-            "--secret-file", str(tmp_path / "api"),
+        enrol = (
+            "credential", "enrol", "--account", "Client 1", "--secret-file", str(tmp_path / "api"),
+            "--api-key",
         )  # fmt: skip
+        refused = await invoke(whole, *enrol, "nobody")
+        assert (refused.exit_code, "INVALID_KEY" in refused.output) == (1, True)
+        await whole.market.accounts([exchange_account("somebody", "an API secret", "10000")])
+        live = await portcullis(whole, *enrol, "somebody", "--test-order")
+        assert (live["state"], live["kek_version"]) == ("live", 1)
+        assert live["proof"]["checks"][-1] == "test_order"
+        await whole.market.change_key("somebody", revoked=True)
         await portcullis(
             whole, "subscription", "create", "--strategy", "trend", "--account", "Client 1"
         )
@@ -220,7 +229,7 @@ class TestWhole:
         scope = operator_scope(TenantID(UUID(made["tenant_id"])))
         await settled(whole.database, scope, [answer["signalId"]], within_s=20.0)
         told = await story(whole.database, scope, answer["signalId"])
-        # The exchange does not know this key: the story says so in its own words.
+        # The exchange does not know this key any more: the story says so in its own words.
         assert [(a.state, (a.text or "").split(":")[0]) for a in told.attempts] == [
             ("rejected", "auth_key")
         ]

@@ -59,6 +59,7 @@ def test_the_string_is_the_one_gate_signs(method, query, body, signature):
         ("GET", "/api/v4/spot/my_trades"),
         ("PATCH", "/api/v4/spot/orders/123"),
         ("GET", "/api/v4/account/detail"),
+        ("GET", "/api/v4/account/main_keys"),
     ],
 )
 def test_orders_and_reading_are_signed(method, path):
@@ -76,6 +77,10 @@ def test_orders_and_reading_are_signed(method, path):
         ("POST", "/api/v4/sub_accounts"),
         ("POST", "/api/v4/sub_accounts/1/keys"),
         ("POST", "/api/v4/account/detail"),
+        ("POST", "/api/v4/account/main_keys"),
+        ("GET", "/api/v4/account/main_keys/1"),
+        ("GET", "/api/v4/account/main_keysx"),
+        ("GET", "/api/v4/account/debit_fee"),
         ("PUT", "/api/v4/futures/usdt/orders"),
         ("get", "/api/v4/futures/usdt/orders"),
         ("GET", "/api/v4/futures/orders"),

@@ -1,0 +1,226 @@
+"""Prove a key at Gate.io: read what it may do, read the account it trades for, perhaps try an order.
+
+1. `account/detail` and `account/main_keys`: the scopes (keys.py). A key that may not ask, or whose
+   answer cannot be read, is refused: its scopes are unknown.
+2. `futures/…/accounts`, signed by the key: it works, and the account is in one-way mode. A user who
+   never funded futures has nothing to read, which is no fault of the key.
+3. If asked for, a test order: post-only, the smallest size, far below the market, cancelled at once.
+
+Every question may be asked again: nothing changes at Gate in 1 and 2. In 3 the order's `text` is a
+name of the credential's own, so whoever proves it again, after a crash between sending and
+cancelling too, first looks for it and cancels it:
+
+    a. by text: open → cancel. Not there: Gate has none, nor will it have one of an earlier try,
+       because each carried X-Gate-Exptime and tries are further apart than that.
+    b. send it once. *Crash, or an answer that is lost: it may rest there. Next time, a.*
+    c. cancel it, and see that nothing of it was filled. *Crash, lost: as b.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
+
+import msgspec
+
+from fanout.brokers.gateio import keys, labels, wire
+from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
+from fanout.brokers.gateio.reading import Answer, Unreadable, decode, label_of
+from fanout.ports import BrokerAccount, Instrument
+from fanout.proof import NotProven, Proof
+from hsm.errors import SealBroken, SigningRefused, TokenRefused
+from tenancy.clock import Clock
+from tenancy.errors import Unavailable
+
+FAR = Decimal("0.9")
+"""Of the market's price. A buy there rests: post-only would refuse it otherwise."""
+_NEVER_SIGNED = (SealBroken, SigningRefused, TokenRefused)
+
+
+class Refusal(Exception):
+    """The key is not taken: carries why."""
+
+    def __init__(self, proof: NotProven) -> None:
+        super().__init__(proof.words)
+        self.proof = proof
+
+
+class GateioProver:
+    """The numbered steps above."""
+
+    def __init__(
+        self,
+        client: GateioClient,
+        clock: Clock,
+        settle: str,
+        exptime: timedelta,
+        instruments: Callable[[], Awaitable[Mapping[str, Instrument]]],
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._settle = settle
+        self._exptime = exptime
+        self._instruments = instruments
+
+    async def prove(
+        self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
+    ) -> Proof:
+        """Raises Unavailable where Gate gave no clear answer: ask again."""
+        try:
+            seen = await self._scopes(account)
+            if isinstance(seen, NotProven):
+                return seen
+            done = [*seen.checks, await self._account(account)]
+            if test_order is not None:
+                await self._try_order(account, test_order, not_after)
+                done.append("test_order")
+            return msgspec.structs.replace(seen, checks=tuple(done))
+        except Refusal as refusal:
+            return refusal.proof
+
+    # -------------------------------------------------------------- 1.
+
+    async def _scopes(self, account: BrokerAccount) -> Proof:
+        answers = [
+            await self._ask(account, request, "scope_unknown")
+            for request in (wire.account_detail(), wire.main_keys())
+        ]
+        for answer in answers:
+            _check_json(answer)
+        try:
+            return keys.judged(account.api_key or "", answers[0].body, answers[1].body)
+        except Unreadable as why:
+            return NotProven(code="scope_unknown", words=f"what the key may do is unclear: {why}")
+
+    # -------------------------------------------------------------- 2.
+
+    async def _account(self, account: BrokerAccount) -> str:
+        answer = await self._ask(
+            account, wire.account(self._settle), "cannot_trade", but=labels.NEVER_FUNDED
+        )
+        if answer.status != 200:
+            return "never_funded"
+        _check_json(answer)
+        try:
+            one_way = keys.in_one_way_mode(answer.body)
+        except Unreadable as why:
+            raise _refused("account_mode", f"the futures account is unclear: {why}") from why
+        if not one_way:
+            raise _refused("account_mode", "the futures account is in hedge mode: use one-way mode")
+        return "account_read"
+
+    # -------------------------------------------------------------- 3.
+
+    async def _try_order(self, account: BrokerAccount, name: str, not_after: datetime) -> None:
+        text = wire.client_text(name)
+        await self._clear(account, text)  # a.
+        contract = _smallest(await self._instruments(), self._settle)
+        request = wire.place_far_below(self._settle, contract, _price(contract), text)
+        deadline = min(self._clock.now() + self._exptime, not_after)
+        placed = await self._ask(  # b.
+            account,
+            request,
+            "test_order",
+            {"X-Gate-Exptime": str(int(deadline.timestamp() * 1000))},
+        )
+        await self._cancel(account, _read(placed.body).id)  # c.
+
+    async def _clear(self, account: BrokerAccount, text: str) -> None:
+        request = wire.one_order(self._settle, "GET", text)
+        answer = await self._ask(account, request, "test_order", but=labels.GONE)
+        if answer.status == 200 and (left := _read(answer.body)).status == "open":
+            await self._cancel(account, left.id)
+
+    async def _cancel(self, account: BrokerAccount, order: int) -> None:
+        request = wire.one_order(self._settle, "DELETE", str(order))
+        ended = _read((await self._ask(account, request, "test_order")).body)
+        if ended.status != "finished":
+            raise Unavailable(f"Gate.io still shows the test order as {ended.status}")
+        if ended.left != ended.size:
+            raise _refused(
+                "test_order", "the test order was filled: the account holds it, close it by hand"
+            )
+
+    # -------------------------------------------------------------- asking
+
+    async def _ask(
+        self,
+        account: BrokerAccount,
+        request: wire.Request,
+        code: str,
+        more: Mapping[str, str] | None = None,
+        *,
+        but: str = "",
+    ) -> Answer:
+        """A 2xx answer, or the refusal labelled `but`. Raises Refusal (`code`), Unavailable."""
+        try:
+            headers = {**await self._client.sign(account, request), **(more or {})}
+            answer = await self._client.send(request, headers)
+        except NotSent as why:
+            if isinstance(why.__cause__, _NEVER_SIGNED):
+                raise _refused("not_signed", str(why)) from why
+            raise
+        except NoAnswer as why:
+            raise Unavailable(f"Gate.io did not answer: {why}") from why
+        label, text = label_of(answer)
+        if 200 <= answer.status < 300 or (but and label == but):
+            return answer
+        raise _meaning(answer.status, label, text, code)
+
+
+def _check_json(answer: Answer) -> None:
+    """An answer that was cut off or spoilt says nothing; one of another shape says that we do not know
+    what the key may do. Raises Unavailable for the first."""
+    try:
+        msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unavailable("Gate.io's answer is no JSON") from None
+
+
+def _meaning(status: int, label: str, text: str, code: str) -> Exception:
+    """What a refusal says of the key: final by Gate's word, or nothing."""
+    said = f"Gate.io: {label}: {text}" if label else f"Gate.io: status {status}"
+    unclear = not 400 <= status < 500 or status == 429 or not label
+    if unclear or label in labels.TOO_MANY or label in labels.SERVER_FAULT:
+        return Unavailable(said)
+    kind = labels.AUTH.get(label)
+    if kind == "clock":
+        return Unavailable(f"{said}: put this host's clock right")
+    return _refused(kind or code, said)
+
+
+def _refused(code: str, words: str) -> Refusal:
+    return Refusal(msgspec.convert({"type": "NotProven", "code": code, "words": words}, NotProven))
+
+
+class _Placed(msgspec.Struct):
+    id: int
+    status: str
+    size: Decimal
+    left: Decimal
+
+
+def _read(body: bytes) -> _Placed:
+    """Raises Unavailable: an order that cannot be read may rest there, so it is looked for again."""
+    try:
+        return decode(body, _Placed)
+    except Unreadable as why:
+        raise Unavailable(f"Gate.io's answer about the test order: {why}") from why
+
+
+def _smallest(known: Mapping[str, Instrument], settle: str) -> Instrument:
+    """Bitcoin's contract where there is one, else the one whose least order is worth least."""
+    priced = [one for one in known.values() if one.reference is not None]
+    if not priced:
+        raise Unavailable("no contract has a price now")
+    best = known.get(f"BTC_{settle.upper()}")
+    if best is not None and best.reference is not None:
+        return best
+    return min(priced, key=lambda one: one.min_qty * one.multiplier * (one.reference or 0))
+
+
+def _price(contract: Instrument) -> Decimal:
+    assert contract.reference is not None
+    far = contract.reference * FAR
+    return (far / contract.tick).to_integral_value(ROUND_DOWN) * contract.tick
