@@ -22,6 +22,7 @@ from typing import Any
 
 import pkcs11
 from pkcs11._pkcs11 import lib
+from pkcs11.exceptions import PKCS11Error
 
 from hsm.errors import KeyMissing, TokenLost
 from hsm.profile import Profile, check_guards, read_profile
@@ -142,9 +143,12 @@ class Module:
         _module = None
 
     def slot_of(self, label: str) -> pkcs11.Token:
-        """The token of that label. Raises KeyMissing (none) or ConfigurationError (several)."""
+        """The token of that label. Raises KeyMissing (none), ConfigurationError (several), TokenLost."""
         self._refuse_forked_child()
-        found = [slot.get_token() for slot in self._library.get_slots(token_present=True)]
+        try:
+            found = [slot.get_token() for slot in self._library.get_slots(token_present=True)]
+        except PKCS11Error as error:
+            raise TokenLost(f"no look at the tokens: {type(error).__name__}") from None
         named = [token for token in found if token.label == label]
         if not named:
             raise KeyMissing(f"no token {label!r}: make it with `portcullis hsm init`")

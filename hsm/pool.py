@@ -112,6 +112,16 @@ class Keys:
         self._live.move_to_end(name)
         return key
 
+    def held(self, name: bytes) -> SessionKey | None:
+        """As cached(), and nothing is counted or moved by it."""
+        return self._live.get(name)
+
+    def prove(self, data: bytes) -> UUID:
+        """Whose row it is, by its MAC alone; nothing is opened. Raises SealBroken, KeyMissing."""
+        sealed = unpack(data)
+        self._verify_row(sealed)
+        return sealed.tenant_id
+
     def load(self, name: bytes, data: bytes) -> SessionKey:
         """Verify the row's MAC, unwrap its key, keep it. Raises SealBroken, KeyMissing, TokenLost."""
         sealed = unpack(data)

@@ -12,17 +12,21 @@ import sys
 import time
 from collections.abc import Callable
 from uuid import UUID
+from zlib import crc32
+
+from pkcs11.exceptions import PKCS11Error
 
 from hsm import policy, protocol
 from hsm.daemon import main
 from hsm.enrol import unframed
 from hsm.envelope import Sealed, name_of
-from hsm.errors import MalformedRequest, SealBroken, SigningRefused, UnknownKey
+from hsm.errors import MalformedRequest, SealBroken, SigningRefused, TokenLost, UnknownKey
 from hsm.module import Module
 from hsm.pins import read_pin
 from hsm.pool import Keys, SessionKey
 from hsm.settings import DaemonSettings
 from hsm.token import Anchor
+from tenancy.errors import PortcullisError
 
 
 class SigningDesk:
@@ -43,10 +47,12 @@ class SigningDesk:
         if isinstance(request, protocol.SignRequest):
             policy.check_request(described(request), self._now())
             return request.name[0]
+        if isinstance(request, protocol.OpenSecret):
+            return request.sealed[-1] if request.sealed else 0
         if isinstance(request, protocol.SignNote):
             policy.checkpoint_origin(request.text)
-            return 0
-        if isinstance(request, (protocol.OpenSecret, protocol.PublicKey)):
+            return crc32(request.label.encode())
+        if isinstance(request, protocol.PublicKey):
             return 0
         raise MalformedRequest("the signer does not enrol: ask the enroller")
 
@@ -70,6 +76,23 @@ class SigningWorker:
         if isinstance(request, protocol.PublicKey):
             return self._keys.log_public_key(request.label)
         raise MalformedRequest("not a request for the signer")
+
+    def proven(self, request: protocol.Request) -> UUID | None:
+        """The tenant whose row it showed: it is held here, or its MAC is right."""
+        try:
+            if isinstance(request, protocol.SignRequest):
+                held = self._keys.held(request.name)
+                if held is not None:
+                    return held.sealed.tenant_id
+                if request.sealed is not None and name_of(request.sealed) == request.name:
+                    return self._keys.prove(request.sealed)
+            elif isinstance(request, protocol.OpenSecret):
+                return self._keys.prove(request.sealed)
+        except TokenLost:
+            raise
+        except (PortcullisError, PKCS11Error):
+            pass  # not proven; the canary says whether the token is well
+        return None
 
     def settle(self) -> None:
         self._keys.check_canary()

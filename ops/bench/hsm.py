@@ -149,6 +149,7 @@ async def _daemons(vault: Path, tenant_id: UUID) -> AsyncIterator[None]:
             config.write_text(
                 f'module = "{settings.module}"\ntoken_label = "{label}"\npin_file = "{pin}"\n'
                 f'socket = "{vault}/{name}.sock"\nsofthsm_conf = "{settings.softhsm_conf}"\n'
+                "tenant_rate_per_s = 1000000.0\ntenant_burst = 1000000\n"
             )
             processes.append(
                 await asyncio.create_subprocess_exec(
