@@ -104,7 +104,8 @@ class SigningWorker:
 
     def _sign(self, request: protocol.SignRequest) -> bytes:
         key = self._key(request)
-        check_owner(key.sealed, request.tenant_id, str(request.account_id))
+        if key.account_id != request.account_id or key.sealed.tenant_id != request.tenant_id:
+            raise SealBroken("the sealed row belongs to another tenant or account")
         policy.check_purpose(key.sealed.purpose, request.scheme)
         return key.hmac_sha512(policy.text_to_sign(described(request)))
 
