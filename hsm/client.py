@@ -117,8 +117,12 @@ class _Client:
             line, connection = await self._line(deadline)
             spare = self._spare(line)
             limit = deadline if spare is None else min(deadline, now + PATIENCE_S)
+            number = next(self._ids)
             try:
-                answer = await connection.ask(make(next(self._ids), connection), limit)
+                answer = await connection.ask(make(number, connection), limit)
+            except asyncio.CancelledError:
+                connection.forget(number)
+                raise
             except Broken:
                 line.failed(connection, "the connection broke")
             except TimeoutError:

@@ -1,7 +1,8 @@
 """The token threads: batches in, answers out, and nothing leaves before its batch has settled.
 
 A thread takes from all that waits for it a turn for each tenant, so that one tenant's burst delays
-another's request by one of its own, not by all of them.
+another's request by one of its own, not by all of them. A batch is settled when it has taken
+BATCH_S, whatever is left of it: behind a slow token nobody waits for sixty-three others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hsm.turns import Turns
 from tenancy.errors import PortcullisError
 
 BATCH_MAX = 64
+BATCH_S = 0.01
 
 
 class Worker(Protocol):
@@ -55,7 +57,7 @@ class Job(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What became of a batch: whoever is in none of it was not in the batch."""
+    """What became of the jobs of a batch. Those in none of the lists were forgotten by their askers."""
 
     jobs: list[Job]
     answers: list[tuple[Connection, bytes]]
@@ -75,6 +77,15 @@ def tenant_of(request: protocol.Request) -> UUID | None:
     return getattr(request, "tenant_id", None)
 
 
+def is_forgotten(job: Job) -> bool:
+    """Its asker has given up: an overloaded token works for those who still wait."""
+    forgotten = job.connection.forgotten
+    if not forgotten or job.request.id not in forgotten:
+        return False
+    forgotten.discard(job.request.id)
+    return True
+
+
 def _whose(job: Job) -> Hashable:
     return tenant_of(job.request)
 
@@ -87,6 +98,7 @@ class TokenThread:
         self._make = make
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._turns: Turns[Job] = Turns(_whose)
+        self._left: list[Job] = []
         self._busy_since: float | None = None
         self._settled_at = time.monotonic()
         self._worker: Worker | None = None
@@ -128,17 +140,22 @@ class TokenThread:
         self._settled_at = time.monotonic()
         self._loop.call_soon_threadsafe(self._opened.set_result, None)
         while (jobs := self._gather()) is not None:
-            self._busy_since = time.monotonic()
-            served = serve_batch(worker, jobs)
+            served = serve_batch(worker, jobs, self._begins)
             if served.lost is None:
                 self._settled_at = time.monotonic()
             self._busy_since = None
+            self._left = jobs[len(served.jobs) :]
             self._loop.call_soon_threadsafe(self._office.deliver, served)
+
+    def _begins(self) -> float:
+        """A call or two into the token begin now: from here on they may be found to hang."""
+        self._busy_since = now = time.monotonic()
+        return now
 
     def _gather(self) -> list[Job] | None:
         """A batch of what waits, waiting for it if need be; None at the end."""
-        if self._turns:
-            jobs: list[Job] = []
+        if self._turns or self._left:
+            jobs, self._left = self._left, []
         else:
             first = self._queue.get()
             if first is None:
@@ -159,15 +176,27 @@ class TokenThread:
         return self._turns.take(BATCH_MAX)
 
 
-def serve_batch(worker: Worker, jobs: list[Job]) -> Served:
-    """What became of each; if the token is lost, all of them are told so, whatever was done."""
+def serve_batch(
+    worker: Worker, jobs: list[Job], begins: Callable[[], float] = time.monotonic
+) -> Served:
+    """What became of the first of them, as many as BATCH_S allow, one at least.
+
+    `begins` is called before each, and says the time. If the token is lost, all of them are told so,
+    whatever was done.
+    """
     answers: list[tuple[Connection, bytes]] = []
     refused: list[tuple[Job, PortcullisError]] = []
     proven: list[tuple[Job, UUID | None]] = []
+    done, over = 0, begins() + BATCH_S
     try:
         for job in jobs:
+            if begins() > over and done:
+                break
+            done += 1
             if job.refused is not None:
                 proven.append((job, worker.proven(job.request)))
+                continue
+            if is_forgotten(job):
                 continue
             try:
                 value = serve_one(worker, job.request)
@@ -178,6 +207,7 @@ def serve_batch(worker: Worker, jobs: list[Job]) -> Served:
             else:
                 answer = protocol.frame(protocol.Done(job.request.id, value))
                 answers.append((job.connection, answer))
+        begins()
         worker.settle()
     except TokenLost as lost:
         return Served(
@@ -186,7 +216,7 @@ def serve_batch(worker: Worker, jobs: list[Job]) -> Served:
             [(job, None) for job in jobs if job.refused is not None],
             lost,
         )  # fmt: skip
-    return Served(jobs, answers, refused, proven, None)
+    return Served(jobs[:done], answers, refused, proven, None)
 
 
 def serve_one(worker: Worker, request: protocol.Request) -> bytes:

@@ -156,6 +156,9 @@ class Daemon:
             if isinstance(request, protocol.Status):
                 connection.write(protocol.frame(protocol.Figures(request.id, self.figures())))
                 continue
+            if isinstance(request, protocol.Forget):
+                connection.forget(request.id)
+                continue
             if isinstance(request, protocol.Refusals):
                 self._wait(request)
                 self._evidence.read(connection, request)

@@ -65,6 +65,14 @@ class Connection(asyncio.Protocol):
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         return future
 
+    def forget(self, request_id: int) -> None:
+        """Nobody waits for that answer any more: the daemon need not work for it."""
+        self._waiting.pop(request_id, None)
+        if self.alive:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing.append(protocol.frame(protocol.Forget(request_id)))
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -103,7 +111,7 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         for request_id, (future, deadline) in list(self._waiting.items()):
             if now >= deadline:
-                del self._waiting[request_id]
+                self.forget(request_id)
                 if not future.done():
                     future.set_exception(TimeoutError())
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep) if self._waiting else None

@@ -73,6 +73,10 @@ class Refusals(_Request, frozen=True, array_like=True, tag="refusals"):
     most: int
 
 
+class Forget(_Request, frozen=True, array_like=True, tag="forget"):
+    """Nobody waits any more for the answer to the request of this id on this connection. No answer."""
+
+
 class EnrolKey(_Request, frozen=True, array_like=True, tag="enrol_key"):
     """The RSA public key to encrypt to, PEM."""
 
@@ -96,7 +100,7 @@ class SealSecret(_Request, frozen=True, array_like=True, tag="seal_secret"):
 
 
 Request = (
-    Status | SignRequest | SignNote | OpenSecret | PublicKey | Refusals
+    Status | SignRequest | SignNote | OpenSecret | PublicKey | Refusals | Forget
     | EnrolKey | SealKey | SealSecret
 )  # fmt: skip
 

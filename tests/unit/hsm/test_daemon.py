@@ -52,6 +52,13 @@ class Scripted:
             raise TokenLost("the canary is silent")
 
 
+class Deaf:
+    """A connection that nobody listens at."""
+
+    def __init__(self, *forgotten):
+        self.forgotten = set(forgotten)
+
+
 class Daemonised:
     """A Daemon in this loop, on its own socket."""
 
@@ -124,7 +131,7 @@ async def test_a_hung_call_ends_the_process(tmp_path, monkeypatch):
 def test_no_answer_of_a_batch_leaves_when_the_canary_is_silent_after_it():
     """Signatures made before the loss was seen may be another tenant's."""
     requests = [protocol.PublicKey(n, label) for n, label in enumerate(("x", "y", "dying", "z"))]
-    served = serve_batch(Scripted(), [Job(None, r, 0.0) for r in requests])
+    served = serve_batch(Scripted(), [Job(Deaf(), r, 0.0) for r in requests])
     assert served.answers == []
     assert served.lost is not None
     assert [(job.request.id, error.code) for job, error in served.refused] == [
