@@ -60,6 +60,7 @@ class Kind(StrEnum):
     LOGIN = "login"
     KEY_USE = "key.use"
     KEY_ROTATION = "key.rotation"
+    HSM_REFUSED = "hsm.refused"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

@@ -28,6 +28,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+import msgspec
+
 from hsm import metrics, protocol
 from hsm.envelope import name_of
 from hsm.errors import (
@@ -40,6 +42,7 @@ from hsm.errors import (
     UnknownKey,
 )
 from hsm.line import Broken, Connection, Line
+from hsm.refusals import Refusal, read_line
 from tenancy.errors import PortcullisError, Unavailable
 
 PATIENCE_S = 0.25
@@ -49,7 +52,15 @@ PAUSE_FIRST_S, PAUSE_MOST_S = 0.005, 0.25
 Make = Callable[[int, Connection], protocol.Request]
 
 
-class _Client:
+class RefusalPage(msgspec.Struct, frozen=True):
+    """Lines of a daemon's journal: `journal` is its own name, `last` the number of its last line."""
+
+    journal: UUID
+    last: int
+    refusals: list[Refusal]
+
+
+class VaultClient:
     """What both clients share: the lines, asking again, and errors by code."""
 
     def __init__(self, *socket_paths: Path | str, timeout_s: float = 2.0) -> None:
@@ -83,6 +94,16 @@ class _Client:
         answer = await self._ask("status", lambda number, _: protocol.Status(number))
         assert isinstance(answer, protocol.Figures)
         return answer.figures
+
+    async def refusals(self, *, after: int, most: int) -> RefusalPage:
+        """What the daemon that would be asked now refused: lines behind `after`, `most` at most.
+
+        Whoever reads a journal has a client with its daemon's socket alone. Raises Unavailable.
+        """
+        answer = await self._ask("refusals", lambda n, _: protocol.Refusals(n, after, most))
+        if not isinstance(answer, protocol.RefusalList):
+            raise SignerUnavailable("the daemon answered with another kind of message")
+        return RefusalPage(answer.journal, answer.last, [read_line(x) for x in answer.lines])
 
     async def close(self) -> None:
         """Close every connection; what is in flight raises SignerUnavailable."""
@@ -175,7 +196,7 @@ _ENDS = frozenset({TokenLost.code, JournalFailed.code})
 """A daemon that says one of these is about to end, and another will stand in its place."""
 
 
-class SignerClient(_Client):
+class SignerClient(VaultClient):
     """Ask the signer. Raises, everywhere, an Unavailable at the deadline."""
 
     async def sign_request(
@@ -219,7 +240,7 @@ class SignerClient(_Client):
         return await self._value("public_key", lambda n, _: protocol.PublicKey(n, label))
 
 
-class EnrollerClient(_Client):
+class EnrollerClient(VaultClient):
     """Ask the enroller. Raises, everywhere, an Unavailable at the deadline."""
 
     async def public_key_pem(self) -> bytes:

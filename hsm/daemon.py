@@ -120,7 +120,8 @@ class Daemon:
             thread.stop()
         self._evidence.stop()
         self.settings.socket.unlink(missing_ok=True)
-        log.info("hsm_daemon_stopped", daemon=self.desk.name, status=self.exit_status)
+        with contextlib.suppress(OSError):
+            log.info("hsm_daemon_stopped", daemon=self.desk.name, status=self.exit_status)
         return self.exit_status
 
     async def _hang_up(self) -> None:
@@ -142,10 +143,11 @@ class Daemon:
 
     def lost(self, error: PortcullisError) -> None:
         """Token or journal are gone: answer what waits with that, then end."""
-        log.error("hsm_lost", daemon=self.desk.name, code=error.code, why=str(error))
         self.exit_status = EXIT_TOKEN_LOST
-        leave_word(self.settings, error)
         self.stop()
+        leave_word(self.settings, error)
+        with contextlib.suppress(OSError):  # the disk may be what is lost
+            log.error("hsm_lost", daemon=self.desk.name, code=error.code, why=str(error))
 
     def take(self, connection: Connection, bodies: list[bytes]) -> None:
         """Answer what needs no token; queue the rest as one batch per thread."""
@@ -294,8 +296,9 @@ class Daemon:
             await asyncio.sleep(min(1.0, hang_s / 4, idle_s / 4))
             busy_s = max(self._evidence.busy_s(), *(thread.busy_s() for thread in self._crew))
             if busy_s > hang_s:
-                log.error("hsm_call_hung", daemon=self.desk.name, seconds=hang_s)
                 leave_word(self.settings, TokenLost(f"a call took more than {hang_s:g} s"))
+                with contextlib.suppress(OSError):
+                    log.error("hsm_call_hung", daemon=self.desk.name, seconds=hang_s)
                 os._exit(EXIT_TOKEN_LOST)
             for thread in self._crew:
                 if thread.settled_s() > idle_s and thread.busy_s() == 0:

@@ -162,7 +162,7 @@ class Evidence:
     def _answer(self, question: _Question) -> tuple[Connection, bytes]:
         number, after, most = question.request.id, question.request.after, question.request.most
         try:
-            found = self._journal.read(after, max(1, min(most, ANSWER_MOST)))
+            found = self._journal.read(after, min(most, ANSWER_MOST)) if most > 0 else []
         except JournalFailed as error:
             return question.connection, protocol.refusal(number, error)
         listed = protocol.RefusalList(

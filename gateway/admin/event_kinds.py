@@ -84,6 +84,7 @@ TOLD: Mapping[Kind, Told] = {
         "change", "keys:read", ("event", "key", "account_id", "operation", "broker", "code", "text")
     ),
     Kind.KEY_ROTATION: Told("change", "keys:read", ("event", "key", "account_id")),
+    Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -101,6 +102,11 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "credential_failed", Kind.KEY_USE, "A broker refused an account's credential, or it has none.",
         ("failed",),
+    ),
+    Alert(
+        "signing_refused", Kind.HSM_REFUSED,
+        "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
+        ("signing_refused", "seal_broken", "journal_shortened"),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip
