@@ -200,7 +200,8 @@ class Daemon:
             job.connection.write(protocol.refusal(job.request.id, error))
             return
         self._wait(job.request)
-        self._crew[job.request.id % len(self._crew)].put([job._replace(refused=error)])
+        index = protocol.row_thread(job.request) % len(self._crew)
+        self._crew[index].put([job._replace(refused=error)])
 
     def _wait(self, request: protocol.Request) -> None:
         tenant = tenant_of(request)

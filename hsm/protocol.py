@@ -142,6 +142,13 @@ _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
+def row_thread(request: Request) -> int:
+    """Which token thread a sealed row always meets (modulo their number); 0 for what shows none."""
+    if isinstance(request, SignRequest):
+        return request.name[0]
+    return request.sealed[-1] if isinstance(request, OpenSecret) and request.sealed else 0
+
+
 def frame(message: Request | Answer) -> bytes:
     """The bytes on the wire. Raises MalformedRequest beyond MAX_FRAME_BYTES."""
     body = _encoder.encode(message)

@@ -77,7 +77,8 @@ def refused(
     elif isinstance(request, (protocol.SignNote, protocol.PublicKey)):
         about = {"what": request.label}
     return Refusal(
-        seq=seq, ts_ns=ts_ns, code=error.code, why=clean(str(error)), missed=dict(missed),
+        seq=seq, ts_ns=ts_ns, code=error.code, why=clean(str(error)), proven=proven,
+        missed=dict(missed),
         request="" if request is None else str(type(request).__struct_config__.tag),
         **{name: clean(text) if isinstance(text, str) else text for name, text in about.items()},  # type: ignore[arg-type]
     )  # fmt: skip

@@ -46,9 +46,9 @@ class SigningDesk:
         """Raises SigningRefused, MalformedRequest. A sealed row always meets the same thread."""
         if isinstance(request, protocol.SignRequest):
             policy.check_request(described(request), self._now())
-            return request.name[0]
+            return protocol.row_thread(request)
         if isinstance(request, protocol.OpenSecret):
-            return request.sealed[-1] if request.sealed else 0
+            return protocol.row_thread(request)
         if isinstance(request, protocol.SignNote):
             policy.checkpoint_origin(request.text)
             return crc32(request.label.encode())
