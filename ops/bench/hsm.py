@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from hsm.ceremony import make_pin
 from hsm.client import SignerClient
 from hsm.drill import LABEL, KnownTenant
 from hsm.module import Module
+from hsm.pins import make_pin
 from hsm.policy import Request, text_to_sign
 from hsm.token import Anchor
 from ops.bench.measure import Effort, Measurement, Series, percentile
