@@ -73,9 +73,11 @@ class VaultClient:
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)
         self._ready = asyncio.Event()
+        self._closed = False
         self.lines = [Line(path, self._ids, self._ready) for path in socket_paths]
 
     async def __aenter__(self) -> Self:
+        self._closed = False
         return self
 
     async def __aexit__(
@@ -107,6 +109,8 @@ class VaultClient:
 
     async def close(self) -> None:
         """Close every connection; what is in flight raises SignerUnavailable."""
+        self._closed = True
+        self._ready.set()
         for line in self.lines:
             await line.close()
 
@@ -169,6 +173,8 @@ class VaultClient:
     async def _line(self, deadline: float) -> tuple[Line, Connection]:
         """The first line that is ready, as soon as one is. Raises SignerUnavailable at the deadline."""
         while True:
+            if self._closed:
+                raise SignerUnavailable("the client was closed")
             first = None
             for line in self.lines:
                 if line.connection is None:

@@ -144,3 +144,15 @@ async def test_the_words_that_a_daemon_left_are_told(tmp_path):
     async with SignerClient(tmp_path / "a", timeout_s=0.2) as client:
         with pytest.raises(SignerUnavailable, match="it ended: pin_refused"):
             await client.public_key("x")
+
+
+async def test_a_client_that_is_closed_asks_nobody_any_more(tmp_path):
+    async with door(tmp_path / "a", lambda _: None) as a:
+        async with SignerClient(tmp_path / "a", timeout_s=5) as client:
+            task = asyncio.create_task(client.public_key("x"))
+            await asyncio.sleep(0.1)
+        started = time.monotonic()
+        with pytest.raises(SignerUnavailable, match="closed"):
+            await task
+        assert time.monotonic() - started < 0.5
+        assert len(a.asked) == 1
