@@ -56,7 +56,10 @@ async def judged(stage) -> None:
     await stage.bench.until(LEFT, 0, 30.0)
     executed = await stage.executed()
     assert len(executed) == ACCOUNTS
-    assert await stage.rows(STATES) == [("filled", ACCOUNTS)]
+    states = dict(await stage.rows(STATES))
+    assert states.pop("filled") == ACCOUNTS
+    # On a machine so busy that a lease runs out, its intents are asked about, and were never there.
+    assert set(states) <= {"absent"}
 
 
 @pytest.mark.parametrize("fault", ["removed", "reissued", "hung", "killed"])
