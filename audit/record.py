@@ -63,6 +63,7 @@ class Kind(StrEnum):
     TENANT_KEYS_DESTROYED = "tenant.keys_destroyed"
     CREDENTIAL_PROVEN = "credential.proven"
     CREDENTIAL_REFUSED = "credential.refused"
+    HSM_REFUSED = "hsm.refused"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

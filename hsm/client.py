@@ -1,8 +1,16 @@
-"""The clients of signer and enroller: one connection, many requests in flight.
+"""The clients of signer and enroller: one daemon or several, many requests in flight.
 
-Requests made in one turn of the loop leave in one write. When the connection breaks, what was in
-flight is asked again on a new one, twice at most and within its time-out: signing the same thing
-twice gives the same signature, so nothing can go wrong by it. After that, SignerUnavailable.
+Signing the same thing twice gives the same signature, and nothing else here is worse for being asked
+twice. So whatever happens to a daemon costs time, until the request's deadline, and nothing else:
+
+- broken connection, token lost, daemon ending: asked again, of the next line at once, or of the same
+  one when it is back;
+- no answer for a while: asked of the next line too, where there is one;
+- busy, or the tenant's rate is used up: asked again after a pause that doubles;
+- anything else that the daemon says is its answer.
+
+The first line that is ready is preferred: a daemon that comes back is used again. At the deadline
+the last reason is raised, always an Unavailable: nothing was signed that anybody could use.
 
 A sealed row is sent once per connection; afterwards its 16-byte name is enough, until the daemon
 says that it does not hold the key any more.
@@ -12,117 +20,65 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import UUID
+
+import msgspec
 
 from hsm import metrics, protocol
 from hsm.envelope import name_of
-from hsm.errors import BY_CODE, MalformedRequest, SignerUnavailable, UnknownKey
-from tenancy.errors import PortcullisError
+from hsm.errors import (
+    BY_CODE,
+    JournalFailed,
+    SignerBusy,
+    SignerUnavailable,
+    SigningRate,
+    TokenLost,
+    UnknownKey,
+)
+from hsm.line import Broken, Connection, Line
+from hsm.refusals import Refusal, read_line
+from tenancy.errors import PortcullisError, Unavailable
 from tenancy.secrecy import Plain
 
-CONNECT_BACKOFF_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
-AGAIN_AFTER_S = (0.0, 0.02, 0.1)
-"""Before each try. A dying daemon's connections end before its listening socket does: whoever comes
-back at once meets the dead one again."""
-SWEEP_S = 0.1
+PATIENCE_S = 0.25
+"""How long the preferred line may say nothing before the next one is asked too."""
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.005, 0.25
+
+Make = Callable[[int, Connection], protocol.Request]
 
 
-class _Broken(Exception):
-    """The connection ended with this request in flight."""
+class RefusalPage(msgspec.Struct, frozen=True):
+    """Lines of a daemon's journal: `journal` is its own name, `last` the number of its last line."""
+
+    journal: UUID
+    last: int
+    refusals: list[Refusal]
 
 
-class _Connection(asyncio.Protocol):
-    """One connection's life. Never used again once it broke."""
+class VaultClient:
+    """What both clients share: the lines, asking again, and errors by code."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._reader = protocol.FrameReader()
-        self._waiting: dict[int, tuple[asyncio.Future[protocol.Answer], float]] = {}
-        self._outgoing: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-        self.known: set[bytes] = set()
-        """Names of the sealed rows that went over this connection."""
+    def __init__(self, *socket_paths: Path | str, timeout_s: float = 2.0) -> None:
+        """The preferred daemon's socket first. Nothing connects before the first request.
 
-    @property
-    def alive(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def ask(self, request: protocol.Request, deadline: float) -> asyncio.Future[protocol.Answer]:
-        """Send; the future raises _Broken, or TimeoutError at `deadline` (loop time)."""
-        future: asyncio.Future[protocol.Answer] = self._loop.create_future()
-        if not self.alive:
-            future.set_exception(_Broken())
-            return future
-        body = protocol.frame(request)
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(body)
-        self._waiting[request.id] = (future, deadline)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-        return future
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop has classes of its own
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            answers = [protocol.read_answer(body) for body in self._reader.feed(data)]
-        except MalformedRequest:
-            self.close()
-            return
-        for answer in answers:
-            waiting = self._waiting.pop(answer.id, None)
-            if waiting is not None and not waiting[0].done():
-                waiting[0].set_result(answer)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        waiting, self._waiting = self._waiting, {}
-        for future, _ in waiting.values():
-            if not future.done():
-                future.set_exception(_Broken())
-
-    def _flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
-        if self._transport is not None:
-            self._transport.write(b"".join(outgoing))
-
-    def _sweep(self) -> None:
-        """Fail what is past its deadline. One timer for all instead of one each."""
-        now = self._loop.time()
-        for request_id, (future, deadline) in list(self._waiting.items()):
-            if now >= deadline:
-                del self._waiting[request_id]
-                if not future.done():
-                    future.set_exception(TimeoutError())
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep) if self._waiting else None
-
-
-class _Client:
-    """What both clients share: the connection, kept or made again, and errors by code."""
-
-    def __init__(self, socket_path: Path | str, *, timeout_s: float = 2.0) -> None:
-        """Nothing connects before the first request. `timeout_s` covers a whole request."""
-        self._path = str(socket_path)
+        `timeout_s` covers a whole request, however often it is asked.
+        """
+        if not socket_paths:
+            raise ValueError("a client needs a socket")
         self._timeout_s = timeout_s
-        self._connection: _Connection | None = None
-        self._connecting = asyncio.Lock()
         self._ids = itertools.count(1)
+        self._ready = asyncio.Event()
+        self._closed = False
+        self.lines = [Line(path, self._ids, self._ready) for path in socket_paths]
 
     async def __aenter__(self) -> Self:
+        self._closed = False
         return self
 
     async def __aexit__(
@@ -134,36 +90,43 @@ class _Client:
         await self.close()
 
     def __repr__(self) -> str:
-        state = "connected" if self._connection and self._connection.alive else "not connected"
-        return f"<{type(self).__name__} {self._path} {state}>"
+        return f"<{type(self).__name__} {self.lines}>"
 
     async def status(self) -> dict[str, Any]:
-        """The daemon's figures. Raises SignerUnavailable."""
+        """The figures of the daemon that would be asked now. Raises SignerUnavailable."""
         answer = await self._ask("status", lambda number, _: protocol.Status(number))
         assert isinstance(answer, protocol.Figures)
         return answer.figures
 
-    async def close(self) -> None:
-        """Close the connection; what is in flight raises SignerUnavailable or asks again."""
-        if self._connection is not None:
-            self._connection.close()
+    async def refusals(self, *, after: int, most: int) -> RefusalPage:
+        """What the daemon that would be asked now refused: lines behind `after`, `most` at most.
 
-    async def _value(
-        self, kind: str, make: Callable[[int, _Connection], protocol.Request]
-    ) -> bytes:
-        answer = await self._ask(kind, make)
+        Whoever reads a journal has a client with its daemon's socket alone. Raises Unavailable.
+        """
+        answer = await self._ask("refusals", lambda n, _: protocol.Refusals(n, after, most))
+        if not isinstance(answer, protocol.RefusalList):
+            raise SignerUnavailable("the daemon answered with another kind of message")
+        return RefusalPage(answer.journal, answer.last, [read_line(x) for x in answer.lines])
+
+    async def close(self) -> None:
+        """Close every connection; what is in flight raises SignerUnavailable."""
+        self._closed = True
+        self._ready.set()
+        for line in self.lines:
+            await line.close()
+
+    async def _value(self, kind: str, make: Make, name: bytes = b"") -> bytes:
+        answer = await self._ask(kind, make, name)
         if isinstance(answer, protocol.Done):
             return answer.value
         raise SignerUnavailable("the daemon answered with another kind of message")
 
-    async def _ask(
-        self, kind: str, make: Callable[[int, _Connection], protocol.Request]
-    ) -> protocol.Answer:
+    async def _ask(self, kind: str, make: Make, name: bytes = b"") -> protocol.Answer:
         started = time.perf_counter()
         try:
-            answer = await self._ask_again(make)
-        except SignerUnavailable:
-            metrics.failed(kind, SignerUnavailable.code)
+            answer = await self._ask_until(make, name)
+        except Unavailable as error:
+            metrics.failed(kind, error.code)
             raise
         metrics.answered(kind, time.perf_counter() - started)
         if isinstance(answer, protocol.Refused):
@@ -171,46 +134,77 @@ class _Client:
             raise error_of(answer)
         return answer
 
-    async def _ask_again(
-        self, make: Callable[[int, _Connection], protocol.Request]
-    ) -> protocol.Answer:
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        for pause in AGAIN_AFTER_S:
-            if pause:
-                await asyncio.sleep(pause)
-            connection = self._connection
-            if connection is None or not connection.alive:
-                connection = await self._connect(deadline)
+    async def _ask_until(self, make: Make, name: bytes) -> protocol.Answer:
+        """The answer, from whichever line gives one before the deadline. Raises Unavailable."""
+        now = asyncio.get_running_loop().time()
+        deadline = now + self._timeout_s
+        pause = PAUSE_FIRST_S
+        while True:
+            line, connection = await self._line(deadline)
+            spare = self._spare(line)
+            limit = deadline if spare is None else min(deadline, now + PATIENCE_S)
+            number = next(self._ids)
             try:
-                return await connection.ask(make(next(self._ids), connection), deadline)
-            except _Broken:
-                continue
+                answer = await connection.ask(make(number, connection), limit)
+            except asyncio.CancelledError:
+                connection.forget(number)
+                raise
+            except Broken:
+                line.failed(connection, "the connection broke")
             except TimeoutError:
-                raise SignerUnavailable(f"no answer within {self._timeout_s:g} s") from None
-        raise SignerUnavailable(f"the connection broke {len(AGAIN_AFTER_S)} times")
+                if spare is None or limit == deadline:
+                    raise SignerUnavailable(f"no answer within {self._timeout_s:g} s") from None
+                line.failed(connection, f"{line.path} is silent")
+            else:
+                if not isinstance(answer, protocol.Refused):
+                    return answer
+                if answer.code == UnknownKey.code and name in connection.known:
+                    connection.known.discard(name)
+                elif answer.code in _ENDS:
+                    line.failed(connection, f"{answer.code}: {answer.text}")
+                elif answer.code in _WAIT:
+                    if asyncio.get_running_loop().time() + pause >= deadline:
+                        return answer
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                    pause = min(pause * 2, PAUSE_MOST_S)
+                else:
+                    return answer
+            now = asyncio.get_running_loop().time()
 
-    async def _connect(self, deadline: float) -> _Connection:
-        """The connection, made anew if need be, until `deadline`. Raises SignerUnavailable."""
-        loop = asyncio.get_running_loop()
-        async with self._connecting:
-            if self._connection is not None and self._connection.alive:
-                return self._connection
-            for attempt in itertools.count():
-                try:
-                    _, self._connection = await loop.create_unix_connection(_Connection, self._path)
-                    return self._connection
-                except OSError as error:
-                    pause = CONNECT_BACKOFF_S[min(attempt, len(CONNECT_BACKOFF_S) - 1)]
-                    if loop.time() + pause >= deadline:
-                        raise SignerUnavailable(
-                            f"nothing answers at {self._path} ({error.strerror}): is it running?"
-                        ) from None
-                    await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
+    async def _line(self, deadline: float) -> tuple[Line, Connection]:
+        """The first line that is ready, as soon as one is. Raises SignerUnavailable at the deadline."""
+        while True:
+            if self._closed:
+                raise SignerUnavailable("the client was closed")
+            first = None
+            for line in self.lines:
+                if line.connection is None:
+                    line.mend()
+                elif first is None:
+                    first = line, line.connection
+            if first is not None:
+                return first
+            self._ready.clear()
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait_for(self._ready.wait(), left)
+            except TimeoutError:
+                raise SignerUnavailable("; ".join(line.why for line in self.lines)) from None
+
+    def _spare(self, asked: Line) -> Line | None:
+        """Another line that is ready."""
+        if len(self.lines) == 1:
+            return None
+        return next((x for x in self.lines if x is not asked and x.connection is not None), None)
 
 
-class SignerClient(_Client):
-    """Ask the signer. Raises, everywhere: SignerUnavailable, SignerBusy, TokenLost (all Unavailable)."""
+_WAIT = frozenset({SignerBusy.code, SigningRate.code})
+_ENDS = frozenset({TokenLost.code, JournalFailed.code})
+"""A daemon that says one of these is about to end, and another will stand in its place."""
+
+
+class SignerClient(VaultClient):
+    """Ask the signer. Raises, everywhere, an Unavailable at the deadline."""
 
     async def sign_request(
         self,
@@ -228,7 +222,7 @@ class SignerClient(_Client):
         """The broker's signature, lower-case hex. Raises SigningRefused, SealBroken, KeyMissing."""
         name = name_of(sealed)
 
-        def make(number: int, connection: _Connection) -> protocol.Request:
+        def make(number: int, connection: Connection) -> protocol.Request:
             known = name in connection.known
             connection.known.add(name)
             return protocol.SignRequest(
@@ -236,13 +230,7 @@ class SignerClient(_Client):
                 scheme, method, path, query, body, timestamp,
             )  # fmt: skip
 
-        try:
-            value = await self._value("sign_request", make)
-        except UnknownKey:
-            if self._connection is not None:
-                self._connection.known.discard(name)
-            value = await self._value("sign_request", make)
-        return value.hex()
+        return (await self._value("sign_request", make, name)).hex()
 
     async def sign_note(self, label: str, text: bytes) -> bytes:
         """Ed25519 over a checkpoint body, 64 bytes. Raises SigningRefused, KeyMissing."""
@@ -261,8 +249,8 @@ class SignerClient(_Client):
         return await self._value("public_key", lambda n, _: protocol.PublicKey(n, label))
 
 
-class EnrollerClient(_Client):
-    """Ask the enroller. Raises, everywhere: SignerUnavailable, SignerBusy, TokenLost (all Unavailable)."""
+class EnrollerClient(VaultClient):
+    """Ask the enroller. Raises, everywhere, an Unavailable at the deadline."""
 
     async def public_key_pem(self) -> bytes:
         """The RSA key for hsm.enrol.encrypt_key() and encrypt_secret()."""

@@ -1,22 +1,30 @@
-"""The token threads: batches in, answers out, and nothing leaves before its batch has settled."""
+"""The token threads: batches in, answers out, and nothing leaves before its batch has settled.
+
+A thread takes from all that waits for it a turn for each tenant, so that one tenant's burst delays
+another's request by one of its own, not by all of them. A batch is settled when it has taken
+BATCH_S, whatever is left of it: behind a slow token nobody waits for sixty-three others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import protocol
 from hsm.errors import TokenLost, TokenRefused
 from hsm.listening import Connection
+from hsm.turns import Turns
 from tenancy.errors import PortcullisError
 
 BATCH_MAX = 64
+BATCH_S = 0.01
 
 
 class Worker(Protocol):
@@ -24,6 +32,10 @@ class Worker(Protocol):
 
     def serve(self, request: protocol.Request) -> bytes:
         """The answer's value. Raises PortcullisError to refuse, TokenLost to end the process."""
+        ...
+
+    def proven(self, request: protocol.Request) -> UUID | None:
+        """Whose row a refused request showed, if the row's MAC says so. Raises TokenLost."""
         ...
 
     def settle(self) -> None:
@@ -35,22 +47,47 @@ class Worker(Protocol):
         ...
 
 
-class Office(Protocol):
-    """Where a thread's results go; called on the loop."""
-
-    def deliver(self, answers: list[tuple[Connection, bytes]], refused: int, since: float) -> None:
-        """A batch is done, whose oldest request came at `since` (monotonic)."""
-        ...
-
-    def lost(self, why: str) -> None:
-        """The token is gone."""
-        ...
-
-
 class Job(NamedTuple):
+    """A request. `refused`: it was, and only whose row it showed is to be found out."""
+
     connection: Connection
     request: protocol.Request
     since: float
+    refused: PortcullisError | None = None
+
+
+class Served(NamedTuple):
+    """What became of the jobs of a batch. Those in none of the lists were forgotten by their askers."""
+
+    jobs: list[Job]
+    answers: list[tuple[Connection, bytes]]
+    refused: list[tuple[Job, PortcullisError]]
+    proven: list[tuple[Job, UUID | None]]
+    lost: TokenLost | None
+
+
+class Office(Protocol):
+    """Where a thread's results go; called on the loop."""
+
+    def deliver(self, served: Served) -> None: ...
+
+
+def tenant_of(request: protocol.Request) -> UUID | None:
+    """Whose request it says that it is."""
+    return getattr(request, "tenant_id", None)
+
+
+def is_forgotten(job: Job) -> bool:
+    """Its asker has given up: an overloaded token works for those who still wait."""
+    forgotten = job.connection.forgotten
+    if not forgotten or job.request.id not in forgotten:
+        return False
+    forgotten.discard(job.request.id)
+    return True
+
+
+def _whose(job: Job) -> Hashable:
+    return tenant_of(job.request)
 
 
 class TokenThread:
@@ -60,7 +97,10 @@ class TokenThread:
         self._office = office
         self._make = make
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._turns: Turns[Job] = Turns(_whose)
+        self._left: list[Job] = []
         self._busy_since: float | None = None
+        self._settled_at = time.monotonic()
         self._worker: Worker | None = None
         self._thread = threading.Thread(target=self._run, name="token", daemon=True)
 
@@ -73,6 +113,7 @@ class TokenThread:
         await opened
 
     def put(self, jobs: list[Job]) -> None:
+        """Serve these; none at all is a look at the canary."""
         self._queue.put(jobs)
 
     def stop(self) -> None:
@@ -83,6 +124,10 @@ class TokenThread:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def settled_s(self) -> float:
+        """Seconds since the canary last sang rightly."""
+        return time.monotonic() - self._settled_at
+
     def figures(self) -> dict[str, int]:
         return {} if self._worker is None else self._worker.figures()
 
@@ -92,20 +137,31 @@ class TokenThread:
         except Exception as error:  # whatever it is, start() raises it
             self._loop.call_soon_threadsafe(self._opened.set_exception, error)
             return
+        self._settled_at = time.monotonic()
         self._loop.call_soon_threadsafe(self._opened.set_result, None)
         while (jobs := self._gather()) is not None:
-            self._busy_since = time.monotonic()
-            answers, refused, lost = serve_batch(worker, jobs)
+            served = serve_batch(worker, jobs, self._begins)
+            if served.lost is None:
+                self._settled_at = time.monotonic()
             self._busy_since = None
-            self._loop.call_soon_threadsafe(self._office.deliver, answers, refused, jobs[0].since)
-            if lost:
-                self._loop.call_soon_threadsafe(self._office.lost, lost)
+            self._left = jobs[len(served.jobs) :]
+            self._loop.call_soon_threadsafe(self._office.deliver, served)
+
+    def _begins(self) -> float:
+        """A call or two into the token begin now: from here on they may be found to hang."""
+        self._busy_since = now = time.monotonic()
+        return now
 
     def _gather(self) -> list[Job] | None:
-        jobs = self._queue.get()
-        if jobs is None:
-            return None
-        while len(jobs) < BATCH_MAX:
+        """A batch of what waits, waiting for it if need be; None at the end."""
+        if self._turns or self._left:
+            jobs, self._left = self._left, []
+        else:
+            first = self._queue.get()
+            if first is None:
+                return None
+            jobs = first
+        while True:
             try:
                 more = self._queue.get_nowait()
             except Empty:
@@ -114,33 +170,53 @@ class TokenThread:
                 self._queue.put(None)
                 break
             jobs = jobs + more
-        return jobs
+        if not self._turns and len(jobs) <= BATCH_MAX:
+            return jobs
+        self._turns.put(jobs)
+        return self._turns.take(BATCH_MAX)
 
 
 def serve_batch(
-    worker: Worker, jobs: list[Job]
-) -> tuple[list[tuple[Connection, bytes]], int, str | None]:
-    """Answers, how many refuse, and why the token is lost if it is: then all of them say so."""
+    worker: Worker, jobs: list[Job], begins: Callable[[], float] = time.monotonic
+) -> Served:
+    """What became of the first of them, as many as BATCH_S allow, one at least.
+
+    `begins` is called before each, and says the time. If the token is lost, all of them are told so,
+    whatever was done.
+    """
     answers: list[tuple[Connection, bytes]] = []
-    refused = 0
+    refused: list[tuple[Job, PortcullisError]] = []
+    proven: list[tuple[Job, UUID | None]] = []
+    done, over = 0, begins() + BATCH_S
     try:
-        for connection, request, _ in jobs:
+        for job in jobs:
+            if begins() > over and done:
+                break
+            done += 1
+            if job.refused is not None:
+                proven.append((job, worker.proven(job.request)))
+                continue
+            if is_forgotten(job):
+                continue
             try:
-                answer = protocol.frame(protocol.Done(request.id, serve_one(worker, request)))
+                value = serve_one(worker, job.request)
             except TokenLost:
                 raise
             except PortcullisError as error:
-                refused += 1
-                answer = protocol.refusal(request.id, error)
-            answers.append((connection, answer))
+                refused.append((job, error))
+            else:
+                answer = protocol.frame(protocol.Done(job.request.id, value))
+                answers.append((job.connection, answer))
+        begins()
         worker.settle()
     except TokenLost as lost:
-        return (
-            [(job.connection, protocol.refusal(job.request.id, lost)) for job in jobs],
-            len(jobs),
-            str(lost),
-        )
-    return answers, refused, None
+        return Served(
+            jobs, [],
+            [(job, lost) for job in jobs if job.refused is None],
+            [(job, None) for job in jobs if job.refused is not None],
+            lost,
+        )  # fmt: skip
+    return Served(jobs[:done], answers, refused, proven, None)
 
 
 def serve_one(worker: Worker, request: protocol.Request) -> bytes:

@@ -45,6 +45,18 @@ class SignerBusy(Unavailable):
     code = "signer_busy"
 
 
+class SigningRate(Unavailable):
+    """The tenant has used up its rate of signatures: ask again a little later."""
+
+    code = "signing_rate"
+
+
+class JournalFailed(Unavailable):
+    """Refusals cannot be kept: the signer signs nothing until they can."""
+
+    code = "journal_failed"
+
+
 class TokenLost(Unavailable):
     """The token or its sessions are gone, or the canary sang wrong: the daemon restarts."""
 
@@ -79,7 +91,7 @@ BY_CODE: dict[str, type[PortcullisError]] = {
     error.code: error
     for error in (
         SigningRefused, SealBroken, KeyMissing, MalformedRequest, SignerUnavailable,
-        SignerBusy, TokenLost, TokenRefused, PinRefused, CeremonyRefused, UnknownKey,
+        SignerBusy, SigningRate, JournalFailed, TokenLost, TokenRefused, PinRefused, CeremonyRefused, UnknownKey,
     )
 }  # fmt: skip
 """How an answer's code becomes an exception again on the client's side."""

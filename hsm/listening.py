@@ -18,6 +18,8 @@ from hsm.openers import NONE, Door, Leave, leave_at, leave_of
 from hsm.settings import DaemonSettings
 from tenancy.errors import ConfigurationError
 
+FORGOTTEN_MOST = 4096
+
 log = structlog.get_logger()
 
 
@@ -46,6 +48,14 @@ class Connection(asyncio.Protocol):
         self._leave = leave
         self._reader = protocol.FrameReader()
         self._transport: asyncio.Transport | None = None
+        self.forgotten: set[int] = set()
+        """Ids of requests whose answers nobody waits for; token threads take them out again."""
+
+    def forget(self, request_id: int) -> None:
+        """It may have been answered already, which nobody takes out: hence the bound."""
+        if len(self.forgotten) >= FORGOTTEN_MOST:
+            self.forgotten.clear()
+        self.forgotten.add(request_id)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         uid = peer_uid(transport)

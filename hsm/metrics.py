@@ -1,6 +1,6 @@
 """What the vault shows: clients count for themselves; the daemons have no network and are asked.
 
-The admin process asks each daemon's `status` now and then and gives it to `publish`.
+The admin process asks each daemon's `status` now and then (hsm/watch.py) and gives it to `publish`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from functools import cache
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from hsm.errors import BY_CODE
 
 REQUEST_SECONDS = Histogram(
     "portcullis_hsm_request_seconds",
@@ -23,6 +25,27 @@ FAILURES = Counter(
 DAEMON = Gauge(
     "portcullis_hsm_daemon", "The daemon's own figures at its last status.", ["daemon", "figure"]
 )
+UP = Gauge("portcullis_hsm_up", "1: the daemon answers and its token is well; 0: not.", ["daemon"])
+CANARY_AGE = Gauge(
+    "portcullis_hsm_canary_age_seconds",
+    "Since when no canary of this daemon has sung, at its last status.",
+    ["daemon"],
+)
+EPOCH = Gauge("portcullis_hsm_epoch", "How often this daemon has been started.", ["daemon"])
+SESSIONS = Gauge("portcullis_hsm_sessions", "Sessions that it has with its token.", ["daemon"])
+REQUESTS = Gauge(
+    "portcullis_hsm_requests",
+    "Answered since the daemon's start, by outcome.",
+    ["daemon", "outcome"],
+)
+REFUSALS = Gauge(
+    "portcullis_hsm_refusals", "Refused since the daemon's start, by code.", ["daemon", "code"]
+)
+JOURNAL_BEHIND = Gauge(
+    "portcullis_hsm_journal_behind_lines",
+    "Refusals in the daemon's journal that have no audit record yet.",
+    ["daemon"],
+)
 
 KEY_DUE = Gauge(
     "portcullis_hsm_key_due_timestamp_seconds",
@@ -31,9 +54,10 @@ KEY_DUE = Gauge(
 )
 
 _FIGURES = (
-    "uptime_s", "waiting", "threads", "batch_p50_s", "batch_p99_s", "answered", "refused",
-    "busy", "batches", "keys", "key_hits", "key_misses", "sealed",
+    "uptime_s", "waiting", "threads", "batch_p50_s", "batch_p99_s", "batches", "busy_s", "tenants",
+    "keys", "key_hits", "key_misses", "sealed", "journal_last",
 )  # fmt: skip
+_OUTCOMES = ("answered", "refused", "busy", "over_rate")
 
 
 _seconds_of = cache(REQUEST_SECONDS.labels)
@@ -48,8 +72,18 @@ def failed(kind: str, code: str) -> None:
     FAILURES.labels(kind, code).inc()
 
 
-def publish(figures: Mapping[str, Any]) -> None:
-    """Show a daemon's `status()` answer."""
+def publish(daemon: str, figures: Mapping[str, Any] | None, why: str = "") -> None:
+    """Show a daemon's `status()` answer; None: it gave none. `why`: what is wrong with it, if anything."""
+    UP.labels(daemon).set(0 if figures is None or why else 1)
+    if figures is None:
+        return
+    for gauge, name in ((CANARY_AGE, "canary_age_s"), (EPOCH, "epoch"), (SESSIONS, "sessions")):
+        gauge.labels(daemon).set(float(figures.get(name, 0)))
     for name in _FIGURES:
         if name in figures:
-            DAEMON.labels(str(figures["daemon"]), name).set(float(figures[name]))
+            DAEMON.labels(daemon, name).set(float(figures[name]))
+    for outcome in _OUTCOMES:
+        REQUESTS.labels(daemon, outcome).set(float(figures.get(outcome, 0)))
+    for code, count in figures.get("refusals", {}).items():
+        if code in BY_CODE:
+            REFUSALS.labels(daemon, code).set(float(count))

@@ -5,9 +5,9 @@ into a library that was told there is only one: SoftHSM crashes or hangs. Its `i
 `cpdef`, so a subclass may replace it; ours passes CKF_OS_LOCKING_OK through ctypes, on the very
 function list that the binding uses (the loader hands out one copy of a library per process).
 
-ctypes does three more things that the binding cannot: initialise a token (softhsm2-util would
+ctypes does more that the binding cannot: initialise a token (softhsm2-util would
 want the PINs on its command line), read a nested template (the binding would hand the library
-uninitialised pointers), and finalise.
+uninitialised pointers), finalise, and sign without making everything anew (hsm/mac.py).
 
 The child of a fork would inherit the login and every key: `Module` refuses to work in one.
 """
@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_ubyte, c_ulong, c_void_p
 from pathlib import Path
 from typing import Any
 
 import pkcs11
 from pkcs11._pkcs11 import lib
+from pkcs11.exceptions import PKCS11Error
 
 from hsm.errors import KeyMissing, TokenLost
 from hsm.profile import Profile, check_guards, read_profile
@@ -33,6 +35,7 @@ CKR_ALREADY_INITIALIZED = 0x191
 
 # Places of the functions in CK_FUNCTION_LIST (PKCS#11 2.40, pkcs11f.h; the order never changes).
 _INITIALIZE, _FINALIZE, _INIT_TOKEN, _GET_ATTRIBUTE_VALUE = 0, 1, 9, 24
+SIGN_INIT, SIGN = 42, 43
 
 
 class Attribute(Structure):
@@ -67,9 +70,12 @@ class _Raw:
             raise ConfigurationError(f"{path} gives no PKCS#11 function list")
         self._functions = functions.contents.functions
 
+    def function(self, place: int, *types: Any) -> Callable[..., int]:
+        """The C function there; a call of it lets go of the interpreter's lock."""
+        return ctypes.CFUNCTYPE(c_ulong, *types)(self._functions[place])
+
     def call(self, place: int, types: tuple[Any, ...], *arguments: Any) -> int:
-        function = ctypes.CFUNCTYPE(c_ulong, *types)(self._functions[place])
-        return int(function(*arguments))
+        return int(self.function(place, *types)(*arguments))
 
 
 class _Library(lib):
@@ -141,10 +147,17 @@ class Module:
         self._raw.call(_FINALIZE, (c_void_p,), None)
         _module = None
 
+    def function(self, place: int, *types: Any) -> Callable[..., int]:
+        """A C function of the library, prepared for many calls (hsm/mac.py)."""
+        return self._raw.function(place, *types)
+
     def slot_of(self, label: str) -> pkcs11.Token:
-        """The token of that label. Raises KeyMissing (none) or ConfigurationError (several)."""
+        """The token of that label. Raises KeyMissing (none), ConfigurationError (several), TokenLost."""
         self._refuse_forked_child()
-        found = [slot.get_token() for slot in self._library.get_slots(token_present=True)]
+        try:
+            found = [slot.get_token() for slot in self._library.get_slots(token_present=True)]
+        except PKCS11Error as error:
+            raise TokenLost(f"no look at the tokens: {type(error).__name__}") from None
         named = [token for token in found if token.label == label]
         if not named:
             raise KeyMissing(f"no token {label!r}: make it with `portcullis hsm init`")

@@ -43,6 +43,7 @@ from pkcs11.exceptions import (
 
 from hsm.envelope import Sealed, SealedKey, SealedSecret, unpack
 from hsm.errors import KeyMissing, SealBroken, TokenLost
+from hsm.mac import Mac, handle_of
 from hsm.templates import (
     LOG_PREFIX,
     OPENED_SECRET,
@@ -68,19 +69,23 @@ _BAD_MAC = (SignatureInvalid, SignatureLenRange)
 class SessionKey:
     """An unwrapped key in its session, and whose it is."""
 
-    __slots__ = ("_key", "sealed", "wrapper")
+    __slots__ = ("_handle", "_key", "_mac", "account_id", "sealed", "wrapper")
 
-    def __init__(self, key: pkcs11.SecretKey, sealed: SealedKey) -> None:
+    def __init__(
+        self, key: pkcs11.SecretKey, sealed: SealedKey, account_id: UUID, mac: Mac
+    ) -> None:
         self._key = key
+        self._handle = handle_of(key)
+        self._mac = mac
         self.sealed = sealed
         self.wrapper = key_label("kek", sealed.tenant_id, sealed.kek_version)
+        self.account_id = account_id
 
     def __repr__(self) -> str:
         return f"<SessionKey of {self.sealed.subject}>"
 
     def hmac_sha512(self, text: bytes) -> bytes:
-        signature: bytes = self._key.sign(text, mechanism=Mechanism.SHA512_HMAC)  # type: ignore[attr-defined]
-        return signature
+        return self._mac.sign(self._handle, text)
 
     def destroy(self) -> None:
         self._key.destroy()
@@ -96,6 +101,7 @@ class Keys:
         self._session = anchor.open_session()
         self._profile = anchor.profile
         value = secrets.token_bytes(64)
+        self._mac = Mac(anchor.module, handle_of(self._session))
         self._song = hmac.digest(value, _CANARY_TEXT, "sha512")
         self._canary = self._session.create_object(
             {**anchor.profile.fit(SIGNING_KEY), Attribute.VALUE: value}
@@ -115,7 +121,7 @@ class Keys:
     def check_canary(self) -> None:
         """Raise TokenLost unless our handles still mean our keys."""
         try:
-            song = self._canary.sign(_CANARY_TEXT, mechanism=Mechanism.SHA512_HMAC)  # type: ignore[attr-defined]
+            song = self._mac.sign(handle_of(self._canary), _CANARY_TEXT)
         except PKCS11Error as error:
             raise TokenLost(f"the canary is silent: {type(error).__name__}") from None
         if song != self._song:
@@ -132,12 +138,27 @@ class Keys:
         self._live.move_to_end(name)
         return key
 
+    def held(self, name: bytes) -> SessionKey | None:
+        """As cached(), and nothing is counted or moved by it."""
+        return self._live.get(name)
+
+    def prove(self, data: bytes) -> UUID:
+        """Whose row it is, by its MAC alone; nothing is opened. Raises SealBroken, KeyMissing."""
+        sealed = unpack(data)
+        self._verify_row(sealed)
+        return sealed.tenant_id
+
     def load(self, name: bytes, data: bytes) -> SessionKey:
         """Verify the row's MAC, unwrap its key, keep it. Raises SealBroken, KeyMissing, TokenLost."""
         sealed = unpack(data)
         if not isinstance(sealed, SealedKey):
             raise SealBroken("the sealed row is not a signing key")
-        key = SessionKey(self._unwrap(sealed, "kek", SIGNING_KEY), sealed)
+        try:
+            account_id = UUID(sealed.subject)
+        except ValueError:
+            raise SealBroken("the sealed row's subject is no account") from None
+        unwrapped = self._unwrap(sealed, "kek", SIGNING_KEY)
+        key = SessionKey(unwrapped, sealed, account_id, self._mac)
         self._live[name] = key
         self._seen[key.wrapper] = self._now()
         while len(self._live) > self._keys_max:

@@ -66,6 +66,17 @@ class PublicKey(_Request, frozen=True, array_like=True, tag="public"):
     label: str
 
 
+class Refusals(_Request, frozen=True, array_like=True, tag="refusals"):
+    """The journal's lines numbered above `after`, at most so many. Answered by `RefusalList`."""
+
+    after: int
+    most: int
+
+
+class Forget(_Request, frozen=True, array_like=True, tag="forget"):
+    """Nobody waits any more for the answer to the request of this id on this connection. No answer."""
+
+
 class EnrolKey(_Request, frozen=True, array_like=True, tag="enrol_key"):
     """The RSA public key to encrypt to, PEM."""
 
@@ -88,7 +99,10 @@ class SealSecret(_Request, frozen=True, array_like=True, tag="seal_secret"):
     ciphertext: bytes
 
 
-Request = Status | SignRequest | SignNote | OpenSecret | PublicKey | EnrolKey | SealKey | SealSecret
+Request = (
+    Status | SignRequest | SignNote | OpenSecret | PublicKey | Refusals | Forget
+    | EnrolKey | SealKey | SealSecret
+)  # fmt: skip
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
@@ -112,11 +126,27 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     text: str
 
 
-Answer = Done | Figures | Refused
+class RefusalList(msgspec.Struct, frozen=True, array_like=True, tag="refusal_list"):
+    """`journal`: its own name. `last`: the number of its last line. `lines`: hsm.refusals reads them."""
+
+    id: int
+    journal: UUID
+    last: int
+    lines: list[bytes]
+
+
+Answer = Done | Figures | Refused | RefusalList
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def row_thread(request: Request) -> int:
+    """Which token thread a sealed row always meets (modulo their number); 0 for what shows none."""
+    if isinstance(request, SignRequest):
+        return request.name[0]
+    return request.sealed[-1] if isinstance(request, OpenSecret) and request.sealed else 0
 
 
 def frame(message: Request | Answer) -> bytes:

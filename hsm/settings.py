@@ -27,11 +27,21 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     profile: str = "softhsm"
     """What is particular to the token: one of hsm/profiles/, or a file."""
     worker_threads: int = 1
-    """In a file that does not say it: the profile's."""
-    keys_max: int = 10_000
+    """One for a token in this machine; 8 to 32 for one behind a network, which has as many at work. In
+    a file that does not say it: the profile's."""
+    keys_max: int = 16_000
     """Session keys held at once over all threads; about 9 kB each in SoftHSM."""
     queue_max: int = 4096
-    """Requests that wait for the token; beyond, the answer is `signer_busy`."""
+    """Requests that wait for the token, of one tenant half as many; beyond: `signer_busy`."""
+    tenant_rate_per_s: float = 5_000.0
+    """Requests that one tenant may have signed or opened; beyond: `signing_rate`."""
+    tenant_burst: int = 20_000
+    """So many at once: an order, and what follows it, in each of some thousands of accounts."""
+    state_dir: Path | None = None
+    """The daemon's own directory: its epoch, its journal of refusals. On a disk that outlives a
+    restart of the host. If absent: beside the settings file, called as it, `.state` behind."""
+    canary_every_s: float = 5.0
+    """A token that nobody uses is looked at as often."""
     peer_uids: list[int] = []
     """Who may connect besides the daemon's own user."""
     socket_mode: int = 0o600
@@ -101,6 +111,14 @@ def read_daemon_settings(path: Path) -> DaemonSettings:
     if profile.sessions_max and settings.worker_threads + 1 > profile.sessions_max:
         raise ConfigurationError(
             f"{path}: {profile.name} has {profile.sessions_max} sessions, one is the anchor's"
+        )
+    if settings.state_dir is None:
+        settings = msgspec.structs.replace(
+            settings, state_dir=path.absolute().with_suffix(".state")
+        )
+    if settings.tenant_rate_per_s <= 0 or settings.tenant_burst < 1 or settings.queue_max < 2:
+        raise ConfigurationError(
+            f"{path}: tenant_rate_per_s is above 0, tenant_burst 1 or more, queue_max 2 or more"
         )
     if not 1 <= settings.worker_threads <= 64 or settings.keys_max < settings.worker_threads:
         raise ConfigurationError(f"{path}: worker_threads is 1 to 64, keys_max at least that")

@@ -12,17 +12,21 @@ import sys
 import time
 from collections.abc import Callable
 from uuid import UUID
+from zlib import crc32
+
+from pkcs11.exceptions import PKCS11Error
 
 from hsm import policy, protocol
 from hsm.daemon import main
 from hsm.enrol import unframed
 from hsm.envelope import Sealed, name_of
-from hsm.errors import MalformedRequest, SealBroken, SigningRefused, UnknownKey
+from hsm.errors import MalformedRequest, SealBroken, SigningRefused, TokenLost, UnknownKey
 from hsm.module import Module
 from hsm.pins import read_pin
 from hsm.pool import Keys, SessionKey
 from hsm.settings import DaemonSettings
 from hsm.token import Anchor
+from tenancy.errors import PortcullisError
 
 
 class SigningDesk:
@@ -42,11 +46,13 @@ class SigningDesk:
         """Raises SigningRefused, MalformedRequest. A sealed row always meets the same thread."""
         if isinstance(request, protocol.SignRequest):
             policy.check_request(described(request), self._now())
-            return request.name[0]
+            return protocol.row_thread(request)
+        if isinstance(request, protocol.OpenSecret):
+            return protocol.row_thread(request)
         if isinstance(request, protocol.SignNote):
             policy.checkpoint_origin(request.text)
-            return 0
-        if isinstance(request, (protocol.OpenSecret, protocol.PublicKey)):
+            return crc32(request.label.encode())
+        if isinstance(request, protocol.PublicKey):
             return 0
         raise MalformedRequest("the signer does not enrol: ask the enroller")
 
@@ -71,6 +77,23 @@ class SigningWorker:
             return self._keys.log_public_key(request.label)
         raise MalformedRequest("not a request for the signer")
 
+    def proven(self, request: protocol.Request) -> UUID | None:
+        """The tenant whose row it showed: it is held here, or its MAC is right."""
+        try:
+            if isinstance(request, protocol.SignRequest):
+                held = self._keys.held(request.name)
+                if held is not None:
+                    return held.sealed.tenant_id
+                if request.sealed is not None and name_of(request.sealed) == request.name:
+                    return self._keys.prove(request.sealed)
+            elif isinstance(request, protocol.OpenSecret):
+                return self._keys.prove(request.sealed)
+        except TokenLost:
+            raise
+        except (PortcullisError, PKCS11Error):
+            pass  # not proven; the canary says whether the token is well
+        return None
+
     def settle(self) -> None:
         self._keys.check_canary()
 
@@ -81,7 +104,8 @@ class SigningWorker:
 
     def _sign(self, request: protocol.SignRequest) -> bytes:
         key = self._key(request)
-        check_owner(key.sealed, request.tenant_id, str(request.account_id))
+        if key.account_id != request.account_id or key.sealed.tenant_id != request.tenant_id:
+            raise SealBroken("the sealed row belongs to another tenant or account")
         policy.check_purpose(key.sealed.purpose, request.scheme)
         return key.hmac_sha512(policy.text_to_sign(described(request)))
 

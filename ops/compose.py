@@ -19,11 +19,12 @@ from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
-from hsm.client import SignerClient
 from ops.brokers import make_brokers
 from ops.health import Check
+from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
+from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
@@ -86,7 +87,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
-        SignerClient(settings.hsm.hook_socket or settings.hsm.signer_socket) as signer,
+        signer_client(settings.hsm, settings.hsm.hook_socket) as signer,
         hooks_listener(
             conninfo=conninfo,
             database=database,
@@ -100,7 +101,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         serving = serve(
             listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
         )
-        yield listener.checks(), asyncio.create_task(serving)
+        yield {**listener.checks(), "signer": tells(signer)}, asyncio.create_task(serving)
 
 
 @asynccontextmanager
@@ -116,7 +117,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
-        SignerClient(settings.hsm.signer_socket) as signer,
+        signer_client(settings.hsm) as signer,
     ):
         work = Worker(
             database=database,
@@ -126,20 +127,24 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             worker_id=f"worker-{seat.index}-{new_id()}",
             settings=fanout_settings(settings),
         )
-        checks = {"postgres": answers(database), "signer": said(signer.status)}
+        checks = {"postgres": answers(database), "signer": signs(signer)}
         yield checks, asyncio.create_task(work.run(seat.stop))
 
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer. Ready: PostgreSQL and the signer answer."""
+    """The audit log's one writer, and the reader of what the vault refused. Ready: PostgreSQL and
+    the signer answer."""
+    clock = SystemClock()
     async with (
         opened(settings.database.recorder, "recorder", 4) as database,
-        SignerClient(settings.hsm.signer_socket) as signer,
+        signer_client(settings.hsm) as signer,
+        each_daemon(settings.hsm) as daemons,
     ):
-        work = Recorder(database, signer, settings.recorder.store, SystemClock())
-        checks = {"postgres": answers(database), "signer": said(signer.status)}
-        yield checks, asyncio.create_task(work.run(seat.stop))
+        refusals = RefusalReader(database, daemons, clock)
+        work = Recorder(database, signer, settings.recorder.store, clock)
+        checks = {"postgres": answers(database), "signer": signs(signer)}
+        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:
@@ -158,7 +163,7 @@ def check_worker(settings: Settings) -> None:
     """Would a worker take these settings? Raises ConfigurationError; connects to nothing."""
     brokers = make_brokers(
         settings.brokers,
-        signer=SignerClient(settings.hsm.signer_socket),
+        signer=signer_client(settings.hsm),
         database=Database(settings.database.worker, name="check", size=1),
         clock=SystemClock(),
     )
@@ -174,6 +179,17 @@ def answers(database: Database) -> Check:
         return "answers"
 
     return ask
+
+
+async def beside(*works: Awaitable[None]) -> None:
+    """All of it at once; if one breaks, the others are cancelled and the process ends."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(_awaited(work))
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
 
 
 def said(ask: Callable[[], Awaitable[object]]) -> Check:

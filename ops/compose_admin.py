@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -14,12 +14,23 @@ from gateway.admin.event_stream import Hub
 from gateway.admin.limits_on_use import ApiRates
 from gateway.admin.operation import Services
 from gateway.rate import Rates
-from hsm.client import EnrollerClient, SignerClient
-from ops.compose import Parts, Seat, answers, listener_of, opened, redis_client, said
+from hsm.client import EnrollerClient
+from hsm.watch import watch
+from ops.compose import (
+    Parts,
+    Seat,
+    answers,
+    beside,
+    listener_of,
+    opened,
+    redis_client,
+    said,
+)
 from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
 from ops.sign_in import signing_in
+from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import SystemClock
 
 LOCK_WAIT_S = 10
@@ -40,16 +51,17 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
-        SignerClient(settings.hsm.admin_socket or settings.hsm.signer_socket) as signer,
+        signer_client(settings.hsm, settings.hsm.admin_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
+        each_daemon(settings.hsm) as daemons,
         signing_in(settings.admin, SystemClock()) as sign_in,
         notifying(settings, seat.index, signer) as notifier,
     ):
         checks = {
             "postgres": answers(database),
             "redis": said(redis.ping),
-            "signer": said(signer.status),
-            "enroller": said(enroller.status),
+            "signer": signs(signer),
+            "enroller": signs(enroller),
         }
         services = Services(
             database=database,
@@ -69,16 +81,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             app, fd=listener_of(seat), tls=settings.admin.tls, stop=seat.stop,
             client_ca=settings.admin.client_ca, endless=True,
         )  # fmt: skip
-        work = beside(serving, scheduler.run(services, seat.stop))
-        yield {"postgres": checks["postgres"]}, asyncio.create_task(work)
-
-
-async def beside(*works: Awaitable[None]) -> None:
-    """All of it at once; if one breaks, the others are cancelled and the process ends."""
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(_awaited(work))
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+        lines = {name: client.lines[0] for name, client in daemons.items()}
+        work = beside(serving, scheduler.run(services, seat.stop), watch(lines, seat.stop))
+        own = {"postgres": checks["postgres"], "signer": tells(signer)}
+        yield own, asyncio.create_task(work)

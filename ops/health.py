@@ -56,10 +56,11 @@ class Health:
         return web.json_response({"status": "alive"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        failed = await run_checks(self._checks)
+        failed, details = await run_checks(self._checks)
         body = {
             "ready": not failed,
             "checks": {name: failed.get(name, "ok") for name in self._checks},
+            "details": details,
         }
         return web.json_response(body, status=503 if failed else 200)
 
@@ -67,14 +68,15 @@ class Health:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
-    """All at once; the names of those that failed, with a sentence. Never raises for a check."""
+async def run_checks(checks: Mapping[str, Check]) -> tuple[dict[str, str], dict[str, str]]:
+    """All at once: a sentence for each that failed, a detail of each that did not. Never raises for
+    a check."""
     names = list(checks)
     outcomes = await asyncio.gather(
         *(asyncio.wait_for(checks[name](), CHECK_TIMEOUT_S) for name in names),
         return_exceptions=True,
     )
-    failed = {}
+    failed, details = {}, {}
     for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, TimeoutError):
             failed[name] = f"no answer within {CHECK_TIMEOUT_S:g} s"
@@ -82,4 +84,6 @@ async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
             failed[name] = str(outcome)
         elif isinstance(outcome, BaseException):
             failed[name] = type(outcome).__name__
-    return failed
+        else:
+            details[name] = outcome
+    return failed, details

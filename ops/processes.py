@@ -94,6 +94,10 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
     return [
         *_stack(settings, places),
         _hsm_daemon("signer", settings.hsm.signer_config, settings.hsm.signer_socket, places),
+        *(
+            _hsm_daemon("signer", more.config, more.socket, places, f"signer{index}")
+            for index, more in enumerate(settings.hsm.more_signers, 2)
+        ),
         _hsm_daemon("enroller", settings.hsm.enroller_config, settings.hsm.enroller_socket, places),
         ours("recorder", 2),
         *(ours("worker", 3, index) for index in range(settings.worker.processes)),
@@ -124,13 +128,13 @@ def _server(server: Server) -> Spec:
     )
 
 
-def _hsm_daemon(name: str, config: Path, sock: Path, places: Places) -> Spec:
+def _hsm_daemon(kind: str, config: Path, sock: Path, places: Places, name: str = "") -> Spec:
     return Spec(
-        name=name,
+        name=name or kind,
         stage=1,
-        command=lambda: python_child(f"hsm.{name}", "--config", str(config)),
+        command=lambda: python_child(f"hsm.{kind}", "--config", str(config)),
         ready=lambda: accepts(sock),
-        log=places.log / f"{name}.log",
+        log=places.log / f"{name or kind}.log",
         cwd=ROOT,
     )
 

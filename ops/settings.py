@@ -68,9 +68,23 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     url: str
 
 
+class DaemonAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One more daemon of this host: its own settings file, and the socket that stands in it."""
+
+    config: Path
+    socket: Path
+
+    def __post_init__(self) -> None:
+        check_socket_path(self.socket, "socket")
+
+
 class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The tokens. The daemons' own files say the rest (hsm/settings.py); PINs are named by their
-    sources (hsm/pins.py): files, systemd credentials, prompts."""
+    sources (hsm/pins.py): files, systemd credentials, prompts.
+
+    `more_signers`: signers at further HSMs that hold the same keys (`mirrors`), in the order in which
+    they are asked where the first is away.
+    """
 
     module: Path
     softhsm_conf: Path | None = None
@@ -92,6 +106,13 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Where ingress has hooks' secrets opened (hsm/openers.py); `signer_socket`, if not said."""
     admin_socket: Path | None = None
     """Where the management listener has people's and channels' secrets opened; likewise."""
+    more_signers: tuple[DaemonAt, ...] = ()
+
+    @property
+    def signer_sockets(self) -> dict[str, Path]:
+        """Every signer of this host by its name, the preferred one first."""
+        more = {f"signer{index}": one.socket for index, one in enumerate(self.more_signers, 2)}
+        return {"signer": self.signer_socket, **more}
 
     def __post_init__(self) -> None:
         for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket"):

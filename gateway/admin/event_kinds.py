@@ -95,6 +95,7 @@ TOLD: Mapping[Kind, Told] = {
     Kind.TENANT_KEYS_DESTROYED: Told("change", "keys:read", ("event", "tenant", "versions")),
     Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
+    Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -128,6 +129,11 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "credential_refused", Kind.CREDENTIAL_REFUSED,
         "A broker's key was not taken, or may do more than when it was.",
+    ),
+    Alert(
+        "signing_refused", Kind.HSM_REFUSED,
+        "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
+        ("signing_refused", "seal_broken", "journal_shortened"),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

@@ -32,18 +32,10 @@ async def fanout(effort: Effort, say: Say) -> list[Measurement]:
 
 
 async def hsm(effort: Effort, say: Say) -> list[Measurement]:
-    """The signer daemon beside hmac in this process."""
+    """The signer daemon beside hmac in this process, near its token and far from it."""
     from ops.bench import hsm
 
-    say("hsm: a token of its own, and the daemon")
-    seconds = 0.5 if effort.quick else 3.0
-    rows = await hsm.run(accounts=20 if effort.quick else 200, seconds=seconds, runs=effort.runs)
-    # The daemon's p99 at its limit has no floor worth the name: one hmac waits for nobody.
-    return [
-        Measurement(**{**row, "runs": tuple(row["runs"])})
-        for row in rows
-        if row["name"] == "hsm_daemon_signatures_per_s"
-    ]
+    return await hsm.run(effort, say)
 
 
 async def audit(effort: Effort, say: Say) -> list[Measurement]:

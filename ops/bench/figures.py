@@ -32,6 +32,12 @@ FIGURES = {
     "hsm_daemon_signatures_per_s": Figure(
         "signatures of the signer daemon", "hmac in this process", more_is_better=True
     ),
+    "hsm_daemon_p99_ms": Figure(
+        "one of 128 signatures at once, 99 of 100", "one hmac in this process"
+    ),
+    "hsm_network_1500us_signatures_per_s": Figure(
+        "signatures behind a token 1.5 ms away", "hmac in this process", more_is_better=True
+    ),
     "audit_records_per_s": Figure("records into the log", _PGBENCH, more_is_better=True),
     "audit_ack_p99_ms": Figure("one record durable, 99 of 100", _PGBENCH),
     "sizing_1000_ms": Figure("lots of 1,000 accounts", _DECIMALS),

@@ -16,7 +16,6 @@ import msgspec
 from hsm import ceremony
 from hsm.backup import back_up, restore
 from hsm.check import Finding, check
-from hsm.client import EnrollerClient, SignerClient
 from hsm.hardening import harden
 from hsm.inventory import token_facts
 from hsm.pins import read_pin
@@ -34,6 +33,7 @@ from ops.cli.hsm_people import (
 from ops.cli.keys import COMMANDS
 from ops.cli.output import json_option, print_json, print_table
 from ops.settings import Settings, read_settings
+from ops.vault import each_daemon
 from tenancy.errors import PortcullisError
 
 
@@ -224,11 +224,8 @@ def _rows(token: Any) -> list[tuple[str, Any]]:
 async def _ask(settings: Settings) -> dict[str, dict[str, object]]:
     """Each daemon's figures, or why it does not answer."""
     answer: dict[str, dict[str, object]] = {}
-    for name, client in (
-        ("signer", SignerClient(settings.hsm.signer_socket)),
-        ("enroller", EnrollerClient(settings.hsm.enroller_socket)),
-    ):
-        async with client:
+    async with each_daemon(settings.hsm) as daemons:
+        for name, client in daemons.items():
             try:
                 answer[name] = await client.status()
             except PortcullisError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -14,11 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
+from hsm.client import SignerClient
+from hsm.errors import SigningRefused
 from ops import control
 from ops.paths import Places
-from ops.probe import is_ready
+from ops.probe import get, is_ready
 from ops.settings import Settings, read_settings
 from ops.state import Process, State, is_alive
 
@@ -83,6 +87,53 @@ def test_status_says_that_all_is_well(settings: Settings, installation: Places) 
     }  # fmt: skip
     assert cli(installation, "migrate", "--check").returncode == 0
     assert cli(installation, "preflight").returncode == 0
+
+
+def test_every_process_says_how_its_signer_is(settings: Settings) -> None:
+    """Its epoch, its canary; ingress, too, which is ready without."""
+    asked = 0
+    for name, sock in state(settings).health.items():
+        status, body = asyncio.run(get(sock, "/readyz"))
+        says = json.loads(body)["details"]["signer"]
+        assert (status, says.split(",")[0][:13]) == (200, "signs: epoch "), (name, says)
+        asked += 1
+    assert asked >= 4
+
+
+def test_the_admin_process_shows_the_daemons_figures(settings: Settings) -> None:
+    sock = state(settings).health["admin-0"]
+
+    def shown() -> bool:
+        _, text = asyncio.run(get(sock, "/metrics"))
+        return all(
+            f'portcullis_hsm_up{{daemon="{daemon}"}} 1.0' in text.decode()
+            for daemon in ("signer", "enroller")
+        )
+
+    until(shown)
+
+
+def test_what_the_signer_refuses_is_in_the_platforms_log(settings: Settings) -> None:
+    """From the daemon's journal by the recorder's own process, once."""
+
+    async def refused() -> None:
+        async with SignerClient(settings.hsm.signer_socket) as signer:
+            with pytest.raises(SigningRefused):
+                await signer.sign_note("a log", b"pay to bearer")
+
+    def leaves() -> int:
+        with psycopg.connect(settings.database.recorder) as conn:
+            row = conn.execute(
+                "SELECT count(*) FROM audit_leaves"
+                " WHERE convert_from(leaf, 'UTF8')::json ->> 'k' = 'hsm.refused'"
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    before = leaves()
+    asyncio.run(refused())
+    until(lambda: leaves() == before + 1)
+    time.sleep(2.5)
+    assert leaves() == before + 1
 
 
 def test_no_process_may_leave_a_core_behind(settings: Settings) -> None:

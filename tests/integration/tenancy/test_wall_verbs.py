@@ -31,6 +31,7 @@ ACROSS: Reached = {
     # The recorder writes every tenant's log.
     ("recorder", "SELECT", "audit_inbox"),
     ("recorder", "DELETE", "audit_inbox"),
+    ("recorder", "INSERT", "audit_inbox"),  # what the vault refused
 }
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from ops.initialise import Choices, document
 from ops.paths import places
+from ops.processes import specs
 from ops.settings import decode_settings, read_settings
 from ops.toml import dumps
+from ops.vault import signer_client
 from tenancy.errors import ConfigurationError
 
 
@@ -64,6 +66,25 @@ def test_a_password_in_a_connection_string_is_refused_and_not_repeated(
 
 def test_a_socket_path_that_the_kernel_cannot_bind_is_refused(good: dict[str, Any]) -> None:
     good["hsm"]["signer_socket"] = "/" + "x" * 107
+    assert "at most 107" in refusal(good)
+
+
+def test_further_signers_are_asked_in_their_order_and_run_under_their_names(
+    good: dict[str, Any],
+) -> None:
+    good["hsm"]["more_signers"] = [
+        {"config": f"/etc/{n}.toml", "socket": f"/run/{n}.sock"} for n in ("b", "c")
+    ]
+    del good["stack"]
+    settings = decode_settings(dumps(good).encode())
+    assert list(settings.hsm.signer_sockets) == ["signer", "signer2", "signer3"]
+    assert [str(line.path) for line in signer_client(settings.hsm).lines][1:] == [
+        "/run/b.sock", "/run/c.sock",
+    ]  # fmt: skip
+    run = {spec.name: spec.command() for spec in specs(settings, Path("/s.toml"), 3, 4)}
+    assert run["signer3"][-2:] == ["--config", "/etc/c.toml"]
+    assert "hsm.signer" in run["signer2"]
+    good["hsm"]["more_signers"][0]["socket"] = "/" + "x" * 107
     assert "at most 107" in refusal(good)
 
 
