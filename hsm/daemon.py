@@ -142,7 +142,9 @@ class Daemon:
             self._done.set()
 
     def lost(self, error: PortcullisError) -> None:
-        """Token or journal are gone: answer what waits with that, then end."""
+        """Token or journal are gone: answer what waits with that, then end. Said once."""
+        if self.exit_status == EXIT_TOKEN_LOST:
+            return  # another batch that was under way
         self.exit_status = EXIT_TOKEN_LOST
         self.stop()
         leave_word(self.settings, error)

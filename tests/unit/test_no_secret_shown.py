@@ -62,7 +62,8 @@ SECRET_NAMES = re.compile(
 )
 ALSO_SECRET = {("hsm.protocol", "Done", "value"), ("gateway.hooks.verify", "Secret", "key")}
 NO_SECRETS = {
-    ("hsm.ceremony", "Finding", "token"): "its label",
+    ("hsm.check", "Finding", "token"): "its label",
+    ("hsm.facts", "KeyObject", "token"): "its label",
     ("hsm.record", "ObjectRecord", "token"): "its label",
     ("hsm.holders", "SealedPins", "nonce"): "AES-GCM's, which stands beside its ciphertext",
     ("hsm.backup", "_Head", "nonce"): "the same",
