@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from audit.malformed import Malformed
 from audit.note import VerifierKey
 from audit.record import Kind
 from gateway.admin import sealed_rows
-from gateway.admin.key_probe import EMPTY_ROOT
+from gateway.admin.key_probe import EMPTY_ROOT, PURPOSE, SUBJECT
 from hsm import rotation
 from hsm.client import EnrollerClient, SignerClient
 from hsm.enrol import encrypt_secret
@@ -225,13 +226,18 @@ async def _prove_tenant(settings: Settings, tenant: UUID, version: int) -> None:
     secret = secrets.token_bytes(32)
     async with (
         EnrollerClient(settings.hsm.enroller_socket, timeout_s=10) as enroller,
-        SignerClient(settings.hsm.signer_socket, timeout_s=10) as signer,
+        SignerClient(_door(settings), timeout_s=10) as signer,
     ):
         ciphertext = encrypt_secret(await enroller.public_key_pem(), secret)
-        sealed = await enroller.seal_secret(tenant, "key-probe", "hook", ciphertext)
-        opened = await signer.open_secret(sealed, tenant_id=tenant, subject="key-probe")
+        sealed = await enroller.seal_secret(tenant, SUBJECT, PURPOSE, ciphertext)
+        opened = await signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
     if opened != secret or unpack(sealed).kek_version != version:
         raise Unavailable(f"the daemons do not use version {version} of tenant {tenant} yet")
+
+
+def _door(settings: Settings) -> Path:
+    """Where probes are opened (hsm/openers.py)."""
+    return settings.hsm.admin_socket or settings.hsm.signer_socket
 
 
 async def _prove_enrol(settings: Settings, platform: UUID, modulus_sha256: str) -> None:
@@ -244,7 +250,7 @@ async def _prove_enrol(settings: Settings, platform: UUID, modulus_sha256: str) 
         if sha256(modulus).hexdigest() != modulus_sha256:
             raise Unavailable("the enroller does not give out the new enrolment key yet")
         ciphertext = encrypt_secret(pem, secrets.token_bytes(32))
-        await enroller.seal_secret(platform, "key-probe", "hook", ciphertext)
+        await enroller.seal_secret(platform, SUBJECT, PURPOSE, ciphertext)
 
 
 async def _prove_log(settings: Settings, label: str, key: VerifierKey) -> None:

@@ -17,6 +17,7 @@ from tenancy.store.accounts import put_credential
 from tests.chaos.stage import ROOT, Stage
 from tests.fixtures.gateio_simulator import RunningSimulator
 from tests.fixtures.postgres import Database
+from tests.fixtures.proving import prove_all
 from tests.fixtures.softhsm import SoftHSM
 
 
@@ -47,6 +48,7 @@ class VaultStage(Stage):
                     conn, self.bench.scope, account, broker="gateio", api_key=key, sealed=sealed
                 )
         await admin.close()
+        await prove_all(self.bench.made)
         await self.market.control.create_accounts(keys)
 
     async def arrived(self) -> int:

@@ -85,8 +85,8 @@ async def test_a_secret_under_an_old_version_is_due_until_it_is_put_again(api: A
         say(api, "UPDATE credentials SET revoked_at = now()")
         say(
             api,
-            "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed)"
-            " VALUES (%s, %s, %s, 'gateio', 'k', %s)",
+            "INSERT INTO credentials (credential_id, tenant_id, account_id, broker, api_key, sealed, state)"
+            " VALUES (%s, %s, %s, 'gateio', 'k', %s, 'live')",
             uuid4(), api.tenant(), account, pack(row),
         )  # fmt: skip
 

@@ -150,6 +150,8 @@ class _Anything:
 def test_their_control_is_signed_where_the_policy_is_weak(vault_without_daemons, rows, monkeypatch):
     """A policy that allows all signs each that is ASCII: nothing else stands in their way."""
     everything = [(_Anything(), re.compile(".*", re.DOTALL))]
+    # What was found for one table is not another one's, here or in the tests after this.
+    monkeypatch.setattr(policy, "_names", policy._names.__wrapped__)
     monkeypatch.setattr(
         policy, "_ALLOWED", dict.fromkeys(("gateio", "GATEIO", "", "raw"), everything)
     )
