@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import UUID
 
@@ -241,9 +242,20 @@ async def _forgotten(settings: Settings, rows: list[SealedRow]) -> list[Tried]:
     """Step 3. Raises Unavailable for a signer that is away, CeremonyRefused for one that still uses a key."""
     deadline = time.monotonic() + SIGNER_FORGETS_S
     tried: list[Tried] = []
-    async with SignerClient(settings.hsm.signer_socket, timeout_s=10) as signer:
+    hsm = settings.hsm
+    doors = {
+        "hook": hsm.hook_socket or hsm.signer_socket,
+        "totp": hsm.admin_socket or hsm.signer_socket,
+        "channel": hsm.admin_socket or hsm.signer_socket,
+    }  # hsm/openers.py: a secret opens at its own purpose's door
+    async with AsyncExitStack() as clients:
+        at = {
+            path: await clients.enter_async_context(SignerClient(path, timeout_s=10))
+            for path in {hsm.signer_socket, *doors.values()}
+        }
         for row in rows:
             sealed = unpack(row.sealed)
+            signer = at[doors.get(sealed.purpose, hsm.signer_socket)]
             while (outcome := await _ask(signer, row, sealed)) == "opens":
                 if time.monotonic() > deadline:
                     raise CeremonyRefused(
