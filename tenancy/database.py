@@ -38,6 +38,13 @@ _CARRIED = """
 SELECT coalesce(current_setting('portcullis.tenant_id', true), ''), current_user = session_user,
        current_setting('search_path')"""
 
+IDLE_S = 10
+"""A process that stops in the middle of a transaction (frozen with its host, say) holds its locks no
+longer than this: PostgreSQL ends the session, and with it the transaction."""
+BROKEN = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+"""The second is an InternalError to psycopg; the connection is as gone as with the first."""
+_IDLE = f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'"
+
 
 class Database:
     """A pool of connections under one database role."""
@@ -84,7 +91,7 @@ class Database:
                     await _discard(conn)  # the pool would commit what somebody left open
         except PoolTimeout as error:
             raise Unavailable("no database connection came free in time") from error
-        except psycopg.OperationalError as error:
+        except BROKEN as error:
             raise Unavailable(f"PostgreSQL: {error}") from error
 
     @asynccontextmanager
@@ -107,7 +114,7 @@ class Database:
             try:
                 await conn.execute(begin.encode(), prepare=False)
                 yield conn
-            except psycopg.OperationalError as error:
+            except BROKEN as error:
                 await _rollback(conn)
                 raise Unavailable(
                     f"PostgreSQL: {error}; the transaction was rolled back"
@@ -118,7 +125,8 @@ class Database:
             await commit(conn)
 
     async def _remember(self, conn: Connection) -> None:
-        """What a connection carries when it is new."""
+        """What a connection carries when it is new, and how long it may leave others waiting."""
+        await conn.execute(_IDLE)
         self._fresh = await (await conn.execute(_CARRIED)).fetchone()
 
     async def _check_returned(self, conn: Connection) -> None:
@@ -158,7 +166,7 @@ async def commit(conn: Connection) -> None:
         cursor = await conn.execute("COMMIT")
     except psycopg.errors.IntegrityError:
         raise  # a deferred constraint: the server says that it rolled back
-    except psycopg.OperationalError as error:
+    except BROKEN as error:
         raise OutcomeUnknown("the database connection broke while committing") from error
     if cursor.statusmessage != "COMMIT":
         raise Unavailable(f"the transaction was not committed: {cursor.statusmessage}")

@@ -47,6 +47,12 @@ SETTINGS = WorkerSettings(
 PATIENCE = Patience(unsent_first_s=0.02, doubt_first_s=0.02, doubt_most_s=0.1)
 
 
+_WAITING = """
+SELECT pid, application_name, state, wait_event, pg_blocking_pids(pid), age(now(), xact_start)::text,
+       left(query, 120)
+FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"""
+
+
 class Bench:
     """What the tests of the fan-out stand on."""
 
@@ -181,7 +187,10 @@ class Bench:
                 return
             if asyncio.get_running_loop().time() > deadline:
                 orders = await self.rows("SELECT cl_ord_id, state, text FROM orders LIMIT 20")
-                raise AssertionError(f"{query}: {got!r}, wanted {want!r}; orders: {orders}")
+                waiting = await self.rows(_WAITING)
+                raise AssertionError(
+                    f"{query}: {got!r}, wanted {want!r}; orders: {orders}; sessions: {waiting}"
+                )
             await asyncio.sleep(0.02)
 
 
