@@ -26,6 +26,8 @@ from tenancy.values import TenantID
 
 log = structlog.get_logger()
 
+_STANDS = "SET LOCAL idle_in_transaction_session_timeout = '10min'"
+"""A turn's own transaction stands still while the job works in others (tenancy.database.IDLE_S)."""
 CLERK = Actor("sys", "scheduler")
 
 
@@ -84,6 +86,7 @@ async def turn(services: Services, job: Job) -> int:
     """One turn of the job; how many things it did, 0 where another process is at it or it failed."""
     try:
         async with services.database.shared() as conn:
+            await conn.execute(_STANDS)
             row = await (
                 await conn.execute(
                     "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
