@@ -2,7 +2,9 @@
 
 A thread takes from all that waits for it a turn for each tenant, so that one tenant's burst delays
 another's request by one of its own, not by all of them. A batch is settled when it has taken
-BATCH_S, whatever is left of it: behind a slow token nobody waits for sixty-three others.
+BATCH_S, whatever is left of it: behind a slow token nobody waits for sixty-three others. Where they
+have waited for longer than that already, it may take as long as its first one has waited, up to
+BATCH_MOST_S: a settlement is a call into the token, and a queue is no shorter for having many of them.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
 from pkcs11.exceptions import PKCS11Error
 
 from hsm import protocol
@@ -24,7 +27,7 @@ from hsm.turns import Turns
 from tenancy.errors import PortcullisError
 
 BATCH_MAX = 64
-BATCH_S = 0.01
+BATCH_S, BATCH_MOST_S = 0.01, 0.04
 
 
 class Worker(Protocol):
@@ -47,7 +50,7 @@ class Worker(Protocol):
         ...
 
 
-class Job(NamedTuple):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """A request. `refused`: it was, and only whose row it showed is to be found out."""
 
     connection: Connection
@@ -72,21 +75,22 @@ class Office(Protocol):
     def deliver(self, served: Served) -> None: ...
 
 
-def tenant_of(request: protocol.Request) -> UUID | None:
-    """Whose request it says that it is."""
-    return getattr(request, "tenant_id", None)
+def tenant_of(request: protocol.Request) -> int | None:
+    """Whose request it says that it is: the number of the tenant's id, which counts quicker than a UUID."""
+    tenant_id: UUID | None = getattr(request, "tenant_id", None)
+    return None if tenant_id is None else tenant_id.int
 
 
 def is_forgotten(job: Job) -> bool:
     """Its asker has given up: an overloaded token works for those who still wait."""
     forgotten = job.connection.forgotten
-    if not forgotten or job.request.id not in forgotten:
+    if job.request.id not in forgotten:
         return False
     forgotten.discard(job.request.id)
     return True
 
 
-def _whose(job: Job) -> Hashable:
+def _whose(job: Job) -> int | None:
     return tenant_of(job.request)
 
 
@@ -179,7 +183,7 @@ class TokenThread:
 def serve_batch(
     worker: Worker, jobs: list[Job], begins: Callable[[], float] = time.monotonic
 ) -> Served:
-    """What became of the first of them, as many as BATCH_S allow, one at least.
+    """What became of the first of them, as many as its time allows, one at least.
 
     `begins` is called before each, and says the time. If the token is lost, all of them are told so,
     whatever was done.
@@ -187,7 +191,8 @@ def serve_batch(
     answers: list[tuple[Connection, bytes]] = []
     refused: list[tuple[Job, PortcullisError]] = []
     proven: list[tuple[Job, UUID | None]] = []
-    done, over = 0, begins() + BATCH_S
+    done, now = 0, begins()
+    over = now + max(BATCH_S, min(BATCH_MOST_S, now - jobs[0].since)) if jobs else now
     try:
         for job in jobs:
             if begins() > over and done:
@@ -196,7 +201,7 @@ def serve_batch(
             if job.refused is not None:
                 proven.append((job, worker.proven(job.request)))
                 continue
-            if is_forgotten(job):
+            if job.connection.forgotten and is_forgotten(job):
                 continue
             try:
                 value = serve_one(worker, job.request)

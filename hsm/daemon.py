@@ -25,13 +25,14 @@ import os
 import signal
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
 import structlog
 import uvloop
 
@@ -85,7 +86,7 @@ class Daemon:
         self._connections: set[Connection] = set()
         self._rates = Rates(settings.tenant_rate_per_s, settings.tenant_burst)
         self._waiting = 0
-        self._waiting_of: dict[UUID | None, int] = {}
+        self._waiting_of: dict[int | None, int] = {}
         self._share = settings.queue_max // 2
         self._closing = False
         self._done = asyncio.Event()
@@ -192,7 +193,7 @@ class Daemon:
         if tenant is not None and not self._rates.take(tenant, now):
             self._counts["over_rate"] += 1
             raise SigningRate(
-                f"tenant {tenant} asks for more than {self.settings.tenant_rate_per_s:g} a second"
+                f"tenant {UUID(int=tenant)} asks for more than {self.settings.tenant_rate_per_s:g} a second"
             )
         return index
 
@@ -204,7 +205,7 @@ class Daemon:
             return
         self._wait(job.request)
         index = protocol.row_thread(job.request) % len(self._crew)
-        self._crew[index].put([job._replace(refused=error)])
+        self._crew[index].put([msgspec.structs.replace(job, refused=error)])
 
     def _wait(self, request: protocol.Request) -> None:
         tenant = tenant_of(request)
@@ -247,9 +248,9 @@ class Daemon:
         self._write(answers)
 
     def _write(self, answers: list[tuple[Connection, bytes]]) -> None:
-        by_connection: dict[Connection, list[bytes]] = {}
+        by_connection: defaultdict[Connection, list[bytes]] = defaultdict(list)
         for connection, answer in answers:
-            by_connection.setdefault(connection, []).append(answer)
+            by_connection[connection].append(answer)
         for connection, frames in by_connection.items():
             connection.write(b"".join(frames))
         if self._closing and self._waiting == 0:
@@ -348,6 +349,8 @@ def main(name: str, open_desk: Callable[[DaemonSettings], Desk]) -> int:
     try:
         settings = read_daemon_settings(parser.parse_args().config)
         harden()
+        if settings.cpus:
+            os.sched_setaffinity(0, settings.cpus)
         desk = open_desk(settings)
         return uvloop.run(_run(settings, desk))
     except PortcullisError as error:

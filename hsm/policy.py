@@ -11,7 +11,7 @@ import base64
 import re
 from functools import lru_cache
 from hashlib import sha512
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hsm.errors import SigningRefused
 
@@ -60,24 +60,43 @@ _SCHEME_OF = {"gateio": "gateio"}
 _QUERY = re.compile(r"[\x21-\x7e]*")
 
 
-class Request(NamedTuple):
+class Signable(Protocol):
     """A broker request as the adapter will send it. `path` with its prefix, `query` un-escaped."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def timestamp(self) -> int:
+        """Unix seconds."""
+        ...
+
+
+class Request(NamedTuple):
+    """A Signable that nobody has sent."""
 
     scheme: str
     method: str
     path: str
     query: str
     body: bytes
-    timestamp: int  # Unix seconds
+    timestamp: int
 
 
-def check_request(request: Request, now: float) -> None:
+def check_request(request: Signable, now: float) -> None:
     """Raise SigningRefused unless the table names the request and its time is ours ± 60 s."""
     if request.scheme not in _ALLOWED:
         raise SigningRefused(f"no signing scheme {request.scheme!r}")
     if not _names(request.scheme, request.method, request.path):
         raise SigningRefused(f"{request.method} {request.path!r} is not a request we sign")
-    if not _QUERY.fullmatch(request.query):
+    if request.query and not _QUERY.fullmatch(request.query):
         raise SigningRefused("the query holds a character that is not printable ASCII")
     if abs(request.timestamp - now) > CLOCK_TOLERANCE_S:
         raise SigningRefused(
@@ -103,7 +122,7 @@ def check_opening(purpose: str) -> None:
         raise SigningRefused(f"a secret for {purpose!r} is not opened")
 
 
-def text_to_sign(request: Request) -> bytes:
+def text_to_sign(request: Signable) -> bytes:
     """Gate API v4: METHOD, path, query, hex SHA-512 of the body, seconds; one line each."""
     digest = sha512(request.body).hexdigest()
     return (

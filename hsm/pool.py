@@ -14,7 +14,8 @@ key that came from it is dropped and the answer is KeyMissing. (PKCS#11 keeps an
 without its wrapper: off-boarding would otherwise end with the daemon's next restart only.)
 
 Each thread has its own `Keys`, and a sealed row always goes to the same thread, so nothing here
-is locked and nothing is evicted under another thread's hands.
+is locked and nothing is evicted under another thread's hands. Only when a KEK was last seen, they
+know in common.
 """
 
 from __future__ import annotations
@@ -63,13 +64,14 @@ _BAD_BLOB = (
 _GONE = (ObjectHandleInvalid, KeyHandleInvalid)
 WRAPPER_SEEN_S = 2.0
 """No session key is used for longer than this after its KEK was destroyed."""
+_NEVER = float("-inf")
 _BAD_MAC = (SignatureInvalid, SignatureLenRange)
 
 
 class SessionKey:
     """An unwrapped key in its session, and whose it is."""
 
-    __slots__ = ("_handle", "_key", "_mac", "account_id", "sealed", "wrapper")
+    __slots__ = ("_handle", "_key", "_mac", "owner", "sealed", "wrapper")
 
     def __init__(
         self, key: pkcs11.SecretKey, sealed: SealedKey, account_id: UUID, mac: Mac
@@ -79,7 +81,7 @@ class SessionKey:
         self._mac = mac
         self.sealed = sealed
         self.wrapper = key_label("kek", sealed.tenant_id, sealed.kek_version)
-        self.account_id = account_id
+        self.owner = (sealed.tenant_id.int, account_id.int)
 
     def __repr__(self) -> str:
         return f"<SessionKey of {self.sealed.subject}>"
@@ -111,7 +113,7 @@ class Keys:
         self._token_keys: dict[str, pkcs11.Key] = {}
         self._origins: dict[str, str] = {}
         self._now = now
-        self._seen: dict[str, float] = {}  # when each KEK was last there, by label
+        self._seen = anchor.wrappers_seen
         self.hits = self.misses = 0
         self.check_canary()
 
@@ -133,7 +135,8 @@ class Keys:
         if key is None:
             self.misses += 1
             return None
-        self._look_for_wrapper(key)
+        if self._now() - self._seen.get(key.wrapper, _NEVER) >= WRAPPER_SEEN_S:
+            self._look_for_wrapper(key)
         self.hits += 1
         self._live.move_to_end(name)
         return key
@@ -231,8 +234,6 @@ class Keys:
     def _look_for_wrapper(self, held: SessionKey) -> None:
         """Raise KeyMissing, and drop what came from it, if the KEK of this key is not there any more."""
         label, now = held.wrapper, self._now()
-        if now - self._seen.get(label, now - WRAPPER_SEEN_S) < WRAPPER_SEEN_S:
-            return
         wrapper = self._token_key(label, ObjectClass.SECRET_KEY)
         try:
             there = str(wrapper[Attribute.LABEL]) == label

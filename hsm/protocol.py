@@ -8,10 +8,12 @@ several frames ready writes them at once, and that is all there is to a batch. E
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from hsm.envelope import MAX_SEALED_BYTES
 from hsm.errors import MalformedRequest
@@ -20,6 +22,10 @@ from tenancy.errors import PortcullisError
 MAX_FRAME_BYTES = 128 * 1024
 MAX_BODY_BYTES = 64 * 1024
 MAX_TEXT_CHARS = 4096
+
+_LENGTH = struct.Struct(">I").unpack_from
+
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 
 
 class _Request(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -33,15 +39,15 @@ class Status(_Request, frozen=True, array_like=True, tag="status"):
 class SignRequest(_Request, frozen=True, array_like=True, tag="sign"):
     """Sign a broker request. `sealed` may be left out while the daemon holds the key `name`."""
 
-    name: bytes  # envelope.name_of(sealed)
-    sealed: bytes | None
+    name: Annotated[bytes, Meta(min_length=16, max_length=16)]  # envelope.name_of(sealed)
+    sealed: Annotated[bytes, Meta(max_length=MAX_SEALED_BYTES)] | None
     tenant_id: UUID
     account_id: UUID
     scheme: str
     method: str
-    path: str
-    query: str
-    body: bytes
+    path: Text
+    query: Text
+    body: Annotated[bytes, Meta(max_length=MAX_BODY_BYTES)]
     timestamp: int
 
 
@@ -137,7 +143,7 @@ class RefusalList(msgspec.Struct, frozen=True, array_like=True, tag="refusal_lis
 
 Answer = Done | Figures | Refused | RefusalList
 
-_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
@@ -165,11 +171,9 @@ def refusal(request_id: int, error: PortcullisError) -> bytes:
 def read_request(body: bytes) -> Request:
     """Raises MalformedRequest; its text names the field."""
     try:
-        request = _requests.decode(body)
+        return _requests.decode(body)
     except msgspec.DecodeError as error:
         raise MalformedRequest(f"the request cannot be read: {error}") from None
-    _check_sizes(request)
-    return request
 
 
 def read_answer(body: bytes) -> Answer:
@@ -178,19 +182,6 @@ def read_answer(body: bytes) -> Answer:
         return _answers.decode(body)
     except msgspec.DecodeError as error:
         raise MalformedRequest(f"the answer cannot be read: {error}") from None
-
-
-def _check_sizes(request: Request) -> None:
-    """Keep what is hashed, cached or logged within bounds."""
-    if isinstance(request, SignRequest):
-        big = (
-            len(request.body) > MAX_BODY_BYTES
-            or len(request.path) + len(request.query) > MAX_TEXT_CHARS
-            or len(request.sealed or b"") > MAX_SEALED_BYTES
-            or len(request.name) != 16
-        )
-        if big:
-            raise MalformedRequest("a field of the request is beyond its size")
 
 
 class FrameReader:
@@ -204,7 +195,7 @@ class FrameReader:
         buffer = self._buffer + data if self._buffer else data
         bodies, at = [], 0
         while len(buffer) - at >= 4:
-            length = int.from_bytes(buffer[at : at + 4], "big")
+            length = _LENGTH(buffer, at)[0]
             if length > MAX_FRAME_BYTES:
                 raise MalformedRequest(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES}")
             if len(buffer) - at - 4 < length:

@@ -29,6 +29,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     worker_threads: int = 1
     """One for a token in this machine; 8 to 32 for one behind a network, which has as many at work. In
     a file that does not say it: the profile's."""
+    cpus: list[int] = []
+    """Processors that the daemon keeps to; all, if not said. With one worker thread it is quicker on one of
+    its own: loop and thread take turns anyway, and need not be woken across."""
     keys_max: int = 16_000
     """Session keys held at once over all threads; about 9 kB each in SoftHSM."""
     queue_max: int = 4096
@@ -120,6 +123,8 @@ def read_daemon_settings(path: Path) -> DaemonSettings:
         raise ConfigurationError(
             f"{path}: tenant_rate_per_s is above 0, tenant_burst 1 or more, queue_max 2 or more"
         )
+    if not set(settings.cpus) <= (usable := os.sched_getaffinity(0)):
+        raise ConfigurationError(f"{path}: cpus: this process may use {sorted(usable)}")
     if not 1 <= settings.worker_threads <= 64 or settings.keys_max < settings.worker_threads:
         raise ConfigurationError(f"{path}: worker_threads is 1 to 64, keys_max at least that")
     sockets = settings.sockets()

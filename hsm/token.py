@@ -33,6 +33,8 @@ class Anchor:
         self.module = module
         self.profile = module.profile
         self.label = label
+        self.wrappers_seen: dict[str, float] = {}
+        """When each KEK was last there, by label: what one thread saw, the others need not ask (hsm/pool.py)."""
         self._token = module.slot_of(label)
         if self._token.flags & pkcs11.TokenFlag.USER_PIN_LOCKED:
             raise PinRefused(f"the PIN of token {label!r} is locked: its security officer unlocks")

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -83,9 +83,10 @@ async def run(effort: Effort, say: Say) -> list[Measurement]:
 
 
 async def near(vault: Path, enrolled: list[Account], effort: Effort) -> list[Measurement]:
-    """The token in this machine, one thread at it."""
+    """The token in this machine, one thread at it, on one processor (`cpus`, docs/hsm/signer.md)."""
     series = Series({RATE: "1/s", P99: "ms"})
-    async with daemon(vault, softhsm.module(), "near") as signer:
+    own = max(os.sched_getaffinity(0))
+    async with daemon(vault, softhsm.module(), "near", cpus=[own]) as signer:
         await warm(signer, enrolled, CONCURRENT)
         for _ in range(effort.runs):  # in turns: a bad minute of the machine falls on both
             floor = hmac_alone(enrolled, seconds_of(effort) / 3)
@@ -204,14 +205,15 @@ def relayed(*words: str) -> None:
 
 @contextlib.asynccontextmanager
 async def daemon(
-    vault: Path, module: Path, name: str, *, worker_threads: int = 1
+    vault: Path, module: Path, name: str, *, worker_threads: int = 1, cpus: Sequence[int] = ()
 ) -> AsyncIterator[SignerClient]:
     """A signer of its own process, and a client at it. Rates are set beyond what can be reached."""
     config = vault / f"{name}.toml"
     config.write_text(
         f'module = "{module}"\ntoken_label = "{LABEL}"\npin_file = "{vault}/pin"\n'
         f'socket = "{vault}/{name}.sock"\nsofthsm_conf = "{vault}/softhsm2.conf"\n'
-        f"worker_threads = {worker_threads}\ntenant_rate_per_s = 1e9\ntenant_burst = 1000000000\n"
+        f"worker_threads = {worker_threads}\ncpus = {list(cpus)}\n"
+        "tenant_rate_per_s = 1e9\ntenant_burst = 1000000000\n"
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hsm.signer", "--config", str(config),

@@ -305,6 +305,34 @@ async def test_a_session_key_is_not_used_once_its_kek_is_gone(softhsm):
             keys.load(name_of(rows[0]), rows[0])
 
 
+async def test_what_one_thread_saw_of_a_kek_the_others_do_not_ask_again(softhsm):
+    """A look is a call into the token: fifty tenants and thirty-two threads would make many of them."""
+    tenant = uuid4()
+    softhsm.init(tenant)
+    from hsm.enroller import EnrolDesk
+    from hsm.protocol import EnrolKey, SealKey
+
+    with enrol_token(softhsm) as anchor:
+        worker = EnrolDesk(anchor).worker()
+        ciphertext = encrypt_key(worker.serve(EnrolKey(1)), b"secret")
+        row = worker.serve(SealKey(1, tenant, uuid4(), "gateio", ciphertext))
+    seconds = Seconds()
+    with signing_token(softhsm) as anchor:
+        one, other = (Keys(anchor, keys_max=10, now=seconds) for _ in range(2))
+        for keys in (one, other):
+            keys.load(name_of(row), row)
+        seconds.now += WRAPPER_SEEN_S
+        assert one.cached(name_of(row)) is not None  # looks, and the next one need not
+        (wrapper,) = anchor.session.get_objects({Attribute.LABEL: key_label("kek", tenant, 1)})
+        wrapper.destroy()
+        seconds.now += WRAPPER_SEEN_S * 0.9
+        assert other.cached(name_of(row)) is not None
+        seconds.now += WRAPPER_SEEN_S * 0.2
+        for keys in (other, one):
+            with pytest.raises(KeyMissing):
+                keys.cached(name_of(row))
+
+
 async def test_secrets_of_either_version_open(vault):
     tenant = Tenant(vault)
     old = await tenant.seal_secret(b"first")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from hsm import crew
@@ -43,8 +44,9 @@ class Slow:
         return {}
 
 
-def jobs(count, connection=None):
-    return [Job(connection or Deaf(), PublicKey(n, "x"), 0.0) for n in range(count)]
+def jobs(count, connection=None, waited_s=0.0):
+    since = time.monotonic() - waited_s
+    return [Job(connection or Deaf(), PublicKey(n, "x"), since) for n in range(count)]
 
 
 def test_who_has_given_up_costs_the_token_nothing():
@@ -61,6 +63,28 @@ def test_a_slow_token_ends_a_batch_early_and_the_rest_is_not_lost():
     assert 1 <= len(served.jobs) < 5
     assert len(served.answers) == len(served.jobs)
     assert worker.settled == 1
+
+
+class Clock:
+    """Each look at it is `step` later."""
+
+    def __init__(self, step):
+        self.now, self.step = 100.0, step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "served"),
+    [(0.0, crew.BATCH_S), (2 * crew.BATCH_S, 2 * crew.BATCH_S), (60.0, crew.BATCH_MOST_S)],
+)
+def test_a_batch_may_take_as_long_as_it_has_waited_and_no_more_than_the_most(waited_s, served):
+    clock = Clock(crew.BATCH_S / 5)
+    waiting = [Job(Deaf(), PublicKey(n, "x"), clock.now - waited_s) for n in range(60)]
+    done = len(serve_batch(Slow(), waiting, clock).jobs)
+    assert abs(done - 5 * served / crew.BATCH_S) <= 1
 
 
 def test_a_silent_canary_answers_for_all_of_the_batch_also_for_whom_it_did_not_come_to():
@@ -94,7 +118,7 @@ async def test_everything_that_is_put_is_served_once(seconds):
     lump = jobs(BATCH_MAX + 10)
     thread.put(lump)
     for job in jobs(3):
-        thread.put([job._replace(request=PublicKey(1000 + job.request.id, "x"))])
+        thread.put([msgspec.structs.replace(job, request=PublicKey(1000 + job.request.id, "x"))])
     thread.put([])
     async with asyncio.timeout(10):
         while len(office.done) < len(lump) + 3:  # noqa: ASYNC110

@@ -154,6 +154,7 @@ def test_a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not(tmp_path):
     ("line", "words"),
     [
         ("worker_threads = 0", "worker_threads"), ("colour = 1", "colour"),
+        ("cpus = [4096]", "cpus: this process may use"),
         ('pin = "1234"', "pin"), (f'x = 1\nsocket = "{"/x" * 60}"', "socket"),
     ],
 )  # fmt: skip

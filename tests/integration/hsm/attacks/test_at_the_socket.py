@@ -18,7 +18,7 @@ from hsm.enrol import encrypt_key, encrypt_secret
 from hsm.enroller import EnrolDesk
 from hsm.envelope import name_of, pack, unpack
 from hsm.protocol import EnrolKey, OpenSecret, SealKey, SealSecret, SignNote, SignRequest
-from hsm.signer import SigningDesk, described
+from hsm.signer import SigningDesk
 from tests.integration.hsm.conftest import enrol_token, signing_token
 
 ALLOWED = "/api/v4/futures/usdt/orders"
@@ -127,7 +127,7 @@ async def say(signer, *requests):
 
 
 def expected(one: SignRequest) -> bytes:
-    return hmac.digest(SECRET, policy.text_to_sign(described(one)), "sha512")
+    return hmac.digest(SECRET, policy.text_to_sign(one), "sha512")
 
 
 async def test_no_spelling_of_a_forbidden_request_is_signed(signer, rows):
@@ -216,7 +216,7 @@ async def test_a_row_put_together_from_two_signs_nothing(signer, rows):
 
 
 async def test_a_signing_key_is_not_opened_and_a_checkpoint_key_signs_no_request(signer, rows):
-    text = policy.text_to_sign(described(request(rows["mine"])))
+    text = policy.text_to_sign(request(rows["mine"]))
     answers = await say(
         signer,
         OpenSecret(1, rows["mine"], TENANT, str(ACCOUNT)),
