@@ -14,6 +14,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 
 
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
+"""pytest-xdist: two processes, each file wholly in one of them. Later words of the same kind win."""
+
+
 class Step(NamedTuple):
     """One check. `then`: what a person does about it."""
 
@@ -37,9 +41,11 @@ def steps() -> list[Step]:
 
 HELP = """usage: ./appliance test [PYTEST ARGUMENT …]
 
-Format, lint, types and import contracts, then every test. Further words go to pytest:
+Format, lint, types and import contracts, then every test, two files at a time (they wait for servers
+most of the time). Further words go to pytest:
 
   ./appliance test tests/unit           one directory
+  ./appliance test -n 0 --pdb           one test at a time, as a debugger needs it
   ./appliance test -k "leases" -x       tests by name, stopping at the first failure
   ./appliance test --durations=10       the slowest ones"""
 
@@ -56,7 +62,7 @@ def main(arguments: list[str]) -> int:
             return 1
     print("== tests (some minutes; they start servers of their own)", flush=True)  # noqa: T201
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False
+        [sys.executable, "-m", "pytest", *SIDE_BY_SIDE, *arguments], cwd=ROOT, check=False
     ).returncode
 
 

@@ -131,12 +131,19 @@ static word before(enum kind kind, int asks_length)
         atomic_fetch_add(&control->faults, 1);
         return removed;
     }
-    uint32_t one_in = atomic_load(&control->error_one_in);
-    if (one_in != 0 && kind == T && !asks_length && chance(one_in)) {
-        atomic_fetch_add(&control->faults, 1);
-        return FUNCTION_FAILED;
-    }
     return OK;
+}
+
+/* What a call returns: what the module said, or an answer that was lost on its way. The module has had
+ * the call in any case: one that is refused unseen would leave a signing begun with SignInit under way,
+ * which no module does. */
+static word after(enum kind kind, int asks_length, word result)
+{
+    uint32_t one_in = atomic_load(&control->error_one_in);
+    if (one_in == 0 || kind != T || asks_length || !chance(one_in))
+        return result;
+    atomic_fetch_add(&control->faults, 1);
+    return FUNCTION_FAILED;
 }
 
 /* ------------------------------------------------------------------ handles that mean other keys */
@@ -192,7 +199,7 @@ static word meant(word handle)
     static word relay_##name(W##arity) \
     { \
         word refused = before(kind, 0); \
-        return refused != OK ? refused : PASS(name, arity); \
+        return refused != OK ? refused : after(kind, 0, PASS(name, arity)); \
     }
 
 /* A call whose output pointer is NULL only asks how long the output would be. */
@@ -200,7 +207,7 @@ static word meant(word handle)
     static word relay_##name(W##arity) \
     { \
         word refused = before(T, (output) == 0); \
-        return refused != OK ? refused : PASS(name, arity); \
+        return refused != OK ? refused : after(T, (output) == 0, PASS(name, arity)); \
     }
 
 #define MAKES_KEY(name, arity, handle) \
@@ -211,7 +218,7 @@ static word meant(word handle)
             result = PASS(name, arity); \
         if (result == OK) \
             made(*(word *)(handle)); \
-        return result; \
+        return after(T, 0, result); \
     }
 
 PLAIN(Finalize, 1, L) PLAIN(GetInfo, 1, L) PLAIN(GetSlotInfo, 2, L) PLAIN(GetMechanismList, 3, L)
@@ -274,7 +281,7 @@ static word relay_GetTokenInfo(word a, word b)
 static word relay_OpenSession(word a, word b, word c, word d, word e)
 {
     word refused = before(T, 0);
-    return refused != OK ? refused : PASS(OpenSession, 5);
+    return refused != OK ? refused : after(T, 0, PASS(OpenSession, 5));
 }
 
 static word relay_Login(word a, word b, word c, word d)
@@ -284,7 +291,7 @@ static word relay_Login(word a, word b, word c, word d)
         atomic_fetch_add(&control->faults, 1);
         refused = PIN_INCORRECT;
     }
-    return refused != OK ? refused : PASS(Login, 4);
+    return refused != OK ? refused : after(T, 0, PASS(Login, 4));
 }
 
 static word relay_SignInit(word a, word b, word c)
@@ -303,7 +310,7 @@ static word relay_Sign(word a, word b, word c, word d, word e)
         result = PASS(Sign, 5);
     if (result == OK && d != 0)
         atomic_fetch_add(&control->signatures, 1);
-    return result;
+    return after(T, d == 0, result);
 }
 
 /* ------------------------------------------------------------------ the module */
