@@ -12,8 +12,10 @@ import signal
 import pytest
 
 from loadtest.pkcs11 import control
+from loadtest.pkcs11.control import Control
 from tests.chaos.stage import LEFT
 from tests.chaos.vault_stage import VaultStage
+from tests.fixtures.relay import placed
 from tests.integration.hsm.load import kept_up, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -102,11 +104,19 @@ async def test_a_pin_that_is_refused_stops_orders_until_a_person_has_put_it_righ
 
 
 async def test_one_of_two_hsms_gone_costs_no_order_its_turn(stage, softhsm, relay):
+    """Both answer as slowly: an impatient client asks the second too, and that must not be all of it."""
     mirror = softhsm.mirror()
     stage.sockets.append(mirror.socket("signer"))
-    relay.set(latency_us=SLOW_US)
-    async with kept_up(softhsm, **behind(softhsm)), kept_up(mirror), stage.working():
+    second = Control(placed(mirror.directory, softhsm.settings.module))
+    for each in (relay, second):
+        each.set(latency_us=SLOW_US)
+    async with (
+        kept_up(softhsm, **behind(softhsm)),
+        kept_up(mirror, **behind(mirror)),
+        stage.working(),
+    ):
         await in_the_midst(stage)
         relay.set(removed=control.DEVICE_REMOVED)
         await judged(stage)
         assert relay.get("removed"), "the first one never came back meanwhile"
+    second.close()
