@@ -28,7 +28,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -44,6 +44,7 @@ from audit.sequencer import BATCH, CannotPlace, Sequencer
 from audit.worm.port import Store
 from audit.worm.posix import PosixStore
 from tenancy.clock import Clock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, Unavailable
 
@@ -80,16 +81,19 @@ class Recorder:
         *,
         seal_files: bool = False,
         make_store: Callable[[Path], Store] | None = None,
+        quality: Callable[[], Quality] = unmeasured,
     ) -> None:
         """`database` under the role portcullis_recorder, two connections or more.
 
         `seal_files` asks for the immutable flag on full tiles; only a host where they may never be
         removed again wants that. `make_store` stands in for PosixStore, given a log's directory.
+        `quality`: how good a time is that was just read (tenancy/clock_file.py); each leaf says it.
         """
         self._database = database
         self._signer = signer
         self._store_dir = store_dir
         self._clock = clock
+        self._quality = quality
         self._make_store = make_store or (lambda path: _open_posix(path, seal_files))
         self._halted: dict[UUID, str] = {}
         self._records = 0
@@ -152,11 +156,9 @@ class Recorder:
             if self._halted:
                 raise LogHalted("; ".join(self._halted.values()))
             self._hurry.set()
-            try:
+            with suppress(psycopg.Error, Unavailable):  # away for now: the time limit decides
                 if await self._is_drained():
                     return
-            except (psycopg.Error, Unavailable):
-                pass  # away for now: the time limit decides
             await asyncio.sleep(0.01)
 
     async def _is_drained(self) -> bool:
@@ -210,7 +212,7 @@ class _Session:
         self._recorder = recorder
         self._conn = conn
         self._one_at_a_time = asyncio.Lock()  # the session's connection carries one transaction
-        self._sequencer = Sequencer(conn, recorder._clock)
+        self._sequencer = Sequencer(conn, recorder._clock, recorder._quality)
         self.integrators: dict[UUID, Integrator] = {}
 
     async def discover(self) -> None:
@@ -392,7 +394,5 @@ def _open_posix(path: Path, seal_files: bool) -> Store:
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -11,7 +11,7 @@ between steps 1 and 3; the count of moved payloads is checked all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,14 +23,12 @@ from audit.merkle import leaf_hash
 from audit.ports import LogHalted
 from audit.record import compose
 from tenancy.clock import Clock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Connection, commit
 from tenancy.errors import Unavailable
 from tenancy.values import TenantID
 
 BATCH = 1024
-
-CLOCK = {"err": None, "src": "system", "state": "unknown"}
-"""The clock's error bound is not measured yet, and the record says so."""
 
 _LOOK = """
 SELECT seq, tenant_id, kind, ts, oid, acct, act, cor, cls, pc FROM audit_inbox
@@ -112,9 +110,13 @@ def place(
     tails: Mapping[TenantID, Tail],
     heads: Mapping[Order, Head],
     now_ns: int,
+    quality: Quality,
 ) -> Batch:
     """Every record's leaf, each log's new end, each touched order's new head. Pure.
 
+    `quality` is of `now_ns`, and becomes each leaf's `clk`. What is said there is said of `rt`, by
+    the recorder's host; `ts` was read by whoever wrote the record, and on another host its clock is
+    in the `clock` records of that host (ops/clock/records.py).
     Recording time never runs backwards within a log: a clock that was set back stands still.
     Raises CannotPlace for a record that cannot be a leaf (append() lets none in).
     """
@@ -128,7 +130,7 @@ def place(
         order = None if record.oid is None else (log.log_id, record.oid)
         head = None if order is None else new_heads.get(order) or heads.get(order)
         number = 1 if head is None else head.n + 1
-        leaf = _leaf(record, log, tail.size, rt_ns, number, head)
+        leaf = _leaf(record, log, tail.size, rt_ns, number, head, quality)
         digest = leaf_hash(leaf)
         placed.append(Placed(record.seq, log, tail.size, record.oid, leaf, digest))
         new_tails[record.tenant_id] = Tail(tail.size + 1, rt_ns)
@@ -138,7 +140,13 @@ def place(
 
 
 def _leaf(
-    record: Record, log: Log, index: int, rt_ns: int, number: int, head: Head | None
+    record: Record,
+    log: Log,
+    index: int,
+    rt_ns: int,
+    number: int,
+    head: Head | None,
+    quality: Quality,
 ) -> bytes:
     try:
         return compose(
@@ -146,7 +154,7 @@ def _leaf(
             index=index,
             ts_ns=record.ts_ns,
             rt_ns=rt_ns,
-            clock=CLOCK,
+            clock=quality.leaf,
             kind=record.kind,
             actor=orjson.loads(record.act),
             retention=record.cls,
@@ -164,10 +172,13 @@ def _leaf(
 class Sequencer:
     """The one writer of leaves. `tails` says how long each log is, as far as committed."""
 
-    def __init__(self, conn: Connection, clock: Clock) -> None:
+    def __init__(
+        self, conn: Connection, clock: Clock, quality: Callable[[], Quality] = unmeasured
+    ) -> None:
         """`conn` must hold the recorder's advisory lock, in autocommit mode."""
         self._conn = conn
         self._clock = clock
+        self._quality = quality
         self._logs: dict[TenantID, Log] = {}
         self.tails: dict[TenantID, Tail] = {}
 
@@ -193,7 +204,9 @@ class Sequencer:
         if not records:
             return 0
         heads = await self._heads(records)
-        batch = place(records, self._logs, self.tails, heads, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        quality = self._quality()  # after the time: a step in between makes it worse, never better
+        batch = place(records, self._logs, self.tails, heads, now_ns, quality)
         await self._conn.execute("BEGIN")
         await self._write(batch)
         await commit(self._conn)

@@ -140,6 +140,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "signal_age_max_s": choices.signal_age_max_s,
         },
         "recorder": {"store": places.var / "audit"},
+        "clock": {"error_max_ms": 50.0},
         "telemetry": {"log_level": "info", "otlp_endpoint": choices.otlp_endpoint},
         "brokers": choices.brokers,
     }

@@ -9,7 +9,7 @@ Stage 0 is started first, then the rest at once; they are stopped from the last 
 | stage | processes |
 | --- | --- |
 | 0 | PostgreSQL, Redis, where `[stack]` says that they are ours |
-| 1 | signer, enroller |
+| 1 | signer, enroller, the clock agent |
 | 2 | recorder |
 | 3 | workers |
 | 4 | admin, ingress |
@@ -99,10 +99,29 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
             for index, more in enumerate(settings.hsm.more_signers, 2)
         ),
         _hsm_daemon("enroller", settings.hsm.enroller_config, settings.hsm.enroller_socket, places),
+        *_clock(settings, file, places),
         ours("recorder", 2),
         *(ours("worker", 3, index) for index in range(settings.worker.processes)),
         ours("admin", 4, fd=admin_fd),
         *(ours("ingress", 4, index, ingress_fd) for index in range(settings.ingress.processes)),
+    ]
+
+
+def _clock(settings: Settings, file: Path, places: Places) -> list[Spec]:
+    """The agent, where the settings have a `[clock]`. A program of its own: it needs none of ours."""
+    if settings.clock is None:
+        return []
+    ready_at = health_socket(settings, "clock")
+    check_socket_path(ready_at, "clock")
+    return [
+        Spec(
+            name="clock-0",
+            stage=1,
+            command=lambda: python_child("ops.clock", "--settings", str(file)),
+            ready=lambda: is_ready(ready_at),
+            log=places.log / "clock-0.log",
+            cwd=ROOT,
+        )
     ]
 
 

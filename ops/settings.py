@@ -19,6 +19,7 @@ from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
+from ops.clock.settings import ClockSettings
 from tenancy.errors import ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -233,6 +234,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     worker: WorkerSettings
     recorder: RecorderSettings
     telemetry: TelemetrySettings = TelemetrySettings()
+    clock: ClockSettings | None = None
+    """Absent: no agent runs, and every record says that the clock is unknown."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
 
