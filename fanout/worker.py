@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,6 +44,7 @@ from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
 from fanout.worker_settings import WorkerSettings as WorkerSettings
 from tenancy.clock import Clock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
@@ -71,6 +72,7 @@ class Worker:
         worker_id: str,
         settings: WorkerSettings,
         patience: Patience | None = None,
+        quality: Callable[[], Quality] = unmeasured,
     ) -> None:
         settings.check(brokers)
         self._woken = asyncio.Event()
@@ -94,7 +96,7 @@ class Worker:
             database, self.leases, known, venues,
             lambda scope, names: self.stops.watch(scope, names), self.outcomes.may_have_ended,
         )  # fmt: skip
-        self.switch = Switch(database, clock)
+        self.switch = Switch(database, clock, quality)
         carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
@@ -153,7 +155,7 @@ class Worker:
         )  # fmt: skip
 
     def _switched_off(self, order: Order) -> str:
-        refused = self.switch.stops.refusal(order)
+        refused = self.switch.refused_now(order)
         return "" if refused is None else refused.words
 
     def __repr__(self) -> str:

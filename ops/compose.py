@@ -20,12 +20,16 @@ from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
 from ops.brokers import make_brokers
+from ops.clock.agent import clock_file, seen
+from ops.clock.records import ClockRecords
+from ops.clock.watch import watch
 from ops.health import Check
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
 from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import SystemClock
+from tenancy.clock_file import ClockFile
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
 from tenancy.ids import new_id
@@ -52,6 +56,11 @@ async def opened(conninfo: str, name: str, size: int) -> AsyncIterator[Database]
         yield database
     finally:
         await database.close()
+
+
+def clock_sense(settings: Settings) -> ClockFile:
+    """How good this host's clock is, as its agent says; without one: unknown."""
+    return ClockFile(clock_file(settings.instance.runtime))
 
 
 @asynccontextmanager
@@ -84,6 +93,7 @@ def hook_settings(settings: Settings) -> HookSettings:
 async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The public listener. Ready: PostgreSQL keeps what we accept, and the hooks are fresh."""
     conninfo = settings.database.ingress
+    sense = clock_sense(settings)
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
@@ -101,7 +111,8 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         serving = serve(
             listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
         )
-        yield {**listener.checks(), "signer": tells(signer)}, asyncio.create_task(serving)
+        checks = {**listener.checks(), "signer": tells(signer), "clock": lambda: seen(sense)}
+        yield checks, asyncio.create_task(beside(serving, watch(sense, seat.stop)))
 
 
 @asynccontextmanager
@@ -111,7 +122,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     Each run has a name of its own: a lease of the run before is not ours, it runs out, and its
     intents are doubt.
     """
-    clock = SystemClock()
+    clock, sense = SystemClock(), clock_sense(settings)
     async with (
         opened(
             settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
@@ -126,25 +137,32 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             clock=clock,
             worker_id=f"worker-{seat.index}-{new_id()}",
             settings=fanout_settings(settings),
+            quality=sense.quality,
         )
-        checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(work.run(seat.stop))
+        checks = {
+            "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
+        }  # fmt: skip
+        yield checks, asyncio.create_task(beside(work.run(seat.stop), watch(sense, seat.stop)))
 
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, and the reader of what the vault refused. Ready: PostgreSQL and
-    the signer answer."""
-    clock = SystemClock()
+    """The audit log's one writer, the reader of what the vault refused, and who tells of the clock.
+    Ready: PostgreSQL and the signer answer."""
+    clock, sense = SystemClock(), clock_sense(settings)
     async with (
         opened(settings.database.recorder, "recorder", 4) as database,
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):
         refusals = RefusalReader(database, daemons, clock)
-        work = Recorder(database, signer, settings.recorder.store, clock)
-        checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+        clock_records = ClockRecords(database, sense, settings.instance.name)
+        work = Recorder(database, signer, settings.recorder.store, clock, quality=sense.quality)
+        checks = {
+            "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
+        }  # fmt: skip
+        works = (work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop))
+        yield checks, asyncio.create_task(beside(*works))
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

@@ -16,11 +16,14 @@ from gateway.admin.operation import Services
 from gateway.rate import Rates
 from hsm.client import EnrollerClient
 from hsm.watch import watch
+from ops.clock.agent import seen
+from ops.clock.watch import watch as watch_clock
 from ops.compose import (
     Parts,
     Seat,
     answers,
     beside,
+    clock_sense,
     listener_of,
     opened,
     redis_client,
@@ -46,6 +49,7 @@ def patient(conninfo: str) -> str:
 @asynccontextmanager
 async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The management listener. Ready: what its answers need answers."""
+    sense = clock_sense(settings)
     async with (
         opened(
             patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
@@ -62,6 +66,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             "redis": said(redis.ping),
             "signer": signs(signer),
             "enroller": signs(enroller),
+            "clock": lambda: seen(sense),
         }
         services = Services(
             database=database,
@@ -82,6 +87,9 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             client_ca=settings.admin.client_ca, endless=True,
         )  # fmt: skip
         lines = {name: client.lines[0] for name, client in daemons.items()}
-        work = beside(serving, scheduler.run(services, seat.stop), watch(lines, seat.stop))
-        own = {"postgres": checks["postgres"], "signer": tells(signer)}
+        work = beside(
+            serving, scheduler.run(services, seat.stop), watch(lines, seat.stop),
+            watch_clock(sense, seat.stop),
+        )  # fmt: skip
+        own = {name: checks[name] for name in ("postgres", "clock")} | {"signer": tells(signer)}
         yield own, asyncio.create_task(work)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
 from gateway.admin.service_keys import SERVICE_KEY, ServiceKeyDocument
+from tenancy.clock_quality import TIERS_NS
 from tenancy.database import across
 from tenancy.errors import Conflict, Invalid, NotFound
 from tenancy.four_eyes import STRICTNESS
@@ -111,8 +113,8 @@ def danger(
     second person of that very category.
 
     What limits are counted by counts as they do: a day that begins anew has lost nothing yet, and
-    another rate makes another notional. What becomes of an account whose key is unsafe belongs to the
-    credentials.
+    another rate makes another notional. A clock that may be worse while orders are opened is a looser
+    limit. What becomes of an account whose key is unsafe belongs to the credentials.
     """
     if before is None or after is None:
         return frozenset()
@@ -124,10 +126,21 @@ def danger(
     return (
         limits_danger(before, after)
         | (frozenset({"credentials"}) if milder else frozenset())
+        | (frozenset({"limits"}) if clock_eased(was, becomes) else frozenset())
         | (frozenset({"limits"}) if counted else frozenset())
         | given_up
         | (frozenset({"retention"}) if shortened else frozenset())
     )
+
+
+def clock_eased(was: TenantSettings, becomes: TenantSettings) -> bool:
+    """Whether orders may be opened by a worse clock than before. Pure."""
+    return was.clock_stops and _clock_limit(becomes) > _clock_limit(was)
+
+
+def _clock_limit(settings: TenantSettings) -> float:
+    tier = settings.clock_tier
+    return TIERS_NS[tier] if settings.clock_stops and tier is not None else math.inf
 
 
 async def _check(by: By, before: TenantDocument | None, after: TenantDocument | None) -> None:
