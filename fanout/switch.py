@@ -44,6 +44,7 @@ from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.four_eyes import STRICTNESS
 from tenancy.parameters import TradingState
+from tenancy.values import TenantID
 
 log = structlog.get_logger()
 
@@ -144,14 +145,10 @@ class ClockTiers:
         self._everybody_ns = everybody_ns
         self._of = of or {}
 
-    def refusal(self, order: Order, quality: Callable[[], Quality]) -> Refused | None:
-        """Why the order may not be sent by this clock; `quality` is asked only where somebody minds."""
-        limits = [
-            ns for ns in (self._everybody_ns, self._of.get(order.tenant_id)) if ns is not None
-        ]
-        if not limits or not opens(order) or quality().within(min(limits)):
-            return None
-        return Refused(Reason.CLOCK_UNTRUSTED)
+    def untrusted(self, tenant: UUID, quality: Callable[[], Quality]) -> bool:
+        """Whether nothing of the tenant's opens by this clock; `quality` is asked where somebody minds."""
+        limits = [ns for ns in (self._everybody_ns, self._of.get(tenant)) if ns is not None]
+        return bool(limits) and not quality().within(min(limits))
 
 
 class Switch:
@@ -216,9 +213,14 @@ class Switch:
         """The same by what is known at this moment, and without waiting."""
         if (refused := self.stops.refusal(order)) is not None:
             return refused
-        if order.signal_id in self.stops.exits:
+        if not opens(order) or order.signal_id in self.stops.exits:
             return None
-        return self._tiers.refusal(order, self._quality)
+        untrusted = self.clock_untrusted(order.tenant_id)
+        return Refused(Reason.CLOCK_UNTRUSTED) if untrusted else None
+
+    def clock_untrusted(self, tenant: TenantID) -> bool:
+        """Whether nothing of the tenant's is opened by this host's clock as it is now."""
+        return self._tiers.untrusted(tenant, self._quality)
 
     def _unsure(self, order: Order) -> bool:
         return opens(order) and self.age_s > STALE_S

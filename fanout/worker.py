@@ -147,6 +147,7 @@ class Worker:
             self._wake_parts,
             self._woken.set,
             self.outcomes.may_have_ended,
+            self.switch.clock_untrusted,
         )
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(
