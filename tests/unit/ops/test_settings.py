@@ -49,11 +49,22 @@ def test_an_unknown_key_is_refused_with_its_path(good: dict[str, Any]) -> None:
         ("ingress", "rate_per_minute"),
         ("worker", "lease_ttl_s"),
         ("database", "pool_size"),
+        ("clock", "error_max_ms"),
     ],
 )
 def test_what_limits_or_protects_has_no_default(good: dict[str, Any], table: str, key: str) -> None:
     del good[table][key]
     assert key in refusal(good)
+
+
+def test_without_a_clock_no_agent_runs(good: dict[str, Any]) -> None:
+    def names() -> set[str]:
+        settings = decode_settings(dumps(good).encode())
+        return {spec.name for spec in specs(settings, Path("/srv/p.toml"), 3, 4)}
+
+    assert "clock-0" in names()
+    del good["clock"]
+    assert "clock-0" not in names()
 
 
 def test_a_password_in_a_connection_string_is_refused_and_not_repeated(
