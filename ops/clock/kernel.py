@@ -36,13 +36,12 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_kernel() -> Kernel:
-    """Asks, with no mode set: changes nothing and needs no privilege. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    """Asks, with no mode set: changes nothing and needs no privilege. A kernel that may not be asked
+    (a sandbox's filter) has no word."""
+    libc = ctypes.CDLL(None)
     timex = _Timex()
     state = libc.adjtimex(ctypes.byref(timex))
-    if state < 0:
-        raise OSError(ctypes.get_errno(), "adjtimex")
-    if state == TIME_ERROR or timex.status & UNSYNCHRONISED:
+    if state < 0 or state == TIME_ERROR or timex.status & UNSYNCHRONISED:
         return Kernel(err_ns=None)
     offset_ns = abs(timex.offset) * (1 if timex.status & NANOSECONDS else 1000)
     return Kernel(err_ns=offset_ns + 1000 * max(timex.maxerror, timex.esterror))
