@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import struct
 
-from tenancy.clock_quality import SECOND, Tracking
+from tenancy.clock_quality import LARGEST_NS, SECOND, Tracking
 
 PORT = 323
 VERSION = 6
@@ -27,6 +27,7 @@ TRACKING_REPLY = 5
 BAD_VERSION = 18
 NO_HIGH_SECONDS = 0x7FFFFFFF
 """In place of the upper half of the seconds where chronyd's time has 32 bits."""
+LAST_NS = 2**63 - 1
 
 _REQUEST = struct.Struct("!BBxxHHIxxxxxxxx")
 _HEAD = struct.Struct("!BBBBHHHxxxxxxIxxxxxxxx")
@@ -74,12 +75,12 @@ def _tracking(fields: tuple[int, ...]) -> Tracking:
     return Tracking(
         ref_id=f"{ref_id:08X}",
         stratum=stratum,
-        ref_time_ns=seconds * SECOND + nanoseconds,
+        ref_time_ns=min(seconds * SECOND + nanoseconds, LAST_NS),
         offset_ns=-_away_from_zero(correction * 1e9),  # the correction is what must be added
         root_delay_ns=_away_from_zero(delay * 1e9),
         root_dispersion_ns=_away_from_zero(dispersion * 1e9),
-        frequency_ppb=round(frequency * 1e3),
-        skew_ppb=round(skew * 1e3),
+        frequency_ppb=_away_from_zero(frequency * 1e3),
+        skew_ppb=_away_from_zero(skew * 1e3),
         leap=LEAPS.get(leap, f"leap {leap}"),
     )
 
@@ -94,7 +95,9 @@ def float_of(word: int) -> float:
 
 
 def _away_from_zero(value: float) -> int:
-    return math.ceil(value) if value > 0 else math.floor(value)
+    """Rounded so that no error gets smaller; what is more than anybody believes stays just that."""
+    most = LARGEST_NS + 1
+    return max(-most, min(most, math.ceil(value) if value > 0 else math.floor(value)))
 
 
 def unsynchronised(tracking: Tracking) -> str:

@@ -55,7 +55,7 @@ async def test_over_the_tier_nothing_opens_and_the_plan_says_why_and_what_closes
         await bench.until("SELECT count(*) FROM signals WHERE state = 'planned'", 2)
         assert await bench.rows("SELECT count(*) FROM orders") == [(2,)]
         ((plan,),) = await bench.rows(
-            "SELECT convert_from(plan, 'UTF8') FROM plans ORDER BY planned_at DESC LIMIT 1"
+            "SELECT plan::text FROM plans ORDER BY planned_at DESC LIMIT 1"
         )
         assert "clock_untrusted" in plan
         await bench.signal(action="exit")
