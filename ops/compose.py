@@ -159,7 +159,7 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         clock_records = ClockRecords(database, sense, settings.instance.name)
         work = Recorder(database, signer, settings.recorder.store, clock, quality=sense.quality)
         checks = {
-            "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
+            "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
         }  # fmt: skip
         works = (work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop))
         yield checks, asyncio.create_task(beside(*works))

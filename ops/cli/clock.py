@@ -27,7 +27,7 @@ def clock(file: Path, as_json: bool) -> None:
         print_json({"quality": quality, "meets": tiers, "report": sense.report})
     else:
         click.echo(quality.words)
-        print_table(("", ""), [*_figures(quality, sense.report), *_met(tiers)])
+        print_table(("what", "how"), [*_figures(quality, sense.report), *_met(tiers)])
     sys.exit(0 if quality.state == "ok" else 1)
 
 

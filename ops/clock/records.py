@@ -13,7 +13,7 @@ Each host's recorder tells of its own host, also while another one holds the log
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from ops.clock import metrics
 from ops.clock.story import Look, Note, Story
 from ops.clock.watch import watch
 from tenancy.clock_file import ClockFile, read_instants
-from tenancy.clock_quality import TIERS_NS, ClockTier, Instants
+from tenancy.clock_quality import TIERS_NS, ClockTier, Instants, Quality
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
 from tenancy.scope import Actor
@@ -69,6 +69,13 @@ class ClockRecords:
     def jumped(self, by_ns: int) -> None:
         """The time of day jumped: it is recorded with the next look."""
         self._wait(self._story.step(self._look(), by_ns))
+
+    async def seen(self) -> str:
+        """A readiness check's words, with whose tiers are not met; as ops.clock.agent.seen, never a failure."""
+        quality = self._file.quality()
+        over = {tier: n for tier, n in self._over(quality).items() if n}
+        told = "; ".join(f"{n} tenants' tier {tier} is not met" for tier, n in over.items())
+        return f"{quality.words}; {told}" if told else quality.words
 
     async def turn(self) -> int:
         """Steps 1 to 3, once; how many records. Raises Unavailable, OutcomeUnknown."""
@@ -117,10 +124,16 @@ class ClockRecords:
         self._waiting.append(note)
 
     def _show(self, look: Look) -> None:
-        for tier, limit_ns in TIERS_NS.items():
-            over = 0 if look.quality.within(limit_ns) else 1
-            tenants = sum(1 for wanted in self._tiers.values() if wanted == tier)
-            metrics.OVER_TIER.labels(tier).set(over * tenants)
+        for tier, tenants in self._over(look.quality).items():
+            metrics.OVER_TIER.labels(tier).set(tenants)
+
+    def _over(self, quality: Quality) -> dict[ClockTier, int]:
+        """How many tenants of each tier have a clock that does not meet it."""
+        wanted = Counter(self._tiers.values())
+        return {
+            tier: 0 if quality.within(limit_ns) else wanted[tier]
+            for tier, limit_ns in TIERS_NS.items()
+        }
 
     async def _read_tiers(self) -> Mapping[UUID, ClockTier] | None:
         """Of the tenants that have an audit log; None where PostgreSQL does not say."""

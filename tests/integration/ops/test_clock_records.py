@@ -126,6 +126,7 @@ async def test_no_source_is_told_with_why(house):
     await house.look(MS // 2)
     await house.look(None)
     told = house.told(house.platform)[-1]
+    assert (await house.records.seen()).endswith("; 1 tenants' tier mifid_1ms is not met")
     assert (told["state"], told["err_ns"], told["why"]) == (
         "unknown", None, "chronyd is not synchronised",
     )  # fmt: skip
