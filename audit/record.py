@@ -96,7 +96,7 @@ class Glance(NamedTuple):
     """What a reader of a whole log needs of each leaf."""
 
     log: str
-    index: int
+    i: int
     recorded: str
     kind: str
     oid: str | None
