@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,9 +14,12 @@ import click
 
 from audit.bundle import verify_bundle
 from audit.malformed import Malformed
+from audit.policy import parse_policy
 from audit.proving import prove_order
+from audit.single_file import single_file
 from audit.verdict import describe
 from audit.verifier import verify_log
+from audit.verifier_files import source_of
 from ops import control
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
@@ -28,47 +33,77 @@ def audit() -> None:
 
 
 @audit.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("place")
 @click.option(
     "--vkey-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The log's verifier key, from a source you trust. Without it DIRECTORY/vkey is taken, "
-    "which proves only that the files agree with each other.",
+    help="The log's verifier key, from a source you trust. Without it the file `vkey` of the log is "
+    "taken, which proves only that the files agree with each other.",
 )
 @click.option(
     "--since",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint of this log: prove that nothing below it has changed.",
 )
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A C2SP tlog-policy: whose cosignatures the checkpoint must bear.",
+)
+@click.option("--jobs", default=os.cpu_count() or 1, help="Processes for a long log; all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def verify(
     context: click.Context,
-    directory: Path,
+    place: str,
     vkey_file: Path | None,
     since: Path | None,
+    policy: Path | None,
+    jobs: int,
     as_json: bool,
 ) -> None:
-    """Verify one log's DIRECTORY (it holds `checkpoint` and `tile/`) from its files alone.
+    """Verify one log from its files alone: PLACE is its directory, or the address that serves it.
 
-    Needs no database, no HSM and no network. Exit status: 0 verified, 2 tampered (bytes are not
-    what was signed), 3 inconsistent (what was signed contradicts itself), 5 incomplete (files are
+    Needs no database and no HSM, and no network where PLACE is a directory. Exit status: 0
+    verified, 2 tampered (bytes are not what was signed), 3 inconsistent (what was signed
+    contradicts itself), 4 unwitnessed (too few of the policy's witnesses), 5 incomplete (files are
     missing). The first bad index is printed.
     """
-    key = vkey_file or directory / "vkey"
-    if not key.is_file():
+    source = source_of(place)
+    try:
+        vkey = vkey_file.read_text() if vkey_file else (source.read("vkey") or b"").decode()
+        witnesses = parse_policy(policy.read_bytes()) if policy else None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if not vkey:
         raise click.ClickException(
-            f"{directory} holds no file `vkey`: is it one log's directory (<store>/<log id>)? "
+            f"{place} holds no file `vkey`: is it one log's directory (<store>/<log id>)? "
             "Name the key with --vkey-file."
         )
     older = since.read_bytes() if since else None
-    verdict = verify_log(directory, key.read_text(), older)
+    verdict = verify_log(source, vkey, older, policy=witnesses, jobs=jobs)
     click.echo(json.dumps(verdict.as_json()) if as_json else describe(verdict))
     if vkey_file is None and not as_json:
-        click.echo(
-            "  key: taken from the directory itself; compare it with one from a trusted source"
-        )
+        click.echo("  key: taken from the log itself; compare it with one from a trusted source")
     context.exit(verdict.code)
+
+
+@audit.command()
+@click.option(
+    "--out",
+    default="verify_portcullis_log.py",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write it.",
+)
+def verifier(out: Path) -> None:
+    """Write the verifier as one file for somebody who has nothing of ours.
+
+    It needs Python 3.11 and the package `cryptography`. Its SHA-256 is printed: the same version
+    of Portcullis always writes the same bytes.
+    """
+    data = single_file("audit.verifier", out.name)
+    out.write_bytes(data)
+    click.echo(f"{out}: {len(data)} bytes, SHA-256 {sha256(data).hexdigest()}")
 
 
 @audit.command("verify-bundle")
