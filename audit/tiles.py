@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from audit.malformed import Malformed
-from audit.merkle import HASH_SIZE, fold, perfect_root
+from audit.merkle import HASH_SIZE, Frontier, fold, perfect_root
 
 WIDTH = 256
 HEIGHT = 8
@@ -193,6 +193,13 @@ class Builder:
 
     def root(self) -> bytes:
         """The root over all leaves so far."""
+        return fold(self._peaks())
+
+    def frontier(self) -> Frontier:
+        """The same tree without its tiles."""
+        return Frontier(self.size, self._peaks())
+
+    def _peaks(self) -> list[bytes]:
         peaks: list[bytes] = []
         for row in reversed(self.edges):
             at = 0
@@ -200,7 +207,7 @@ class Builder:
                 step = 1 << ((len(row) - at).bit_length() - 1)
                 peaks.append(perfect_root(row[at : at + step]))
                 at += step
-        return fold(peaks)
+        return peaks
 
 
 Read = Callable[[str], bytes | None]

@@ -19,6 +19,7 @@ from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
+from ops.audit_check import audit_checker
 from ops.brokers import make_brokers
 from ops.health import Check
 from ops.refusals import RefusalReader
@@ -133,18 +134,22 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, and the reader of what the vault refused. Ready: PostgreSQL and
-    the signer answer."""
+    """The audit log's one writer, its continuous check, and the reader of what the vault refused.
+
+    Ready: PostgreSQL and the signer answer.
+    """
     clock = SystemClock()
     async with (
-        opened(settings.database.recorder, "recorder", 4) as database,
+        opened(settings.database.recorder, "recorder", 5) as database,
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):
         refusals = RefusalReader(database, daemons, clock)
         work = Recorder(database, signer, settings.recorder.store, clock)
+        checker = audit_checker(settings, database, clock)
         checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+        works = (work.run(seat.stop), refusals.run(seat.stop), checker.run(seat.stop))
+        yield checks, asyncio.create_task(beside(*works))
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

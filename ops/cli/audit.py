@@ -11,8 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import click
+import msgspec
 
 from audit.bundle import verify_bundle
+from audit.checking import Difference
+from audit.logs import Log, read_logs
 from audit.malformed import Malformed
 from audit.policy import parse_policy
 from audit.proving import prove_order
@@ -21,8 +24,10 @@ from audit.verdict import describe
 from audit.verifier import verify_log
 from audit.verifier_files import source_of
 from ops import control
+from ops.audit_check import audit_checker
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
+from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.values import TenantID
 
@@ -86,6 +91,41 @@ def verify(
     if vkey_file is None and not as_json:
         click.echo("  key: taken from the log itself; compare it with one from a trusted source")
     context.exit(verdict.code)
+
+
+@audit.command()
+@click.option("--tenant", type=click.UUID, help="Whose log; every log where none is named.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per log.")
+@click.pass_context
+def check(context: click.Context, tenant: UUID | None, as_json: bool) -> None:
+    """Compare rows, tiles, copies, counts and order heads of the logs now, from the first record on.
+
+    What the recorder does all the time, slowly. Exit status: 0 nothing differs, 2 something does:
+    each difference is printed, with the first index it concerns.
+    """
+    found = asyncio.run(_check(read_settings(context.obj), tenant))
+    for log, differences in found:
+        if as_json:
+            rows = [msgspec.to_builtins(one) for one in differences]
+            click.echo(json.dumps({"log": log.origin, "differences": rows}))
+        else:
+            click.echo(f"{log.origin}: {len(differences) or 'no'} difference(s)")
+            for one in differences:
+                click.echo(f"  {one}")
+    context.exit(2 if any(differences for _, differences in found) else 0)
+
+
+async def _check(settings: Settings, tenant: UUID | None) -> list[tuple[Log, list[Difference]]]:
+    control.check_runs(settings)
+    database = Database(settings.database.recorder, name="portcullis-audit-check", size=1)
+    await database.open()
+    try:
+        async with database.connection() as conn:
+            logs = [log for log in await read_logs(conn) if tenant in (None, log.tenant_id)]
+        checker = audit_checker(settings, database, SystemClock())
+        return [(log, await checker.check(log)) for log in logs]
+    finally:
+        await database.close()
 
 
 @audit.command()

@@ -26,6 +26,7 @@ def settings_of(bench, database, directory):
     """An installation's settings file that names this test's database and store."""
     made = document(places(directory / "var"), Choices())
     made["database"]["admin"] = database.conninfo("admin")
+    made["database"]["recorder"] = database.conninfo("recorder")
     made["recorder"]["store"] = bench.store_dir
     file = directory / "portcullis.toml"
     file.write_text(dumps(made))
