@@ -8,14 +8,14 @@ left in its `Account` and checked when the accounts are put together, in order. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from audit import record
 from audit.malformed import Malformed
 from audit.verdict import INCONSISTENT, Verdict
 
 
-class Told(NamedTuple):
+@dataclass(slots=True)
+class Told:
     """One order's records within a stretch: where it begins, what it takes up, where it ends."""
 
     first_index: int
@@ -61,20 +61,19 @@ class Listener:
         if leaf.recorded > account.last_recorded:
             account.last_recorded = leaf.recorded
         if leaf.oid is not None and leaf.on is not None:
-            self._follow(verdict, leaf, digest, index)
+            self._follow(verdict, leaf, digest, index, leaf.oid, leaf.on)
 
-    def _follow(self, verdict: Verdict, leaf: record.Glance, digest: bytes, index: int) -> None:
-        assert leaf.oid is not None
-        assert leaf.on is not None
-        told = self.account.orders.get(leaf.oid)
-        closed = leaf.kind == record.Kind.ORDER_CLOSE
+    def _follow(
+        self, verdict: Verdict, leaf: record.Glance, digest: bytes, index: int, oid: str, on: int
+    ) -> None:
+        told = self.account.orders.get(oid)
+        closed = leaf.kind == _CLOSE
         if told is None:
-            new = Told(index, leaf.on, leaf.op, leaf.on, digest, closed)
-        else:
-            if leaf.on != told.last_on + 1 or leaf.op != told.last_hash.hex():
-                _wrong(verdict, index, _BROKEN.format(leaf.oid, told.last_on))
-            new = Told(*told[:3], leaf.on, digest, closed)
-        self.account.orders[leaf.oid] = new
+            self.account.orders[oid] = Told(index, on, leaf.op, on, digest, closed)
+            return
+        if on != told.last_on + 1 or leaf.op != told.last_hash.hex():
+            _wrong(verdict, index, _BROKEN.format(oid, told.last_on))
+        told.last_on, told.last_hash, told.closed = on, digest, closed
 
 
 class Story:
@@ -101,6 +100,7 @@ class Story:
         return len(self._heads), sum(not closed for _, _, closed in self._heads.values())
 
 
+_CLOSE = record.Kind.ORDER_CLOSE.value
 _BACKWARDS = "was recorded at {}, before its predecessor"
 _BROKEN = "does not continue order {} after its number {}"
 

@@ -71,7 +71,7 @@ def _read_bundle(task: Task, out: Stretch, listener: Listener, n: int) -> None:
     assert bundle is not None
     assert tile is not None
     files = Memory(task.source, out.found)
-    entries = _entries(files, out.found, bundle)  # step 3
+    entries, data = _entries(files, out.found, bundle)  # step 3
     hashes = [merkle.leaf_hash(entry) for entry in entries]
     beside = tiles.split_hashes(files.read(tile) or files.read(tile.full()) or b"")
     if out.first_bad is None and hashes != beside[: len(hashes)]:
@@ -91,9 +91,9 @@ def _read_bundle(task: Task, out: Stretch, listener: Listener, n: int) -> None:
         out.roots.append(merkle.perfect_root(hashes))
     else:
         out.edge = hashes
-    rebuilt = ((bundle, tiles.encode_bundle(entries)), (tile, b"".join(hashes)))
-    for one, data in rebuilt:  # step 5
-        compare(files, out.differing, one, data, widths_of(task.widths, one, files))
+    rebuilt = ((bundle, data), (tile, b"".join(hashes)))
+    for one, wanted in rebuilt:  # step 5
+        compare(files, out.differing, one, wanted, widths_of(task.widths, one, files))
 
 
 def widths_of(
@@ -106,20 +106,20 @@ def widths_of(
     return [w for w in {tile.width, WIDTH} if files.read(Tile(tile.level, tile.n, w)) is not None]
 
 
-def _entries(files: Memory, verdict: Verdict, tile: Tile) -> list[bytes]:
-    """Step 3: as many entries of the bundle as can be read."""
+def _entries(files: Memory, verdict: Verdict, tile: Tile) -> tuple[list[bytes], bytes]:
+    """Step 3: as many entries of the bundle as can be read, and the bytes that hold just them."""
     first = tile.n * WIDTH
     data, whole = files.read(tile), tile
     if data is None and not tile.is_full:
         data, whole = files.read(tile.full()), tile.full()
     if data is None:
         verdict.find(INCOMPLETE, f"{tile.path()} is missing", first)
-        return []
+        return [], b""
     entries, end = tiles.split_bundle(data, tile.width)
     if len(entries) < tile.width or (whole == tile and end != len(data)):
         bad = first + len(entries)
         verdict.find(TAMPERED, f"{whole.path()} does not hold whole records", bad)
-    return entries
+    return entries, data[:end]
 
 
 def compare(
