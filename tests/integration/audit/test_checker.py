@@ -67,7 +67,7 @@ async def test_a_right_log_differs_nowhere(filled):
         ("UPDATE audit_leaves SET leaf = v.leaf, leaf_hash = v.leaf_hash FROM audit_leaves v"
          " WHERE audit_leaves.i = 400 AND v.i = 407", 400),
         ("UPDATE audit_leaves SET i = CASE i WHEN 50 THEN 10057 WHEN 57 THEN 10050 END WHERE i IN (50, 57)", 50),
-        ("UPDATE audit_leaves SET oid = 'o-9' WHERE i = 12", 5),  # its order's story misses it
+        ("UPDATE audit_leaves SET oid = 'o-9' WHERE i = 12", 12),
         ("DELETE FROM audit_leaves WHERE i = 256", 256),
         ("DELETE FROM audit_leaves WHERE i >= 690", 690),
         ("DELETE FROM audit_payloads WHERE i = 5", 5),
