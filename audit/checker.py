@@ -170,7 +170,8 @@ class Checker:
                 return Step(state, found, 0, True)
             end = min(size, state.size + STEP_BUNDLES * WIDTH)
             rows = await _rows(conn, log, state.size, end)
-            walk = Walk(log, state, copies, kept, await _checkpoints(conn, log, state.size, end))
+            checkpoints = await _checkpoints(conn, log, state.size, end)
+            walk = Walk(log, state, copies, kept, checkpoints, tail)
         next_state = await in_thread(_walk, walk, rows, end, size, state)  # step 3
         return Step(next_state, [*found, *walk.found], end - state.size, end == size)
 

@@ -122,9 +122,11 @@ class Walk:
 
     def __init__(
         self, log: Log, state: State, copies: Sequence[Copy], kept: Signed,
-        checkpoints: Mapping[int, Signed],
+        checkpoints: Mapping[int, Signed], tail: int,
     ) -> None:  # fmt: skip
-        """`checkpoints`: those kept within this step, by size."""
+        """`checkpoints`: those kept within this step, by size. `tail`: how many rows there are."""
+        self._tail = tail
+        self._is_cut = tail < max(kept.size, *(copy.size for copy in copies), 0)
         self.found: list[Difference] = []
         self._log, self._copies, self._kept = log, copies, kept
         self._checkpoints = checkpoints
@@ -188,6 +190,7 @@ class Walk:
             wrong = self._wrong_row(row, index)
             if wrong:
                 self._find(index, DATABASE, wrong)
+            self._compare_head(row)
         return right if right is not None else bytes(merkle.HASH_SIZE)
 
     def _decide(self, index: int, copy: Copy, mine: bytes | None, theirs: bytes) -> bytes | None:
@@ -219,9 +222,20 @@ class Walk:
             return "the record's payload is gone"
         if leaf.op != (None if row.before is None else row.before.hex()):
             return f"the row does not continue order {row.oid}"
-        if row.is_last and (row.head_n, row.head) != (leaf.on, row.leaf_hash):
-            return f"the head of order {row.oid} is not its last record"
         return None
+
+    def _compare_head(self, row: Row) -> None:
+        """An order's head against its last row; where the tail was cut off, that is what is missing."""
+        if not row.is_last or row.oid is None:
+            return
+        try:
+            number = record.glance(row.leaf).on
+        except Malformed:
+            return
+        if (row.head_n, row.head) == (number, row.leaf_hash):
+            return
+        index = self._tail if self._is_cut else row.i
+        self._find(index, DATABASE, f"the head of order {row.oid} is not its last record")
 
     def _compare_signed(self, size: int) -> None:
         """The tree so far against every checkpoint that was given out over exactly so many records."""

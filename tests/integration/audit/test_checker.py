@@ -98,7 +98,7 @@ async def test_a_flipped_bit_is_found_in_the_copy_that_has_it(filled):
 
 async def test_a_restored_older_database_is_named_by_the_first_record_it_lost(filled):
     restore_a_backup(filled, 300)
-    assert await found(filled) == [(300, DATABASE)]
+    assert set(await found(filled)) == {(300, DATABASE)}
 
 
 async def test_a_difference_becomes_one_alert_in_the_log_and_stands_until_it_is_gone(filled):

@@ -44,7 +44,7 @@ class House:
         kept, state, out = self.kept, State(), []
         out += compare_heads(state, copies, kept, self.rows[-1].i + 1)
         while state.size < kept.size:  # one bundle in each step, and its state through JSON
-            walk = Walk(LOG, state, copies, kept, self.checkpoints)
+            walk = Walk(LOG, state, copies, kept, self.checkpoints, self.rows[-1].i + 1)
             end = min(kept.size, state.size + WIDTH)
             walk.take([row for row in self.rows if state.size <= row.i < end])
             if end == kept.size:
