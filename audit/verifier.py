@@ -11,7 +11,9 @@ Steps, with the same numbers in the code:
 6. Read every leaf as a record: canonical spelling, right log, index without gap, recording time
    never backwards, each order's records numbered without gap and chained by hash.
 7. Where an older checkpoint is given, prove that this log extends it.
-8. Where a policy is given, count the witnesses that cosigned the checkpoint.
+8. Where an anchor is given, prove that this log extends the checkpoint in it; where a policy is, count
+   the witnesses that cosigned the anchor, or else the log's own checkpoint.
+9. Where the store's manifest is asked for, check its chain and every file that it names.
 
 Exit status: 0 ok · 2 tampered · 3 inconsistent · 4 unwitnessed · 5 incomplete.
 *Tampered*: bytes are not what was signed. *Inconsistent*: what was signed contradicts itself or an
@@ -40,17 +42,17 @@ from audit.bundle import verify_bundle
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.malformed import Malformed
 from audit.note import VerifierKey, parse_keys
-from audit.policy import Policy, check_quorum, parse_policy
+from audit.policy import parse_policy
 from audit.tiles import WIDTH, Builder, Tile
 from audit.verdict import (
     INCOMPLETE,
     INCONSISTENT,
     TAMPERED,
-    UNWITNESSED,
     Stop,
     Verdict,
     describe,
 )
+from audit.verifier_evidence import NONE, Evidence, check_manifest, count_witnesses, open_anchor
 from audit.verifier_files import Directory, Source, source_of
 from audit.verifier_story import Story
 from audit.verifier_stretch import (
@@ -75,13 +77,13 @@ def verify_log(
     vkey: str,
     since: bytes | None = None,
     *,
-    policy: Policy | None = None,
+    evidence: Evidence = NONE,
     jobs: int = 1,
 ) -> Verdict:
     """The verdict on a log's directory, under the key or keys of `vkey`, one per line.
 
-    `since`: an older checkpoint note that must be extended. `policy`: whose cosignatures the
-    checkpoint must bear. `jobs`: processes to read with. Never raises for what the files hold.
+    `since`: an older checkpoint note that must be extended. `evidence`: what else must speak for it.
+    `jobs`: processes to read with. Never raises for what the files hold.
     """
     source = Directory(place) if isinstance(place, Path) else place
     verdict = Verdict()
@@ -89,9 +91,13 @@ def verify_log(
         keys = _read_keys(verdict, vkey)
         note = _read_head(verdict, source)
         head = _open_head(verdict, source, note, keys)
+        anchored = open_anchor(verdict, head, evidence)  # step 8
         older = _older(verdict, keys, head, since)
-        _Replay(verdict, source, head, older).run(jobs if head.size >= WORTH_PROCESSES else 1)
-        _witnessed(verdict, note, policy)
+        held = [] if anchored is None else [anchored.slot.checkpoint]
+        replay = _Replay(verdict, source, head, [*older, *held])
+        replay.run(jobs if head.size >= WORTH_PROCESSES else 1)
+        count_witnesses(verdict, head, note, evidence, anchored)  # step 8
+        check_manifest(verdict, source, head, evidence)  # step 9
     except Stop:
         pass
     return verdict
@@ -146,44 +152,31 @@ def _names(shown: bytes, keys: Keys) -> bool:
     return spelled == shown and set(keys) <= set(said)
 
 
-def _older(
-    verdict: Verdict, keys: Keys, head: Checkpoint, since: bytes | None
-) -> Checkpoint | None:
+def _older(verdict: Verdict, keys: Keys, head: Checkpoint, since: bytes | None) -> list[Checkpoint]:
     """Step 7: what has to be extended."""
     if since is None:
-        return None
+        return []
     try:
         older = open_checkpoint(since, *keys)
     except Malformed as error:
         verdict.find(TAMPERED, f"older checkpoint: {error}")
-        return None
+        return []
     if older.size > head.size:
-        verdict.find(INCONSISTENT, f"the log has shrunk from {older.size} to {head.size}")
-        return None
-    return older
-
-
-def _witnessed(verdict: Verdict, note: bytes, policy: Policy | None) -> None:
-    """Step 8."""
-    if policy is None:
-        return
-    try:
-        quorum = check_quorum(note, policy)
-    except Malformed as error:
-        verdict.find(TAMPERED, f"checkpoint: {error}")
-        return
-    if not quorum.met:
-        verdict.find(UNWITNESSED, f"the policy's quorum is not met: {quorum.why()}")
+        what = f"the log has shrunk from {older.size} to {head.size}"
+        verdict.find(INCONSISTENT, what, head.size)
+        return []
+    return [older]
 
 
 class _Replay:
     """Steps 3 to 7: the stretches put together in order."""
 
     def __init__(
-        self, verdict: Verdict, source: Source, head: Checkpoint, older: Checkpoint | None
+        self, verdict: Verdict, source: Source, head: Checkpoint, older: Sequence[Checkpoint]
     ) -> None:
+        """`older`: heads that this log must extend, no larger than its own."""
         self._verdict, self._source = verdict, source
-        self._head, self._older = head, older
+        self._head, self._older = head, list(older)
         self._builder, self._story = Builder(), Story()
         self._differing = Verdict()
         self._first_bad: int | None = None
@@ -226,7 +219,7 @@ class _Replay:
     def _tasks(self, widths: dict[Spot, list[int]] | None) -> Iterator[Task]:
         size, origin = self._head.size, self._head.origin
         bundles = (size + WIDTH - 1) // WIDTH
-        wanted = frozenset() if self._older is None else frozenset({self._older.size // WIDTH})
+        wanted = frozenset(older.size // WIDTH for older in self._older)
         for first in range(0, bundles, BUNDLES):
             spots = (
                 (level, n) for n in range(first, min(first + BUNDLES, bundles)) for level in (-1, 0)
@@ -251,20 +244,19 @@ class _Replay:
             self._builder.append(b"", digest)
 
     def _pass_older(self, stretch: Stretch) -> None:
-        """Step 7, once: where the older size lies at or within the next 256 records."""
-        older, size = self._older, self._builder.size
-        if older is None or not size <= older.size < size + WIDTH:
-            return
-        probe = self._builder.copy()
-        for digest in stretch.hashes.get(size // WIDTH, [])[: older.size - size]:
-            probe.append(b"", digest)
-        if probe.size < older.size:
-            return
-        self._older = None
-        if probe.root() != older.root:
-            # The same leaves that give the new root must give the old one.
-            what = f"the log does not extend its checkpoint of size {older.size}"
-            self._verdict.find(INCONSISTENT, what)
+        """Steps 7 and 8, once each: older heads whose size lies at or within the next 256 records."""
+        size = self._builder.size
+        for older in [one for one in self._older if size <= one.size < size + WIDTH]:
+            probe = self._builder.copy()
+            for digest in stretch.hashes.get(size // WIDTH, [])[: older.size - size]:
+                probe.append(b"", digest)
+            if probe.size < older.size:
+                continue
+            self._older.remove(older)
+            if probe.root() != older.root:
+                # The same leaves that give the new root must give the old one.
+                what = f"the log does not extend its checkpoint of size {older.size}"
+                self._verdict.find(INCONSISTENT, what)
 
     def _compare(self, rebuilt: Rebuilt, widths: dict[Spot, list[int]] | None) -> None:
         """Step 5 for the tiles above level 0."""
@@ -331,9 +323,18 @@ def _verify(given: argparse.Namespace) -> Verdict:
     vkey = given.vkey or given.vkey_file.read_text()
     if os.path.isfile(given.place):
         return verify_bundle(json.loads(Path(given.place).read_bytes()), vkey)
-    policy = parse_policy(given.policy.read_bytes()) if given.policy else None
+    if given.anchor is not None and given.anchor_vkey_file is None:
+        raise ValueError(
+            "--anchor needs --anchor-vkey-file: the anchor log's key, from a source you trust"
+        )
+    evidence = Evidence(
+        parse_policy(given.policy.read_bytes()) if given.policy else None,
+        given.anchor.read_bytes() if given.anchor else None,
+        parse_keys(given.anchor_vkey_file.read_text()) if given.anchor_vkey_file else (),
+        given.manifest,
+    )
     since = given.since.read_bytes() if given.since else None
-    return verify_log(source_of(given.place), vkey, since, policy=policy, jobs=given.jobs)
+    return verify_log(source_of(given.place), vkey, since, evidence=evidence, jobs=given.jobs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -354,6 +355,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since", type=Path, help="an older checkpoint that must be extended")
     parser.add_argument(
         "--policy", type=Path, help="a C2SP tlog-policy: whose cosignatures are needed"
+    )
+    parser.add_argument(
+        "--anchor", type=Path, help="an anchor's proof (portcullis-anchor@v1) of this log"
+    )
+    parser.add_argument("--anchor-vkey-file", type=Path, help="the anchor log's verifier key")
+    parser.add_argument(
+        "--manifest", action="store_true", help="check the store's manifest and what it names"
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes for a long log (all cores)"

@@ -17,11 +17,13 @@ from audit.bundle import verify_bundle
 from audit.checking import Difference
 from audit.logs import Log, read_logs
 from audit.malformed import Malformed
+from audit.note import parse_keys
 from audit.policy import parse_policy
 from audit.proving import prove_order
 from audit.single_file import single_file
 from audit.verdict import describe
 from audit.verifier import verify_log
+from audit.verifier_evidence import Evidence
 from audit.verifier_files import source_of
 from ops import control
 from ops.audit_check import audit_checker
@@ -55,6 +57,17 @@ def audit() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A C2SP tlog-policy: whose cosignatures the checkpoint must bear.",
 )
+@click.option(
+    "--anchor",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An anchor's proof of this log: the witnesses' lines are looked for there.",
+)
+@click.option(
+    "--anchor-vkey-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The anchor log's verifier key, from a source you trust.",
+)
+@click.option("--manifest", is_flag=True, help="Check the store's manifest and each file it names.")
 @click.option("--jobs", default=os.cpu_count() or 1, help="Processes for a long log; all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -64,6 +77,9 @@ def verify(
     vkey_file: Path | None,
     since: Path | None,
     policy: Path | None,
+    anchor: Path | None,
+    anchor_vkey_file: Path | None,
+    manifest: bool,
     jobs: int,
     as_json: bool,
 ) -> None:
@@ -77,7 +93,12 @@ def verify(
     source = source_of(place)
     try:
         vkey = vkey_file.read_text() if vkey_file else (source.read("vkey") or b"").decode()
-        witnesses = parse_policy(policy.read_bytes()) if policy else None
+        evidence = Evidence(
+            parse_policy(policy.read_bytes()) if policy else None,
+            anchor.read_bytes() if anchor else None,
+            parse_keys(anchor_vkey_file.read_text()) if anchor_vkey_file else (),
+            manifest,
+        )
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not vkey:
@@ -85,8 +106,10 @@ def verify(
             f"{place} holds no file `vkey`: is it one log's directory (<store>/<log id>)? "
             "Name the key with --vkey-file."
         )
+    if anchor is not None and anchor_vkey_file is None:
+        raise click.UsageError("--anchor needs --anchor-vkey-file")
     older = since.read_bytes() if since else None
-    verdict = verify_log(source, vkey, older, policy=witnesses, jobs=jobs)
+    verdict = verify_log(source, vkey, older, evidence=evidence, jobs=jobs)
     click.echo(json.dumps(verdict.as_json()) if as_json else describe(verdict))
     if vkey_file is None and not as_json:
         click.echo("  key: taken from the log itself; compare it with one from a trusted source")

@@ -21,6 +21,7 @@ from audit.merkle import leaf_hash
 from audit.policy import parse_policy
 from audit.verdict import INCOMPLETE, INCONSISTENT, OK, TAMPERED, UNWITNESSED
 from audit.verifier import main, verify_log
+from audit.verifier_evidence import Evidence
 from tests.fakes.audit_log import KEY, PRIVATE, files_of, leaf, leaves, write_log
 
 
@@ -259,8 +260,13 @@ def test_without_the_policys_witnesses_a_right_log_is_unwitnessed(tmp_path):
     write_log(tmp_path, leaves(3))
     witness = Cosigner("witness.test/1", PRIVATE.public_key().public_bytes_raw())
     policy = f"witness one {witness}\nquorum one\n"
-    assert verify_log(tmp_path, str(KEY), policy=parse_policy(policy.encode())).code == UNWITNESSED
-    assert verify_log(tmp_path, str(KEY), policy=parse_policy(b"quorum none\n")).code == OK
+    assert (
+        verify_log(tmp_path, str(KEY), evidence=Evidence(parse_policy(policy.encode()))).code
+        == UNWITNESSED
+    )
+    assert (
+        verify_log(tmp_path, str(KEY), evidence=Evidence(parse_policy(b"quorum none\n"))).code == OK
+    )
     file = tmp_path.parent / "policy"
     file.write_text(policy)
     assert main([str(tmp_path), "--vkey", str(KEY), "--policy", str(file)]) == UNWITNESSED
