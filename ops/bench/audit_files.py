@@ -52,13 +52,14 @@ def synthetic(index: int) -> bytes:
 
 
 def records(first: int, count: int) -> Iterator[bytes]:
-    """Well-formed leaves of orders with five records each; `first` is a multiple of five."""
+    """Well-formed leaves of orders with five records each, from index `first` on."""
     op = ""
-    for index in range(first, first + count):
+    for index in range(first - first % 5, first + count):
         number = index % 5 + 1
         leaf = _leaf(index, number, op if number > 1 else "")
         op = merkle.leaf_hash(leaf).hex()
-        yield leaf
+        if index >= first:
+            yield leaf
 
 
 def _leaf(index: int, number: int, op: str) -> bytes:
@@ -77,13 +78,12 @@ def build(directory: Path, size: int, *, entries: bool) -> None:
     """Write a log of so many records: its tiles, its signed checkpoint and, if wanted, its bundles."""
     builder = Builder()
     full, rest = divmod(size, WIDTH)
-    stride = 5 * AT_ONCE  # whole orders in each piece: 256·5·64 records
+    stride = 5 * AT_ONCE
     pieces = [(directory, at, min(at + stride, full), entries) for at in range(0, full, stride)]
     with ProcessPoolExecutor(_cores(), mp_context=get_context("spawn")) as pool:
         for roots in pool.map(_tiles, pieces):
             for root in roots:
                 builder.append_full(root)
-    # The rest begins a new order wherever the last whole tile ended within one.
     last = list(
         records(full * WIDTH, rest) if entries else map(synthetic, range(full * WIDTH, size))
     )
