@@ -29,3 +29,13 @@ DATABASE_FAILURES = Counter(
 WORM_ENFORCED = Gauge(
     "portcullis_audit_worm_enforced", "1 when sealed files are seen to be immutable, 0: advisory."
 )
+CHECKED = Counter(
+    "portcullis_audit_checked_records_total", "Records that the continuous check has compared."
+)
+CHECK_ROUNDS = Counter(
+    "portcullis_audit_check_rounds_total", "Whole rounds of the continuous check, over all logs."
+)
+CHECK_DIFFERENCES = Gauge(
+    "portcullis_audit_check_differences",
+    "Logs whose rows, files or checkpoints contradict each other.",
+)

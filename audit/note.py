@@ -92,15 +92,11 @@ def open_note(note: bytes, *known: VerifierKey) -> str:
 
     Raises Malformed: bad form, a bad signature under a known key, or no signature of a known key.
     """
-    text, block = _halves(note)
+    text, lines = split_note(note)
     keys = {(key.name, key.key_id): key for key in known}
     signed = False
     seen = set()
-    lines = block.split("\n")[:-1]
-    if len(lines) > MOST_SIGNATURES:
-        raise Malformed(f"a note with more than {MOST_SIGNATURES} signatures")
-    for line in lines:
-        name, key_id, signature = _signature(line)
+    for name, key_id, signature in lines:
         key = keys.get((name, key_id))
         if key is None:
             continue
@@ -113,6 +109,15 @@ def open_note(note: bytes, *known: VerifierKey) -> str:
     if not signed:
         raise Malformed("no signature by a known key")
     return text
+
+
+def split_note(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The text, and each line's name, key id and signature; nothing is verified. Raises Malformed."""
+    text, block = _halves(note)
+    lines = block.split("\n")[:-1]
+    if len(lines) > MOST_SIGNATURES:
+        raise Malformed(f"a note with more than {MOST_SIGNATURES} signatures")
+    return text, [_signature(line) for line in lines]
 
 
 def _halves(note: bytes) -> tuple[str, str]:

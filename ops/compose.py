@@ -19,6 +19,7 @@ from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
+from ops.audit_check import audit_checker
 from ops.brokers import make_brokers
 from ops.clock.agent import clock_file, seen
 from ops.clock.records import ClockRecords
@@ -147,11 +148,12 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, the reader of what the vault refused, and who tells of the clock.
-    Ready: PostgreSQL and the signer answer."""
+    """The audit log's one writer, its continuous check, the reader of what the vault refused, and who
+    tells of the clock. Ready: PostgreSQL and the signer answer.
+    """
     clock, sense = SystemClock(), clock_sense(settings)
     async with (
-        opened(settings.database.recorder, "recorder", 4) as database,
+        opened(settings.database.recorder, "recorder", 5) as database,
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):
@@ -161,7 +163,10 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
         }  # fmt: skip
-        works = (work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop))
+        checker = audit_checker(settings, database, clock)
+        works = (
+            work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
+        )  # fmt: skip
         yield checks, asyncio.create_task(beside(*works))
 
 

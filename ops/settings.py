@@ -210,9 +210,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`store`: the write-once directory of tiles and checkpoints."""
+    """`store`: the write-once directory of tiles and checkpoints.
+
+    `check_records_per_s`: how fast the continuous check reads at most. It shares the recorder's
+    processor; a log is read through once in (records / this) seconds.
+    """
 
     store: Path
+    check_records_per_s: Count = 5000
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

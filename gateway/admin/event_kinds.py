@@ -97,7 +97,9 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
     Kind.ALERT: Told(
-        "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
+        "alert",
+        "events:read",
+        ("alert", "channel_id", "name", "error", "next_index", "index", "where", "what"),
     ),
 }
 
@@ -134,6 +136,10 @@ ALERTS: tuple[Alert, ...] = (
         "signing_refused", Kind.HSM_REFUSED,
         "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
         ("signing_refused", "seal_broken", "journal_shortened"),
+    ),
+    Alert(
+        "audit_differs", Kind.ALERT, "The audit log's rows, files and checkpoints contradict each other.",
+        ("audit_differs",),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

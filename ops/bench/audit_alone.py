@@ -6,13 +6,15 @@ HSM `bench hsm` and `bench fanout` show.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops.bench import audit
+from ops.bench import audit, audit_files
 from ops.bench.measure import Effort, Measurement
 from ops.bench.stores import stores
 from tenancy.database import Database
@@ -37,7 +39,14 @@ class KeyInProcess:
 
 
 async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
-    """Both figures of the log."""
+    """Every figure of the log."""
+    say("audit: logs of their own, in files alone")
+    with tempfile.TemporaryDirectory(prefix="pc-bench-") as directory:
+        files = audit_files.run(Path(directory), effort.runs, quick=effort.quick).measurements()
+    return await _recording(effort, say) + files
+
+
+async def _recording(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
     say("audit: PostgreSQL of its own")
     with stores() as here:
         async with AsyncExitStack() as stack:
@@ -59,7 +68,7 @@ async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
                 signer=signer,
                 store_dir=here.directory / "audit",
                 floor_conninfo=here.superuser,
-                seconds=1.0 if effort.quick else 3.0,
+                seconds=effort.seconds or (1.0 if effort.quick else 3.0),
                 runs=effort.runs,
             )
 

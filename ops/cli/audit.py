@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
+import msgspec
 
 from audit.bundle import verify_bundle
+from audit.checking import Difference
+from audit.logs import Log, read_logs
 from audit.malformed import Malformed
+from audit.note import parse_keys
+from audit.policy import parse_policy
 from audit.proving import prove_order
+from audit.single_file import single_file
 from audit.verdict import describe
 from audit.verifier import verify_log
+from audit.verifier_evidence import Evidence
+from audit.verifier_files import source_of
 from ops import control
+from ops.audit_check import audit_checker
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
+from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.values import TenantID
 
@@ -28,47 +40,133 @@ def audit() -> None:
 
 
 @audit.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("place")
 @click.option(
     "--vkey-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The log's verifier key, from a source you trust. Without it DIRECTORY/vkey is taken, "
-    "which proves only that the files agree with each other.",
+    help="The log's verifier key, from a source you trust. Without it the file `vkey` of the log is "
+    "taken, which proves only that the files agree with each other.",
 )
 @click.option(
     "--since",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint of this log: prove that nothing below it has changed.",
 )
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A C2SP tlog-policy: whose cosignatures the checkpoint must bear.",
+)
+@click.option(
+    "--anchor",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An anchor's proof of this log: the witnesses' lines are looked for there.",
+)
+@click.option(
+    "--anchor-vkey-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The anchor log's verifier key, from a source you trust.",
+)
+@click.option("--manifest", is_flag=True, help="Check the store's manifest and each file it names.")
+@click.option("--jobs", default=os.cpu_count() or 1, help="Processes for a long log; all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def verify(
     context: click.Context,
-    directory: Path,
+    place: str,
     vkey_file: Path | None,
     since: Path | None,
+    policy: Path | None,
+    anchor: Path | None,
+    anchor_vkey_file: Path | None,
+    manifest: bool,
+    jobs: int,
     as_json: bool,
 ) -> None:
-    """Verify one log's DIRECTORY (it holds `checkpoint` and `tile/`) from its files alone.
+    """Verify one log from its files alone: PLACE is its directory, or the address that serves it.
 
-    Needs no database, no HSM and no network. Exit status: 0 verified, 2 tampered (bytes are not
-    what was signed), 3 inconsistent (what was signed contradicts itself), 5 incomplete (files are
+    Needs no database and no HSM, and no network where PLACE is a directory. Exit status: 0
+    verified, 2 tampered (bytes are not what was signed), 3 inconsistent (what was signed
+    contradicts itself), 4 unwitnessed (too few of the policy's witnesses), 5 incomplete (files are
     missing). The first bad index is printed.
     """
-    key = vkey_file or directory / "vkey"
-    if not key.is_file():
+    source = source_of(place)
+    try:
+        vkey = vkey_file.read_text() if vkey_file else (source.read("vkey") or b"").decode()
+        evidence = Evidence(
+            parse_policy(policy.read_bytes()) if policy else None,
+            anchor.read_bytes() if anchor else None,
+            parse_keys(anchor_vkey_file.read_text()) if anchor_vkey_file else (),
+            manifest,
+        )
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if not vkey:
         raise click.ClickException(
-            f"{directory} holds no file `vkey`: is it one log's directory (<store>/<log id>)? "
+            f"{place} holds no file `vkey`: is it one log's directory (<store>/<log id>)? "
             "Name the key with --vkey-file."
         )
+    if anchor is not None and anchor_vkey_file is None:
+        raise click.UsageError("--anchor needs --anchor-vkey-file")
     older = since.read_bytes() if since else None
-    verdict = verify_log(directory, key.read_text(), older)
+    verdict = verify_log(source, vkey, older, evidence=evidence, jobs=jobs)
     click.echo(json.dumps(verdict.as_json()) if as_json else describe(verdict))
     if vkey_file is None and not as_json:
-        click.echo(
-            "  key: taken from the directory itself; compare it with one from a trusted source"
-        )
+        click.echo("  key: taken from the log itself; compare it with one from a trusted source")
     context.exit(verdict.code)
+
+
+@audit.command()
+@click.option("--tenant", type=click.UUID, help="Whose log; every log where none is named.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per log.")
+@click.pass_context
+def check(context: click.Context, tenant: UUID | None, as_json: bool) -> None:
+    """Compare rows, tiles, copies, counts and order heads of the logs now, from the first record on.
+
+    What the recorder does all the time, slowly. Exit status: 0 nothing differs, 2 something does:
+    each difference is printed, with the first index it concerns.
+    """
+    found = asyncio.run(_check(read_settings(context.obj), tenant))
+    for log, differences in found:
+        if as_json:
+            rows = [msgspec.to_builtins(one) for one in differences]
+            click.echo(json.dumps({"log": log.origin, "differences": rows}))
+        else:
+            click.echo(f"{log.origin}: {len(differences) or 'no'} difference(s)")
+            for one in differences:
+                click.echo(f"  {one}")
+    context.exit(2 if any(differences for _, differences in found) else 0)
+
+
+async def _check(settings: Settings, tenant: UUID | None) -> list[tuple[Log, list[Difference]]]:
+    control.check_runs(settings)
+    database = Database(settings.database.recorder, name="portcullis-audit-check", size=1)
+    await database.open()
+    try:
+        async with database.connection() as conn:
+            logs = [log for log in await read_logs(conn) if tenant in (None, log.tenant_id)]
+        checker = audit_checker(settings, database, SystemClock())
+        return [(log, await checker.check(log)) for log in logs]
+    finally:
+        await database.close()
+
+
+@audit.command()
+@click.option(
+    "--out",
+    default="verify_portcullis_log.py",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write it.",
+)
+def verifier(out: Path) -> None:
+    """Write the verifier as one file for somebody who has nothing of ours.
+
+    It needs Python 3.11 and the package `cryptography`. Its SHA-256 is printed: the same version
+    of Portcullis always writes the same bytes.
+    """
+    data = single_file("audit.verifier", out.name)
+    out.write_bytes(data)
+    click.echo(f"{out}: {len(data)} bytes, SHA-256 {sha256(data).hexdigest()}")
 
 
 @audit.command("verify-bundle")

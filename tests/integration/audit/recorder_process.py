@@ -1,9 +1,10 @@
 """A recorder in a process of its own that can be told to die (SIGKILL) right after one step.
 
-    python -m tests.integration.audit.recorder_process CONNINFO STORE_DIR [STEP]
+    python -m tests.integration.audit.recorder_process CONNINFO STORE_DIR [STEP [TIMES]]
 
 The dying is done from outside the product: its ports and the functions at its edges are wrapped
-here. Without STEP it runs until somebody kills it.
+here. It dies at the first time, or at the one counted from 1 by TIMES. Without STEP it runs until
+somebody kills it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 
 from audit import recorder, sequencer
@@ -36,10 +38,12 @@ STEPS = (
 )
 
 STEP = sys.argv[3] if __name__ == "__main__" and len(sys.argv) > 3 else ""
+TIMES = count(1)
+WHICH = int(sys.argv[4]) if __name__ == "__main__" and len(sys.argv) > 4 else 1
 
 
 def die_after(step: str) -> None:
-    if step == STEP:
+    if step == STEP and next(TIMES) == WHICH:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

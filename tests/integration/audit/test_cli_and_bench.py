@@ -7,6 +7,9 @@ import json
 
 from click.testing import CliRunner
 
+from audit import record
+from audit.merkle import leaf_hash
+from ops.bench import audit_files
 from ops.bench.audit import run
 from ops.cli.main import cli
 from ops.initialise import Choices, document
@@ -26,6 +29,7 @@ def settings_of(bench, database, directory):
     """An installation's settings file that names this test's database and store."""
     made = document(places(directory / "var"), Choices())
     made["database"]["admin"] = database.conninfo("admin")
+    made["database"]["recorder"] = database.conninfo("recorder")
     made["recorder"]["store"] = bench.store_dir
     file = directory / "portcullis.toml"
     file.write_text(dumps(made))
@@ -65,11 +69,28 @@ async def test_an_unknown_order_is_named(bench, database, tmp_path):
     assert "no order 'o-9'" in proved.output
 
 
+def test_the_bench_of_files_measures_logs_that_verify(tmp_path, monkeypatch):
+    """Its records are those of the product, its proofs lead to the root, and the log is whole."""
+    monkeypatch.setattr(audit_files, "PROVEN", 40 * 70_000)
+    monkeypatch.setattr(audit_files, "REVERIFIED", 8 * 1_300)
+    monkeypatch.setattr(audit_files, "PROOFS", 20)
+    figures = audit_files.run(tmp_path, 1, quick=True).measurements()
+    assert [figure.name for figure in figures] == [
+        "audit_proof_p99_ms",
+        "audit_reverify_leaves_per_s",
+    ]
+    assert all(figure.value > 0 and figure.floor > 0 for figure in figures)
+    first, second = audit_files.records(0, 2)
+    assert record.read(second).op == leaf_hash(first).hex()
+
+
 async def test_the_benchmark_runs_and_names_its_figures(bench, database, tmp_path):
     figures = await run(
         ingress=bench.ingress, recording=bench.recording, tenant=bench.log.tenant_id,
         signer=bench.signer, store_dir=tmp_path / "audit", floor_conninfo=database.superuser,
         seconds=0.4, runs=1,
     )  # fmt: skip
-    assert [figure.name for figure in figures] == ["audit_records_per_s", "audit_ack_p99_ms"]
+    assert [figure.name for figure in figures] == [
+        "audit_records_per_s", "audit_ack_p99_ms", "audit_integrated_p99_ms",
+    ]  # fmt: skip
     assert all(figure.value > 0 and figure.floor > 0 for figure in figures)
