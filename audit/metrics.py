@@ -29,3 +29,22 @@ DATABASE_FAILURES = Counter(
 WORM_ENFORCED = Gauge(
     "portcullis_audit_worm_enforced", "1 when sealed files are seen to be immutable, 0: advisory."
 )
+
+ANCHORS = Counter("portcullis_audit_anchors_total", "Anchors of all logs that were published.")
+ANCHOR_AGE = Gauge(
+    "portcullis_audit_anchor_age_seconds",
+    "Since the last anchor was published; 0 where none is kept.",
+)
+QUORUM_MET = Gauge(
+    "portcullis_audit_witness_quorum", "1 when enough witnesses cosigned the last anchor, 0: not."
+)
+UNWITNESSED_AGE = Gauge(
+    "portcullis_audit_unwitnessed_age_seconds",
+    "Since the last anchor that enough witnesses cosigned; 0 where no policy asks for any.",
+)
+WITNESS_FAILURES = Counter(
+    "portcullis_audit_witness_failures_total", "Times a witness gave no cosignature.", ["witness"]
+)
+REFUSED = Gauge(
+    "portcullis_audit_refused_logs", "Logs whose trading is stopped until two people lift the halt."
+)

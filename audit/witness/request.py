@@ -53,7 +53,7 @@ class Request:
 
 def write(old: int, proof: Sequence[bytes], note: bytes) -> bytes:
     """The body that asks for a cosignature of the checkpoint `note`."""
-    lines = [f"old {old}", *(base64.b64encode(digest).decode() for digest in proof)]
+    lines = [f"old {old}", *map(base64_of, proof)]
     return "\n".join(lines).encode() + b"\n\n" + note
 
 
@@ -93,3 +93,7 @@ def read_size(text: str) -> int:
     if _SIZE.fullmatch(text) is None or int(text) > LARGEST_SIZE:
         raise Malformed(f"{text[:40]!r} is not a tree size")
     return int(text)
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,7 +1,8 @@
 """A witness on HTTP: standard library alone, keep-alive, bounded in bytes, seconds and connections.
 
-Plain HTTP is enough: what comes in is signed by the log, what goes out by the witness, and a request
-without the log's signature learns nothing. Who wants TLS or the open Internet puts a proxy before it.
+Plain HTTP on this side of a proxy: what comes in is signed by the log, what goes out by the witness, and a
+request without the log's signature learns nothing. But a refusal is not signed, and stops trading: across a
+network our recorder asks only witnesses behind TLS (audit/cosigning.py), so there a proxy stands before this.
 """
 
 from __future__ import annotations
