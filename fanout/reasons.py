@@ -17,6 +17,7 @@ class Reason(StrEnum):
     GROUP_HALTED = "group_halted"
     ACCOUNT_HALTED = "account_halted"
     REDUCE_ONLY = "reduce_only"
+    AUDIT_HALTED = "audit_halted"
     ARCHIVED = "archived"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     NOT_CONNECTED = "not_connected"
@@ -88,6 +89,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.ACCOUNT_HALTED: "The account is halted: nothing trades on it.",
     Reason.REDUCE_ONLY: "Platform, tenant, strategy, group or account only reduces: no position is opened"
     " or added to.",
+    Reason.AUDIT_HALTED: "A witness refused the audit log, and two people have not let it go on: no position is"
+    " opened or added to.",
     Reason.ARCHIVED: "Strategy, group or account is archived: nothing trades with it.",
     Reason.SUBSCRIPTION_DISABLED: "The subscription is switched off.",
     Reason.NOT_CONNECTED: "The account has no live credential, or its broker's instruments are not known yet.",

@@ -51,9 +51,12 @@ def token_settings(settings: Settings) -> TokenSettings:
     )
 
 
-async def new_log(settings: Settings) -> NewLog:
-    """A key for a new audit log. Its name is random: it is published, the tenant is not."""
-    origin = f"{ORIGIN_DOMAIN}/log/{secrets.token_hex(8)}"
+async def new_log(settings: Settings, kind: str = "log") -> NewLog:
+    """A key for a new audit log. Its name is random: it is published, the tenant is not.
+
+    `kind` stands in the name: "log", or "anchor" for the one that holds anchors of the others.
+    """
+    origin = f"{ORIGIN_DOMAIN}/{kind}/{secrets.token_hex(8)}"
     tokens = token_settings(settings)
     public_key = await asyncio.to_thread(ceremony.create_log_key, tokens, origin, origin)
     return NewLog(new_id(), origin, public_key)

@@ -14,6 +14,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 from redis.asyncio import Redis
 
+from audit.anchoring import AnchorSettings
+from audit.cosigning import check_addresses
+from audit.malformed import Malformed
+from audit.policy import parse_policy
 from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
@@ -142,9 +146,26 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         each_daemon(settings.hsm) as daemons,
     ):
         refusals = RefusalReader(database, daemons, clock)
-        work = Recorder(database, signer, settings.recorder.store, clock)
+        work = Recorder(
+            database, signer, settings.recorder.store, clock, anchors=anchor_settings(settings)
+        )
         checks = {"postgres": answers(database), "signer": signs(signer)}
         yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+
+
+def anchor_settings(settings: Settings) -> AnchorSettings:
+    """audit's words for the operator's `[recorder]`. Raises ConfigurationError for the policy's file."""
+    own = settings.recorder
+    policy = None
+    if own.witness_policy is not None:
+        try:
+            policy = parse_policy(own.witness_policy.read_bytes())
+            check_addresses(policy)
+        except (OSError, Malformed) as error:
+            raise ConfigurationError(f"recorder.witness_policy: {error}") from None
+    return AnchorSettings(
+        every_s=own.anchor_every_s, policy=policy, witness_timeout_s=own.witness_timeout_s
+    )
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

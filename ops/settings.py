@@ -209,9 +209,16 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`store`: the write-once directory of tiles and checkpoints."""
+    """`store`: the write-once directory of tiles and checkpoints.
+
+    `anchor_every_s`: between two anchors of all logs. `witness_policy`: a C2SP tlog-policy file, whose
+    witnesses with an address are asked to cosign each anchor, `witness_timeout_s` for all of them together.
+    """
 
     store: Path
+    anchor_every_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    witness_policy: Path | None = None
+    witness_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

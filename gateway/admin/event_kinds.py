@@ -96,6 +96,9 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
+    Kind.CHECKPOINT_REFUSED: Told(
+        "change", "halts:read", ("event", "halt", "origin", "source", "why")
+    ),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -134,6 +137,10 @@ ALERTS: tuple[Alert, ...] = (
         "signing_refused", Kind.HSM_REFUSED,
         "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
         ("signing_refused", "seal_broken", "journal_shortened"),
+    ),
+    Alert(
+        "audit_halted", Kind.CHECKPOINT_REFUSED,
+        "A witness refused an audit log: nothing is opened until two people lift the halt.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from tenancy.errors import NotFound
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
 
-Kind = Literal["kek", "enrol", "log"]
+Kind = Literal["kek", "enrol", "log", "anchor"]
 State = Literal["current", "old", "ending", "destroyed"]
 """`current` seals, encrypts and signs; `old` opens what it sealed, and signs beside its successor; `ending`:
 nothing may use it, and a ceremony is destroying it, or died while it did; `destroyed`: in no token."""

@@ -258,3 +258,17 @@ def test_what_stands_behind_a_position_does_not_open():
     assert opens(order())
     assert not opens(order(reduce_only=True))
     assert not opens(order(role="target"))
+
+
+@pytest.mark.parametrize(("what", "id"), [("anchor", UUID(int=1)), ("audit", None)])
+def test_a_halted_audit_log_stops_what_opens_and_lets_go_on_what_closes(what, id):
+    """The anchor log's halt is everybody's; a tenant's own is its own."""
+    wanted = order()
+    stops = Stops([Stop(what, id or wanted.tenant_id, None, None, "reducing", None)])
+    refused = stops.refusal(wanted)
+    assert refused is not None
+    assert refused.reason is Reason.AUDIT_HALTED
+    assert "two people" in refused.words
+    assert stops.refusal(order(reduce_only=True)) is None
+    if what == "audit":
+        assert stops.refusal(msgspec.structs.replace(wanted, tenant_id=UUID(int=77))) is None
