@@ -38,7 +38,7 @@ async def add_anchor_log(settings: Settings, conn: Connection, scope: TenantScop
     await asyncio.to_thread(recorded, settings, "anchor log", log=log.origin)
     await create_audit_log(
         conn, scope, log.log_id, origin=log.origin, key_label=log.origin,
-        public_key=log.public_key, kind="anchor",
+        public_key=log.public_key, p256_key=log.p256_key, kind="anchor",
     )  # fmt: skip
     facts = {"object": "anchor_log", "id": str(log.log_id), "origin": log.origin, "before": None}
     entry = Entry(

@@ -82,8 +82,9 @@ async def _platform(settings: Settings, conn: Connection, scope: TenantScope) ->
     )
     await insert_tenant(conn, scope, NAME, kind="platform")
     await create_audit_log(
-        conn, scope, log.log_id, origin=log.origin, key_label=log.origin, public_key=log.public_key
-    )
+        conn, scope, log.log_id, origin=log.origin, key_label=log.origin,
+        public_key=log.public_key, p256_key=log.p256_key,
+    )  # fmt: skip
     await add_anchor_log(settings, conn, scope)
     key = await create_service_key(conn, scope, KEY_NAME, scopes_of("platform"))
     facts = {
