@@ -9,7 +9,7 @@ import uuid
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import merkle, record
+from audit import anchor, merkle, record
 from audit.anchor import Anchored, SlotProof, Tree, read_anchored, width_for
 from audit.anchoring import Slots, decide
 from audit.checkpoint import Checkpoint
@@ -184,3 +184,16 @@ def test_an_ordinary_record_is_no_anchor():
 def test_growing_log_of_the_tests_proves_itself():
     log = GrowingLog().grow(9)
     assert merkle.verify_consistency(4, 9, log.head(4).root, log.head().root, log.proof(4))
+
+
+def test_a_tree_of_two_depths_does_not_give_one_log_two_slots():
+    """One root over a value at depth 1 and others at depth 2: the leaf says which width is meant."""
+    salt, text = secrets.token_bytes(32), "log.test/1\n1\n" + "A" * 43 + "=\n"
+    own = merkle.leaf_hash(anchor.slot_value(salt, text))
+    other = merkle.leaf_hash(secrets.token_bytes(32))
+    shallow = SlotProof(0, 2, salt, text, (merkle.node_hash(own, other),))
+    deep = SlotProof(2, 4, salt, text, (other, own))
+    root = merkle.node_hash(own, merkle.node_hash(own, other))
+    assert shallow.commitment() == anchor.commitment(2, root)
+    assert deep.commitment() == anchor.commitment(4, root)
+    assert shallow.commitment() != deep.commitment()
