@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -54,10 +54,11 @@ def width_for(logs: int, before: int = SLOTS_LEAST) -> int:
     return wanted
 
 
-def free_slot(taken: set[int], slots: int, chance: Callable[[int], int]) -> int:
-    """A slot for a new log, each free one as likely. `chance(n)` gives 0 to n-1, unguessable."""
-    free = [slot for slot in range(slots) if slot not in taken]
-    return free[chance(len(free))]
+def free_slot(taken: Collection[int], slots: int, chance: Callable[[int], int]) -> int:
+    """A slot for a new log, each free one as likely; there must be one. `chance(n)`: 0 to n-1, unguessable."""
+    while (slot := chance(slots)) in taken:
+        pass
+    return slot
 
 
 class Tree:

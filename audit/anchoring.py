@@ -90,11 +90,12 @@ class Slots:
     def give(self, logs: Sequence[Log]) -> list[Slot]:
         """Slots for those that have none; (log, tenant, slot) of the new ones."""
         new = []
+        used = set(self.taken.values())
         for log in logs:
             if log.log_id not in self.taken:
                 self.width = anchor.width_for(len(self.taken), self.width)
-                used = set(self.taken.values())
                 slot = anchor.free_slot(used, self.width, secrets.randbelow)
+                used.add(slot)
                 self.taken[log.log_id] = slot
                 new.append((log.log_id, log.tenant_id, slot))
         self.width = anchor.width_for(len(self.taken), self.width)
