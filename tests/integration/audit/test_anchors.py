@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from audit.anchor import read_anchored
-from audit.anchoring import AnchorSettings
+from audit.anchoring import Anchoring, AnchorSettings
 from audit.checkpoint import open_checkpoint
 from audit.logs import Log, read_anchor, read_logs
 from audit.policy import check_quorum, parse_policy
@@ -326,3 +326,31 @@ async def test_a_log_with_a_second_key_bears_both_lines_and_go_reads_the_first(
     for vkey in (log.vkey, *map(str, log.known)):
         assert verify_log(where, vkey).code == OK
     assert go_says(go_reader, where, log.key)[0]
+
+
+@pytest.mark.parametrize("step", ["write", "cosign", "keep_lines", "show"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_session_that_breaks_at_any_step_is_taken_up_by_the_next(
+    bench, anchor, witnesses, monkeypatch, step, moment
+):
+    """As a crash there leaves it: the leaf stands or does not, and the next start goes on from it."""
+    real, broken = getattr(Anchoring, step), []
+
+    async def breaks(self, *arguments):
+        if broken:
+            return await real(self, *arguments)
+        broken.append(step)
+        if moment == "after":
+            await real(self, *arguments)
+        raise OSError("the disk went away")
+
+    monkeypatch.setattr(Anchoring, step, breaks)
+    await bench.append([entry(1)])
+    async with running(bench, settings(witnesses)):
+        told = await until(anchored_to(bench, bench.log, 1))
+    assert broken
+    told.check(*anchor.known)
+    assert check_quorum(told.note, parse_policy(policy_of(witnesses))).met
+    verdict = verify_log(directory(bench, anchor), anchor.vkey)
+    assert verdict.code == OK, verdict.findings
+    assert bench.rows("SELECT count(*) FROM audit_halts") == [(0,)]
