@@ -6,6 +6,7 @@ The numbers go on from the sequencer's transaction, which is step 1 (audit/recor
 3. Write tiles.             *Crash: the same.*
 4. Sign the checkpoint.     *Crash: a signature that nobody saw; the next one extends the same tree.*
 5. Keep it in PostgreSQL.   *Crash: the file `checkpoint` is older than the row; open() publishes the row.*
+   Of the anchor log, have it cosigned by witnesses.   *Crash: published without; the next anchor follows at once.*
 6. Replace `checkpoint`.    *Crash: partial tiles that are no longer needed stay for a while.*
 7. Remove the partial tiles whose full tile now stands.
 
@@ -22,7 +23,7 @@ in the database and signs no more. A crash between leaves a key in the file that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,7 +32,8 @@ from audit import merkle, tiles
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.logs import Log, Signed, read_leaves, read_signed
 from audit.malformed import Malformed
-from audit.ports import LogHalted, NoteSigner
+from audit.note import ECDSA_P256
+from audit.ports import LogHalted, NoteSigner, p256_label
 from audit.tiles import ENTRIES, WIDTH, Builder, Reader, Tile
 from audit.worm.port import Conflict, Store
 from tenancy.database import Connection
@@ -44,6 +46,10 @@ MOST_LEAVES = 16_384
 SIGN_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
+
+Cosign = Callable[[Checkpoint, bytes, Reader], Awaitable[bytes]]
+"""From a head, its note and its tree to the note with witnesses' lines. Raises LogHalted where one of them
+has seen another tree: then the note is not published."""
 
 
 class SignerUnavailable(Unavailable):
@@ -75,6 +81,15 @@ class Integrator:
         return self._signed.size
 
     @property
+    def head(self) -> Checkpoint:
+        """What was signed and published last."""
+        return self._signed
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
     def worm_enforced(self) -> bool:
         return self._store.worm == "enforced"
 
@@ -98,7 +113,10 @@ class Integrator:
         self.log = log
 
     async def publish(
-        self, reading: Connection, keep: Callable[[Log, Signed], Any]
+        self,
+        reading: Connection,
+        keep: Callable[[Log, Signed], Any],
+        cosign: Cosign | None = None,
     ) -> Checkpoint | None:
         """Publish what is new, up to MOST_LEAVES; None where nothing is.
 
@@ -116,6 +134,8 @@ class Integrator:
         head = publication.head
         note = await self._sign(head)
         await keep(self.log, Signed(head.size, head.root, note))
+        if cosign is not None:
+            note = await cosign(head, note, Reader(self._store.read, head.size))
         await in_thread(self._show, publication, note)
         self._signed, self._waiting = head, None
         return head
@@ -167,9 +187,12 @@ class Integrator:
             if not log.signing:
                 raise Malformed("every key of the log has ended")
             for key in log.signing:
-                asked = self._signer.sign_note(key.label, text)
-                signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
-                signed.append((log.verifier(key), signature))
+                for verifier in log.verifiers(key):
+                    second = verifier.kind == ECDSA_P256
+                    label = p256_label(key.label) if second else key.label
+                    asked = self._signer.sign_note(label, text)
+                    signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
+                    signed.append((verifier, signature))
             return head.note(*signed)
         except (PortcullisError, OSError, TimeoutError, Malformed) as error:
             raise SignerUnavailable(f"log {self.log.log_id}: not signed: {error}") from error

@@ -39,3 +39,22 @@ CHECK_DIFFERENCES = Gauge(
     "portcullis_audit_check_differences",
     "Logs whose rows, files or checkpoints contradict each other.",
 )
+
+ANCHORS = Counter("portcullis_audit_anchors_total", "Anchors of all logs that were published.")
+ANCHOR_AGE = Gauge(
+    "portcullis_audit_anchor_age_seconds",
+    "Since the last anchor was published; 0 where none is kept.",
+)
+QUORUM_MET = Gauge(
+    "portcullis_audit_witness_quorum", "1 when enough witnesses cosigned the last anchor, 0: not."
+)
+UNWITNESSED_AGE = Gauge(
+    "portcullis_audit_unwitnessed_age_seconds",
+    "Since the last anchor that enough witnesses cosigned; 0 where no policy asks for any.",
+)
+WITNESS_FAILURES = Counter(
+    "portcullis_audit_witness_failures_total", "Times a witness gave no cosignature.", ["witness"]
+)
+REFUSED = Gauge(
+    "portcullis_audit_refused_logs", "Logs whose trading is stopped until two people lift the halt."
+)

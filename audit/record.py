@@ -72,6 +72,7 @@ class Kind(StrEnum):
     DEPLOYMENT = "deployment"
     CHECKPOINT_REFUSED = "checkpoint.refused"
     ALERT = "alert"
+    ANCHOR = "anchor"
 
 
 _REQUIRED = {"v", "log", "i", "ts", "rt", "clk", "k", "act", "cls", "pc"}

@@ -7,6 +7,7 @@
 5. Keep it in PostgreSQL.
 6. Replace the file `checkpoint`.
 7. Remove partial tiles that are full by now.       (2 to 7: audit/integrator.py)
+   The anchor log is written beside, in steps of its own (audit/anchoring.py).
 
 What a crash after each step leaves behind stands beside the code of the step. There is no repair
 tool: every start opens each log the same way, and every step may be done again with the same result.
@@ -18,17 +19,17 @@ second process from the files. Who finds either taken waits.
 When a part is away: PostgreSQL gone → everything is given up and opened anew, with backoff, and
 the inbox has lost nothing. Signer gone → sequencing goes on, publication waits (its age is a
 metric). Disk refuses → the same. A log that contradicts itself → that log halts with an alarm, its
-records stay in the inbox, the other logs go on. Nothing here permits an order; `append()` does.
+records stay in the inbox, the other logs go on. A log that a witness refuses → the same, and a row that
+stops its trading, over every restart, until two people lift it (audit/halts.py). Nothing here permits an
+order; `append()` does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -36,7 +37,10 @@ import msgspec
 import psycopg
 import structlog
 
-from audit import metrics
+from audit import halts, metrics
+from audit.anchor_work import AnchorWork
+from audit.anchoring import AnchorSettings
+from audit.fences import locked, store_lock
 from audit.integrator import Integrator, SignerUnavailable
 from audit.logs import Log, Signed, keep_checkpoint, read_logs
 from audit.ports import LogHalted, NoteSigner
@@ -48,8 +52,6 @@ from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, Unavailable
 
-LOCK = 0x706F727463756C6C
-"""The advisory lock's key: "portcull" in ASCII."""
 LOOK_EVERY_S = 0.02
 INTEGRATE_EVERY_S = 0.25
 LOGS_AT_ONCE = 4
@@ -82,12 +84,14 @@ class Recorder:
         seal_files: bool = False,
         make_store: Callable[[Path], Store] | None = None,
         quality: Callable[[], Quality] = unmeasured,
+        anchors: AnchorSettings | None = None,
     ) -> None:
         """`database` under the role portcullis_recorder, two connections or more.
 
         `seal_files` asks for the immutable flag on full tiles; only a host where they may never be
         removed again wants that. `make_store` stands in for PosixStore, given a log's directory.
         `quality`: how good a time is that was just read (tenancy/clock_file.py); each leaf says it.
+        `anchors`: how the anchor log is written, where there is one; None leaves it as it is.
         """
         self._database = database
         self._signer = signer
@@ -95,7 +99,9 @@ class Recorder:
         self._clock = clock
         self._quality = quality
         self._make_store = make_store or (lambda path: _open_posix(path, seal_files))
+        self._anchors = anchors
         self._halted: dict[UUID, str] = {}
+        self._refused: set[UUID] = set()  # of those, by a row that people lift
         self._records = 0
         self._sizes: dict[UUID, int] = {}
         self._unpublished_since: dict[UUID, float] = {}
@@ -112,7 +118,7 @@ class Recorder:
             while True:
                 began = time.monotonic()
                 try:
-                    with _store_lock(self._store_dir):
+                    with store_lock(self._store_dir):
                         await self._session(stop)
                     return
                 except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
@@ -168,19 +174,20 @@ class Recorder:
                 return False
             cursor = await conn.execute(
                 "SELECT l.log_id, coalesce((SELECT max(i) + 1 FROM audit_leaves v"
-                " WHERE v.log_id = l.log_id), 0) FROM audit_logs l"
+                " WHERE v.log_id = l.log_id), 0) FROM audit_logs l WHERE l.kind = 'records'"
             )
             return all(self._sizes.get(log_id, 0) == n for log_id, n in await cursor.fetchall())
 
     async def _session(self, stop: asyncio.Event) -> None:
         """One database session's worth of work: returns on `stop`, raises when anything breaks."""
-        async with _locked(self._database) as conn:
+        async with locked(self._database) as conn:
             session = _Session(self, conn)
             await session.discover()
             log_event.info("audit_recorder_runs", logs=len(session.integrators))
             sequencing = asyncio.create_task(session.sequence(stop))
             integrating = asyncio.create_task(session.integrate(sequencing))
-            tasks = {sequencing, integrating}
+            anchoring = asyncio.create_task(session.anchor(stop))
+            tasks = {sequencing, integrating, anchoring}
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:
@@ -195,6 +202,13 @@ class Recorder:
         self._unpublished_since.pop(log.log_id, None)
         metrics.HALTED.set(len(self._halted))
         log_event.error("audit_log_halted", log_id=str(log.log_id), why=why)
+
+    def _resume(self, log_id: UUID) -> None:
+        """Two people lifted the halt: the log is opened again in this round."""
+        self._refused.discard(log_id)
+        self._halted.pop(log_id, None)
+        metrics.HALTED.set(len(self._halted))
+        log_event.warning("audit_log_goes_on", log_id=str(log_id))
 
     def _published(self, log: Log, size: int, tail: int, worm_enforced: bool) -> None:
         self._sizes[log.log_id] = size
@@ -214,12 +228,17 @@ class _Session:
         self._one_at_a_time = asyncio.Lock()  # the session's connection carries one transaction
         self._sequencer = Sequencer(conn, recorder._clock, recorder._quality)
         self.integrators: dict[UUID, Integrator] = {}
+        self._anchors = AnchorWork(
+            conn, self._one_at_a_time, recorder._anchors, recorder._clock, recorder._quality
+        )
 
     async def discover(self) -> None:
         """Open logs that are new, take over keys that are; look how old the inbox is."""
         recorder = self._recorder
         async with self._one_at_a_time:
-            for log in await read_logs(self._conn):
+            logs = await read_logs(self._conn)
+            await self._obey_halts(logs)
+            for log in logs:
                 if log.log_id in recorder._halted:
                     continue
                 if log.log_id not in self.integrators:
@@ -264,7 +283,30 @@ class _Session:
                                return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
             hurry.cancel()
 
+    async def anchor(self, stop: asyncio.Event) -> None:
+        """Write the anchor log, where there is one and it is asked for, until `stop`."""
+        database = self._recorder._database
+        await self._anchors.run(stop, database, self._of_records, self._keep, self._drop)
+
     async def _open(self, log: Log) -> None:
+        recorder = self._recorder
+        if log.is_anchor and not self._anchors.asked_for:
+            return
+        integrator = await self._opened(log)
+        if integrator is None:
+            return
+        if log.is_anchor:
+            await self._anchors.take(integrator)
+            self.integrators[log.log_id] = integrator
+            return
+        await self._sequencer.admit(log)
+        self.integrators[log.log_id] = integrator
+        tail = self._sequencer.tails[log.tenant_id].size
+        recorder._published(log, integrator.size, tail, integrator.worm_enforced)
+        self._note_unpublished()
+
+    async def _opened(self, log: Log) -> Integrator | None:
+        """The log's files and rows proven to agree; None where they do not: it is halted then."""
         recorder = self._recorder
         try:
             store = await asyncio.to_thread(
@@ -274,12 +316,21 @@ class _Session:
             await integrator.open(self._conn)
         except LogHalted as error:
             recorder._halt(log, str(error))
-            return
-        await self._sequencer.admit(log)
-        self.integrators[log.log_id] = integrator
-        tail = self._sequencer.tails[log.tenant_id].size
-        recorder._published(log, integrator.size, tail, integrator.worm_enforced)
-        self._note_unpublished()
+            return None
+        return integrator
+
+    async def _obey_halts(self, logs: Sequence[Log]) -> None:
+        """Stop what was halted, by whoever; take up again what was lifted."""
+        recorder = self._recorder
+        there = await halts.read_open(self._conn)
+        for log in logs:
+            halt = there.get(log.log_id)
+            if halt is None and log.log_id in recorder._refused:
+                recorder._resume(log.log_id)
+            elif halt is not None and log.log_id not in recorder._refused:
+                recorder._refused.add(log.log_id)
+                self._drop(log, halt.why)
+        metrics.REFUSED.set(len(there))
 
     async def _rekey(self, log: Log) -> None:
         """A key joined, or signs no more: from the next checkpoint on."""
@@ -299,7 +350,7 @@ class _Session:
             async with limit:
                 return await self._publish(integrator)
 
-        behind = [x for x in self.integrators.values() if x.size < self._tail(x.log)]
+        behind = [x for x in self._of_records() if x.size < self._tail(x.log)]
         results = await asyncio.gather(*map(one, behind), return_exceptions=True)
         metrics.UNPUBLISHED_AGE.set(self._recorder.stats().unpublished_age_s)
         for result in results:
@@ -330,7 +381,10 @@ class _Session:
         return head is not None
 
     def _drop(self, log: Log, why: str) -> None:
-        self._sequencer.dismiss(log)
+        if log.is_anchor:
+            self._anchors.leave()
+        else:
+            self._sequencer.dismiss(log)
         self.integrators.pop(log.log_id, None)
         self._recorder._halt(log, why)
 
@@ -346,45 +400,17 @@ class _Session:
         self._recorder._inbox_age_s = age_ns / 1e9
         metrics.INBOX_AGE.set(age_ns / 1e9)
 
+    def _of_records(self) -> list[Integrator]:
+        return [x for x in self.integrators.values() if not x.log.is_anchor]
+
     def _tail(self, log: Log) -> int:
         return self._sequencer.tails[log.tenant_id].size
 
     def _note_unpublished(self) -> None:
-        for integrator in self.integrators.values():
+        for integrator in self._of_records():
             if integrator.size < self._tail(integrator.log):
                 since = self._recorder._unpublished_since
                 since.setdefault(integrator.log.log_id, time.monotonic())
-
-
-@asynccontextmanager
-async def _locked(database: Database) -> AsyncIterator[Connection]:
-    """A connection whose session holds the recorder's lock. Raises Unavailable where another has it."""
-    async with database.connection() as conn:
-        try:
-            cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
-                raise Unavailable("another recorder holds the lock in the database")
-            yield conn
-            # Let go in order, so that a successor need not wait for the server to miss us.
-            await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
-        finally:
-            await conn.close()  # the lock must not go back to the pool; the pool connects anew
-
-
-@contextmanager
-def _store_lock(store_dir: Path) -> Iterator[None]:
-    """Hold `recorder.lock` in the store. Raises Unavailable where another process does."""
-    store_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store_dir / "recorder.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable("another recorder works in this store") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _open_posix(path: Path, seal_files: bool) -> Store:

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     ACCOUNT_HALTED = "account_halted"
     REDUCE_ONLY = "reduce_only"
     CLOCK_UNTRUSTED = "clock_untrusted"
+    AUDIT_HALTED = "audit_halted"
     ARCHIVED = "archived"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     NOT_CONNECTED = "not_connected"
@@ -91,6 +92,8 @@ SENTENCES: dict[Reason, str] = {
     " or added to.",
     Reason.CLOCK_UNTRUSTED: "The host's clock is not measured to be as near UTC as the tenant or the platform"
     " wants before a position is opened.",
+    Reason.AUDIT_HALTED: "A witness refused the audit log, and two people have not let it go on: no position is"
+    " opened or added to.",
     Reason.ARCHIVED: "Strategy, group or account is archived: nothing trades with it.",
     Reason.SUBSCRIPTION_DISABLED: "The subscription is switched off.",
     Reason.NOT_CONNECTED: "The account has no live credential, or its broker's instruments are not known yet.",

@@ -66,6 +66,8 @@ _HALTED = {
     "instrument": Reason.INSTRUMENT_HALTED,
 }
 """In the order in which they are looked at: the outermost is named."""
+_AUDIT = ("anchor", "audit")
+"""A halted audit log (audit/halts.py), everybody's or the tenant's: what opens is refused, what closes goes on."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -121,6 +123,8 @@ class Stops:
             if stop.state == "halted":
                 return Refused(_HALTED[stop.what], stop.intervention_id)
         if opens(order):
+            if any(stop.what in _AUDIT for stop in found):
+                return Refused(Reason.AUDIT_HALTED)
             for stop in found:
                 if STRICTNESS[stop.state] > 0:
                     return Refused(Reason.REDUCE_ONLY, stop.intervention_id)
@@ -274,8 +278,8 @@ def tiers_of(rows: Sequence[Sequence[Any]]) -> ClockTiers:
 
 
 def _key(stop: Stop) -> tuple[object, ...]:
-    if stop.what == "platform":
-        return ("platform",)
+    if stop.what in ("platform", "anchor"):
+        return (stop.what,)
     if stop.what == "platform_instrument":
         return (stop.what, stop.broker, stop.symbol)
     if stop.what == "instrument":
@@ -293,4 +297,6 @@ def _keys(order: Order) -> list[tuple[object, ...]]:
         ("account", order.account_id),
         ("platform_instrument", order.broker, order.symbol),
         ("instrument", order.tenant_id, order.broker, order.symbol),
+        ("anchor",),
+        ("audit", order.tenant_id),
     ]

@@ -14,6 +14,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 from redis.asyncio import Redis
 
+from audit.anchoring import AnchorSettings
+from audit.cosigning import check_addresses
+from audit.malformed import Malformed
+from audit.policy import parse_policy
 from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
@@ -159,7 +163,10 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     ):
         refusals = RefusalReader(database, daemons, clock)
         clock_records = ClockRecords(database, sense, settings.instance.name)
-        work = Recorder(database, signer, settings.recorder.store, clock, quality=sense.quality)
+        work = Recorder(
+            database, signer, settings.recorder.store, clock, quality=sense.quality,
+            anchors=anchor_settings(settings),
+        )  # fmt: skip
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
         }  # fmt: skip
@@ -168,6 +175,21 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
         )  # fmt: skip
         yield checks, asyncio.create_task(beside(*works))
+
+
+def anchor_settings(settings: Settings) -> AnchorSettings:
+    """audit's words for the operator's `[recorder]`. Raises ConfigurationError for the policy's file."""
+    own = settings.recorder
+    policy = None
+    if own.witness_policy is not None:
+        try:
+            policy = parse_policy(own.witness_policy.read_bytes())
+            check_addresses(policy)
+        except (OSError, Malformed) as error:
+            raise ConfigurationError(f"recorder.witness_policy: {error}") from None
+    return AnchorSettings(
+        every_s=own.anchor_every_s, policy=policy, witness_timeout_s=own.witness_timeout_s
+    )
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

@@ -32,7 +32,7 @@ from uuid import UUID
 import msgspec
 
 from audit.checkpoint import open_checkpoint
-from audit.logs import read_logs, read_signed
+from audit.logs import read_anchor, read_logs, read_signed
 from audit.malformed import Malformed
 from audit.record import Kind
 from gateway.admin import sealed_rows
@@ -49,7 +49,7 @@ from ops.tenants import operator_scope
 from tenancy.database import Connection
 from tenancy.errors import Conflict, PortcullisError, Unavailable
 from tenancy.store import hsm_keys
-from tenancy.store.hsm_keys import StoredKey
+from tenancy.store.hsm_keys import PlatformKey, StoredKey
 from tenancy.values import TenantID
 
 GRACE = timedelta(hours=24)
@@ -114,17 +114,18 @@ async def retire_log_key(
     at: House, origin: str, version: int, *, after: timedelta = GRACE
 ) -> Facts:
     """Destroy a log's old key. Raises Conflict within the overlap, or while its successor has not signed."""
-    scope = operator_scope(TenantID((await log_owner(at, origin)).tenant_id))
+    owner = await log_owner(at, origin)
+    scope = operator_scope(TenantID(owner.tenant_id))
     async with at.database.tenant(scope) as conn:
-        key = await hsm_keys.version_of(conn, "log", version)
+        key = await hsm_keys.version_of(conn, owner.kind, version)
         _replaced(at, key, after)
-        await _successor_signs(conn, origin)
-        await hsm_keys.end(conn, "log", [version])
+        await _successor_signs(conn, owner)
+        await hsm_keys.end(conn, owner.kind, [version])
     tokens = token_settings(at.settings)
     facts = await asyncio.to_thread(ending.retire_log_key, tokens, origin, version, version + 1)
     kept = await signed(at, facts)
     async with at.database.tenant(scope) as conn:
-        await hsm_keys.destroyed(conn, "log", [version], at.now())
+        await hsm_keys.destroyed(conn, owner.kind, [version], at.now())
         said = {"event": "log_key_destroyed", "key": key.label, "version": version}
         await told(conn, scope, said)
         await told_platform(at, conn, {**said, **kept})
@@ -178,9 +179,11 @@ def _replaced(at: House, key: StoredKey, after: timedelta) -> None:
         raise Conflict(f"{key.label} is needed until {key.replaced_at + after:%Y-%m-%d %H:%M} UTC")
 
 
-async def _successor_signs(conn: Connection, origin: str) -> None:
+async def _successor_signs(conn: Connection, owner: PlatformKey) -> None:
     """The newest checkpoint must open under the newest key alone: else readers of it have nothing."""
-    (log,) = [log for log in await read_logs(conn) if log.origin == origin]
+    origin = owner.label
+    logs = await read_logs(conn) if owner.kind == "log" else [await read_anchor(conn)]
+    (log,) = [log for log in logs if log is not None and log.origin == origin]
     signed = await read_signed(conn, log)
     if signed is None:
         return

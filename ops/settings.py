@@ -214,10 +214,15 @@ class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     `check_records_per_s`: how fast the continuous check reads at most. It shares the recorder's
     processor; a log is read through once in (records / this) seconds.
+    `anchor_every_s`: between two anchors of all logs. `witness_policy`: a C2SP tlog-policy file, whose
+    witnesses with an address are asked to cosign each anchor, `witness_timeout_s` for all of them together.
     """
 
     store: Path
     check_records_per_s: Count = 5000
+    anchor_every_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    witness_policy: Path | None = None
+    witness_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

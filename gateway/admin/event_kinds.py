@@ -96,6 +96,9 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
+    Kind.CHECKPOINT_REFUSED: Told(
+        "change", "halts:read", ("event", "halt", "origin", "source", "why")
+    ),
     Kind.ALERT: Told(
         "alert",
         "events:read",
@@ -140,6 +143,10 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "audit_differs", Kind.ALERT, "The audit log's rows, files and checkpoints contradict each other.",
         ("audit_differs",),
+    ),
+    Alert(
+        "audit_halted", Kind.CHECKPOINT_REFUSED,
+        "A witness refused an audit log: nothing is opened until two people lift the halt.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

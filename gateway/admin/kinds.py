@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.admin.accounts import ACCOUNT
+from gateway.admin.audit_halts import AUDIT_LIFT
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.configuration import apply_agreed
@@ -46,6 +47,7 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
 KINDS: dict[str, Governed] = {
     "tenant": Governed(kind=TENANT),
     "offboarding": Governed(kind=OFFBOARDING),
+    "audit_lift": Governed(kind=AUDIT_LIFT),
     "person": Governed(
         kind=PERSON,
         handlers={"erase": restrict},

@@ -26,6 +26,8 @@ import msgspec
 import psycopg
 from msgspec import Meta
 
+from audit.note import ECDSA_P256
+from audit.ports import p256_label
 from audit.record import Kind
 from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind, by
@@ -94,6 +96,17 @@ class NewAuditLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     public_key: Annotated[
         str, Meta(min_length=44, max_length=44, description="Ed25519, 32 bytes, base64.")
     ]
+    p256_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=124,
+                max_length=124,
+                description="The second key, P-256: SubjectPublicKeyInfo, DER, base64.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class NewTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,13 +227,17 @@ async def _create(call: Call) -> Result:
     new: NewTenant = call.body
     log = new.audit_log
     public_key = _public_key(log.public_key)
+    p256_key = None if log.p256_key is None else _public_key(log.p256_key)
     await check_log_key(call.services, log.key_label, log_key(log.origin, public_key))
+    if p256_key is not None:
+        second = log_key(log.origin, p256_key, ECDSA_P256)
+        await check_log_key(call.services, p256_label(log.key_label), second)
     await check_tenant_keys(call.services, new.tenant_id)
     scope = TenantScope(TenantID(new.tenant_id), call.scope.actor)
     facts = {"object": "tenant", "id": str(new.tenant_id), "name": new.name, "origin": log.origin}
     async with across(call.conn, scope):
         await insert_tenant(call.conn, scope, new.name)
-        await _insert_log(call, scope, log, public_key)
+        await _insert_log(call, scope, log, public_key, p256_key)
         there = msgspec.structs.replace(by(call), scope=scope, actions=scopes_of("customer"))
         key = await _first_key(there, new.first_key_hours)
         await _record(there, {**facts, "service_key": key.key_id})
@@ -254,11 +271,13 @@ def _public_key(text: str) -> bytes:
         ) from None
 
 
-async def _insert_log(call: Call, scope: TenantScope, log: NewAuditLog, public_key: bytes) -> None:
+async def _insert_log(
+    call: Call, scope: TenantScope, log: NewAuditLog, public_key: bytes, p256_key: bytes | None
+) -> None:
     try:
         await create_audit_log(
             call.conn, scope, log.log_id, origin=log.origin, key_label=log.key_label,
-            public_key=public_key,
+            public_key=public_key, p256_key=p256_key,
         )  # fmt: skip
     except psycopg.errors.UniqueViolation:
         raise Conflict("this audit log, or this origin, is another tenant's already") from None

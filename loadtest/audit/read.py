@@ -55,10 +55,11 @@ _KEYS = """
 SELECT account_id::text, api_key FROM credentials WHERE state = 'live' AND revoked_at IS NULL AND broker = %s"""
 _RECORDS = """
 SELECT l.log_id::text, l.i, l.leaf, p.payload FROM audit_leaves l
-LEFT JOIN audit_payloads p USING (log_id, i) ORDER BY l.log_id, l.i"""
+JOIN audit_logs g ON g.log_id = l.log_id AND g.kind = 'records'
+LEFT JOIN audit_payloads p ON p.log_id = l.log_id AND p.i = l.i ORDER BY l.log_id, l.i"""
 _LOGS = """
 SELECT log_id::text, origin, public_key, (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
-FROM audit_logs l"""
+FROM audit_logs l WHERE l.kind = 'records'"""
 
 
 class CannotAudit(Exception):

@@ -131,6 +131,7 @@ EXAMPLES: dict[str, Example] = {
     # The platform itself, and what nobody has agreed on.
     "offboard_tenant": Example(lambda ids: {"reason": "left"}, statuses=frozenset({400, 422})),
     "get_offboarding": Example(statuses=frozenset({404})),
+    "lift_audit_halt": Example(lambda ids: {"reason": "found out"}, statuses=frozenset({404})),
     "ask_access": Example(
         _own("tenant_id", reason="to look", minutes=5),
         frozenset({"tenant_id"}),

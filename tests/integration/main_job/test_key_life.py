@@ -220,16 +220,18 @@ async def test_the_log_bears_both_signatures_until_its_old_key_is_destroyed(desk
         row = await (await conn.execute("SELECT log_id FROM audit_logs")).fetchone()
     assert row is not None
     directory = desk.house.here.settings.recorder.store / str(row[0])
-    old, new = (directory / "vkey").read_text().splitlines()
+    old, old_p256, new, new_p256 = (directory / "vkey").read_text().splitlines()
     await settled_log(desk)
-    assert [verify_log(directory, key).code for key in (old, new)] == [OK, OK]
+    both = (old, old_p256, new, new_p256)
+    assert [verify_log(directory, key).code for key in both] == [OK] * 4
     assert "is needed until" in await desk.host("retire", "log-key", desk.origin, "1", wanted=1)
     async with trading(desk):
         await desk.host("retire", "log-key", desk.origin, "1", "--now", "--json")
     await settled_log(desk)
     assert verify_log(directory, new).code == OK
     assert verify_log(directory, f"{old}\n{new}").code == OK
-    assert verify_log(directory, old).code == TAMPERED
+    assert verify_log(directory, new_p256).code == OK
+    assert [verify_log(directory, key).code for key in (old, old_p256)] == [TAMPERED] * 2
 
 
 async def settled_log(desk: Desk) -> None:

@@ -347,3 +347,17 @@ async def test_a_tier_that_was_just_taken_back_refuses_nothing():
 async def test_the_kernels_word_meets_no_tier():
     """systemd-timesyncd writes an error of 0 there."""
     assert not Quality("degraded", "kernel", 0).within(50_000_000)
+
+
+@pytest.mark.parametrize(("what", "id"), [("anchor", UUID(int=1)), ("audit", None)])
+def test_a_halted_audit_log_stops_what_opens_and_lets_go_on_what_closes(what, id):
+    """The anchor log's halt is everybody's; a tenant's own is its own."""
+    wanted = order()
+    stops = Stops([Stop(what, id or wanted.tenant_id, None, None, "reducing", None)])
+    refused = stops.refusal(wanted)
+    assert refused is not None
+    assert refused.reason is Reason.AUDIT_HALTED
+    assert "two people" in refused.words
+    assert stops.refusal(order(reduce_only=True)) is None
+    if what == "audit":
+        assert stops.refusal(msgspec.structs.replace(wanted, tenant_id=UUID(int=77))) is None
