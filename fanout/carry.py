@@ -217,8 +217,9 @@ class Carrier:
         if isinstance(outcome, Acked):
             fence = self._fence(self._brokers[order.broker], epoch)
             return await self._learn(
-                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now, epoch=fence
-            )
+                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now, epoch=fence,
+                left=True,
+            )  # fmt: skip
         if isinstance(outcome, InDoubt):
             doubtful = await self._learn(
                 scope,
@@ -227,12 +228,14 @@ class Carrier:
                 text=outcome.cause,
                 raw=outcome.raw,
                 sent_at=sent_at,
+                left=True,
             )
             return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
         code, text, state = _refusal(outcome)
         return await self._learn(
             scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now,
             credential_failed=isinstance(outcome, AuthFailed),
+            left=isinstance(outcome, Rejected | AuthFailed) and outcome.left,
         )  # fmt: skip
 
     async def _absent(
@@ -276,6 +279,7 @@ class Carrier:
         epoch: int | None = None,
         credential_failed: bool = False,
         intervention_id: UUID | None = None,
+        left: bool = False,
     ) -> Consequence:
         return await self._learner.learn(
             scope,
@@ -293,6 +297,7 @@ class Carrier:
                 epoch=epoch,
                 credential_failed=credential_failed,
                 intervention_id=intervention_id,
+                left=left,
             ),
         )
 

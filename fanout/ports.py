@@ -115,6 +115,8 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
     code: str  # the broker's label
     kind: RejectKind
     text: str  # the broker's own words
+    left: bool = True
+    """False: the adapter said no by the broker's rules, and nothing was sent."""
 
 
 class Unsent(msgspec.Struct, frozen=True, tag=True):
@@ -134,6 +136,8 @@ class AuthFailed(msgspec.Struct, frozen=True, tag=True):
 
     kind: Literal["key", "sign", "ip", "clock", "locked", "token"]
     text: str
+    left: bool = True
+    """False: there was nothing to sign with, and nothing was sent."""
 
 
 class Maintenance(msgspec.Struct, frozen=True, tag=True):

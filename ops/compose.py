@@ -8,8 +8,11 @@ management listener's is in compose_admin.py: it is half of all imports, and the
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -21,6 +24,8 @@ from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
 from ops.brokers import make_brokers
 from ops.health import Check
+from ops.migrate import read_migrations
+from ops.operator_log import OperatorLog, release_facts
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
@@ -133,8 +138,8 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, and the reader of what the vault refused. Ready: PostgreSQL and
-    the signer answer."""
+    """The audit log's one writer; beside it the reader of what the vault refused, and the operator's
+    own records. Ready: PostgreSQL and the signer answer."""
     clock = SystemClock()
     async with (
         opened(settings.database.recorder, "recorder", 4) as database,
@@ -143,8 +148,17 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     ):
         refusals = RefusalReader(database, daemons, clock)
         work = Recorder(database, signer, settings.recorder.store, clock)
+        own = OperatorLog(database, clock, _release(settings), lambda: work.stats().halted)
         checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+        works = (work.run(seat.stop), refusals.run(seat.stop), own.run(seat.stop))
+        yield checks, asyncio.create_task(beside(*works))
+
+
+def _release(settings: Settings) -> dict[str, Any]:
+    """What runs here. Settings name secrets' files, never secrets; of them only the digest is told."""
+    said = msgspec.json.encode(settings, enc_hook=str, order="deterministic")
+    schema = max(migration.number for migration in read_migrations())
+    return release_facts(version("portcullis"), schema, hashlib.sha256(said).hexdigest())
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

@@ -8,7 +8,7 @@ is in flight, so there is no timer. One batch:
 1. BEGIN; insert every signal that is new (unique on hook and message id; a repeat inside the
    batch is a repeat). *Crash: nothing is kept, nobody was answered, the sender retries.*
 2. Where a message id was there already: read who came first and with which body.
-3. Audit notes of the new ones, and of refusals that wait. *Crash: as 1.*
+3. Audit notes of the new ones, of deliveries that came again, and of refusals that wait. *Crash: as 1.*
 4. COMMIT. *Crash or a lost answer: nobody knows, everybody who waits is told
    `outcome_unknown`; the sender's retry finds either its own signal or nothing.*
 5. Answer. *Crash before: kept and not told; the retry gets the first answer.*
@@ -34,7 +34,7 @@ from audit.inbox import append
 from fanout.wake import Wake
 from gateway import metrics
 from gateway.hooks.incoming import Incoming, Kept
-from gateway.hooks.records import Note, Record
+from gateway.hooks.records import Note, Record, repeated
 from gateway.hooks.repeats import first_ones, within_windows
 from gateway.hooks.settings import KeepSettings
 from tenancy.database import Connection, commit
@@ -313,6 +313,8 @@ class Acceptor:
         if known:
             firsts = await first_ones(conn, known)
         notes = [w.incoming.note for w in batch if w.incoming.signal_id in new] + refusals
+        notes += _received_again(batch, new, firsts)
+        notes += [repeated(w.incoming.note, again[w.incoming.signal_id].signal_id) for w in repeats]
         if notes:
             await self._record(conn, notes)
         await commit(conn)
@@ -333,6 +335,20 @@ class Acceptor:
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:
     """One order for everybody: two processes with the same messages then cannot deadlock."""
     return waiting.incoming.hook_id, waiting.incoming.message_id
+
+
+def _received_again(
+    batch: Sequence[_Waiting],
+    new: set[UUID],
+    firsts: dict[tuple[str, str], tuple[UUID, bytes, str]],
+) -> list[Note]:
+    """The notes of repeats with the first one's body; another body under its id is a refusal."""
+    notes: list[Note] = []
+    for incoming in (waiting.incoming for waiting in batch):
+        first = firsts.get((incoming.hook_id, incoming.message_id))
+        if incoming.signal_id not in new and first and first[1] == incoming.body_sha256:
+            notes.append(repeated(incoming.note, SignalID(first[0])))
+    return notes
 
 
 async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:

@@ -153,13 +153,14 @@ class GateioBroker:
         It is cut to `not_after`: a process that slept through its lease is refused by Gate.
         """
         if account.api_key is None or account.credential is None:
-            return AuthFailed(kind="key", text=f"account {account.account_id} has no credential")
+            text = f"account {account.account_id} has no credential"
+            return AuthFailed(kind="key", text=text, left=False)
         try:
             request = wire.place(self._settings.settle, order)
             headers = await self._client.sign(account, request)
         except wire.Unsupported as why:
             # Not Gate's word but its rules': final, where Unsent would be tried again and again.
-            return Rejected(code=why.code, kind="other", text=f"not sent: {why}")
+            return Rejected(code=why.code, kind="other", text=f"not sent: {why}", left=False)
         except NotSent as why:
             return Unsent(cause=str(why))
         now = self._clock.now()
