@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 
 
 class NoteSigner(Protocol):
@@ -13,6 +13,12 @@ class NoteSigner(Protocol):
     async def sign_note(self, label: str, text: bytes) -> bytes:
         """Ed25519 over `text` by the key `label`: 64 bytes. Raises a PortcullisError or OSError."""
         ...
+
+
+class AuditUnavailable(Unavailable):
+    """No record can be written (or its payload read) now, so what it would describe does not happen."""
+
+    code = "audit_unavailable"
 
 
 class LogHalted(PortcullisError):

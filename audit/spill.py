@@ -27,6 +27,7 @@ Standard library and `cryptography` only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hmac
 import os
@@ -172,21 +173,23 @@ def host_key(path: Path) -> bytes:
     It must be there when PostgreSQL is not, so it is a file. It keeps the lines from whoever finds the
     disk's files without it (a backup, a support bundle); production gives it by systemd's LoadCredential.
     """
-    try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) != KEY_BYTES:
-            raise Malformed(f"{path} holds {len(key)} bytes; a spill key has {KEY_BYTES}") from None
-        return key
-    try:
-        key = os.urandom(KEY_BYTES)
-        _write(descriptor, key)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _fsync_directory(path.parent)
+    if not path.exists():
+        unnamed = path.with_name(f".new-{uuid4()}")
+        descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            _write(descriptor, os.urandom(KEY_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with contextlib.suppress(
+            FileExistsError
+        ):  # of two that come at once, the first one's stands
+            os.link(unnamed, path)
+        unnamed.unlink()
+        _fsync_directory(path.parent)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise Malformed(f"{path} holds {len(key)} bytes; a spill key has {KEY_BYTES}")
     return key
 
 

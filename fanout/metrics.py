@@ -77,6 +77,22 @@ LOOK_SECONDS = Histogram(
     "portcullis_stop_look_seconds", "One look of the stop engine at all that it holds",
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
+AUDIT_REFUSED = Counter(
+    "portcullis_orders_without_audit_total",
+    "Orders that were not sent because their audit record was not durable in time",
+)
+SPILLED = Counter(
+    "portcullis_spilled_total",
+    "Acts that were durable on this host alone when they began",
+    ["kind"],
+)
+SPILL_WAITING = Gauge(
+    "portcullis_spill_lines", "Lines of this worker's spill that are not in the log yet"
+)
+SPILL_FAILURES = Counter(
+    "portcullis_spill_failures_total",
+    "Spills that the disk refused, or that do not read as written",
+)
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
 
 UNPROVEN = Gauge(

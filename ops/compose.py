@@ -17,7 +17,10 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from audit.malformed import Malformed
 from audit.recorder import Recorder
+from audit.spill import host_key
+from fanout.spill import SpillPlace
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
@@ -131,6 +134,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             clock=clock,
             worker_id=f"worker-{seat.index}-{new_id()}",
             settings=fanout_settings(settings),
+            spill=spill_place(settings),
         )
         checks = {"postgres": answers(database), "signer": signs(signer)}
         yield checks, asyncio.create_task(work.run(seat.stop))
@@ -170,7 +174,18 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         signal_age_max_s=worker.signal_age_max_s,
         sweep_s=worker.sweep_s,
         stops_s=worker.stops_s,
+        append_wait_s=worker.append_wait_ms / 1000,
     )
+
+
+def spill_place(settings: Settings) -> SpillPlace:
+    """The directory of spills and the host's key to them, made at the first start. Raises ConfigurationError."""
+    directory = settings.worker.spill or settings.instance.var / "spill"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SpillPlace(directory, host_key(directory / "spill.key"))
+    except (OSError, Malformed) as error:
+        raise ConfigurationError(f"worker.spill: {error}") from None
 
 
 def check_worker(settings: Settings) -> None:

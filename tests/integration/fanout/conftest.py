@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from fanout.carry import Patience
 from fanout.ports import Broker
+from fanout.spill import SpillPlace
 from fanout.worker import Worker, WorkerSettings
 from tenancy.clock import SystemClock
 from tenancy.database import Database
@@ -60,6 +61,7 @@ class Bench:
         self.made = made
         self.broker = FakeBroker()
         self.settings = SETTINGS
+        self.spill: SpillPlace | None = None
         self.beside: dict[str, Broker] = {}  # by name, where a test has more than the one
         self.scope: TenantScope
         self.strategy: StrategyID
@@ -162,6 +164,7 @@ class Bench:
             worker_id=f"{name}-{new_id()}",
             settings=self.settings,
             patience=PATIENCE,
+            spill=self.spill,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_lines_that_were_swapped_or_taken_out_are_found(tmp_path: Path):
         spill.append(word)
         ends.append(spill.path.stat().st_size)
     data = spill.path.read_bytes()
-    head, (a, b, c) = data[:HEADER_BYTES], (data[s:e] for s, e in zip(ends, ends[1:], strict=False))
+    head, (a, b, c) = data[:HEADER_BYTES], (data[s:e] for s, e in pairwise(ends))
     for other in (b + a + c, a + c, b + c):
         with pytest.raises(Malformed):
             read(head + other, KEY)
