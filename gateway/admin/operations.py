@@ -30,6 +30,7 @@ from gateway.admin import (
     positions,
     preview,
     proposals,
+    receipts,
     replay,
     reports,
     service_keys,
@@ -86,4 +87,5 @@ OPERATIONS: tuple[Operation, ...] = described((
     *positions.OPERATIONS,
     *reports.OPERATIONS,
     *events.OPERATIONS,
+    *receipts.OPERATIONS,
 ))  # fmt: skip
