@@ -16,6 +16,7 @@ from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
+from ops.cli.audit_watch import watch
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.database import Database
@@ -99,6 +100,9 @@ def prove(file: Path, oid: str, tenant: UUID, out: Any) -> None:
         raise click.ClickException(str(error)) from None
     json.dump(bundle, out, indent=2, ensure_ascii=False)
     out.write("\n")
+
+
+audit.add_command(watch)
 
 
 async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, Any]:
