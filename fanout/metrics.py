@@ -93,6 +93,14 @@ SPILL_FAILURES = Counter(
     "portcullis_spill_failures_total",
     "Spills that the disk refused, or that do not read as written",
 )
+STATEMENTS = Counter(
+    "portcullis_statements_total",
+    "Days of accounts whose fills were compared with the broker's",
+    ["result"],
+)
+STATEMENTS_UNCHECKED = Gauge(
+    "portcullis_statements_unchecked", "Days of accounts that their broker gave no statement of yet"
+)
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
 
 UNPROVEN = Gauge(

@@ -40,6 +40,7 @@ from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
 from fanout.spill import Spiller, SpillPlace
 from fanout.spill_drain import Drain
+from fanout.statements import Statements
 from fanout.stops import StopEngine, StopSettings
 from fanout.stops_venues import Venues
 from fanout.switch import Switch
@@ -106,6 +107,7 @@ class Worker:
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
+        self._statements = Statements(database, brokers, self._accounts, self.leases, clock)
         told = settings.proving
         self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
@@ -174,6 +176,7 @@ class Worker:
                 ("sweep", self._sweep(stop)),
                 ("outcomes", self.outcomes.run(stop)),
                 ("proofs", self._prover.run(stop)),
+                ("statements", self._statements.run(stop)),
                 ("wake", self._listen(stop)),
                 *([("spill", self._spiller.run(stop))] if self._spiller is not None else []),
             )

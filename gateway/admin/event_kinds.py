@@ -96,6 +96,11 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
+    Kind.FILLS_RECONCILED: Told(
+        "change",
+        "orders:read",
+        ("event", "day", "broker", "fills", "statement", "differences", "foreign"),
+    ),
     Kind.ALERT: Told(
         "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
     ),
@@ -134,6 +139,10 @@ ALERTS: tuple[Alert, ...] = (
         "signing_refused", Kind.HSM_REFUSED,
         "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
         ("signing_refused", "seal_broken", "journal_shortened"),
+    ),
+    Alert(
+        "fills_differ", Kind.FILLS_RECONCILED,
+        "A broker's statement of a day's fills is not what we recorded.", ("differ",),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip
