@@ -93,7 +93,7 @@ def proof_of(store: PosixStore, log: Log, index: int, leaf: bytes) -> str | None
 OPERATIONS = (
     Operation(
         name="get_receipt", method="GET", path="/v1/audit/receipts/{receipt}", tag="Audit",
-        action="self", handle=_get, answer=ReceiptView, places={"receipt": str},
+        action="events:read", handle=_get, answer=ReceiptView, places={"receipt": str},
         problems=("not_found", "invalid", "unavailable"),
         summary="Where in the audit log the record is that a request caused, with its proof.",
         detail="The receipt is in `Portcullis-Receipt` of the answer to that request.",
