@@ -86,7 +86,14 @@ def _orders(facts: Facts) -> Iterator[Finding]:
             count = intents[order.cl_ord_id]
             yield _count(order.cl_ord_id, count, "order.intent", max(allowed))
     held = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.held"))
+    past = {
+        _said(r, "cl_ord_id") for r in _of(facts, "order.intent") if _said(r, "spilled") != "None"
+    }
     for order in facts.orders:
+        if (
+            order.cl_ord_id in past
+        ):  # let go while PostgreSQL was away, for a held attempt before it
+            continue
         was_held = order.role != "main" or order.asked_type is not None or order.state == "held"
         if was_held and held[order.cl_ord_id] != 1 and not _follows_absent(order, facts):
             yield _count(order.cl_ord_id, held[order.cl_ord_id], "order.held")

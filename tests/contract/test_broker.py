@@ -353,7 +353,7 @@ async def test_b26_an_order_is_not_sent_after_its_lease(venue: Venue) -> None:
     assert await held(venue) == 0
 
 
-async def test_a_statement_tells_of_every_fill_by_the_name_of_its_order(venue: Venue) -> None:
+async def test_b33_a_statement_tells_of_every_fill_by_the_name_of_its_order(venue: Venue) -> None:
     """Of a broker that keeps one (Caps.statement): what was filled, and nothing that was not."""
     since = _now() - timedelta(minutes=1)
     order = market(venue)
