@@ -118,7 +118,9 @@ def decide(
     quality: Quality,
     chance: bytes,
 ) -> Round:
-    """The next anchor. Pure. `quality`: of `now_ns`. `chance`: 32 random bytes for each head, and `slots.width` × 32 for the tree."""
+    """The next anchor. Pure. `quality`: of `now_ns`. `chance`: 32 random bytes for each head, and
+    `slots.width` × 32 for the tree.
+    """
     salts = merkle.HASH_SIZE * len(heads)
     texts = [(slots.taken[one.log_id], head.text()) for one, head in heads]
     salted = [chance[at : at + 32] for at in range(0, salts, 32)]

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from audit import receipts
 from audit.record import Kind
 from tenancy.database import Connection
 from tenancy.errors import Invalid
@@ -64,8 +65,10 @@ async def append(conn: Connection, entries: Sequence[tuple[TenantID, Entry]]) ->
     text that could not stand in a leaf or a payload that is too large or not JSON-able.
     """
     if entries:
-        columns = zip(*(_row(tenant, entry) for tenant, entry in entries), strict=True)
+        rows = [_row(tenant, entry) for tenant, entry in entries]
+        columns = zip(*rows, strict=True)
         await conn.execute(_INSERT, [list(column) for column in columns])
+        receipts.note([receipts.Receipt(row[2], row[8]) for row in rows])
 
 
 def _row(tenant: TenantID, entry: Entry) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 
 
 class NoteSigner(Protocol):
@@ -19,6 +19,12 @@ class NoteSigner(Protocol):
 def p256_label(label: str) -> str:
     """How the signer is asked for the second pair of a log's key. (As hsm.templates.p256_label.)"""
     return f"{label}#p256"
+
+
+class AuditUnavailable(Unavailable):
+    """No record can be written (or its payload read) now, so what it would describe does not happen."""
+
+    code = "audit_unavailable"
 
 
 class LogHalted(PortcullisError):

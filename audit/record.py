@@ -64,6 +64,7 @@ class Kind(StrEnum):
     CREDENTIAL_PROVEN = "credential.proven"
     CREDENTIAL_REFUSED = "credential.refused"
     HSM_REFUSED = "hsm.refused"
+    FILLS_RECONCILED = "fills.reconciled"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"

@@ -371,6 +371,7 @@ class Intake:
             )
             records = [
                 evidence.planned(plan, encoded, traceparent),
+                *evidence.passed(plan, traceparent),
                 *evidence.blocked(plan, traceparent),
             ]
             await append(conn, [(scope.tenant_id, record) for record in records])

@@ -8,8 +8,11 @@ management listener's is in compose_admin.py: it is half of all imports, and the
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -19,6 +22,8 @@ from audit.cosigning import check_addresses
 from audit.malformed import Malformed
 from audit.policy import parse_policy
 from audit.recorder import Recorder
+from audit.spill import host_key
+from fanout.spill import SpillPlace
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
@@ -29,6 +34,8 @@ from ops.clock.agent import clock_file, seen
 from ops.clock.records import ClockRecords
 from ops.clock.watch import watch
 from ops.health import Check
+from ops.migrate import read_migrations
+from ops.operator_log import OperatorLog, release_facts
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
@@ -143,6 +150,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             worker_id=f"worker-{seat.index}-{new_id()}",
             settings=fanout_settings(settings),
             quality=sense.quality,
+            spill=spill_place(settings),
         )
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
@@ -152,8 +160,8 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, its continuous check, the reader of what the vault refused, and who
-    tells of the clock. Ready: PostgreSQL and the signer answer.
+    """The audit log's one writer; beside it its continuous check, the reader of what the vault refused, who
+    tells of the clock, and the operator's own records. Ready: PostgreSQL and the signer answer.
     """
     clock, sense = SystemClock(), clock_sense(settings)
     async with (
@@ -170,9 +178,11 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
         }  # fmt: skip
+        own = OperatorLog(database, clock, _release(settings), lambda: work.stats().halted)
         checker = audit_checker(settings, database, clock)
         works = (
             work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
+            own.run(seat.stop),
         )  # fmt: skip
         yield checks, asyncio.create_task(beside(*works))
 
@@ -192,6 +202,13 @@ def anchor_settings(settings: Settings) -> AnchorSettings:
     )
 
 
+def _release(settings: Settings) -> dict[str, Any]:
+    """What runs here. Settings name secrets' files, never secrets; of them only the digest is told."""
+    said = msgspec.json.encode(settings, enc_hook=str, order="deterministic")
+    schema = max(migration.number for migration in read_migrations())
+    return release_facts(version("portcullis"), schema, hashlib.sha256(said).hexdigest())
+
+
 def fanout_settings(settings: Settings) -> FanoutSettings:
     """fanout's words for the operator's `[worker]`."""
     worker = settings.worker
@@ -201,7 +218,18 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         signal_age_max_s=worker.signal_age_max_s,
         sweep_s=worker.sweep_s,
         stops_s=worker.stops_s,
+        append_wait_s=worker.append_wait_ms / 1000,
     )
+
+
+def spill_place(settings: Settings) -> SpillPlace:
+    """The directory of spills and the host's key to them, made at the first start. Raises ConfigurationError."""
+    directory = settings.worker.spill or settings.instance.var / "spill"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SpillPlace(directory, host_key(directory / "spill.key"))
+    except (OSError, Malformed) as error:
+        raise ConfigurationError(f"worker.spill: {error}") from None
 
 
 def check_worker(settings: Settings) -> None:

@@ -80,6 +80,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
             events=Hub(seat.stop),
+            audit_store=settings.recorder.store,
         )
         app = admin_app(services, checks=checks)
         serving = serve(

@@ -99,6 +99,11 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CHECKPOINT_REFUSED: Told(
         "change", "halts:read", ("event", "halt", "origin", "source", "why")
     ),
+    Kind.FILLS_RECONCILED: Told(
+        "change",
+        "orders:read",
+        ("event", "day", "broker", "fills", "statement", "differences", "foreign"),
+    ),
     Kind.ALERT: Told(
         "alert",
         "events:read",
@@ -147,6 +152,10 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "audit_halted", Kind.CHECKPOINT_REFUSED,
         "A witness refused an audit log: nothing is opened until two people lift the halt.",
+    ),
+    Alert(
+        "fills_differ", Kind.FILLS_RECONCILED,
+        "A broker's statement of a day's fills is not what we recorded.", ("differ",),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
@@ -99,6 +100,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     pictures: Pictures = msgspec.field(default_factory=Pictures)
     calendars: Calendars = msgspec.field(default_factory=Calendars)
     events: Hub = msgspec.field(default_factory=Hub)
+    audit_store: Path | None = None
+    """The logs' published files, where this process may read them: for proofs."""
 
 
 class Call(msgspec.Struct, kw_only=True):

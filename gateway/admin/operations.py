@@ -31,6 +31,7 @@ from gateway.admin import (
     positions,
     preview,
     proposals,
+    receipts,
     replay,
     reports,
     service_keys,
@@ -88,4 +89,5 @@ OPERATIONS: tuple[Operation, ...] = described((
     *positions.OPERATIONS,
     *reports.OPERATIONS,
     *events.OPERATIONS,
+    *receipts.OPERATIONS,
 ))  # fmt: skip

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from audit import receipts
 from audit.record import Kind
 from fanout.wake import publish
 from gateway import metrics
@@ -55,7 +56,10 @@ def endpoint(operation: Operation, services: Services) -> Endpoint:
     async def answer(request: Request) -> Response:
         extra: list[tuple[str, str]] = []
         try:
-            response = await _answered(operation, services, request, extra)
+            with receipts.collected() as made:
+                response = await _answered(operation, services, request, extra)
+            if made:  # and committed: else an error would have come in its place
+                extra.append((receipts.HEADER, receipts.header(made)))
         except SenderLeft:
             response = Response(status_code=400)  # nobody is there to read it
         except PortcullisError as error:

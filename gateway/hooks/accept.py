@@ -8,7 +8,7 @@ is in flight, so there is no timer. One batch:
 1. BEGIN; insert every signal that is new (unique on hook and message id; a repeat inside the
    batch is a repeat). *Crash: nothing is kept, nobody was answered, the sender retries.*
 2. Where a message id was there already: read who came first and with which body.
-3. Audit notes of the new ones, and of refusals that wait. *Crash: as 1.*
+3. Audit notes of the new ones, of deliveries that came again, and of refusals that wait. *Crash: as 1.*
 4. COMMIT. *Crash or a lost answer: nobody knows, everybody who waits is told
    `outcome_unknown`; the sender's retry finds either its own signal or nothing.*
 5. Answer. *Crash before: kept and not told; the retry gets the first answer.*
@@ -27,14 +27,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+import msgspec
 import psycopg
 import structlog
 
 from audit.inbox import append
+from audit.receipts import collected
 from fanout.wake import Wake
 from gateway import metrics
 from gateway.hooks.incoming import Incoming, Kept
-from gateway.hooks.records import Note, Record
+from gateway.hooks.records import Note, Record, repeated
 from gateway.hooks.repeats import first_ones, within_windows
 from gateway.hooks.settings import KeepSettings
 from tenancy.database import Connection, commit
@@ -312,20 +314,31 @@ class Acceptor:
         known = [w.incoming for w in batch if w.incoming.signal_id not in new]
         if known:
             firsts = await first_ones(conn, known)
-        notes = [w.incoming.note for w in batch if w.incoming.signal_id in new] + refusals
-        if notes:
-            await self._record(conn, notes)
+        noted = {
+            w.incoming.signal_id: w.incoming.note for w in batch if w.incoming.signal_id in new
+        }
+        noted |= _received_again(batch, new, firsts)
+        for waiting in repeats:
+            name = waiting.incoming.signal_id
+            noted[name] = repeated(waiting.incoming.note, again[name].signal_id)
+        made: dict[UUID, str] = {}
+        if noted or refusals:
+            with collected() as receipts:
+                await self._record(conn, [*noted.values(), *refusals])
+            made = dict(zip(noted, map(str, receipts), strict=False))
         await commit(conn)
         wakes = []
         for waiting in batch:
-            incoming = waiting.incoming
+            incoming, receipt = waiting.incoming, made.get(waiting.incoming.signal_id, "")
             if incoming.signal_id in new:
-                waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False))
+                waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False, receipt))
                 wakes.append(Wake("signal", incoming.signal_id, incoming.part))
             else:
-                _answer_repeat(waiting, firsts.get((incoming.hook_id, incoming.message_id)))
+                first = firsts.get((incoming.hook_id, incoming.message_id))
+                _answer_repeat(waiting, first, receipt)
         for waiting in repeats:
-            waiting.answer(again[waiting.incoming.signal_id])
+            name = waiting.incoming.signal_id
+            waiting.answer(msgspec.structs.replace(again[name], receipt=made.get(name, "")))
         if wakes:
             self._wake(wakes)
 
@@ -333,6 +346,20 @@ class Acceptor:
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:
     """One order for everybody: two processes with the same messages then cannot deadlock."""
     return waiting.incoming.hook_id, waiting.incoming.message_id
+
+
+def _received_again(
+    batch: Sequence[_Waiting],
+    new: set[UUID],
+    firsts: dict[tuple[str, str], tuple[UUID, bytes, str]],
+) -> dict[SignalID, Note]:
+    """The notes of repeats with the first one's body; another body under its id is a refusal."""
+    notes: dict[SignalID, Note] = {}
+    for incoming in (waiting.incoming for waiting in batch):
+        first = firsts.get((incoming.hook_id, incoming.message_id))
+        if incoming.signal_id not in new and first and first[1] == incoming.body_sha256:
+            notes[incoming.signal_id] = repeated(incoming.note, SignalID(first[0]))
+    return notes
 
 
 async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
@@ -357,12 +384,12 @@ async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
     return {row[0] for row in await cursor.fetchall()}
 
 
-def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None) -> None:
+def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None, receipt: str) -> None:
     if first is None:
         waiting.fail(Unavailable("the first message of this id could not be read"))
         return
     signal_id, body_sha256, traceparent = first
     if body_sha256 == waiting.incoming.body_sha256:
-        waiting.answer(Kept(SignalID(signal_id), traceparent, True))
+        waiting.answer(Kept(SignalID(signal_id), traceparent, True, receipt))
     else:
         waiting.fail(MessageConflict(SignalID(signal_id)))

@@ -29,6 +29,7 @@ from audit.witnessed import check_record
 from ops import control
 from ops.anchor_log import make_anchor_log
 from ops.audit_check import audit_checker
+from ops.cli.audit_watch import watch
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.clock import SystemClock
@@ -285,6 +286,9 @@ def make_anchor(file: Path) -> None:
     """
     log = asyncio.run(make_anchor_log(read_settings(file)))
     click.echo(str(VerifierKey(log.origin, log.public_key)))
+
+
+audit.add_command(watch)
 
 
 async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ MAY_MAKE_A_SCOPE = {
     "fanout/outcomes.py": "takes tenant ids from find_ended_signals()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
+    "fanout/statements.py": "takes the tenant id from find_unchecked_statements()",
+    "fanout/spill_drain.py": "a line of this host's spill names the tenant of the order that it is about",
     "fanout/stops.py": "takes the tenant id from find_held_orders() and find_timed_orders()",
     "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",
     "gateway/admin/auth.py": "has checked a service key",

@@ -31,7 +31,7 @@ from decimal import Decimal
 
 import structlog
 
-from fanout.brokers.gateio import answers, labels, state, wire
+from fanout.brokers.gateio import answers, labels, state, statement, wire
 from fanout.brokers.gateio.answers import Missing
 from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
 from fanout.brokers.gateio.proving import GateioProver
@@ -46,6 +46,7 @@ from fanout.ports import (
     AbsentUnproven,
     AuthFailed,
     BrokerAccount,
+    BrokerFill,
     BrokerPosition,
     CancelOutcome,
     CancelTooLate,
@@ -111,6 +112,7 @@ class GateioBroker:
             server_deadline=True,
             unique_client_ids=False,
             equity=True,
+            statement=True,
             secret_stays_inside=stays_inside(self.name),
             orders_per_s=float(settings.orders_per_s),
         )
@@ -153,13 +155,14 @@ class GateioBroker:
         It is cut to `not_after`: a process that slept through its lease is refused by Gate.
         """
         if account.api_key is None or account.credential is None:
-            return AuthFailed(kind="key", text=f"account {account.account_id} has no credential")
+            text = f"account {account.account_id} has no credential"
+            return AuthFailed(kind="key", text=text, left=False)
         try:
             request = wire.place(self._settings.settle, order)
             headers = await self._client.sign(account, request)
         except wire.Unsupported as why:
             # Not Gate's word but its rules': final, where Unsent would be tried again and again.
-            return Rejected(code=why.code, kind="other", text=f"not sent: {why}")
+            return Rejected(code=why.code, kind="other", text=f"not sent: {why}", left=False)
         except NotSent as why:
             return Unsent(cause=str(why))
         now = self._clock.now()
@@ -314,6 +317,16 @@ class GateioBroker:
             if len(found) < wire.PAGE:
                 return reports
         raise Unavailable(f"more than {PAGES_MAX * wire.PAGE} open orders at Gate.io")
+
+    async def fills(
+        self, account: BrokerAccount, *, since: datetime, until: datetime
+    ) -> Sequence[BrokerFill]:
+        """statement.py. An account that was never funded has none."""
+
+        async def read(request: wire.Request) -> bytes:
+            return await self._read(account, request, if_unfunded=b"[]")
+
+        return await statement.fills(read, self._settings.settle, since, until)
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
         body = await self._read(

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from fanout.carry import Patience
 from fanout.ports import Broker
+from fanout.spill import SpillPlace
 from fanout.worker import Worker, WorkerSettings
 from tenancy.clock import SystemClock
 from tenancy.clock_quality import Quality, unmeasured
@@ -62,6 +63,7 @@ class Bench:
         self.broker = FakeBroker()
         self.settings = SETTINGS
         self.quality: Callable[[], Quality] = unmeasured
+        self.spill: SpillPlace | None = None
         self.beside: dict[str, Broker] = {}  # by name, where a test has more than the one
         self.scope: TenantScope
         self.strategy: StrategyID
@@ -165,6 +167,7 @@ class Bench:
             settings=self.settings,
             patience=PATIENCE,
             quality=self.quality,
+            spill=self.spill,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))

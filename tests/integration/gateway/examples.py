@@ -66,6 +66,9 @@ SPENT: Mapping[Any, Any] = {Rollback: {"revision": 1}}
 """Bodies that say the same wherever they are."""
 
 EXAMPLES: dict[str, Example] = {
+    "get_receipt": Example(
+        places={"receipt": "0" * 16 + "." + "0" * 64}, statuses=frozenset({404})
+    ),
     "get_docs_file": Example(places={"file": "start.js"}),
     "create_strategy": Example(_named),
     "create_group": Example(_named),
