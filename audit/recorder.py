@@ -24,11 +24,8 @@ records stay in the inbox, the other logs go on. Nothing here permits an order; 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -37,6 +34,8 @@ import psycopg
 import structlog
 
 from audit import metrics
+from audit.checkpoint import Checkpoint
+from audit.fences import only_one, only_session
 from audit.integrator import Integrator, SignerUnavailable
 from audit.logs import Log, Signed, keep_checkpoint, read_logs
 from audit.ports import LogHalted, NoteSigner
@@ -47,12 +46,13 @@ from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, Unavailable
 
-LOCK = 0x706F727463756C6C
-"""The advisory lock's key: "portcull" in ASCII."""
 LOOK_EVERY_S = 0.02
 INTEGRATE_EVERY_S = 0.25
 LOGS_AT_ONCE = 4
 SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 2.0
+
+SeenElsewhere = Callable[[Log], Awaitable[Sequence[Checkpoint]]]
+"""What other places have of a log, signatures checked: those that answer, soon, and never an error."""
 
 log_event = structlog.get_logger()
 
@@ -65,7 +65,6 @@ class Stats(msgspec.Struct, frozen=True):
     records_total: int
     checkpoint_sizes: dict[UUID, int]
     halted: dict[UUID, str]
-    worm: str
 
 
 class Recorder:
@@ -78,25 +77,25 @@ class Recorder:
         store_dir: Path,
         clock: Clock,
         *,
-        seal_files: bool = False,
         make_store: Callable[[Path], Store] | None = None,
+        seen_elsewhere: SeenElsewhere | None = None,
     ) -> None:
         """`database` under the role portcullis_recorder, two connections or more.
 
-        `seal_files` asks for the immutable flag on full tiles; only a host where they may never be
-        removed again wants that. `make_store` stands in for PosixStore, given a log's directory.
+        `make_store` stands in for PosixStore, given a log's directory. `seen_elsewhere`: what other
+        places have of a log, asked before the first signature of a run (audit/keeping.py).
         """
         self._database = database
         self._signer = signer
         self._store_dir = store_dir
         self._clock = clock
-        self._make_store = make_store or (lambda path: _open_posix(path, seal_files))
+        self._make_store = make_store or _open_posix
+        self._seen_elsewhere = seen_elsewhere
         self._halted: dict[UUID, str] = {}
         self._records = 0
         self._sizes: dict[UUID, int] = {}
         self._unpublished_since: dict[UUID, float] = {}
         self._inbox_age_s = 0.0
-        self._worm = "advisory"
         self._hurry = asyncio.Event()
         self._running = False
 
@@ -108,7 +107,7 @@ class Recorder:
             while True:
                 began = time.monotonic()
                 try:
-                    with _store_lock(self._store_dir):
+                    with only_one(self._store_dir / "recorder.lock"):
                         await self._session(stop)
                     return
                 except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
@@ -144,8 +143,13 @@ class Recorder:
         oldest = min(self._unpublished_since.values(), default=now)
         return Stats(
             self._inbox_age_s, now - oldest, self._records, dict(self._sizes),
-            dict(self._halted), self._worm,
+            dict(self._halted),
         )  # fmt: skip
+
+    def halt(self, log: Log, why: str) -> None:
+        """Stop this log: somebody found it at odds with itself. Nothing more is written or signed."""
+        if log.log_id not in self._halted:
+            self._halt(log, why)
 
     async def _until_drained(self) -> None:
         while True:
@@ -172,7 +176,7 @@ class Recorder:
 
     async def _session(self, stop: asyncio.Event) -> None:
         """One database session's worth of work: returns on `stop`, raises when anything breaks."""
-        async with _locked(self._database) as conn:
+        async with only_session(self._database) as conn:
             session = _Session(self, conn)
             await session.discover()
             log_event.info("audit_recorder_runs", logs=len(session.integrators))
@@ -194,13 +198,11 @@ class Recorder:
         metrics.HALTED.set(len(self._halted))
         log_event.error("audit_log_halted", log_id=str(log.log_id), why=why)
 
-    def _published(self, log: Log, size: int, tail: int, worm_enforced: bool) -> None:
+    def _published(self, log: Log, size: int, tail: int) -> None:
         self._sizes[log.log_id] = size
         metrics.CHECKPOINT_SIZE.set(sum(self._sizes.values()))
         if size == tail:
             self._unpublished_since.pop(log.log_id, None)
-        self._worm = "enforced" if worm_enforced else "advisory"
-        metrics.WORM_ENFORCED.set(worm_enforced)
 
 
 class _Session:
@@ -219,6 +221,8 @@ class _Session:
         async with self._one_at_a_time:
             for log in await read_logs(self._conn):
                 if log.log_id in recorder._halted:
+                    if log.log_id in self.integrators:  # halt() was called
+                        self._forget(log)
                     continue
                 if log.log_id not in self.integrators:
                     await self._open(log)
@@ -270,13 +274,15 @@ class _Session:
             )
             integrator = Integrator(log, store, recorder._signer)
             await integrator.open(self._conn)
+            if recorder._seen_elsewhere is not None:
+                await integrator.check_elsewhere(await recorder._seen_elsewhere(log))
         except LogHalted as error:
             recorder._halt(log, str(error))
             return
         await self._sequencer.admit(log)
         self.integrators[log.log_id] = integrator
         tail = self._sequencer.tails[log.tenant_id].size
-        recorder._published(log, integrator.size, tail, integrator.worm_enforced)
+        recorder._published(log, integrator.size, tail)
         self._note_unpublished()
 
     async def _rekey(self, log: Log) -> None:
@@ -324,13 +330,16 @@ class _Session:
             raise
         if head is not None:
             metrics.CHECKPOINTS.inc()
-        recorder._published(log, integrator.size, self._tail(log), integrator.worm_enforced)
+        recorder._published(log, integrator.size, self._tail(log))
         return head is not None
 
     def _drop(self, log: Log, why: str) -> None:
+        self._forget(log)
+        self._recorder._halt(log, why)
+
+    def _forget(self, log: Log) -> None:
         self._sequencer.dismiss(log)
         self.integrators.pop(log.log_id, None)
-        self._recorder._halt(log, why)
 
     async def _keep(self, log: Log, signed: Signed) -> None:
         """Step 5, in the session that holds the lock: a recorder that lost it fails here."""
@@ -354,39 +363,8 @@ class _Session:
                 since.setdefault(integrator.log.log_id, time.monotonic())
 
 
-@asynccontextmanager
-async def _locked(database: Database) -> AsyncIterator[Connection]:
-    """A connection whose session holds the recorder's lock. Raises Unavailable where another has it."""
-    async with database.connection() as conn:
-        try:
-            cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row[0]:
-                raise Unavailable("another recorder holds the lock in the database")
-            yield conn
-            # Let go in order, so that a successor need not wait for the server to miss us.
-            await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
-        finally:
-            await conn.close()  # the lock must not go back to the pool; the pool connects anew
-
-
-@contextmanager
-def _store_lock(store_dir: Path) -> Iterator[None]:
-    """Hold `recorder.lock` in the store. Raises Unavailable where another process does."""
-    store_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store_dir / "recorder.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable("another recorder works in this store") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_posix(path: Path, seal_files: bool) -> Store:
-    store = PosixStore(path, seal_files=seal_files)
+def _open_posix(path: Path) -> Store:
+    store = PosixStore(path)
     store.open()
     return store
 
