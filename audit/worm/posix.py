@@ -46,10 +46,17 @@ class PosixStore:
         return "enforced" if self._holds and not self._loose else "advisory"
 
     def open(self) -> None:
-        """Make the directory durable where it is new; remove what a crash left half-made."""
+        """Make the directory durable where it is new; remove what a crash left half-made.
+
+        For the one who writes the log: what another is just making would be removed too.
+        """
         _make_directories(self._root)
         for path in self._root.rglob(TEMPORARY + "*"):
             path.unlink()
+        self.look()
+
+    def look(self) -> None:
+        """See whether files can be made permanent here."""
         self._holds = self._sealing is not None and self._sealing.holds(self._root.parent)
 
     def create(self, files: Sequence[tuple[str, bytes]], *, seal: bool) -> None:
@@ -110,7 +117,7 @@ class PosixStore:
         self._loose.update(dict.fromkeys(names))
         wanted = list(self._loose)[-NAMES_AT_ONCE:]
         if not self._holds:
-            self._holds = self._sealing.holds(self._root.parent)
+            self.look()
         self._sealing.seal(self._root.parent, [f"{self._root.name}/{name}" for name in wanted])
         for name in wanted:
             try:
