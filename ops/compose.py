@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 from redis.asyncio import Redis
 
+from audit.keeping import Keeping
+from audit.ports import NoteSigner
 from audit.recorder import Recorder
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
@@ -24,8 +26,9 @@ from ops.health import Check
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
+from ops.stores import first_place, further_places, tells_worm
 from ops.vault import each_daemon, signer_client, signs, tells
-from tenancy.clock import SystemClock
+from tenancy.clock import Clock, SystemClock
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
 from tenancy.ids import new_id
@@ -142,9 +145,28 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         each_daemon(settings.hsm) as daemons,
     ):
         refusals = RefusalReader(database, daemons, clock)
-        work = Recorder(database, signer, settings.recorder.store, clock)
-        checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+        work, keeping = _recording(settings, database, signer, clock)
+        checks = {
+            "postgres": answers(database), "signer": signs(signer), "worm": tells_worm(keeping.worm),
+        }  # fmt: skip
+        works = (work.run(seat.stop), keeping.run(seat.stop), refusals.run(seat.stop))
+        yield checks, asyncio.create_task(beside(*works))
+
+
+def _recording(
+    settings: Settings, database: Database, signer: NoteSigner, clock: Clock
+) -> tuple[Recorder, Keeping]:
+    """The recorder, and what keeps its files in every store: each must be able to tell the other
+    that a log was forked."""
+    keeping = Keeping(
+        database, settings.recorder.store, first_place(settings.recorder),
+        further_places(settings.recorder, clock), clock,
+        lambda log, why: work.halt(log, why),
+    )  # fmt: skip
+    work = Recorder(
+        database, signer, settings.recorder.store, clock, seen_elsewhere=keeping.seen_elsewhere
+    )
+    return work, keeping
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

@@ -63,6 +63,10 @@ class Store(Protocol):
         """The bytes, or None where no such file is. Of a write-once name: those written first."""
         ...
 
+    def every(self, name: str) -> list[bytes]:
+        """All versions of a mutable file that are still there, the newest first. For a restore."""
+        ...
+
     def prune(self, names: Sequence[str]) -> None:
         """Remove partial tiles whose full tile stands. A name that is gone is no error."""
         ...

@@ -92,6 +92,11 @@ class PosixStore:
         except FileNotFoundError:
             return None
 
+    def every(self, name: str) -> list[bytes]:
+        """All that is there under a name: a file system has one version, or none."""
+        data = self.read(name)
+        return [] if data is None else [data]
+
     def prune(self, names: Sequence[str]) -> None:
         directories = set()
         for name in names:

@@ -16,6 +16,7 @@ from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
+from ops.cli.audit_drill import audit_drill
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.database import Database
@@ -25,6 +26,9 @@ from tenancy.values import TenantID
 @click.group()
 def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
+
+
+audit.add_command(audit_drill)
 
 
 @audit.command()
