@@ -191,13 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             enabled = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>"
             return _document("ObjectLockConfiguration", enabled)
         if self.command == "GET" and "versions" in query:
-            return _document("ListVersionsResult", _listing(bucket, query, self.served.page))
-        if (
-            self.command == "GET"
-            and query.get("list-type") == "2"
-            and query.get("delimiter") == "/"
-        ):
-            return _document("ListBucketResult", _folders(bucket, query, self.served.page))
+            shown = _folders if query.get("delimiter") == "/" else _listing
+            return _document("ListVersionsResult", shown(bucket, query, self.served.page))
         raise Refusal(501, "NotImplemented", "the double does not know this request")
 
 
@@ -266,20 +261,18 @@ def _listing(bucket: Bucket, query: Mapping[str, str], page: int) -> str:
 
 
 def _folders(bucket: Bucket, query: Mapping[str, str], page: int) -> str:
-    """ListObjectsV2 with a delimiter, as far as folders go: names that are marked deleted do not count."""
-    prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
+    """The listing with a delimiter, as far as folders go."""
+    prefix, after = query.get("prefix", ""), query.get("key-marker", "")
     shown = {
         prefix + key.removeprefix(prefix).partition("/")[0] + "/"
         for key, kept in bucket.versions.items()
-        if key.startswith(prefix)
-        and "/" in key.removeprefix(prefix)
-        and kept
-        and kept[-1].data is not None
+        if key.startswith(prefix) and "/" in key.removeprefix(prefix) and kept
     }
     rows = sorted(one for one in shown if one > after)
-    text = f"<IsTruncated>{str(len(rows) > page).lower()}</IsTruncated>"
-    if len(rows) > page:
-        text += f"<NextContinuationToken>{escape(rows[page - 1])}</NextContinuationToken>"
+    more = len(rows) > page
+    text = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+    if more:
+        text += f"<NextKeyMarker>{escape(rows[page - 1])}</NextKeyMarker>"
     for one in rows[:page]:
         text += f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>"
     return text

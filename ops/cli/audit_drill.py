@@ -41,9 +41,9 @@ Stores = dict[str, Callable[[], Store]]
     help="An empty directory, or one to be made. It can be looked at afterwards.",
 )
 @click.option(
-    "--vkeys",
+    "--trusted",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Trusted keys: files <log id>, as `vkey` is written. Without them the database's are taken, "
+    help="A directory of trusted verifier keys: files <log id>, as `vkey` is written. Without them the database's are taken, "
     "or else the store's own, which proves only that its files agree with each other.",
 )
 @click.option("--alone", is_flag=True, help="Ask no database, even where one answers.")
@@ -53,7 +53,7 @@ def audit_drill(
     context: click.Context,
     source: str,
     target: Path,
-    vkeys: Path | None,
+    trusted: Path | None,
     alone: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +63,7 @@ def audit_drill(
     3 inconsistent, 5 incomplete.
     """
     stores = _stores(source, context.obj)
-    keys = {path.name: path.read_text() for path in vkeys.iterdir()} if vkeys else {}
+    keys = {path.name: path.read_text() for path in trusted.iterdir()} if trusted else {}
     signed = None
     if not alone:
         known = asyncio.run(_signed(context.obj))
