@@ -38,7 +38,7 @@ def further_place(
     if isinstance(one, DirectoryStore):
         return _directory(settings, one.name, one.path, one.every_s)
     keep_for = timedelta(days=settings.retain_days)
-    make = bucket_stores(one, clock, keep_for)
+    make = bucket_stores(settings, one, bucket_of(one, clock), clock)
     return Place(
         name=one.name, store=lambda log: make(str(log.log_id)), every_s=one.every_s,
         keep_for=keep_for,
@@ -46,11 +46,10 @@ def further_place(
 
 
 def bucket_stores(
-    one: S3StoreSettings, clock: Clock, keep_for: timedelta
+    settings: RecorderSettings, one: S3StoreSettings, bucket: Bucket, clock: Clock
 ) -> Callable[[str], S3Store]:
     """A store per log id."""
-    bucket = bucket_of(one, clock)
-    edge_for = timedelta(days=one.edge_days)
+    keep_for, edge_for = timedelta(days=settings.retain_days), timedelta(days=one.edge_days)
     return lambda log_id: S3Store(bucket, f"{one.prefix}{log_id}/", clock, keep_for, edge_for)
 
 

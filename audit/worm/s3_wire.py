@@ -1,8 +1,8 @@
 """One bucket over HTTP: signed requests, answers read whole, and what each outcome means.
 
-Path-style addresses, so that one certificate does for any bucket and any S3-like server. One
-connection per thread, kept; one that was closed meanwhile is opened anew, once, for requests that may
-be sent twice (all of ours may: a PUT is conditional or replaces by the same).
+Path-style addresses, so that one certificate does for any bucket and any S3-like server. Connections
+are kept; on one that was closed meanwhile the request is sent once more (all of ours may be: a PUT is
+conditional, or replaces by the same).
 
 Errors: OSError where nothing or nonsense came back, and for 500, 503 and the like (try again later);
 Refused for what the server said no to, with its code.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ from tenancy.errors import ConfigurationError, PortcullisError
 
 TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 32 << 20
+IDLE_MOST = 16
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 
@@ -85,7 +86,12 @@ class Bucket:
         self._region, self._name = region, name
         self._credentials_file, self._clock = credentials_file, clock
         self._context = ssl.create_default_context(cafile=ca_file) if self._secure else None
-        self._local = threading.local()
+        self._idle: deque[http.client.HTTPConnection] = deque()  # append and pop are atomic
+
+    def close(self) -> None:
+        """Hang up. It can be asked again all the same."""
+        while self._idle:
+            self._idle.pop().close()
 
     def __repr__(self) -> str:
         return f"Bucket({self._host!r}, {self._name!r})"
@@ -157,7 +163,10 @@ class Bucket:
     def _send(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        kept = getattr(self._local, "connection", None)
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            kept = None
         for connection in (kept, None):
             if connection is None:
                 connection = self._connect()
@@ -167,11 +176,13 @@ class Bucket:
                 data = response.read(ANSWER_BYTES_MAX)
             except (http.client.HTTPException, OSError):
                 connection.close()
-                self._local.connection = None
                 if connection is kept:
                     continue  # it may have been closed while nobody spoke
                 raise
-            self._local.connection = connection
+            if len(self._idle) < IDLE_MOST:
+                self._idle.append(connection)
+            else:
+                connection.close()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, data
         raise AssertionError("a new connection answers or raises")
 

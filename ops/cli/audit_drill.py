@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from audit.drill import describe, drill
 from audit.logs import read_logs, read_signed
 from audit.worm.port import Store
 from audit.worm.posix import PosixStore
-from ops.settings import DirectoryStore, RecorderSettings, read_settings
+from ops.settings import DirectoryStore, RecorderSettings, S3StoreSettings, read_settings
 from ops.stores import bucket_of, bucket_stores
 from tenancy.clock import SystemClock
 from tenancy.database import Database
@@ -43,8 +42,8 @@ Stores = dict[str, Callable[[], Store]]
 @click.option(
     "--trusted",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A directory of trusted verifier keys: files <log id>, as `vkey` is written. Without them the database's are taken, "
-    "or else the store's own, which proves only that its files agree with each other.",
+    help="A directory of trusted verifier keys: files <log id>, as `vkey` is written. Without them "
+    "the database's are taken, or else the store's own, which proves only that its files agree with each other.",
 )
 @click.option("--alone", is_flag=True, help="Ask no database, even where one answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -62,7 +61,7 @@ def audit_drill(
     Uses nothing of the first set. Exit status as of `audit verify`: 0 all verified, 2 tampered,
     3 inconsistent, 5 incomplete.
     """
-    stores = _stores(source, context.obj)
+    stores = _stores(source, context)
     keys = {path.name: path.read_text() for path in trusted.iterdir()} if trusted else {}
     signed = None
     if not alone:
@@ -74,16 +73,16 @@ def audit_drill(
     context.exit(report.code)
 
 
-def _stores(source: str, file: Path) -> Stores:
+def _stores(source: str, context: click.Context) -> Stores:
     """Each log's store, opened when its turn comes. Raises ConfigurationError."""
     if "/" in source or Path(source).is_dir():
         return _directories(Path(source))
-    settings = read_settings(file).recorder
+    settings = read_settings(context.obj).recorder
     for one in settings.stores:
         if one.name == source:
             if isinstance(one, DirectoryStore):
                 return _directories(one.path)
-            return _bucket(settings, source)
+            return _bucket(settings, one, context)
     names = ", ".join(one.name for one in settings.stores) or "none"
     raise ConfigurationError(f"no store {source!r} in [[recorder.stores]]; there are: {names}")
 
@@ -98,11 +97,11 @@ def _directories(root: Path) -> Stores:
     return {path.name: opened(path) for path in root.iterdir() if _is_log(path.name)}
 
 
-def _bucket(settings: RecorderSettings, name: str) -> Stores:
-    (one,) = [store for store in settings.stores if store.name == name]
-    assert not isinstance(one, DirectoryStore)
+def _bucket(settings: RecorderSettings, one: S3StoreSettings, context: click.Context) -> Stores:
     clock = SystemClock()
-    make = bucket_stores(one, clock, timedelta(days=settings.retain_days))
+    bucket = bucket_of(one, clock)
+    context.call_on_close(bucket.close)
+    make = bucket_stores(settings, one, bucket, clock)
 
     def opened(log_id: str) -> Callable[[], Store]:
         def store() -> Store:
@@ -112,7 +111,7 @@ def _bucket(settings: RecorderSettings, name: str) -> Stores:
 
         return store
 
-    found = bucket_of(one, clock).folders(one.prefix)
+    found = bucket.folders(one.prefix)
     return {name: opened(name) for name in found if _is_log(name)}
 
 

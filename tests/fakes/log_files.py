@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import merkle
+from audit import merkle, record
 from audit.checkpoint import Checkpoint
 from audit.logs import Log
-from audit.tiles import Builder, Tile, tile_of
+from audit.tiles import Builder, parse_path, tile_of
 from audit.worm.posix import PosixStore
 from tenancy.values import TenantID
 
@@ -36,7 +36,7 @@ class LogFiles:
     def grow(self, count: int, word: str = "leaf") -> bytes:
         """So many leaves more, published; the checkpoint."""
         for _ in range(count):
-            leaf = f"{word} {self._builder.size}".encode()
+            leaf = self._leaf(self._builder.size, word)
             self._builder.append(leaf, merkle.leaf_hash(leaf))
         full = self._builder.take_full()
         self.store.create([(tile.path(), data) for tile, data in full], seal=True)
@@ -49,14 +49,20 @@ class LogFiles:
             self._prune(name)
         return note
 
+    def _leaf(self, index: int, word: str) -> bytes:
+        at = 1_800_000_000_000_000_000 + index
+        return record.compose(
+            log=self.log.origin, index=index, ts_ns=at, rt_ns=at, clock={"src": "test"},
+            kind="login", actor={"kind": "human", "id": word}, retention="trade",
+            commitment=bytes(32),
+        )  # fmt: skip
+
     def signed(self, size: int, root: bytes) -> bytes:
         head = Checkpoint(self.log.origin, size, root)
         return head.note((self.log.key, self._key.sign(head.text().encode())))
 
     def _prune(self, name: str) -> None:
-        from audit.tiles import parse_path
-
-        tile: Tile = parse_path(name)
+        tile = parse_path(name)
         now = tile_of(tile.level, tile.n, self.size)
         if not tile.is_full and now is not None and now.is_full:
             self.store.prune([name])

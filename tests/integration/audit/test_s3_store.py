@@ -47,6 +47,7 @@ def house(tmp_path):
     with serving(double) as endpoint:
         bucket = Bucket(endpoint, "eu-test-1", "audit", file, SystemClock())
         yield House(double, bucket, S3Store(bucket, "logs/7/", SystemClock(), KEEP, EDGE))
+        bucket.close()
 
 
 def in_days(days):
@@ -85,7 +86,10 @@ def test_a_server_that_keeps_no_checksums_is_asked_for_the_bytes(house):
 
 @pytest.mark.parametrize(
     ("versioning", "object_lock", "why"),
-    [(False, False, "Object Lock"), (True, False, "ObjectLockConfigurationNotFound")],
+    [
+        (False, False, "ObjectLockConfigurationNotFound"),
+        (True, False, "ObjectLockConfigurationNotFound"),
+    ],
 )
 def test_a_bucket_that_cannot_lock_is_refused_before_anything_is_put(
     house, versioning, object_lock, why
@@ -191,6 +195,7 @@ def test_a_wrong_key_is_refused_and_shows_in_no_error(house, tmp_path):
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="may be read by others"):
         bucket.ask("GET", "x")
+    bucket.close()
 
 
 @pytest.mark.parametrize("endpoint", ["http://s3.example", "ftp://x", "s3.example", ""])
