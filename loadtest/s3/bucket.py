@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import md5, sha256
+from zlib import crc32
 
 COMPLIANCE, GOVERNANCE = "COMPLIANCE", "GOVERNANCE"
 
@@ -80,7 +81,7 @@ class Bucket:
 
     def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> Version:
         """One PUT of an object. `headers` in lower case."""
-        checked = _check_sums(data, headers)
+        checked = check_sums(data, headers)
         lock = self._lock_of(headers)
         if lock is not None and not checked:
             raise Refusal(
@@ -185,11 +186,12 @@ def moment(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
-def _check_sums(data: bytes, headers: Mapping[str, str]) -> bool:
+def check_sums(data: bytes, headers: Mapping[str, str]) -> bool:
     """Whether there is a checksum; it is right then. Raises Refusal."""
     given = 0
     for header, right in (
         ("x-amz-checksum-sha256", sha256(data).digest()),
+        ("x-amz-checksum-crc32", crc32(data).to_bytes(4, "big")),
         ("content-md5", md5(data, usedforsecurity=False).digest()),
     ):
         if header not in headers:

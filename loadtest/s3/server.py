@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from loadtest.s3 import signature
-from loadtest.s3.bucket import Bucket, Lock, Refusal, Version, moment
+from loadtest.s3.bucket import Bucket, Lock, Refusal, Version, check_sums, moment
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 LIES = {
@@ -205,7 +205,7 @@ def _retention(
     command: str,
 ) -> tuple[int, dict[str, str], bytes]:
     if command == "PUT":
-        if "content-md5" not in headers and "x-amz-checksum-sha256" not in headers:
+        if not check_sums(body, headers):
             raise Refusal(400, "InvalidRequest", "Missing required header: Content-MD5")
         until = moment(_text(body, "RetainUntilDate"))
         bucket.retain(key, query.get("versionId"), _text(body, "Mode"), until)
