@@ -2,7 +2,8 @@
 
 Each file is one PUT, with its SHA-256, a lock and its end, and `If-None-Match: *`, so that a name is
 written once; then a HEAD of the version that came into being, whose size, checksum, mode and end are
-compared. What was not read back is not believed (NotKept).
+compared. What was not read back is not believed (NotKept). Whether the server heeds the condition is
+tried at the start; where it does not (Ceph's radosgw) the name's versions are listed before and after.
 
 1. PUT.           *Crash: the object stands under its lock; the same bytes again are success.*
 2. HEAD.          *Crash: the same.*
@@ -133,8 +134,9 @@ class S3Store:
             raise Unfit(f"{self._bucket!r} keeps no versions")
         if b"<ObjectLockEnabled>Enabled</ObjectLockEnabled>" not in lock:
             raise Unfit(f"{self._bucket!r} has no Object Lock")
-        if not (self._refuses_what_exists() or self._refuses_what_exists()):  # first it is made
-            raise Unfit(f"{self._bucket!r} writes over a name in spite of If-None-Match")
+        if self._bucket.is_conditional is None:  # once for a bucket and process
+            first = self._refuses_what_exists()
+            self._bucket.is_conditional = first or self._refuses_what_exists()
         self._fit = True
 
     def _refuses_what_exists(self) -> bool:
@@ -148,11 +150,17 @@ class S3Store:
         return False
 
     def _put_once(self, name: str, data: bytes, until: datetime) -> File:
-        try:
-            return self._put(name, data, until, {"if-none-match": "*"})
-        except Refused as error:
-            if error.status not in (409, 412):  # 409: another PUT of the name is just going on
-                raise
+        if self._bucket.is_conditional:
+            try:
+                return self._put(name, data, until, {"if-none-match": "*"})
+            except Refused as error:
+                if error.status not in (409, 412):  # 409: another PUT of the name is just going on
+                    raise
+        elif next(self._versions(name), None) is None:
+            kept = self._put(name, data, until, {})
+            if self._only(name) != kept.version:
+                raise Conflict(f"{name} in {self._bucket!r} was written by somebody else first")
+            return kept
         here = self._look(name, self._only(name))
         if (here.sha256, here.size) != (sha256(data).hexdigest(), len(data)):
             raise Conflict(f"{name} in {self._bucket!r} exists and holds other bytes")

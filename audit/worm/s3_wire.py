@@ -86,6 +86,8 @@ class Bucket:
         self._region, self._name = region, name
         self._credentials_file, self._clock = credentials_file, clock
         self._context = ssl.create_default_context(cafile=ca_file) if self._secure else None
+        self.is_conditional: bool | None = None
+        """Whether `If-None-Match: *` is heeded; None until somebody tried (audit/worm/s3.py)."""
         self._idle: deque[http.client.HTTPConnection] = deque()  # append and pop are atomic
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION audit_longest_retention() TO portcullis_recorder;
 DO $$
 BEGIN
     IF to_regclass('audit_retention') IS NOT NULL THEN
-        CREATE POLICY recorder_reads ON audit_retention FOR SELECT TO portcullis_recorder USING (true);
+        CREATE POLICY stores_are_kept_by ON audit_retention FOR SELECT TO portcullis_recorder USING (true);
         GRANT SELECT ON audit_retention TO portcullis_recorder;
     END IF;
 END $$;

@@ -101,10 +101,18 @@ def test_a_bucket_that_cannot_lock_is_refused_before_anything_is_put(
     assert house.content == {}
 
 
-def test_a_server_that_writes_over_names_is_refused(house):
+def test_where_conditions_are_not_heeded_a_name_is_looked_for_before_and_after(house):
+    """Ceph's radosgw makes a new version in spite of If-None-Match."""
     house.double.lies.add("ignores conditions")
-    with pytest.raises(Unfit, match="in spite of If-None-Match"):
-        house.store.create([("tile/0/000", b"x")], seal=True)
+    house.store.create([("tile/0/000", b"x")], seal=True)
+    house.again().create([("tile/0/000", b"x")], seal=True)
+    assert len(house.content["logs/7/tile/0/000"]) == 1
+    with pytest.raises(Conflict, match="other bytes"):
+        house.again().create([("tile/0/000", b"z")], seal=True)
+    assert len(house.content["logs/7/tile/0/000"]) == 1
+    house.bucket.ask("PUT", "logs/7/tile/0/001", body=b"an intruder's")
+    with pytest.raises((Conflict, NotKept)):
+        house.again().create([("tile/0/001", b"x")], seal=True)
 
 
 def test_the_same_bytes_again_are_fine_and_other_bytes_a_conflict(house):
