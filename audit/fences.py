@@ -1,7 +1,7 @@
-"""That only one recorder works: a lock in the database for its rows, one in the store for its files.
+"""One writer at a time: a lock in the database's session, and a lock on a file in the store.
 
-The first lives and dies with a PostgreSQL session, in which every row is written: who lost the lock
-cannot write. The second is the kernel's, on an open file: it goes with the process.
+Each ends with its holder, however that ends: PostgreSQL lets go of a session's lock with the session,
+the kernel of a file's with the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOCK = 0x706F727463756C6C
 
 
 @asynccontextmanager
-async def locked(database: Database) -> AsyncIterator[Connection]:
+async def only_session(database: Database) -> AsyncIterator[Connection]:
     """A connection whose session holds the recorder's lock. Raises Unavailable where another has it."""
     async with database.connection() as conn:
         try:
@@ -36,15 +36,15 @@ async def locked(database: Database) -> AsyncIterator[Connection]:
 
 
 @contextmanager
-def store_lock(store_dir: Path) -> Iterator[None]:
-    """Hold `recorder.lock` in the store. Raises Unavailable where another process does."""
-    store_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store_dir / "recorder.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def only_one(lock: Path) -> Iterator[None]:
+    """Hold the file `lock`, made with its directory where new. Raises Unavailable where another does."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable("another recorder works in this store") from None
+            raise Unavailable(f"another process works in this store: it holds {lock}") from None
         yield
     finally:
         os.close(descriptor)

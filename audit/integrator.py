@@ -89,10 +89,6 @@ class Integrator:
     def store(self) -> Store:
         return self._store
 
-    @property
-    def worm_enforced(self) -> bool:
-        return self._store.worm == "enforced"
-
     async def open(self, conn: Connection) -> None:
         """Start-up and repair. Raises LogHalted, OSError, psycopg.Error."""
         kept = await read_signed(conn, self.log)
@@ -103,6 +99,30 @@ class Integrator:
             await in_thread(self._open_files, kept, [digest for _, digest in leaves])
         except (Conflict, Malformed, FileNotFoundError) as error:
             raise LogHalted(f"log {self.log.log_id}: {error}") from error
+
+    async def check_elsewhere(self, seen: Sequence[Checkpoint]) -> None:
+        """Other places' last checkpoints of this log must lie on the way to ours. Raises LogHalted.
+
+        Where database and files were restored from one old backup together, only who kept a
+        checkpoint elsewhere can tell.
+        """
+        try:
+            for other in seen:
+                await in_thread(self._check_seen, other)
+        except (Conflict, Malformed, FileNotFoundError) as error:
+            raise LogHalted(f"log {self.log.log_id}: {error}") from error
+
+    def _check_seen(self, other: Checkpoint) -> None:
+        head = self._signed
+        if other.size > head.size:
+            raise Malformed(f"another store has {other.size} signed records, this one {head.size}")
+        node = Reader(self._store.read, head.size).node
+        extends = 0 < other.size < head.size
+        proof = merkle.consistency_proof(other.size, head.size, node) if extends else []
+        if not merkle.verify_consistency(other.size, head.size, other.root, head.root, proof):
+            raise Malformed(
+                f"another store's signed tree of {other.size} is not a part of this one"
+            )
 
     async def rekey(self, log: Log) -> None:
         """Go on with the log's keys as they are now. Raises LogHalted, OSError."""

@@ -27,7 +27,24 @@ DATABASE_FAILURES = Counter(
     "portcullis_audit_database_failures_total", "Times the recorder lost its database session."
 )
 WORM_ENFORCED = Gauge(
-    "portcullis_audit_worm_enforced", "1 when sealed files are seen to be immutable, 0: advisory."
+    "portcullis_audit_worm_enforced",
+    "1 where everything that shall be permanent was seen to be, 0: advisory.",
+    ["store"],
+)
+STORE_LAG = Gauge(
+    "portcullis_audit_store_lag_seconds",
+    "For how long a further store has not been seen to have all that is published.",
+    ["store"],
+)
+STORE_KEPT_FAILURES = Counter(
+    "portcullis_audit_store_kept_failures_total",
+    "Rounds in which a log could not be brought up in a store.",
+    ["store"],
+)
+STORE_CONFLICTS = Gauge(
+    "portcullis_audit_store_conflicts",
+    "Logs of which a store holds what contradicts the signed head: nothing is written there.",
+    ["store"],
 )
 CHECKED = Counter(
     "portcullis_audit_checked_records_total", "Records that the continuous check has compared."

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -40,7 +40,8 @@ import structlog
 from audit import halts, metrics
 from audit.anchor_work import AnchorWork
 from audit.anchoring import AnchorSettings
-from audit.fences import locked, store_lock
+from audit.checkpoint import Checkpoint
+from audit.fences import only_one, only_session
 from audit.integrator import Integrator, SignerUnavailable
 from audit.logs import Log, Signed, keep_checkpoint, read_logs
 from audit.ports import LogHalted, NoteSigner
@@ -57,6 +58,9 @@ INTEGRATE_EVERY_S = 0.25
 LOGS_AT_ONCE = 4
 SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 2.0
 
+SeenElsewhere = Callable[[Log], Awaitable[Sequence[Checkpoint]]]
+"""What other places have of a log, signatures checked: those that answer, soon, and never an error."""
+
 log_event = structlog.get_logger()
 
 
@@ -68,7 +72,6 @@ class Stats(msgspec.Struct, frozen=True):
     records_total: int
     checkpoint_sizes: dict[UUID, int]
     halted: dict[UUID, str]
-    worm: str
 
 
 class Recorder:
@@ -81,32 +84,33 @@ class Recorder:
         store_dir: Path,
         clock: Clock,
         *,
-        seal_files: bool = False,
         make_store: Callable[[Path], Store] | None = None,
         quality: Callable[[], Quality] = unmeasured,
         anchors: AnchorSettings | None = None,
+        seen_elsewhere: SeenElsewhere | None = None,
     ) -> None:
         """`database` under the role portcullis_recorder, two connections or more.
 
-        `seal_files` asks for the immutable flag on full tiles; only a host where they may never be
-        removed again wants that. `make_store` stands in for PosixStore, given a log's directory.
+        `make_store` stands in for PosixStore, given a log's directory.
         `quality`: how good a time is that was just read (tenancy/clock_file.py); each leaf says it.
         `anchors`: how the anchor log is written, where there is one; None leaves it as it is.
+        `seen_elsewhere`: what other places have of a log, asked before the first signature of a run
+        (audit/keeping.py).
         """
         self._database = database
         self._signer = signer
         self._store_dir = store_dir
         self._clock = clock
         self._quality = quality
-        self._make_store = make_store or (lambda path: _open_posix(path, seal_files))
+        self._make_store = make_store or _open_posix
         self._anchors = anchors
+        self._seen_elsewhere = seen_elsewhere
         self._halted: dict[UUID, str] = {}
         self._refused: set[UUID] = set()  # of those, by a row that people lift
         self._records = 0
         self._sizes: dict[UUID, int] = {}
         self._unpublished_since: dict[UUID, float] = {}
         self._inbox_age_s = 0.0
-        self._worm = "advisory"
         self._hurry = asyncio.Event()
         self._running = False
 
@@ -118,7 +122,7 @@ class Recorder:
             while True:
                 began = time.monotonic()
                 try:
-                    with store_lock(self._store_dir):
+                    with only_one(self._store_dir / "recorder.lock"):
                         await self._session(stop)
                     return
                 except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
@@ -154,8 +158,13 @@ class Recorder:
         oldest = min(self._unpublished_since.values(), default=now)
         return Stats(
             self._inbox_age_s, now - oldest, self._records, dict(self._sizes),
-            dict(self._halted), self._worm,
+            dict(self._halted),
         )  # fmt: skip
+
+    def halt(self, log: Log, why: str) -> None:
+        """Stop this log: somebody found it at odds with itself. Nothing more is written or signed."""
+        if log.log_id not in self._halted:
+            self._halt(log, why)
 
     async def _until_drained(self) -> None:
         while True:
@@ -180,7 +189,7 @@ class Recorder:
 
     async def _session(self, stop: asyncio.Event) -> None:
         """One database session's worth of work: returns on `stop`, raises when anything breaks."""
-        async with locked(self._database) as conn:
+        async with only_session(self._database) as conn:
             session = _Session(self, conn)
             await session.discover()
             log_event.info("audit_recorder_runs", logs=len(session.integrators))
@@ -210,13 +219,11 @@ class Recorder:
         metrics.HALTED.set(len(self._halted))
         log_event.warning("audit_log_goes_on", log_id=str(log_id))
 
-    def _published(self, log: Log, size: int, tail: int, worm_enforced: bool) -> None:
+    def _published(self, log: Log, size: int, tail: int) -> None:
         self._sizes[log.log_id] = size
         metrics.CHECKPOINT_SIZE.set(sum(self._sizes.values()))
         if size == tail:
             self._unpublished_since.pop(log.log_id, None)
-        self._worm = "enforced" if worm_enforced else "advisory"
-        metrics.WORM_ENFORCED.set(worm_enforced)
 
 
 class _Session:
@@ -240,6 +247,8 @@ class _Session:
             await self._obey_halts(logs)
             for log in logs:
                 if log.log_id in recorder._halted:
+                    if log.log_id in self.integrators:  # halt() was called
+                        self._forget(log)
                     continue
                 if log.log_id not in self.integrators:
                     await self._open(log)
@@ -302,7 +311,7 @@ class _Session:
         await self._sequencer.admit(log)
         self.integrators[log.log_id] = integrator
         tail = self._sequencer.tails[log.tenant_id].size
-        recorder._published(log, integrator.size, tail, integrator.worm_enforced)
+        recorder._published(log, integrator.size, tail)
         self._note_unpublished()
 
     async def _opened(self, log: Log) -> Integrator | None:
@@ -314,6 +323,8 @@ class _Session:
             )
             integrator = Integrator(log, store, recorder._signer)
             await integrator.open(self._conn)
+            if recorder._seen_elsewhere is not None:
+                await integrator.check_elsewhere(await recorder._seen_elsewhere(log))
         except LogHalted as error:
             recorder._halt(log, str(error))
             return None
@@ -377,16 +388,19 @@ class _Session:
             raise
         if head is not None:
             metrics.CHECKPOINTS.inc()
-        recorder._published(log, integrator.size, self._tail(log), integrator.worm_enforced)
+        recorder._published(log, integrator.size, self._tail(log))
         return head is not None
 
     def _drop(self, log: Log, why: str) -> None:
+        self._forget(log)
+        self._recorder._halt(log, why)
+
+    def _forget(self, log: Log) -> None:
         if log.is_anchor:
             self._anchors.leave()
         else:
             self._sequencer.dismiss(log)
         self.integrators.pop(log.log_id, None)
-        self._recorder._halt(log, why)
 
     async def _keep(self, log: Log, signed: Signed) -> None:
         """Step 5, in the session that holds the lock: a recorder that lost it fails here."""
@@ -413,8 +427,8 @@ class _Session:
                 since.setdefault(integrator.log.log_id, time.monotonic())
 
 
-def _open_posix(path: Path, seal_files: bool) -> Store:
-    store = PosixStore(path, seal_files=seal_files)
+def _open_posix(path: Path) -> Store:
+    store = PosixStore(path)
     store.open()
     return store
 

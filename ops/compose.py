@@ -19,8 +19,10 @@ from redis.asyncio import Redis
 
 from audit.anchoring import AnchorSettings
 from audit.cosigning import check_addresses
+from audit.keeping import Keeping
 from audit.malformed import Malformed
 from audit.policy import parse_policy
+from audit.ports import NoteSigner
 from audit.recorder import Recorder
 from audit.spill import host_key
 from fanout.spill import SpillPlace
@@ -39,8 +41,9 @@ from ops.operator_log import OperatorLog, release_facts
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
+from ops.stores import first_place, further_places, tells_worm
 from ops.vault import each_daemon, signer_client, signs, tells
-from tenancy.clock import SystemClock
+from tenancy.clock import Clock, SystemClock
 from tenancy.clock_file import ClockFile
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
@@ -171,18 +174,16 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     ):
         refusals = RefusalReader(database, daemons, clock)
         clock_records = ClockRecords(database, sense, settings.instance.name)
-        work = Recorder(
-            database, signer, settings.recorder.store, clock, quality=sense.quality,
-            anchors=anchor_settings(settings),
-        )  # fmt: skip
+        work, keeping = _recording(settings, database, signer, clock, sense)
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
+            "worm": tells_worm(keeping.worm),
         }  # fmt: skip
         own = OperatorLog(database, clock, _release(settings), lambda: work.stats().halted)
         checker = audit_checker(settings, database, clock)
         works = (
             work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
-            own.run(seat.stop),
+            own.run(seat.stop), keeping.run(seat.stop),
         )  # fmt: skip
         yield checks, asyncio.create_task(beside(*works))
 
@@ -207,6 +208,23 @@ def _release(settings: Settings) -> dict[str, Any]:
     said = msgspec.json.encode(settings, enc_hook=str, order="deterministic")
     schema = max(migration.number for migration in read_migrations())
     return release_facts(version("portcullis"), schema, hashlib.sha256(said).hexdigest())
+
+
+def _recording(
+    settings: Settings, database: Database, signer: NoteSigner, clock: Clock, sense: ClockFile
+) -> tuple[Recorder, Keeping]:
+    """The recorder, and what keeps its files in every store: each must be able to tell the other
+    that a log was forked."""
+    keeping = Keeping(
+        database, settings.recorder.store, first_place(settings.recorder),
+        further_places(settings.recorder, clock), clock,
+        lambda log, why: work.halt(log, why),
+    )  # fmt: skip
+    work = Recorder(
+        database, signer, settings.recorder.store, clock, quality=sense.quality,
+        anchors=anchor_settings(settings), seen_elsewhere=keeping.seen_elsewhere,
+    )  # fmt: skip
+    return work, keeping
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:

@@ -213,9 +213,52 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     spill: Path | None = None
 
 
-class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`store`: the write-once directory of tiles and checkpoints.
+StoreName = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
 
+
+class DirectoryStore(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind",
+    tag="directory",
+):  # fmt: skip
+    """One more set of the audit log's files, in a directory: best on another machine's disk.
+
+    `every_s`: between two looks at what is new.
+    """
+
+    name: StoreName
+    path: Path
+    every_s: Seconds = 1.0
+
+
+class S3StoreSettings(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="s3",
+):
+    """One more set, in a bucket with Object Lock. `credentials_file`: the access key's id and secret,
+    one per line. `edge_days`: the lock of what is replaced soon (the checkpoint, partial tiles)."""
+
+    name: StoreName
+    endpoint: str
+    region: str
+    bucket: Annotated[str, Meta(min_length=3, max_length=63)]
+    prefix: Annotated[str, Meta(pattern="^([A-Za-z0-9_-]+/)*$")] = ""
+    credentials_file: Path
+    ca_file: Path | None = None
+    every_s: Seconds = 60.0
+    edge_days: Days = 7.0
+
+
+class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`store`: the write-once directory of tiles and checkpoints, whose state is the published one.
+
+    `stores`: further sets of the same files (audit/keeping.py). `retain_days`: for how long files are
+    kept at least; a tenant's retention classes may ask for more, nothing asks for less. `sealer`: the
+    socket of the process that makes directories' files immutable (audit/worm/sealer.py); without it
+    they are `worm: advisory`.
     `check_records_per_s`: how fast the continuous check reads at most. It shares the recorder's
     processor; a log is read through once in (records / this) seconds.
     `anchor_every_s`: between two anchors of all logs. `witness_policy`: a C2SP tlog-policy file, whose
@@ -223,10 +266,22 @@ class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     store: Path
+    stores: tuple[DirectoryStore | S3StoreSettings, ...] = ()
+    retain_days: Annotated[int, Meta(ge=1, le=36_525)] = 2_192  # six years: SEC 17a-4, FINRA 4511
+    sealer: Path | None = None
     check_records_per_s: Count = 5000
     anchor_every_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
     witness_policy: Path | None = None
     witness_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+    def __post_init__(self) -> None:
+        names = ["first", *(one.name for one in self.stores)]
+        if len(set(names)) != len(names):
+            raise ValueError("stores: each needs a name of its own, and none is called `first`")
+        if self.store in [one.path for one in self.stores if isinstance(one, DirectoryStore)]:
+            raise ValueError("stores: a further set is not where the first one is")
+        if self.sealer is not None:
+            check_socket_path(self.sealer, "sealer")
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

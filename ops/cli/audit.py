@@ -29,6 +29,7 @@ from audit.witnessed import check_record
 from ops import control
 from ops.anchor_log import make_anchor_log
 from ops.audit_check import audit_checker
+from ops.cli.audit_drill import audit_drill
 from ops.cli.audit_watch import watch
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
@@ -40,6 +41,9 @@ from tenancy.values import TenantID
 @click.group()
 def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
+
+
+audit.add_command(audit_drill)
 
 
 @audit.command()
