@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 
 
 class NoteSigner(Protocol):
@@ -13,6 +14,20 @@ class NoteSigner(Protocol):
     async def sign_note(self, label: str, text: bytes) -> bytes:
         """Ed25519 over `text` by the key `label`: 64 bytes. Raises a PortcullisError or OSError."""
         ...
+
+
+class SecretOpener(Protocol):
+    """Opens what the HSM sealed; hsm.client.SignerClient is one."""
+
+    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
+        """The secret. Raises a PortcullisError."""
+        ...
+
+
+class AuditUnavailable(Unavailable):
+    """No record can be written (or its payload read) now, so what it would describe does not happen."""
+
+    code = "audit_unavailable"
 
 
 class LogHalted(PortcullisError):

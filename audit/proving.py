@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from audit import merkle
+import msgspec
+
+from audit import merkle, ring
 from audit.checkpoint import open_checkpoint
 from audit.integrator import CHECKPOINT
 from audit.logs import Log, read_logs
@@ -43,7 +45,17 @@ async def prove_order(
         rows = await _records(conn, logs[0], oid)
     if not rows:
         raise NotFound(f"the audit log knows no order {oid!r}")
-    return assemble(logs[0], PosixStore(store_dir / str(logs[0].log_id)), oid, rows)
+    stored = [(row[2], commitment(row[1])) for row in rows]
+    opened = await ring.opened(scope.tenant_id, stored)
+    rows = [
+        (index, leaf, None if isinstance(payload, ring.Erased) else payload)
+        for (index, leaf, _), payload in zip(rows, opened, strict=True)
+    ]
+    bundle = assemble(logs[0], PosixStore(store_dir / str(logs[0].log_id)), oid, rows)
+    for item, payload in zip(bundle["records"], opened, strict=True):
+        if isinstance(payload, ring.Erased):
+            item["erased"] = {"receipt": str(payload.receipt)}
+    return bundle
 
 
 def assemble(
@@ -74,6 +86,21 @@ def assemble(
         "checkpoint": note.decode(),
         "records": records,
     }
+
+
+class _Committed(msgspec.Struct):
+    pc: str
+
+
+_leaf = msgspec.json.Decoder(_Committed)
+
+
+def commitment(leaf: bytes) -> bytes:
+    """What the payload of a leaf is bound to. Raises Malformed for what is no leaf."""
+    try:
+        return bytes.fromhex(_leaf.decode(leaf).pc)
+    except ValueError:
+        raise Malformed("not a leaf: it commits to nothing") from None
 
 
 async def _records(conn: Connection, log: Log, oid: str) -> list[tuple[int, bytes, bytes | None]]:

@@ -55,6 +55,7 @@ PROBLEMS: dict[str, Kind] = {
         "A parameter would come from nowhere",
         "`detail` names subscriptions and parameters: set an override or a default, or use the signal's.",
     ),
+    "audit_unavailable": Kind(503, "No audit record can be written, so nothing was done", _AGAIN),
     "bad_key": Kind(
         401,
         "No valid credential",

@@ -19,6 +19,7 @@ from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
+from ops.audit_keys import audit_keys
 from ops.brokers import make_brokers
 from ops.health import Check
 from ops.refusals import RefusalReader
@@ -87,6 +88,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, conninfo, f"ingress-{seat.index}"),
         signer_client(settings.hsm, settings.hsm.hook_socket) as signer,
         hooks_listener(
             conninfo=conninfo,
@@ -117,6 +119,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, settings.database.worker, f"worker-{seat.index}"),
         signer_client(settings.hsm) as signer,
     ):
         work = Worker(
@@ -138,6 +141,7 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     clock = SystemClock()
     async with (
         opened(settings.database.recorder, "recorder", 4) as database,
+        audit_keys(settings, settings.database.recorder, "recorder"),
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):

@@ -16,6 +16,7 @@ from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
+from ops.audit_keys import audit_keys
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.database import Database
@@ -106,6 +107,7 @@ async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, An
     database = Database(settings.database.admin, name="portcullis-audit-prove", size=1)
     await database.open()
     try:
-        return await prove_order(database, operator_scope(tenant), settings.recorder.store, oid)
+        async with audit_keys(settings, settings.database.admin, "portcullis-audit-prove"):
+            return await prove_order(database, operator_scope(tenant), settings.recorder.store, oid)
     finally:
         await database.close()
