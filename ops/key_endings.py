@@ -19,7 +19,8 @@ Off-boarding a customer is the same for all of its versions, with more before an
    proof; the same command goes on with it later.
 4. `destroyed`, the off-boarding done, `tenant.keys_destroyed` in the platform's log and in the customer's.
 
-The customer's log keeps its key: what happened must stay provable. So does what was recorded, and until its time is over it can be read (docs/audit/payloads.md).
+The customer's log keeps its key: what happened must stay provable. So does what was
+recorded, and it can be read until its time is over (docs/audit/payloads.md).
 """
 
 from __future__ import annotations

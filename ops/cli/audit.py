@@ -13,10 +13,12 @@ import click
 from audit.bundle import verify_bundle
 from audit.malformed import Malformed
 from audit.proving import prove_order
+from audit.receipt_check import FORMAT, verify_receipt
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
 from ops.audit_keys import audit_keys
+from ops.cli.audit_evidence import COMMANDS
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.database import Database
@@ -26,6 +28,10 @@ from tenancy.values import TenantID
 @click.group()
 def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
+
+
+for command in COMMANDS:
+    audit.add_command(command)
 
 
 @audit.command()
@@ -77,12 +83,14 @@ def verify(
 @click.option("--vkey-file", required=True, type=click.Path(exists=True, path_type=Path))
 @click.pass_context
 def verify_one(context: click.Context, bundle: Any, vkey_file: Path) -> None:
-    """Verify a BUNDLE that `audit prove` wrote. Exit status as for `verify`."""
+    """Verify a BUNDLE that `audit prove` or `audit receipt` wrote. Exit status as for `verify`."""
     try:
         content = json.load(bundle)
     except ValueError as error:
         raise click.ClickException(f"the bundle is not JSON: {error}") from None
-    verdict = verify_bundle(content, vkey_file.read_text())
+    is_receipt = isinstance(content, dict) and content.get("format") == FORMAT
+    verify = verify_receipt if is_receipt else verify_bundle
+    verdict = verify(content, vkey_file.read_text())
     click.echo(describe(verdict))
     context.exit(verdict.code)
 

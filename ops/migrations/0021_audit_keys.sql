@@ -21,7 +21,7 @@ CREATE TABLE audit_data_keys (
     made_at     timestamptz NOT NULL DEFAULT now(),
     retired_at  timestamptz,                      -- from then on nothing new is sealed under it
     PRIMARY KEY (tenant_id, subject, version)
-);
+) WITH (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0);  -- what is deleted shall go soon
 
 -- What was destroyed, and which record of the log says so. `through_version`: every version up to it.
 CREATE TABLE audit_erasures (
@@ -69,7 +69,8 @@ CREATE TRIGGER stays BEFORE TRUNCATE ON audit_retention FOR EACH STATEMENT EXECU
 ALTER TABLE audit_retention ENABLE ALWAYS TRIGGER grows;
 ALTER TABLE audit_retention ENABLE ALWAYS TRIGGER stays;
 
--- A legal hold beats the end of retention. Members that are NULL do not narrow it; all NULL holds everything.
+-- A legal hold beats the end of retention. Members that are NULL do not narrow it; all NULL holds everything. One
+-- that still waits for its second person is a proposal, and holds already (audit/holds.py).
 CREATE TABLE audit_holds (
     hold_id     uuid PRIMARY KEY,
     tenant_id   uuid NOT NULL REFERENCES tenants,
@@ -80,13 +81,18 @@ CREATE TABLE audit_holds (
     to_at       timestamptz,
     why         text NOT NULL CHECK (length(why) BETWEEN 1 AND 1000),
     placed_by   jsonb NOT NULL,
+    approved_by jsonb NOT NULL,
     placed_at   timestamptz NOT NULL,
-    confirmed_by jsonb,                           -- the second person; it holds before, too
     released_by jsonb,
+    release_approved_by jsonb,
     released_at timestamptz,
     CHECK (from_at IS NULL OR to_at IS NULL OR from_at < to_at)
 );
 CREATE INDEX ON audit_holds (tenant_id) WHERE released_at IS NULL;
+
+-- As in a leaf (audit/record.py): text order is time order.
+CREATE FUNCTION audit_time_text(at timestamptz) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || '000Z' $$;
 
 ALTER TABLE audit_inbox ADD COLUMN subject text;
 ALTER TABLE audit_payloads ADD COLUMN subject text, ADD COLUMN cls text, ADD COLUMN recorded_at timestamptz,
@@ -112,10 +118,10 @@ GRANT SELECT ON audit_keys, audit_erasures TO portcullis_admin, portcullis_worke
 GRANT SELECT, INSERT ON audit_data_keys TO portcullis_admin, portcullis_worker, portcullis_ingress, portcullis_recorder;
 GRANT INSERT ON audit_keys, audit_erasures TO portcullis_admin;
 GRANT UPDATE (sealed, keeper, generation) ON audit_keys TO portcullis_admin;
-GRANT UPDATE (wrapped, retired_at), DELETE ON audit_data_keys TO portcullis_admin;
+GRANT UPDATE (retired_at), DELETE ON audit_data_keys TO portcullis_admin;
 GRANT SELECT, INSERT ON audit_retention, audit_holds TO portcullis_admin;
 GRANT UPDATE (years, regimes, set_at) ON audit_retention TO portcullis_admin;
-GRANT UPDATE (confirmed_by, released_by, released_at) ON audit_holds TO portcullis_admin;
+GRANT UPDATE (released_by, release_approved_by, released_at) ON audit_holds TO portcullis_admin;
 
 -- The recorder sees every tenant's classes, to say at recording until when a record is kept.
 CREATE POLICY recorder_reads ON audit_retention FOR SELECT TO portcullis_recorder USING (true);
@@ -128,8 +134,20 @@ CREATE FUNCTION find_tenants_without_audit_key() RETURNS TABLE (tenant_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT l.tenant_id FROM audit_logs l WHERE NOT EXISTS (SELECT FROM audit_keys k WHERE k.tenant_id = l.tenant_id)
           ORDER BY l.tenant_id $$;
+-- How many records of a subject have no index yet: the management listener cannot look into the inbox.
+CREATE POLICY finder_sees ON audit_inbox FOR SELECT TO portcullis_finder USING (true);
+GRANT SELECT (tenant_id, subject) ON audit_inbox TO portcullis_finder;
+CREATE FUNCTION audit_records_waiting(of_subject text) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ SELECT count(*) FROM audit_inbox b WHERE b.tenant_id = portcullis_tenant() AND b.subject = of_subject $$;
 GRANT CREATE ON SCHEMA public TO portcullis_finder;
-REVOKE ALL ON FUNCTION find_tenants_without_audit_key() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_tenants_without_audit_key() TO portcullis_admin;
-ALTER FUNCTION find_tenants_without_audit_key() OWNER TO portcullis_finder;
+DO $$
+DECLARE f text;
+BEGIN
+    FOREACH f IN ARRAY ARRAY['find_tenants_without_audit_key()', 'audit_records_waiting(text)'] LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO portcullis_admin', f);
+        EXECUTE format('ALTER FUNCTION %s OWNER TO portcullis_finder', f);
+    END LOOP;
+END $$;
 REVOKE CREATE ON SCHEMA public FROM portcullis_finder;
