@@ -204,9 +204,11 @@ def _shrink(held: OrderedDict[object, object] | OrderedDict, most: int) -> None:
 _rings: list[Ring] = []
 
 
-def use(ring: Ring | None) -> None:
-    """The ring of this process from now on; None: there is none any more."""
+def use(ring: Ring | None) -> Ring | None:
+    """The ring of this process from now on, None: there is none any more; which one it was before."""
+    before = _rings[0] if _rings else None
     _rings[:] = [] if ring is None else [ring]
+    return before
 
 
 def current() -> Ring:

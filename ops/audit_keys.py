@@ -53,11 +53,11 @@ async def ring_of(
     database = Database(conninfo, name=f"{name}-audit-keys", size=POOL)
     await database.open()
     made = Ring(Keystore(database, opener, seal_key))
-    ring.use(made)
+    before = ring.use(made)
     try:
         yield made
     finally:
-        ring.use(None)
+        ring.use(before)
         await database.close()
 
 

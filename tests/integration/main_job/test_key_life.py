@@ -19,9 +19,12 @@ import pyotp
 import pytest
 import pytest_asyncio
 
+from audit import ring
+from audit.proving import commitment
 from audit.verdict import OK, TAMPERED
 from audit.verifier import verify_log
 from ops.api_client import Api
+from ops.audit_keys import audit_keys
 from ops.enrolment import ApiSecret, enrol_many
 from ops.initialise import Choices
 from ops.processes import ROOT
@@ -296,11 +299,15 @@ async def test_what_was_destroyed_is_in_the_platforms_log_and_in_the_calendar(de
     assert row is not None
     async with desk.database.tenant(operator_scope(row[0])) as conn:
         cursor = await conn.execute(
-            "SELECT convert_from(p.payload, 'UTF8')::jsonb FROM audit_leaves l"
+            "SELECT l.leaf, p.payload FROM audit_leaves l"
             " JOIN audit_payloads p USING (log_id, i)"
             " WHERE convert_from(l.leaf, 'UTF8')::json ->> 'k' = 'tenant.keys_destroyed'"
         )
-        ((payload,),) = await cursor.fetchall()
+        ((leaf, stored),) = await cursor.fetchall()
+    settings = desk.house.here.settings
+    async with audit_keys(settings, settings.database.admin, "test"):
+        (said,) = await ring.shown(row[0], [(stored, commitment(leaf))])
+    payload = json.loads(said or b"")
     assert payload["tenant"] == desk.tenant
     assert payload["proof"]["facts"]["left"] == 0
     assert "records hold" in await desk.host("record", "verify")
