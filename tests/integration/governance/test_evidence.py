@@ -85,7 +85,10 @@ class Case(msgspec.Struct):
 
 @pytest.fixture
 async def case(api: Api, people: People) -> Case:
-    first, second = await people("admin", ["compliance"]), await people("admin", ["admin"])
+    first, second = (
+        await people("admin", ["compliance", "approver"]),
+        await people("admin", ["admin"]),
+    )
     made = Case(api, first, second, str(uuid4()), uuid4())
     made.rows(
         "INSERT INTO audit_logs (log_id, tenant_id, origin, key_label, public_key) VALUES (%s, %s, 'o', 'o', %s)",
