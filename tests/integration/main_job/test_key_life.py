@@ -168,7 +168,7 @@ async def test_a_second_factor_is_sealed_anew_by_itself_and_goes_on(desk: Desk) 
     await until(only_enrolments_are_left, within_s=30)
     shown = (await desk.admin("GET", "/v1/tenant/keys", wanted=200)).content
     assert {k["version"]: k["rows"] for k in shown["keys"] if k["kind"] == "kek"} == {
-        1: ACCOUNTS + 1, 2: 1,
+        1: ACCOUNTS + 1, 2: 2,  # the factor, and the key of the audit payloads
     }  # fmt: skip
     assert (await desk.person.sign_in()).status == 401
 
