@@ -135,7 +135,7 @@ EXAMPLES: dict[str, Example] = {
     "release_hold": Example(lambda ids: {"reason": "settled"}, statuses=frozenset({404})),
     "shred_subject": Example(
         lambda ids: {"reason": "time is over"},
-        places={"subject": "account:a"},
+        places={"subject": "account:b"},
         statuses=frozenset({404}),
     ),
     "get_erasure": Example(statuses=frozenset({404})),
