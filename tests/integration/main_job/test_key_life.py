@@ -19,13 +19,10 @@ import pyotp
 import pytest
 import pytest_asyncio
 
-from audit import ring
-from audit.proving import commitment
 from audit.verdict import OK, TAMPERED
 from audit.verifier import verify_log
 from gateway.admin import sealed_rows
 from ops.api_client import Api
-from ops.audit_keys import audit_keys
 from ops.enrolment import ApiSecret, enrol_many
 from ops.initialise import Choices
 from ops.processes import ROOT
@@ -35,7 +32,14 @@ from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.outcome import settled
 from ops.trial.sender import Hook
 from tenancy.database import Database
-from tests.integration.main_job.company import Client, Company, accepted, company, until
+from tests.integration.main_job.company import (
+    Client,
+    Company,
+    accepted,
+    company,
+    payload_of,
+    until,
+)  # fmt: skip
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -305,10 +309,7 @@ async def test_what_was_destroyed_is_in_the_platforms_log_and_in_the_calendar(de
             " WHERE convert_from(l.leaf, 'UTF8')::json ->> 'k' = 'tenant.keys_destroyed'"
         )
         ((leaf, stored),) = await cursor.fetchall()
-    settings = desk.house.here.settings
-    async with audit_keys(settings, settings.database.admin, "test"):
-        (said,) = await ring.shown(row[0], [(stored, commitment(leaf))])
-    payload = json.loads(said or b"")
+    payload = await payload_of(desk.house.here.settings, row[0], leaf, stored)
     assert payload["tenant"] == desk.tenant
     assert payload["proof"]["facts"]["left"] == 0
     assert "records hold" in await desk.host("record", "verify")

@@ -73,6 +73,7 @@ async def test_the_key_used_longest_ago_goes_first(keys, clock):
 
 async def test_a_destroyed_key_erases_what_was_copied_away_before(own, keys, clock):
     copy = await own.seal(ONE, "account:a", b"said", PC)
+    assert await own.open(ONE, copy, PC) == b"said"
     receipt = keys.destroy(ONE, "account:a")
     clock.now += FRESH_S
     with pytest.raises(Erased) as erased:
