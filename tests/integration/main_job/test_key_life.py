@@ -21,7 +21,6 @@ import pytest_asyncio
 
 from audit.verdict import OK, TAMPERED
 from audit.verifier import verify_log
-from gateway.admin import sealed_rows
 from ops.api_client import Api
 from ops.enrolment import ApiSecret, enrol_many
 from ops.initialise import Choices
@@ -38,8 +37,9 @@ from tests.integration.main_job.company import (
     accepted,
     company,
     payload_of,
+    unneeded,
     until,
-)  # fmt: skip
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -357,12 +357,7 @@ async def test_a_ceremony_that_died_on_the_way_is_finished_by_the_same_command(d
     await died(desk, "rotate", tenant)
     made = await desk.host("rotate", "kek", tenant, "--json")
     assert made["facts"]["versions"] == [2]
-
-    async def nothing_needs_it() -> bool:
-        async with desk.database.tenant(beta.scope) as conn:
-            return not sealed_rows.needing(await sealed_rows.read(conn), 1)
-
-    await until(nothing_needs_it, within_s=60)  # the key of the audit payloads is sealed anew
+    await until(lambda: unneeded(desk.database, beta.scope, 1), within_s=60)  # the audit key: anew
     async with desk.database.tenant(beta.scope) as conn:
         await conn.execute(
             "UPDATE hsm_keys SET state = 'ending' WHERE kind = 'kek' AND version = 1"
