@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
 from tenancy.errors import PortcullisError, Unavailable
 
@@ -19,6 +20,14 @@ class NoteSigner(Protocol):
 def p256_label(label: str) -> str:
     """How the signer is asked for the second pair of a log's key. (As hsm.templates.p256_label.)"""
     return f"{label}#p256"
+
+
+class SecretOpener(Protocol):
+    """Opens what the HSM sealed; hsm.client.SignerClient is one."""
+
+    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
+        """The secret. Raises a PortcullisError."""
+        ...
 
 
 class AuditUnavailable(Unavailable):

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from audit import merkle
+from audit import merkle, ring
 from audit.anchor import read_anchored
 from audit.anchoring import FILE as ANCHOR
 from audit.checkpoint import open_checkpoint
@@ -62,7 +62,16 @@ async def prove_order(
         store = PosixStore(store_dir / str(logs[0].log_id))
         under = await anchored(conn, logs[0], store, rows[-1][0])
         anchor_log = await read_anchor(conn)
+    stored = [(row[2], commitment(row[1])) for row in rows]
+    opened = await ring.opened(scope.tenant_id, stored)
+    rows = [
+        (index, leaf, None if isinstance(payload, ring.Erased) else payload)
+        for (index, leaf, _), payload in zip(rows, opened, strict=True)
+    ]
     bundle = assemble(logs[0], store, oid, rows, under)
+    for item, payload in zip(bundle["records"], opened, strict=True):
+        if isinstance(payload, ring.Erased):
+            item["erased"] = {"receipt": str(payload.receipt)}
     return bundle | {"anchor_vkey": None if anchor_log is None else anchor_log.vkey}
 
 
@@ -118,6 +127,21 @@ def assemble(
         "checkpoint": note.decode(),
         "records": records,
     }
+
+
+class _Committed(msgspec.Struct):
+    pc: str
+
+
+_leaf = msgspec.json.Decoder(_Committed)
+
+
+def commitment(leaf: bytes) -> bytes:
+    """What the payload of a leaf is bound to. Raises Malformed for what is no leaf."""
+    try:
+        return bytes.fromhex(_leaf.decode(leaf).pc)
+    except ValueError:
+        raise Malformed("not a leaf: it commits to nothing") from None
 
 
 async def _records(conn: Connection, log: Log, oid: str) -> list[tuple[int, bytes, bytes | None]]:

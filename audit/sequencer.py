@@ -45,8 +45,10 @@ SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::bytea
 _MOVE = """
 WITH taken AS (
     DELETE FROM audit_inbox b USING unnest(%b::bigint[], %b::uuid[], %b::bigint[]) AS p (seq, log_id, i)
-    WHERE b.seq = p.seq RETURNING p.log_id, p.i, b.tenant_id, b.payload)
-INSERT INTO audit_payloads (log_id, i, tenant_id, payload) SELECT * FROM taken"""
+    WHERE b.seq = p.seq RETURNING p.log_id, p.i, b.tenant_id, b.payload, b.subject, b.cls)
+INSERT INTO audit_payloads (log_id, i, tenant_id, payload, subject, cls, recorded_at, keep_until)
+SELECT t.*, now(), now() + make_interval(years => coalesce(r.years, audit_years_default()))
+FROM taken t LEFT JOIN audit_retention r ON r.tenant_id = t.tenant_id AND r.cls = t.cls"""
 
 _SET_HEADS = """
 INSERT INTO audit_order_heads (log_id, oid, tenant_id, n, leaf_hash)

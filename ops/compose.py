@@ -31,6 +31,7 @@ from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
 from ops.audit_check import audit_checker
+from ops.audit_keys import audit_keys
 from ops.brokers import make_brokers
 from ops.clock.agent import clock_file, seen
 from ops.clock.records import ClockRecords
@@ -112,6 +113,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, conninfo, f"ingress-{seat.index}"),
         signer_client(settings.hsm, settings.hsm.hook_socket) as signer,
         hooks_listener(
             conninfo=conninfo,
@@ -143,6 +145,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, settings.database.worker, f"worker-{seat.index}"),
         signer_client(settings.hsm) as signer,
     ):
         work = Worker(
@@ -169,6 +172,7 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     clock, sense = SystemClock(), clock_sense(settings)
     async with (
         opened(settings.database.recorder, "recorder", 5) as database,
+        audit_keys(settings, settings.database.recorder, "recorder"),
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):

@@ -16,6 +16,7 @@ from gateway.admin.operation import Services
 from gateway.rate import Rates
 from hsm.client import EnrollerClient
 from hsm.watch import watch
+from ops.audit_keys import audit_keys, make_missing
 from ops.clock.agent import seen
 from ops.clock.watch import watch as watch_clock
 from ops.compose import (
@@ -57,6 +58,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         redis_client(settings) as redis,
         signer_client(settings.hsm, settings.hsm.admin_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
+        audit_keys(settings, settings.database.admin, f"admin-{seat.index}", enroller) as keys,
         each_daemon(settings.hsm) as daemons,
         signing_in(settings.admin, SystemClock()) as sign_in,
         notifying(settings, seat.index, signer) as notifier,
@@ -82,6 +84,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             events=Hub(seat.stop),
             audit_store=settings.recorder.store,
         )
+        await make_missing(database, keys)
         app = admin_app(services, checks=checks)
         serving = serve(
             app, fd=listener_of(seat), tls=settings.admin.tls, stop=seat.stop,

@@ -113,6 +113,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "enroller_socket": places.runtime / "enroller.sock",
             "hook_socket": places.runtime / "signer-hook.sock",
             "admin_socket": places.runtime / "signer-admin.sock",
+            "audit_socket": places.runtime / "signer-audit.sock",
         },
         "ingress": {
             "host": "127.0.0.1",
@@ -177,15 +178,17 @@ def _create_hsm(places: Places, settings: Settings) -> None:
 def doors(hsm: HsmSettings) -> dict[str, Any]:
     """The signer's further sockets on a host where every process runs as one user.
 
-    The management listener signs one thing: the empty checkpoint of a log that it makes.
+    The management listener signs one thing: the empty checkpoint of a log that it makes. It opens audit
+    keys at its own door too, to seal them anew when a tenant's keys were rotated.
     """
     return {
         "ingress": {"socket": hsm.hook_socket, "purposes": ["hook"]},
         "admin": {
             "socket": hsm.admin_socket,
-            "purposes": ["channel", "probe", "totp"],
+            "purposes": ["audit", "channel", "probe", "totp"],
             "signs": True,
         },
+        "audit": {"socket": hsm.audit_socket, "purposes": ["audit"]},
     }
 
 

@@ -41,6 +41,7 @@ from hsm.envelope import unpack
 from hsm.facts import Facts
 from hsm.templates import enrol_label, log_label, p256_label
 from ops import control
+from ops.audit_keys import audit_keys
 from ops.ceremonies import recorded, token_settings
 from ops.settings import Settings
 from ops.tenants import operator_scope
@@ -92,7 +93,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             row = await taken.fetchone()
             if row is None or not row[0]:
                 raise Conflict("another ceremony is under way: wait until it has ended")
-            yield House(settings, database, operator_scope(TenantID(row[1])))
+            async with audit_keys(settings, settings.database.admin, "portcullis-ceremony"):
+                yield House(settings, database, operator_scope(TenantID(row[1])))
     finally:
         await database.close()  # and with its session the lock
 

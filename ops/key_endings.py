@@ -11,14 +11,16 @@ Off-boarding a customer is the same for all of its versions, with more before an
 
 0. Two people of the platform have agreed (POST /v1/tenants/…/offboarding), trading is halted, and the
    books hold nothing that its keys would be needed for: no open order, no position.
-1. `ending`. Its sealed rows are tried at the token: they open. That is the control of what follows.
+1. `ending`. The key of its audit payloads goes into the platform's keeping, sealed under the platform's
+   keys. The other sealed rows are tried at the token: they open. That is the control of what follows.
 2. Destroyed and searched for in every token; the rows are tried again at the token: none opens.
 3. The running signer is asked to use each row until it says that the key is gone: it may hold some
    unwrapped for hsm.pool.WRAPPER_SEEN_S. A signer that does not answer ends the command here, without
    proof; the same command goes on with it later.
 4. `destroyed`, the off-boarding done, `tenant.keys_destroyed` in the platform's log and in the customer's.
 
-The customer's log keeps its key: what happened must stay provable. So does what was recorded.
+The customer's log keeps its key: what happened must stay provable. So does what was
+recorded, and it can be read until its time is over (docs/audit/payloads.md).
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from hsm.client import SignerClient
 from hsm.envelope import Sealed, SealedKey, unpack
 from hsm.errors import CeremonyRefused, KeyMissing
 from hsm.facts import Facts, Tried
+from ops.audit_keys import into_keeping
 from ops.ceremonies import token_settings
 from ops.key_ceremonies import House, log_owner, signed, told, told_platform
 from ops.settings import Settings
@@ -146,7 +149,9 @@ async def destroy_tenant(
         if not versions:
             raise Conflict(f"the keys of tenant {tenant} are destroyed already")
         await hsm_keys.end(conn, "kek", versions)
-        rows = _samples(await sealed_rows.read(conn))
+        every = await sealed_rows.read(conn)
+    rows = _samples([row for row in every if row.source != "audit_key"])  # kept: see step 1
+    await into_keeping(at.database, at.settings, tenant, at.platform.tenant_id)
     sealed = [row.sealed for row in rows]
     before = await asyncio.to_thread(ending.tried, tokens, sealed)
     facts = await asyncio.to_thread(ending.destroy_tenant_keys, tokens, tenant, sealed)
@@ -250,6 +255,7 @@ async def _forgotten(settings: Settings, rows: list[SealedRow]) -> list[Tried]:
         "hook": hsm.hook_socket or hsm.signer_socket,
         "totp": hsm.admin_socket or hsm.signer_socket,
         "channel": hsm.admin_socket or hsm.signer_socket,
+        "audit": hsm.audit_socket or hsm.signer_socket,
     }  # hsm/openers.py: a secret opens at its own purpose's door
     async with AsyncExitStack() as clients:
         at = {

@@ -19,6 +19,7 @@ from audit.inbox import Entry, append
 from audit.record import Kind
 from hsm import ceremony
 from ops.anchor_log import add_anchor_log
+from ops.audit_keys import AtTheToken, ring_of
 from ops.ceremonies import new_log, recorded, token_settings
 from ops.settings import Settings
 from ops.tls import write_private
@@ -55,7 +56,11 @@ async def _create(settings: Settings, keys: Path) -> None:
             return
         tokens = token_settings(settings)
         await asyncio.to_thread(ceremony.create_tenant_keys, tokens, scope.tenant_id)
-        async with database.tenant(scope) as conn:
+        token = AtTheToken(tokens)
+        async with (
+            ring_of(settings.database.admin, "portcullis-init", token, token.seal),
+            database.tenant(scope) as conn,
+        ):
             key = await _platform(settings, conn, scope)
             keep_key(keys / f"{KEY_NAME}.key", key)
     finally:

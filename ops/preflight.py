@@ -75,7 +75,8 @@ def _openers(settings: Settings) -> Iterator[Finding]:
         return
     for process, asked, needed in (
         ("ingress", hsm.hook_socket, {"hook"}),
-        ("admin", hsm.admin_socket, {"channel", "probe", "totp"}),
+        ("admin", hsm.admin_socket, {"audit", "channel", "probe", "totp"}),
+        ("audit records", hsm.audit_socket, {"audit"}),
     ):
         missing = sorted(needed - purposes_at(signer, asked or hsm.signer_socket))
         problem = (

@@ -107,6 +107,8 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Where ingress has hooks' secrets opened (hsm/openers.py); `signer_socket`, if not said."""
     admin_socket: Path | None = None
     """Where the management listener has people's and channels' secrets opened; likewise."""
+    audit_socket: Path | None = None
+    """Where every process that writes audit records has their tenants' audit keys opened; likewise."""
     more_signers: tuple[DaemonAt, ...] = ()
 
     @property
@@ -116,7 +118,8 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return {"signer": self.signer_socket, **more}
 
     def __post_init__(self) -> None:
-        for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket"):
+        for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket",
+                     "audit_socket"):  # fmt: skip
             if (path := getattr(self, name)) is not None:
                 check_socket_path(path, name)
 
@@ -284,6 +287,13 @@ class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             check_socket_path(self.sealer, "sealer")
 
 
+class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`append_wait_ms`: how long an audit record may take to be written. Beyond, what it describes is
+    refused as `audit_unavailable`: no order is sent."""
+
+    append_wait_ms: Annotated[int, Meta(ge=50, le=60_000)] = 2_000
+
+
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere."""
 
@@ -302,6 +312,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     admin: AdminSettings
     worker: WorkerSettings
     recorder: RecorderSettings
+    audit: AuditSettings = AuditSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     clock: ClockSettings | None = None
     """Absent: no agent runs, and every record says that the clock is unknown."""

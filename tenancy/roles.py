@@ -27,7 +27,7 @@ READS = frozenset(
 OVERSIGHT = frozenset(
     {
         "people:read", "keys:read", "channels:read", "revisions:read", "configuration:read",
-        "subjects:export", "access:read",
+        "subjects:export", "access:read", "evidence:read",
     }
 )  # fmt: skip
 """Looking at who may do what, and at who did."""
@@ -43,6 +43,9 @@ SET_UP = frozenset(
 TRADE = frozenset({"halts:write", "orders:cancel", "signals:send"})
 """Stepping in."""
 
+EVIDENCE = frozenset({"evidence:write"})
+"""How long evidence is kept, what is held, and what is erased: asked for by one, agreed by another."""
+
 DECIDE = frozenset({"proposals:decide", "signals:decide"})
 """A second person's yes or no."""
 
@@ -54,26 +57,26 @@ PEOPLE = frozenset(
 PLATFORM = frozenset({"tenants:read", "tenants:write", "access:ask"})
 """What only the platform's own people and keys do."""
 
-ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | PLATFORM
+ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE | PLATFORM
 
 _OWN_HOUSE = frozenset(
     {
         "tenant:read", "tenant:write", "people:read", "people:write", "keys:read", "keys:write",
         "limits:read", "limits:write", "halts:read", "halts:write", "revisions:read",
         "proposals:read", "proposals:decide", "channels:read", "channels:write", "events:read",
-        "subjects:export", "subjects:correct", "access:read",
+        "subjects:export", "subjects:correct", "access:read", "evidence:read", "evidence:write",
     }
 )  # fmt: skip
 """What the platform does in its own house: its people, its keys, its limits, its kill switch."""
 
 ROLES: dict[Role, frozenset[str]] = {
     "operator": PLATFORM | _OWN_HOUSE,
-    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE,
+    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE,
     "trader": READS
     | TRADE
     | frozenset({"strategies:write", "hooks:write", "subscriptions:write", "signals:decide"}),
     "approver": READS | DECIDE | frozenset({"revisions:read"}),
-    "compliance": READS | OVERSIGHT | frozenset({"access:decide", "halts:write"}),
+    "compliance": READS | OVERSIGHT | EVIDENCE | frozenset({"access:decide", "halts:write"}),
     "viewer": READS,
 }
 

@@ -76,18 +76,6 @@ class KeysMissing(PortcullisError):
     code = "keys_missing"
 
 
-class WithinRetention(PortcullisError):
-    """What is to be erased must still be kept: says until when."""
-
-    code = "within_retention"
-
-
-class ShreddingUnavailable(PortcullisError):
-    """Evidence could be erased by its age, and this version has no way to do it."""
-
-    code = "shredding_unavailable"
-
-
 class Malformed(Invalid):
     """The input does not have the schema's shape; `field` is where."""
 

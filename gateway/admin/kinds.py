@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from audit import holds, shredding
+from gateway.admin import audit_erasures, audit_holds
 from gateway.admin.accounts import ACCOUNT
 from gateway.admin.audit_halts import AUDIT_LIFT
 from gateway.admin.changes import By, ObjectKind
@@ -62,5 +64,9 @@ KINDS: dict[str, Governed] = {
     "service_key": Governed(kind=SERVICE_KEY),
     "channel": Governed(kind=CHANNEL),
     "configuration": Governed(handlers={"apply": apply_agreed}),
+    holds.KIND: Governed(
+        handlers={"create": audit_holds.placed, "remove": audit_holds.released},
+    ),
+    shredding.KIND: Governed(handlers={"erase": audit_erasures.shredded}),
 }
 """In the order in which they can be made: what refers comes after what it refers to."""

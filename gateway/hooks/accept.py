@@ -14,7 +14,8 @@ is in flight, so there is no timer. One batch:
 5. Answer. *Crash before: kept and not told; the retry gets the first answer.*
 6. Hand the wake-ups over, waiting for nobody. *Lost: the workers' sweep.*
 
-PostgreSQL away: what waits is answered `unavailable`, nothing was kept, and the writer
+The notes cannot be written (no key for their payloads, or not in time): `audit_unavailable`, nothing
+was kept. PostgreSQL away: what waits is answered `unavailable`, nothing was kept, and the writer
 reconnects with growing pauses. Too much waiting: `overloaded`, at once. A batch that
 PostgreSQL refuses for one row's sake is done again row by row, so that only that row fails.
 """
@@ -32,6 +33,7 @@ import psycopg
 import structlog
 
 from audit.inbox import append
+from audit.ports import AuditUnavailable
 from audit.receipts import collected
 from fanout.wake import Wake
 from gateway import metrics
@@ -260,6 +262,10 @@ class Acceptor:
             self._failed(batch, refusals, unkept)
             await conn.close()
             return False
+        except AuditUnavailable as error:  # of all of them: none would fare better by itself
+            await _rolled_back(conn)
+            self._failed(batch, refusals, error)
+            return not conn.closed
         except Exception as error:
             return await self._one_by_one(conn, batch, refusals, error)
         return True
@@ -268,10 +274,7 @@ class Acceptor:
         self, conn: Connection, batch: list[_Waiting], refusals: list[Note], error: Exception
     ) -> bool:
         """PostgreSQL refused the batch: take it back, and find the row that it means."""
-        try:
-            await conn.execute("ROLLBACK")
-        except psycopg.Error:
-            await conn.close()
+        await _rolled_back(conn)
         if len(batch) + len(refusals) <= 1:
             self._failed(batch, refusals, error)
             return not conn.closed
@@ -341,6 +344,13 @@ class Acceptor:
             waiting.answer(msgspec.structs.replace(again[name], receipt=made.get(name, "")))
         if wakes:
             self._wake(wakes)
+
+
+async def _rolled_back(conn: Connection) -> None:
+    try:
+        await conn.execute("ROLLBACK")
+    except psycopg.Error:
+        await conn.close()
 
 
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:

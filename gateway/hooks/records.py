@@ -18,7 +18,7 @@ from tenancy.scope import Actor
 from tenancy.values import SignalID, TenantID
 
 Note = tuple[TenantID, Entry]
-Record = Callable[[Connection, Sequence[Note]], Awaitable[None]]
+Record = Callable[[Connection, Sequence[Note]], Awaitable[object]]
 """audit.inbox.append: the notes go in with the caller's transaction, or it raises."""
 
 

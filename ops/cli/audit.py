@@ -20,6 +20,7 @@ from audit.malformed import Malformed
 from audit.note import VerifierKey, parse_keys
 from audit.policy import parse_policy
 from audit.proving import prove_order
+from audit.receipt_check import FORMAT, verify_receipt
 from audit.single_file import single_file
 from audit.verdict import OK, TAMPERED, UNWITNESSED, describe
 from audit.verifier import verify_log
@@ -29,7 +30,9 @@ from audit.witnessed import check_record
 from ops import control
 from ops.anchor_log import make_anchor_log
 from ops.audit_check import audit_checker
+from ops.audit_keys import audit_keys
 from ops.cli.audit_drill import audit_drill
+from ops.cli.audit_evidence import COMMANDS
 from ops.cli.audit_watch import watch
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
@@ -43,7 +46,8 @@ def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
 
 
-audit.add_command(audit_drill)
+for command in (*COMMANDS, audit_drill):
+    audit.add_command(command)
 
 
 @audit.command()
@@ -181,12 +185,14 @@ def verifier(out: Path) -> None:
 @click.option("--vkey-file", required=True, type=click.Path(exists=True, path_type=Path))
 @click.pass_context
 def verify_one(context: click.Context, bundle: Any, vkey_file: Path) -> None:
-    """Verify a BUNDLE that `audit prove` wrote. Exit status as for `verify`."""
+    """Verify a BUNDLE that `audit prove` or `audit receipt` wrote. Exit status as for `verify`."""
     try:
         content = json.load(bundle)
     except ValueError as error:
         raise click.ClickException(f"the bundle is not JSON: {error}") from None
-    verdict = verify_bundle(content, vkey_file.read_text())
+    is_receipt = isinstance(content, dict) and content.get("format") == FORMAT
+    verify = verify_receipt if is_receipt else verify_bundle
+    verdict = verify(content, vkey_file.read_text())
     click.echo(describe(verdict))
     context.exit(verdict.code)
 
@@ -300,6 +306,7 @@ async def _prove(settings: Settings, tenant: TenantID, oid: str) -> dict[str, An
     database = Database(settings.database.admin, name="portcullis-audit-prove", size=1)
     await database.open()
     try:
-        return await prove_order(database, operator_scope(tenant), settings.recorder.store, oid)
+        async with audit_keys(settings, settings.database.admin, "portcullis-audit-prove"):
+            return await prove_order(database, operator_scope(tenant), settings.recorder.store, oid)
     finally:
         await database.close()

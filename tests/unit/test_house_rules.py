@@ -13,6 +13,7 @@ PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
 
 MAY_MAKE_A_SCOPE = {
+    "audit/keystore.py": "takes the tenant id from records that are written or read",
     "fanout/intake.py": "takes the tenant id from find_accepted_signals()",
     "fanout/interventions.py": "takes the tenant id from find_interventions() and find_untouched()",
     "fanout/proving.py": "takes the tenant id from find_unproven() and find_due_proofs()",

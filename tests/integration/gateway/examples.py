@@ -133,6 +133,15 @@ EXAMPLES: dict[str, Example] = {
     "roll_back_tenant": Example(statuses=frozenset({404})),  # it never changed
     # The platform itself, and what nobody has agreed on.
     "offboard_tenant": Example(lambda ids: {"reason": "left"}, statuses=frozenset({400, 422})),
+    "grow_retention": Example(lambda ids: {"cls": "trade", "regimes": ["finra"]}),
+    "place_hold": Example(lambda ids: {"reason": "a letter", "subject": "account:a"}),
+    "release_hold": Example(lambda ids: {"reason": "settled"}, statuses=frozenset({404})),
+    "shred_subject": Example(
+        lambda ids: {"reason": "time is over"},
+        places={"subject": "account:b"},
+        statuses=frozenset({404}),
+    ),
+    "get_erasure": Example(statuses=frozenset({404})),
     "get_offboarding": Example(statuses=frozenset({404})),
     "lift_audit_halt": Example(lambda ids: {"reason": "found out"}, statuses=frozenset({404})),
     "ask_access": Example(

@@ -16,6 +16,7 @@ from audit.checkpoint import Checkpoint
 from audit.logs import Log, Tail
 from audit.malformed import Malformed
 from audit.proof import Proof
+from tenancy.clock_quality import unmeasured
 from tenancy.values import TenantID
 from tests.fakes.growing_log import GrowingLog
 
@@ -43,7 +44,9 @@ def anchored(heads, slots=None, tail=None):
     slots = slots or Slots({})
     slots.give([log for log, _ in heads])
     chance = secrets.token_bytes(32 * (len(heads) + slots.width))
-    return decide(ANCHOR, tail or Tail(0, 0), heads, slots, 1_800_000_000_000_000_000, chance)
+    return decide(
+        ANCHOR, tail or Tail(0, 0), heads, slots, 1_800_000_000_000_000_000, unmeasured(), chance
+    )
 
 
 def whole(made, placed) -> Anchored:

@@ -18,6 +18,7 @@ from audit.proof import Proof, parse_proof
 from audit.witness.key import make_key
 from audit.witnessed import check_record
 from ops.cli.audit import verify_proof
+from tenancy.clock_quality import unmeasured
 from tests.fakes.growing_log import GrowingLog
 from tests.unit.audit.test_anchor import ANCHOR, ORIGIN, PRIVATE, log_of
 
@@ -45,7 +46,9 @@ def proof_of(log: GrowingLog, index: int, witnesses) -> str:
     slots = Slots({})
     slots.give([log_row])
     chance = secrets.token_bytes(32 * (1 + slots.width))
-    made = decide(ANCHOR, Tail(0, 0), [(log_row, log.head())], slots, NOW * 10**9, chance)
+    made = decide(
+        ANCHOR, Tail(0, 0), [(log_row, log.head())], slots, NOW * 10**9, unmeasured(), chance
+    )
     head = Checkpoint(ORIGIN, 1, merkle.leaf_hash(made.leaf))
     note = head.note((ANCHOR.key, PRIVATE.sign(head.text().encode())))
     note += "".join(key.cosign(head.text(), NOW) for key in witnesses).encode()
