@@ -16,6 +16,7 @@ from audit.proving import prove_order
 from audit.verdict import describe
 from audit.verifier import verify_log
 from ops import control
+from ops.cli.audit_export import export, open_package
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
 from tenancy.database import Database
@@ -25,6 +26,10 @@ from tenancy.values import TenantID
 @click.group()
 def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
+
+
+audit.add_command(export)
+audit.add_command(open_package)
 
 
 @audit.command()
