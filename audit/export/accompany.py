@@ -77,7 +77,7 @@ _SEALED = """
 
 The content of the records is encrypted. With the private key that was appointed for it:
 
-    python3 open.pyz . --vkey-file TRUSTED --key PRIVATE.pem --out opened
+    python3 open.pyz . --vkey-file TRUSTED --key-file PRIVATE.pem --out opened
 
 which checks everything as above, and then writes the records in clear into `opened`.
 """

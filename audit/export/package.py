@@ -134,10 +134,14 @@ class Exporter:
             opener=self._opener, owned=self._owned, sealed=plan.sealed,
         )  # fmt: skip
         work = Package(part, plan, log, head, note, tree, extra, self._clock.now())
-        await work.run(source)  # step 3
-        if plan.sealed:
-            await self._keys(work)
-        manifest = await asyncio.to_thread(work.finish, self._scope.actor)  # step 4
+        try:
+            await work.run(source)  # step 3
+            if plan.sealed:
+                await self._keys(work)
+            manifest = await asyncio.to_thread(work.finish, self._scope.actor)  # step 4
+        except BaseException:  # what is wrong is told; nothing half-made is left to be taken for it
+            work.abandon()
+            raise
         facts = {
             "records": work.count, "first": work.first, "last": work.last, "log_size": head.size,
             "manifest_sha256": manifest, "files": len(work.files),
@@ -194,11 +198,11 @@ class Package:
         self._parts = [make(part) for make in extra]
         self._small: list[Row] = []
         self.subjects: set[tuple[str, int]] = set()
-        self._writers: list[Writer] = [JsonLines(part)]
+        # Parquet may be missing here, which must be known before anything is open.
+        self._writers: list[Writer] = [Parquet(part)] if "parquet" in plan.formats else []
+        self._writers.append(JsonLines(part))
         if "csv" in plan.formats:
             self._writers.append(Csv(part))
-        if "parquet" in plan.formats:
-            self._writers.append(Parquet(part))
         self._writers += self._parts
 
     async def run(self, source: Source) -> None:
@@ -262,6 +266,12 @@ class Package:
         data = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
         (self._part / MANIFEST).write_bytes(data)
         return file_sha256(self._part / MANIFEST)
+
+    def abandon(self) -> None:
+        """Close the files and remove them."""
+        for writer in self._writers:
+            writer.close()
+        shutil.rmtree(self._part)
 
     def _own_proof(self, row: Row) -> None:
         hashes = merkle.inclusion_proof(row.index, self._head.size, self._tree.node)

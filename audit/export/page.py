@@ -38,8 +38,8 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.4rem;margin:1
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:.82rem;border-bottom:2px solid var(--line);
-padding:.35rem .7rem .35rem 0}
-td{border-bottom:1px solid var(--line);padding:.4rem .7rem .4rem 0;vertical-align:top}
+padding:.35rem 1rem .35rem 0}
+td{border-bottom:1px solid var(--line);padding:.4rem 1rem .4rem 0;vertical-align:top}
 td.n{text-align:right;font-variant-numeric:tabular-nums;color:var(--soft);width:1%;padding-right:1rem}
 td.t{white-space:nowrap;font-variant-numeric:tabular-nums}
 .kind{display:inline-block;padding:.05rem .5rem;border-radius:1rem;background:var(--tint);
@@ -146,8 +146,8 @@ def _line(row: Row) -> str:
     leaf = row.members
     actor = leaf["act"]
     order = leaf.get("oid")
-    shown = "" if order is None else f"{escape(order)} <span class=soft>№ {leaf['on']}</span>"
-    account = escape(leaf.get("acct") or "")
+    shown = "" if order is None else f"{_brief(order)} <span class=soft>№ {leaf['on']}</span>"
+    account = _brief(leaf.get("acct") or "")
     return (
         f'<tr id="s{row.index + 1}"><td class="n">{row.index + 1}</td><td class="t">{_time(row)}</td>'
         f'<td><span class="kind">{escape(leaf["k"])}</span></td><td class="mono">{shown}</td>'
@@ -183,6 +183,13 @@ def sentence(row: Row) -> str:
     ]
     words = " · ".join(part for part in parts if part)
     return words or ", ".join(f"{name} {_short(value)}" for name, value in list(said.items())[:3])
+
+
+def _brief(name: str) -> str:
+    """A long id by its ends; the whole of it is in the record behind the sentence."""
+    if len(name) <= 18:
+        return escape(name)
+    return f'<span title="{escape(name)}">{escape(name[:8])}…{escape(name[-6:])}</span>'
 
 
 def _joined(said: dict[str, Any], *names: str) -> str:

@@ -14,6 +14,7 @@ import argparse
 import base64
 import getpass
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -109,6 +110,19 @@ def open_package(directory: Path, keys: Keys, out: Path) -> dict[str, int]:
     ]  # fmt: skip
     pages = Pages(out, "Records of the audit log, opened", facts)
     writers: list[Writer] = [JsonLines(out), Csv(out), pages]
+    done = False
+    try:
+        states = _open_all(directory, keys, writers)
+        done = True
+    finally:
+        for writer in writers:
+            writer.close()
+        if not done:  # nothing half-opened is left to be taken for the whole
+            shutil.rmtree(out)
+    return states
+
+
+def _open_all(directory: Path, keys: Keys, writers: Sequence[Writer]) -> dict[str, int]:
     states: dict[str, int] = {}
     waiting: list[Row] = []
     for item in lines(directory):
@@ -120,8 +134,6 @@ def open_package(directory: Path, keys: Keys, out: Path) -> dict[str, int]:
             waiting = []
     if waiting:
         _write(writers, waiting)
-    for writer in writers:
-        writer.close()
     return states
 
 
@@ -167,22 +179,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--vkey", help="the log's verifier key, obtained from a source you trust")
     given.add_argument("--vkey-file", type=Path, help="a file that holds it")
-    parser.add_argument("--key", type=Path, help="PEM of the examiner's private key")
+    parser.add_argument("--key-file", type=Path, help="PEM of the examiner's private key")
     parser.add_argument("--out", type=Path, help="where to write the opened records")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     said = parser.parse_args(arguments)
-    if (said.key is None) != (said.out is None):
-        parser.error("--key and --out go together")
+    if (said.key_file is None) != (said.out is None):
+        parser.error("--key-file and --out go together")
     verdict = verify_package(said.directory, said.vkey or said.vkey_file.read_text())
     if said.json:
         counts = {"counts": asdict(verdict.counts), "complete": verdict.complete}
         _say(json.dumps(verdict.verdict.as_json() | counts))
     else:
         _say(describe(verdict))
-    if verdict.verdict.code or said.key is None:
+    if verdict.verdict.code or said.key_file is None:
         return verdict.verdict.code
     try:
-        private = read_private_key(said.key.read_bytes(), lambda: getpass.getpass("Passphrase: "))
+        private = read_private_key(
+            said.key_file.read_bytes(), lambda: getpass.getpass("Passphrase: ")
+        )
         states = open_package(said.directory, Keys(said.directory, private), said.out)
     except (Malformed, OSError) as error:
         _say(f"not opened: {error}")

@@ -130,7 +130,7 @@ async def _export(settings: Settings, tenant: TenantID, plan: Plan, out: Path) -
     help="The log's verifier key, from a source you trust.",
 )  # fmt: skip
 @click.option(
-    "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="PEM of an examiner's private key: opens what is encrypted.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write the opened records.")
@@ -140,7 +140,7 @@ def open_package(
     context: click.Context,
     package: Path,
     vkey_file: Path,
-    key: Path | None,
+    key_file: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -149,9 +149,9 @@ def open_package(
     Needs no database, no HSM and no network; `open.pyz` in the package does the same without us.
     Exit status as for `verify`; 1: it verifies, but could not be opened.
     """
-    if (key is None) != (out is None):
-        raise click.UsageError("--key and --out go together")
+    if (key_file is None) != (out is None):
+        raise click.UsageError("--key-file and --out go together")
     words = [str(package), "--vkey-file", str(vkey_file)]
-    if key is not None:
-        words += ["--key", str(key), "--out", str(out)]
+    if key_file is not None:
+        words += ["--key-file", str(key_file), "--out", str(out)]
     context.exit(read_package([*words, "--json"] if as_json else words))
