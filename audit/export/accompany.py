@@ -7,9 +7,7 @@ check is said for three tools that are independent of each other, with this pack
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from importlib.resources import files as resources
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,11 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from audit.checkpoint import Checkpoint
 from audit.export import kit
-from audit.export.writers import Writer
 from audit.logs import Log
 
-Part = Callable[[Path], Writer]
-"""Something more that is written from the records: takes the package's directory."""
 PROGRAMS = ("verify.go", "verify.sh")
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,13 +27,14 @@ import msgspec
 
 from audit import merkle
 from audit.checkpoint import Checkpoint, open_checkpoint
-from audit.export import accompany
+from audit.export import accompany, regime_files
 from audit.export.check import AFTER, BEFORE, CHECKPOINT, FORMAT, MANIFEST, file_sha256
 from audit.export.columns import values
 from audit.export.data_keys import escrows, wrapped_keys
 from audit.export.page import Pages
 from audit.export.parquet import Parquet
 from audit.export.reader import ESCROWS, KEYS
+from audit.export.regimes import Name
 from audit.export.row import Row
 from audit.export.rows import Opener, Owned, Source, nothing_owned
 from audit.export.selection import Selection, recorded
@@ -63,8 +63,9 @@ PROOFS_MOST = 1000
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to export. JSON lines and tiles are always there: they are what proves.
 
-    `sealed`: payloads stay encrypted, for somebody who has a key of their own. `facts`: what the
-    records of this export say besides (a client's address, a job's number).
+    `regime`: whose fields are written besides. `sealed`: payloads stay encrypted, for somebody who
+    has a key of their own. `facts`: what the records of this export say besides (a client's address,
+    a job's number).
     """
 
     export_id: UUID
@@ -72,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     formats: frozenset[Format] = frozenset({"csv", "html"})
     sealed: bool = False
     why: str = ""
+    regime: Name | None = None
     title: str = "Records of the audit log"
     facts: dict[str, Any] = {}
 
@@ -105,8 +107,8 @@ class Exporter:
         self._store_dir = store_dir
         self._opener, self._owned = opener, owned
 
-    async def make(self, plan: Plan, directory: Path, extra: Sequence[accompany.Part] = ()) -> Made:
-        """The package, in `directory`, which must not exist yet. `extra`: what a regulator wants beside.
+    async def make(self, plan: Plan, directory: Path) -> Made:
+        """The package, in `directory`, which must not exist yet.
 
         Raises Conflict where the directory exists, NotFound for a tenant without a log, ProofPending
         where nothing is published yet, Malformed where rows, files and signatures do not fit each
@@ -133,7 +135,7 @@ class Exporter:
             self._database, self._scope, log, tree, plan.selection,
             opener=self._opener, owned=self._owned, sealed=plan.sealed,
         )  # fmt: skip
-        work = Package(part, plan, log, head, note, tree, extra, self._clock.now())
+        work = Package(part, plan, log, head, note, tree, self._clock.now())
         try:
             await work.run(source)  # step 3
             if plan.sealed:
@@ -165,7 +167,7 @@ class Exporter:
         payload = {
             "event": event, "export": str(plan.export_id),
             "selection": msgspec.to_builtins(plan.selection), "formats": sorted(plan.formats),
-            "sealed": plan.sealed, "why": plan.why, **plan.facts, **facts,
+            "sealed": plan.sealed, "regime": plan.regime, "why": plan.why, **plan.facts, **facts,
         }  # fmt: skip
         entry = Entry(
             kind=Kind.EXPORT, ts_ns=self._clock.now_ns(), payload=payload, actor=self._scope.actor,
@@ -185,7 +187,6 @@ class Package:
         head: Checkpoint,
         note: bytes,
         tree: Reader,
-        extra: Sequence[accompany.Part],
         now: datetime,
     ) -> None:
         self._part, self._plan, self._log, self._head, self._note = part, plan, log, head, note
@@ -195,7 +196,7 @@ class Package:
         self._states: dict[str, int] = {}
         self._range: dict[str, Any] | None = None
         self._copier = Copier(tree, part, self._wrote)
-        self._parts = [make(part) for make in extra]
+        wanted = regime_files.parts(plan.regime) if plan.regime is not None else []
         self._small: list[Row] = []
         self.subjects: set[tuple[str, int]] = set()
         # Parquet may be missing here, which must be known before anything is open.
@@ -203,7 +204,7 @@ class Package:
         self._writers.append(JsonLines(part))
         if "csv" in plan.formats:
             self._writers.append(Csv(part))
-        self._writers += self._parts
+        self._writers += [make(part) for make in wanted]
 
     async def run(self, source: Source) -> None:
         """Step 3."""
@@ -286,7 +287,8 @@ class Package:
             "tenant": str(self._log.tenant_id), "made_at": self._now.isoformat(),
             "made_by": msgspec.to_builtins(actor), "why": self._plan.why,
             "selection": msgspec.to_builtins(self._plan.selection),
-            "selection_in_words": self._plan.selection.words(), "sealed": self._plan.sealed,
+            "selection_in_words": self._plan.selection.words(),
+            "regime": self._plan.regime, "sealed": self._plan.sealed,
             "log_size": self._head.size, "root": self._head.root.hex(), "records": self.count,
             "first": self.first, "last": self.last, "payloads": self._states, "range": self._range,
         }  # fmt: skip

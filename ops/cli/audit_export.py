@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import click
@@ -14,6 +14,7 @@ import msgspec
 
 from audit.export.package import FORMATS, Made, Plan
 from audit.export.reader import main as read_package
+from audit.export.regimes import Name as RegimeName
 from audit.export.selection import Selection
 from audit.malformed import Malformed
 from audit.record import Kind
@@ -69,6 +70,10 @@ def _many(name: str, into: str, what: str, kind: Any = click.UUID) -> Callable[[
     show_default=True, help="Besides JSON lines, which are always written; may be repeated.",
 )  # fmt: skip
 @click.option(
+    "--package", "regime", type=click.Choice(get_args(RegimeName)),
+    help="Add what this rule asks for: its fields, an index, the audit of the audit.",
+)  # fmt: skip
+@click.option(
     "--sealed", is_flag=True, help="Leave payloads encrypted, for an examiner with a key of theirs."
 )
 @json_option
@@ -79,6 +84,7 @@ def export(
     out: Path,
     why: str,
     formats: Sequence[str],
+    regime: RegimeName | None,
     sealed: bool,
     as_json: bool,
     **chosen: Any,
@@ -93,7 +99,7 @@ def export(
     except msgspec.ValidationError as error:
         raise Invalid(str(error)) from None
     plan = Plan(
-        export_id=new_id(), selection=selection, sealed=sealed, why=why,
+        export_id=new_id(), selection=selection, sealed=sealed, why=why, regime=regime,
         formats=frozenset(name for name in FORMATS if name in formats),
     )  # fmt: skip
     try:

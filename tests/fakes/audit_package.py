@@ -98,7 +98,7 @@ def make_package(
     selection: Selection | None = None,
     sealed: bool = False,
     beside: dict[str, bytes] | None = None,
-    extra=(),
+    regime=None,
 ) -> Path:
     """A finished package of those rows (all of them), and the log beside it in `<directory>.log`."""
     store = directory.with_name(directory.name + ".log")
@@ -109,9 +109,9 @@ def make_package(
     tree = Reader(lambda name: _read(store / name), head.size)
     plan = Plan(
         export_id=uuid.UUID(int=9), selection=selection or Selection(), why="an examination",
-        formats=frozenset(formats), sealed=sealed,
+        formats=frozenset(formats), sealed=sealed, regime=regime,
     )  # fmt: skip
-    package = Package(directory, plan, LOG, head, note, tree, extra, WHEN)
+    package = Package(directory, plan, LOG, head, note, tree, WHEN)
     rows = records.rows if chosen is None else chosen
     source = ListSource(records.rows, rows, span or (0, head.size))
     asyncio.run(package.run(source))
