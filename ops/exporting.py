@@ -7,6 +7,8 @@ from pathlib import Path
 from audit.export.package import Exporter
 from audit.export.rows import InClear, Opener
 from fanout.owned import orders_of_strategies
+from gateway.admin.archive import Archive
+from ops.settings import Settings
 from ops.tenants import operator_scope
 from tenancy.clock import SystemClock
 from tenancy.database import Database
@@ -16,6 +18,12 @@ from tenancy.values import TenantID
 def opener() -> Opener:
     """The one place that says how payloads are opened for an export."""
     return InClear()
+
+
+def archive(settings: Settings) -> Archive:
+    """What the management listener reads the log with; its packages lie beside the settings' state."""
+    exports = settings.admin.exports or settings.recorder.store.parent / "exports"
+    return Archive(store=settings.recorder.store, exports=exports, opener=opener())
 
 
 def exporter(database: Database, tenant: TenantID, store_dir: Path) -> Exporter:

@@ -65,7 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `regime`: whose fields are written besides. `sealed`: payloads stay encrypted, for somebody who
     has a key of their own. `facts`: what the records of this export say besides (a client's address,
-    a job's number).
+    a job's number). `asked`: step 1 was done already.
     """
 
     export_id: UUID
@@ -74,6 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bool = False
     why: str = ""
     regime: Name | None = None
+    asked: bool = False
     title: str = "Records of the audit log"
     facts: dict[str, Any] = {}
 
@@ -120,7 +121,8 @@ class Exporter:
             logs = await read_logs(conn)
             if not logs:
                 raise NotFound("this tenant has no audit log")
-            await self._record(conn, plan, "export_asked", {})  # step 1
+            if not plan.asked:
+                await self._record(conn, plan, "export_asked", {})  # step 1
         log = logs[0]
         store = PosixStore(self._store_dir / str(log.log_id))
         note = store.read(CHECKPOINT)  # step 2

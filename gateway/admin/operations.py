@@ -10,6 +10,8 @@ from gateway.admin import (
     configuration,
     credentials,
     events,
+    examiners,
+    exports,
     factors,
     fills,
     groups,
@@ -86,4 +88,6 @@ OPERATIONS: tuple[Operation, ...] = described((
     *positions.OPERATIONS,
     *reports.OPERATIONS,
     *events.OPERATIONS,
+    *exports.OPERATIONS,
+    *examiners.OPERATIONS,
 ))  # fmt: skip

@@ -109,6 +109,10 @@ async def _check(by: By, before: Person | None, after: Person | None) -> None:
 
 
 async def _check_roles(by: By, after: Person) -> None:
+    if "examiner" in after.roles and by.proposal is None:
+        raise Invalid(
+            "roles: an examiner is appointed by two people, at /v1/audit/examiners", field="roles"
+        )
     wrong = sorted(set(after.roles) - roles_of(await _kind(by)))
     if wrong:
         raise Invalid(f"roles: {', '.join(wrong)}: not a role of such a tenant", field="roles")
