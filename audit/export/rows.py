@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from audit.export.row import Row, State
+from audit.export.row import Row
 from audit.export.selection import Chooser, Selection, recorded
 from audit.logs import Log
 from audit.malformed import Malformed
@@ -41,22 +41,24 @@ _RECORDED = """
 SELECT convert_from(leaf, 'UTF8')::json ->> 'rt' FROM audit_leaves WHERE log_id = %b AND i = %b"""
 
 
-_ABSENT: State = "absent"
-
-
 class Opener(Protocol):
     """Opens stored payloads; audit.ring.Ring is one."""
 
-    async def open(self, tenant: TenantID, stored: bytes, pc: bytes) -> bytes:
-        """The payload's JSON. Raises an error with the code `erased` where its key is destroyed."""
+    async def open_all(
+        self, tenant: TenantID, rows: Sequence[tuple[bytes, bytes]]
+    ) -> Sequence[bytes | PortcullisError]:
+        """The JSON of each (stored, commitment), or an error with the code `erased` where its key is
+        destroyed. Raises Unavailable where keys cannot be had; Malformed."""
         ...
 
 
 class InClear:
     """The opener of payloads that are stored as they are."""
 
-    async def open(self, tenant: TenantID, stored: bytes, pc: bytes) -> bytes:
-        return stored
+    async def open_all(
+        self, tenant: TenantID, rows: Sequence[tuple[bytes, bytes]]
+    ) -> Sequence[bytes | PortcullisError]:
+        return [stored for stored, _ in rows]
 
 
 Owned = Callable[[Connection, Sequence[Any], Sequence[str]], Awaitable[Collection[str]]]
@@ -178,30 +180,44 @@ class Source:
 
     async def _chosen(self, raw: list[Raw], owned: Collection[str]) -> list[Row]:
         rows = []
-        for index, leaf, stored in raw:
+        leaves: list[dict[str, Any]] = [orjson.loads(leaf) for _, leaf, _ in raw]
+        for (index, leaf, stored), members, payload in zip(
+            raw, leaves, await self._opened(raw, leaves), strict=True
+        ):
             digest = leaf_hash(leaf)
             self._check(index, digest)
-            members = orjson.loads(leaf)
-            payload, state = None, _ABSENT
-            if stored is not None and (self._selection.reads_payloads or not self._sealed):
-                payload, state = await self._opened(stored, members["pc"])
-            if not self._chooser.takes(members, leaf, payload, owned):
+            erased = isinstance(payload, PortcullisError)
+            given = payload if isinstance(payload, bytes) else None
+            if not self._chooser.takes(members, leaf, given, owned):
                 continue
-            if stored is not None and self._sealed and state != "erased":
+            if erased:
+                rows.append(Row(index, leaf, digest, members, "erased"))
+            elif stored is not None and self._sealed:
                 rows.append(Row(index, leaf, digest, members, "sealed", sealed=stored))
+            elif given is None:
+                rows.append(Row(index, leaf, digest, members, "absent"))
             else:
-                said = {} if payload is None else _checked(index, members["pc"], payload)
-                rows.append(Row(index, leaf, digest, members, state, payload, said))
+                said = _checked(index, members["pc"], given)
+                rows.append(Row(index, leaf, digest, members, "open", given, said))
         return rows
 
-    async def _opened(self, stored: bytes, pc: str) -> tuple[bytes | None, State]:
-        try:
-            tenant = self._scope.tenant_id
-            return await self._opener.open(tenant, stored, bytes.fromhex(pc)), "open"
-        except PortcullisError as error:
-            if error.code != "erased":
-                raise
-            return None, "erased"
+    async def _opened(
+        self, raw: list[Raw], leaves: list[dict[str, Any]]
+    ) -> list[bytes | PortcullisError | None]:
+        """Each payload, its erasure, or None: it is not there, or need not be read."""
+        if self._sealed and not self._selection.reads_payloads:
+            return [None] * len(raw)
+        there = [
+            (stored, bytes.fromhex(members["pc"]))
+            for (_, _, stored), members in zip(raw, leaves, strict=True)
+            if stored is not None
+        ]
+        found = iter(await self._opener.open_all(self._scope.tenant_id, there) if there else ())
+        opened = [None if stored is None else next(found) for _, _, stored in raw]
+        for one in opened:
+            if isinstance(one, PortcullisError) and one.code != "erased":
+                raise one
+        return opened
 
     def _check(self, index: int, digest: bytes) -> None:
         """Is this the leaf of that place in the tree? The tiles themselves are checked against the
