@@ -102,10 +102,11 @@ async def export(conninfo: str, store: Path, out: Path, formats: frozenset[str])
     exporter = Exporter(database, scope, store, SystemClock(), opener=InClear())
     plan = Plan(export_id=uuid.uuid4(), selection=Selection(), formats=formats, why="speed")
     began = time.perf_counter()
-    await exporter.make(plan, out)
-    took = time.perf_counter() - began
-    await database.close()
-    return took
+    try:
+        await exporter.make(plan, out)
+    finally:
+        await database.close()
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -128,6 +129,7 @@ def main() -> None:
             f" {given.records / took:,.0f}/s, {size / 1e6:,.0f} MB; memory grew {(after - before) / 1e3:.0f}"
             f" MB; load {os.getloadavg()[0]:.1f}\n"
         )
+        sys.stdout.flush()
         if given.verify:
             began = time.perf_counter()
             sys.stdout.write(describe(verify_package(out, str(KEY))) + "\n")
