@@ -121,12 +121,14 @@ def main() -> None:
         store, out = here.directory / "audit", here.directory / "package"
         fill(here.superuser, store, given.records)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        worked = time.process_time()
         took = asyncio.run(export(here.roles.admin, store, out, frozenset(given.format)))
+        worked = time.process_time() - worked
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         sys.stdout.write(
             f"{given.records} records, jsonl {' '.join(given.format)}: {took:.1f} s,"
-            f" {given.records / took:,.0f}/s, {size / 1e6:,.0f} MB; memory grew {(after - before) / 1e3:.0f}"
+            f" {given.records / took:,.0f}/s; processor {worked:.1f} s; {size / 1e6:,.0f} MB; memory grew {(after - before) / 1e3:.0f}"
             f" MB; load {os.getloadavg()[0]:.1f}\n"
         )
         sys.stdout.flush()
