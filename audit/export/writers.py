@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from audit.export.columns import COLUMNS
 from audit.export.row import Row, compact
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = frozenset("=+-@\t\r")
 
 
 class Writer(Protocol):
@@ -86,4 +86,4 @@ class Csv:
 
 def harmless(cell: Any) -> Any:
     """The cell as a spreadsheet may open it."""
-    return "'" + cell if type(cell) is str and cell.startswith(_FORMULA) else cell
+    return "'" + cell if type(cell) is str and cell[:1] in _FORMULA else cell
