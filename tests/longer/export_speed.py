@@ -128,7 +128,8 @@ def main() -> None:
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         sys.stdout.write(
             f"{given.records} records, jsonl {' '.join(given.format)}: {took:.1f} s,"
-            f" {given.records / took:,.0f}/s; processor {worked:.1f} s; {size / 1e6:,.0f} MB; memory grew {(after - before) / 1e3:.0f}"
+            f" {given.records / took:,.0f}/s; processor {worked:.1f} s;"
+            f" {size / 1e6:,.0f} MB; memory grew {(after - before) / 1e3:.0f}"
             f" MB; load {os.getloadavg()[0]:.1f}\n"
         )
         sys.stdout.flush()
