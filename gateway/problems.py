@@ -148,6 +148,11 @@ PROBLEMS: dict[str, Kind] = {
         "The HSM does not hold the tenant's keys",
         "Make the tenant's keys and its log key by ceremony on the host, then send the same again.",
     ),
+    "export_pending": Kind(
+        409,
+        "The export is not made yet, or too many wait",
+        "Look at the job again in a moment.",
+    ),
     "within_retention": Kind(
         409,
         "The records must still be kept",

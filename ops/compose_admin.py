@@ -30,6 +30,7 @@ from ops.compose import (
     redis_client,
     said,
 )
+from ops.exporting import archive
 from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
@@ -81,6 +82,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             sign_in=sign_in,
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
+            archive=archive(settings, database),
             events=Hub(seat.stop),
             audit_store=settings.recorder.store,
         )

@@ -173,6 +173,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
     ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
     how old a record may be that is still sent. `rates`: limits on use of this listener.
+    `exports`: where packages of audit records lie for a week; else `exports` beside the recorder's store.
     """
 
     host: str
@@ -187,6 +188,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     notify_backlog_days: Days = 30.0
     smtp: SmtpSettings | None = None
     rates: ApiRateSettings = ApiRateSettings()
+    exports: Path | None = None
 
     def __post_init__(self) -> None:
         for text in self.notify_allow_networks:

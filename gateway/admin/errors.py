@@ -70,6 +70,13 @@ class ProposalClosed(PortcullisError):
     code = "proposal_closed"
 
 
+class ExportPending(PortcullisError):
+    """An export is not made yet, or too many wait already."""
+
+    code = "export_pending"
+    retry = Retry.SAFELY
+
+
 class KeysMissing(PortcullisError):
     """The HSM does not hold the new tenant's keys, or other ones: the ceremony comes first."""
 

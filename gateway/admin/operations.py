@@ -13,6 +13,8 @@ from gateway.admin import (
     configuration,
     credentials,
     events,
+    examiners,
+    exports,
     factors,
     fills,
     groups,
@@ -94,4 +96,6 @@ OPERATIONS: tuple[Operation, ...] = described((
     *reports.OPERATIONS,
     *events.OPERATIONS,
     *receipts.OPERATIONS,
+    *exports.OPERATIONS,
+    *examiners.OPERATIONS,
 ))  # fmt: skip

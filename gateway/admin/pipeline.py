@@ -23,7 +23,7 @@ import structlog
 from opentelemetry import trace
 from redis.exceptions import RedisError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from audit import receipts
 from audit.record import Kind
@@ -39,7 +39,7 @@ from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
 from gateway.body import SenderLeft
-from gateway.listener import as_response
+from gateway.listener import GUARDED, as_response
 from gateway.problems import problem_of
 from tenancy.database import Connection
 from tenancy.errors import PortcullisError
@@ -212,6 +212,11 @@ async def _keep(
 def _response(operation: Operation, result: Result) -> Response:
     if result.stream is not None:
         return LiveResponse(result.stream)
+    if result.file is not None:
+        return FileResponse(
+            result.file, media_type="application/zip", filename=result.file.name,
+            headers={**GUARDED, "cache-control": "no-store", **dict(result.headers)},
+        )  # fmt: skip
     return as_response(_answer(operation, result, with_once=True))
 
 

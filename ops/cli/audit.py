@@ -33,6 +33,7 @@ from ops.audit_check import audit_checker
 from ops.audit_keys import audit_keys
 from ops.cli.audit_drill import audit_drill
 from ops.cli.audit_evidence import COMMANDS
+from ops.cli.audit_export import export, open_package
 from ops.cli.audit_watch import watch
 from ops.settings import Settings, read_settings
 from ops.tenants import operator_scope
@@ -46,7 +47,7 @@ def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
 
 
-for command in (*COMMANDS, audit_drill):
+for command in (*COMMANDS, audit_drill, export, open_package):
     audit.add_command(command)
 
 

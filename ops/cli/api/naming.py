@@ -89,7 +89,7 @@ NOT_HERE = {
     "enrolment-key": "`portcullis credential enrol` reads it",
     "openapi.json": "`portcullis openapi` prints it",
     "docs": "a page for a browser",
-    "audit": "`portcullis audit`: `hold`, `release`, `shred`, `retention`, `erasures`, `export`, `watch`",
+    "audit": "`portcullis audit`, on the host; jobs and examiners are the API's alone",
 }
 """First part of an address → why there is no command for it."""
 

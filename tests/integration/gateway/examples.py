@@ -175,6 +175,12 @@ EXAMPLES: dict[str, Example] = {
         },
         frozenset({"subscription_id", "signal_ids"}),
     ),
+    # The audit log: nobody has made the matrix' export yet.
+    "ask_export": Example(lambda ids: {"reason": "a question"}),
+    "fetch_export": Example(statuses=frozenset({409})),
+    "appoint_examiner": Example(
+        lambda ids: {"email": f"{unique()}@example.com", "name": "E", "days": 30, "reason": "r"}
+    ),
     "cancel_signal": Example(statuses=frozenset({409})),  # the matrix' signal is planned
     # Data subjects, secrets, the kill switch.
     "correct_records_of_person": Example(lambda ids: {"statement": "it was another"}),

@@ -34,7 +34,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 ANYBODY = frozenset(TABLE["anybody"])
 SELF = frozenset(TABLE["self"])
-CUSTOMERS = ("admin", "trader", "approver", "compliance", "viewer")
+CUSTOMERS = ("admin", "trader", "approver", "compliance", "viewer", "examiner")
 ROWS |= dict.fromkeys(SELF, (*CUSTOMERS, "operator"))
 
 
