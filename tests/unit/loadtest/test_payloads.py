@@ -44,7 +44,11 @@ def test_it_reads_what_is_in_clear():
         (reader(), TENANT, b"\x02" + STORED[1:], PC),
         (reader(), TENANT, b"", PC),
     ],
-)
+    ids=[
+        "no-key", "other-audit-key", "other-version", "other-tenant", "other-commitment", "changed-byte",
+        "other-format", "nothing",
+    ],
+)  # fmt: skip
 def test_it_opens_nothing_else(made, tenant, stored, pc):
     assert made.open(str(tenant), stored, pc.hex()) is None
 
