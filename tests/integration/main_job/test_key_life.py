@@ -387,11 +387,10 @@ async def test_all_tenants_that_are_still_there_are_rotated_at_once(desk: Desk) 
 
 
 async def test_one_ceremony_at_a_time(desk: Desk) -> None:
-    async with desk.database.shared() as conn:
-        await conn.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('portcullis.ceremony', 0))"
-        )
+    async with desk.database.connection() as conn:  # by the session, as a ceremony holds it
+        await conn.execute("SELECT pg_advisory_lock(hashtextextended('portcullis.ceremony', 0))")
         refused = await desk.host("rotate", "enrol-key", wanted=1)
+        await conn.execute("SELECT pg_advisory_unlock(hashtextextended('portcullis.ceremony', 0))")
     assert "another ceremony is under way" in refused
 
 
