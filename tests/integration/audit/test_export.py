@@ -26,7 +26,7 @@ from audit.verdict import OK
 from tenancy.clock import SystemClock
 from tenancy.errors import Conflict, PortcullisError
 from tenancy.scope import Actor
-from tests.contract.test_independent_readers import GO_PACKAGES
+from tests.contract.readers import GO_PACKAGES
 from tests.fixtures.audit import add_log, entry
 from tests.integration.audit.test_cli_and_bench import invoke, settings_of
 
