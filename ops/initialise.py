@@ -23,7 +23,7 @@ from hsm import ceremony
 from ops import migrate, platform
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
-from ops.settings import HsmSettings, Settings, decode_settings
+from ops.settings import ADMIN_OPENS, INGRESS_OPENS, HsmSettings, Settings, decode_settings
 from ops.stack import softhsm
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
@@ -179,10 +179,10 @@ def doors(hsm: HsmSettings) -> dict[str, Any]:
     The management listener signs one thing: the empty checkpoint of a log that it makes.
     """
     return {
-        "ingress": {"socket": hsm.hook_socket, "purposes": ["hook"]},
+        "ingress": {"socket": hsm.hook_socket, "purposes": [*INGRESS_OPENS]},
         "admin": {
             "socket": hsm.admin_socket,
-            "purposes": ["channel", "probe", "totp"],
+            "purposes": [*ADMIN_OPENS],
             "signs": True,
         },
     }

@@ -13,7 +13,7 @@ from hsm.settings import purposes_at, read_daemon_settings
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
-from ops.settings import HsmSettings, Settings
+from ops.settings import ADMIN_OPENS, INGRESS_OPENS, HsmSettings, Settings
 from ops.stack import postgres, redis
 from ops.state import read_state
 from tenancy.errors import ConfigurationError, PortcullisError
@@ -70,8 +70,8 @@ def _openers(settings: Settings) -> Iterator[Finding]:
         yield Finding("signer's settings", str(error))
         return
     for process, asked, needed in (
-        ("ingress", hsm.hook_socket, {"hook"}),
-        ("admin", hsm.admin_socket, {"channel", "probe", "totp"}),
+        ("ingress", hsm.hook_socket, set(INGRESS_OPENS)),
+        ("admin", hsm.admin_socket, set(ADMIN_OPENS)),
     ):
         missing = sorted(needed - purposes_at(signer, asked or hsm.signer_socket))
         problem = (
