@@ -177,9 +177,7 @@ class Intender:
             async with self._database.tenant(scope) as conn:
                 goes = self._held(await decide(conn))
                 written = await book.intend(conn, scope, goes.orders)
-                unsettled = await book.read_unsettled(conn, goes.lanes, list(batch.epochs), names)
-                # Asked now: a lane that settles one meanwhile forgets its name after its commit.
-                before = [o for o in unsettled if o.cl_ord_id not in self._lanes.known]
+                before = await self._unsettled(conn, goes, names)
                 cancels = await book.want_cancelled(
                     conn,
                     scope,
@@ -208,6 +206,20 @@ class Intender:
         for order in (*goes.orders, *goes.released):
             if order.cl_ord_id in goes_out and order.state is OrdState.INTENT:
                 self._lanes.put(_job("send", scope, accounts, order, batch.epochs))
+
+    async def _unsettled(self, conn: Connection, batch: Batch, names: set[str]) -> list[Order]:
+        """What may have been sent in the batch's lanes before it and is in nobody's hand.
+
+        A lane forgets a name after the commit that settles it. Such a one is in the first answer if
+        the commit came after that was read, and known no more when it is heard: so it is read again.
+        """
+        parts, known = list(batch.epochs), self._lanes.known
+        found = await book.read_unsettled(conn, batch.lanes, parts, names)
+        loose = {order.cl_ord_id for order in found} - known
+        if not loose:
+            return []
+        again = await book.read_unsettled(conn, batch.lanes, parts, names)
+        return [o for o in again if o.cl_ord_id in loose and o.cl_ord_id not in known]
 
     def _held(self, batch: Batch) -> Batch:
         """The batch with what its brokers cannot wait for `held` instead of `intent`."""

@@ -84,7 +84,7 @@ def tenant_of(request: protocol.Request) -> int | None:
 def is_forgotten(job: Job) -> bool:
     """Its asker has given up: an overloaded token works for those who still wait."""
     forgotten = job.connection.forgotten
-    if job.request.id not in forgotten:
+    if not forgotten or job.request.id not in forgotten:
         return False
     forgotten.discard(job.request.id)
     return True
@@ -201,7 +201,7 @@ def serve_batch(
             if job.refused is not None:
                 proven.append((job, worker.proven(job.request)))
                 continue
-            if job.connection.forgotten and is_forgotten(job):
+            if is_forgotten(job):
                 continue
             try:
                 value = serve_one(worker, job.request)

@@ -34,7 +34,7 @@ class Mac:
         self._mechanism = _Mechanism(int(Mechanism.SHA512_HMAC), None, 0)
         self._out: Any = create_string_buffer(MAC_BYTES)
         self._length = c_ulong(MAC_BYTES)
-        self._at = (addressof(self._mechanism), addressof(self._out), addressof(self._length))
+        self._at = tuple(addressof(x) for x in (self._mechanism, self._out, self._length))
 
     def sign(self, handle: int, text: bytes) -> bytes:
         """64 bytes by the key of that handle. Raises PKCS11Error."""
@@ -45,8 +45,7 @@ class Mac:
             result = self._sign(self._session, text, len(text), out, length)
         if result != CKR_OK or self._length.value != MAC_BYTES:
             raise FunctionFailed(f"signing failed: {result:#x}")
-        signature: bytes = self._out.raw
-        return signature
+        return bytes(self._out.raw)
 
 
 def handle_of(thing: Any) -> int:

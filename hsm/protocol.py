@@ -22,10 +22,9 @@ from tenancy.errors import PortcullisError
 MAX_FRAME_BYTES = 128 * 1024
 MAX_BODY_BYTES = 64 * 1024
 MAX_TEXT_CHARS = 4096
+"""In path and query together."""
 
 _LENGTH = struct.Struct(">I").unpack_from
-
-Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 
 
 class _Request(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -45,8 +44,8 @@ class SignRequest(_Request, frozen=True, array_like=True, tag="sign"):
     account_id: UUID
     scheme: str
     method: str
-    path: Text
-    query: Text
+    path: str
+    query: str
     body: Annotated[bytes, Meta(max_length=MAX_BODY_BYTES)]
     timestamp: int
 
@@ -171,9 +170,12 @@ def refusal(request_id: int, error: PortcullisError) -> bytes:
 def read_request(body: bytes) -> Request:
     """Raises MalformedRequest; its text names the field."""
     try:
-        return _requests.decode(body)
+        request = _requests.decode(body)
     except msgspec.DecodeError as error:
         raise MalformedRequest(f"the request cannot be read: {error}") from None
+    if isinstance(request, SignRequest) and len(request.path) + len(request.query) > MAX_TEXT_CHARS:
+        raise MalformedRequest(f"path and query: together at most {MAX_TEXT_CHARS} characters")
+    return request
 
 
 def read_answer(body: bytes) -> Answer:

@@ -23,7 +23,14 @@ from hsm import ceremony
 from ops import migrate, platform
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
-from ops.settings import HsmSettings, Settings, decode_settings
+from ops.settings import (
+    ADMIN_OPENS,
+    AUDIT_OPENS,
+    INGRESS_OPENS,
+    HsmSettings,
+    Settings,
+    decode_settings,
+)
 from ops.stack import softhsm
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
@@ -182,13 +189,13 @@ def doors(hsm: HsmSettings) -> dict[str, Any]:
     keys at its own door too, to seal them anew when a tenant's keys were rotated.
     """
     return {
-        "ingress": {"socket": hsm.hook_socket, "purposes": ["hook"]},
+        "ingress": {"socket": hsm.hook_socket, "purposes": [*INGRESS_OPENS]},
         "admin": {
             "socket": hsm.admin_socket,
-            "purposes": ["audit", "channel", "probe", "totp"],
+            "purposes": [*ADMIN_OPENS],
             "signs": True,
         },
-        "audit": {"socket": hsm.audit_socket, "purposes": ["audit"]},
+        "audit": {"socket": hsm.audit_socket, "purposes": [*AUDIT_OPENS]},
     }
 
 

@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -231,18 +230,13 @@ async def _prove_tenant(settings: Settings, tenant: UUID, version: int) -> None:
     secret = secrets.token_bytes(32)
     async with (
         EnrollerClient(settings.hsm.enroller_socket, timeout_s=10) as enroller,
-        SignerClient(_door(settings), timeout_s=10) as signer,
+        SignerClient(settings.hsm.door(PURPOSE), timeout_s=10) as signer,
     ):
         ciphertext = encrypt_secret(await enroller.public_key_pem(), secret)
         sealed = await enroller.seal_secret(tenant, SUBJECT, PURPOSE, ciphertext)
         opened = await signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
     if opened != secret or unpack(sealed).kek_version != version:
         raise Unavailable(f"the daemons do not use version {version} of tenant {tenant} yet")
-
-
-def _door(settings: Settings) -> Path:
-    """Where probes are opened (hsm/openers.py)."""
-    return settings.hsm.admin_socket or settings.hsm.signer_socket
 
 
 async def _prove_enrol(settings: Settings, platform: UUID, modulus_sha256: str) -> None:

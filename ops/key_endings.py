@@ -29,6 +29,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -250,21 +251,15 @@ async def _forgotten(settings: Settings, rows: list[SealedRow]) -> list[Tried]:
     """Step 3. Raises Unavailable for a signer that is away, CeremonyRefused for one that still uses a key."""
     deadline = time.monotonic() + SIGNER_FORGETS_S
     tried: list[Tried] = []
-    hsm = settings.hsm
-    doors = {
-        "hook": hsm.hook_socket or hsm.signer_socket,
-        "totp": hsm.admin_socket or hsm.signer_socket,
-        "channel": hsm.admin_socket or hsm.signer_socket,
-        "audit": hsm.audit_socket or hsm.signer_socket,
-    }  # hsm/openers.py: a secret opens at its own purpose's door
+    signers: dict[Path, SignerClient] = {}
     async with AsyncExitStack() as clients:
-        at = {
-            path: await clients.enter_async_context(SignerClient(path, timeout_s=10))
-            for path in {hsm.signer_socket, *doors.values()}
-        }
         for row in rows:
             sealed = unpack(row.sealed)
-            signer = at[doors.get(sealed.purpose, hsm.signer_socket)]
+            door = settings.hsm.door(sealed.purpose)
+            if door not in signers:
+                client = SignerClient(door, timeout_s=10)
+                signers[door] = await clients.enter_async_context(client)
+            signer = signers[door]
             while (outcome := await _ask(signer, row, sealed)) == "opens":
                 if time.monotonic() > deadline:
                     raise CeremonyRefused(

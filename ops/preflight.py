@@ -14,7 +14,14 @@ from hsm.settings import purposes_at, read_daemon_settings
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
-from ops.settings import DirectoryStore, HsmSettings, Settings
+from ops.settings import (
+    ADMIN_OPENS,
+    AUDIT_OPENS,
+    INGRESS_OPENS,
+    DirectoryStore,
+    HsmSettings,
+    Settings,
+)
 from ops.stack import postgres, redis
 from ops.state import read_state
 from ops.stores import bucket_of
@@ -74,9 +81,9 @@ def _openers(settings: Settings) -> Iterator[Finding]:
         yield Finding("signer's settings", str(error))
         return
     for process, asked, needed in (
-        ("ingress", hsm.hook_socket, {"hook"}),
-        ("admin", hsm.admin_socket, {"audit", "channel", "probe", "totp"}),
-        ("audit records", hsm.audit_socket, {"audit"}),
+        ("ingress", hsm.hook_socket, set(INGRESS_OPENS)),
+        ("admin", hsm.admin_socket, set(ADMIN_OPENS)),
+        ("audit records", hsm.audit_socket, set(AUDIT_OPENS)),
     ):
         missing = sorted(needed - purposes_at(signer, asked or hsm.signer_socket))
         problem = (

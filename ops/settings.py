@@ -79,6 +79,11 @@ class DaemonAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         check_socket_path(self.socket, "socket")
 
 
+INGRESS_OPENS, ADMIN_OPENS = ("hook",), ("audit", "channel", "probe", "totp")
+AUDIT_OPENS = ("audit",)
+"""Purposes of the secrets that each has opened, at a door of its own (hsm/openers.py)."""
+
+
 class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The tokens. The daemons' own files say the rest (hsm/settings.py); PINs are named by their
     sources (hsm/pins.py): files, systemd credentials, prompts.
@@ -116,6 +121,15 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Every signer of this host by its name, the preferred one first."""
         more = {f"signer{index}": one.socket for index, one in enumerate(self.more_signers, 2)}
         return {"signer": self.signer_socket, **more}
+
+    def door(self, purpose: str) -> Path:
+        """Where the preferred signer opens secrets of that purpose."""
+        own = {
+            **dict.fromkeys(INGRESS_OPENS, self.hook_socket),
+            **dict.fromkeys(ADMIN_OPENS, self.admin_socket),
+            **dict.fromkeys(AUDIT_OPENS, self.audit_socket),
+        }
+        return own.get(purpose) or self.signer_socket
 
     def __post_init__(self) -> None:
         for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket",

@@ -8,6 +8,7 @@ stop the account; the auditor compares everything that each side says.
 import asyncio
 import os
 import signal
+from contextlib import closing
 
 import pytest
 
@@ -107,9 +108,9 @@ async def test_one_of_two_hsms_gone_costs_no_order_its_turn(stage, softhsm, rela
     """Both answer as slowly: an impatient client asks the second too, and that must not be all of it."""
     mirror = softhsm.mirror()
     stage.sockets.append(mirror.socket("signer"))
-    second = Control(placed(mirror.directory, softhsm.settings.module))
-    for each in (relay, second):
-        each.set(latency_us=SLOW_US)
+    with closing(Control(placed(mirror.directory, softhsm.settings.module))) as second:
+        second.set(latency_us=SLOW_US)
+    relay.set(latency_us=SLOW_US)
     async with (
         kept_up(softhsm, **behind(softhsm)),
         kept_up(mirror, **behind(mirror)),
@@ -119,4 +120,3 @@ async def test_one_of_two_hsms_gone_costs_no_order_its_turn(stage, softhsm, rela
         relay.set(removed=control.DEVICE_REMOVED)
         await judged(stage)
         assert relay.get("removed"), "the first one never came back meanwhile"
-    second.close()

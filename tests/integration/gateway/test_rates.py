@@ -36,7 +36,8 @@ async def test_two_processes_share_one_count(pair: tuple[Rates, Rates]) -> None:
     answers = await asyncio.gather(*(pair[n % 2].take(hook("hook")) for n in range(40)))
     assert sum(answer.allowed for answer in answers) == 10
     waits = [answer.retry_after_s for answer in answers if not answer.allowed]
-    assert all(1 <= wait <= 61 for wait in waits)
+    # The rest of this minute, and the part of the next in which the ten weigh less than ten: 6 s.
+    assert all(1 <= wait <= 66 for wait in waits)
 
 
 async def test_each_answer_of_a_group_says_what_is_left_after_it(

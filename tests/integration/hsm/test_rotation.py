@@ -278,17 +278,24 @@ class Seconds:
         return self.now
 
 
-async def test_a_session_key_is_not_used_once_its_kek_is_gone(softhsm):
-    """In one process, by the clock: within the time nothing is asked of the token, then it is."""
-    tenant = uuid4()
-    softhsm.init(tenant)
+def sealed_rows(softhsm, count):
+    """A tenant of its own, and so many of its accounts' keys, sealed in this process."""
     from hsm.enroller import EnrolDesk
     from hsm.protocol import EnrolKey, SealKey
 
+    tenant = uuid4()
+    softhsm.init(tenant)
     with enrol_token(softhsm) as anchor:
         worker = EnrolDesk(anchor).worker()
         ciphertext = encrypt_key(worker.serve(EnrolKey(1)), b"secret")
-        rows = [worker.serve(SealKey(1, tenant, uuid4(), "gateio", ciphertext)) for _ in range(3)]
+        return tenant, [
+            worker.serve(SealKey(1, tenant, uuid4(), "gateio", ciphertext)) for _ in range(count)
+        ]
+
+
+async def test_a_session_key_is_not_used_once_its_kek_is_gone(softhsm):
+    """In one process, by the clock: within the time nothing is asked of the token, then it is."""
+    tenant, rows = sealed_rows(softhsm, 3)
     seconds = Seconds()
     with signing_token(softhsm) as anchor:
         keys = Keys(anchor, keys_max=10, now=seconds)
@@ -310,15 +317,7 @@ async def test_a_session_key_is_not_used_once_its_kek_is_gone(softhsm):
 
 async def test_what_one_thread_saw_of_a_kek_the_others_do_not_ask_again(softhsm):
     """A look is a call into the token: fifty tenants and thirty-two threads would make many of them."""
-    tenant = uuid4()
-    softhsm.init(tenant)
-    from hsm.enroller import EnrolDesk
-    from hsm.protocol import EnrolKey, SealKey
-
-    with enrol_token(softhsm) as anchor:
-        worker = EnrolDesk(anchor).worker()
-        ciphertext = encrypt_key(worker.serve(EnrolKey(1)), b"secret")
-        row = worker.serve(SealKey(1, tenant, uuid4(), "gateio", ciphertext))
+    tenant, (row,) = sealed_rows(softhsm, 1)
     seconds = Seconds()
     with signing_token(softhsm) as anchor:
         one, other = (Keys(anchor, keys_max=10, now=seconds) for _ in range(2))

@@ -44,8 +44,8 @@ class Slow:
         return {}
 
 
-def jobs(count, connection=None, waited_s=0.0):
-    since = time.monotonic() - waited_s
+def jobs(count, connection=None):
+    since = time.monotonic()
     return [Job(connection or Deaf(), PublicKey(n, "x"), since) for n in range(count)]
 
 

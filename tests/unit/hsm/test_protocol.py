@@ -47,7 +47,7 @@ def test_a_frame_beyond_the_limit_is_refused_before_it_is_kept():
     "change",
     [
         {"body": bytes(protocol.MAX_BODY_BYTES + 1)}, {"name": b"short"},
-        {"path": "/" * 5000}, {"sealed": bytes(5000)},
+        {"path": "/" * 5000}, {"path": "/" * 3000, "query": "q" * 3000}, {"sealed": bytes(5000)},
     ],
 )  # fmt: skip
 def test_a_field_beyond_its_size_is_refused(change):
