@@ -41,6 +41,7 @@ from gateway.hooks.incoming import Incoming, Kept
 from gateway.hooks.records import Note, Record, repeated
 from gateway.hooks.repeats import first_ones, within_windows
 from gateway.hooks.settings import KeepSettings
+from gateway.hooks.signal_rows import insert
 from tenancy.database import Connection, commit
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry, Unavailable
 from tenancy.values import SignalID
@@ -85,17 +86,6 @@ class _Waiting:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-_INSERT = """
-    INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, ticker, body,
-                         body_sha256, traceparent, received_at, not_before)
-    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::smallint[],
-                         %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[],
-                         %b::timestamptz[])
-    ON CONFLICT (hook_id, message_id) DO NOTHING
-    RETURNING signal_id
-"""
 
 
 class Acceptor:
@@ -313,7 +303,7 @@ class Acceptor:
         repeats = [waiting for waiting in batch if waiting.incoming.signal_id in again]
         batch = [waiting for waiting in batch if waiting.incoming.signal_id not in again]
         if batch:
-            new = await _insert(conn, [waiting.incoming for waiting in batch])
+            new = await insert(conn, [waiting.incoming for waiting in batch])
         known = [w.incoming for w in batch if w.incoming.signal_id not in new]
         if known:
             firsts = await first_ones(conn, known)
@@ -370,28 +360,6 @@ def _received_again(
         if incoming.signal_id not in new and first and first[1] == incoming.body_sha256:
             notes[incoming.signal_id] = repeated(incoming.note, SignalID(first[0]))
     return notes
-
-
-async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
-    cursor = await conn.execute(
-        _INSERT,
-        (
-            [row.signal_id for row in rows],
-            [row.tenant_id for row in rows],
-            [row.strategy_id for row in rows],
-            [row.hook_id for row in rows],
-            [row.message_id for row in rows],
-            [row.part for row in rows],
-            [row.ticker for row in rows],
-            [row.body for row in rows],
-            [row.body_sha256 for row in rows],
-            [row.traceparent for row in rows],
-            [row.received_at for row in rows],
-            [row.not_before for row in rows],
-        ),
-        binary=True,
-    )
-    return {row[0] for row in await cursor.fetchall()}
 
 
 def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None, receipt: str) -> None:

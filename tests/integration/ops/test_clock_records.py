@@ -187,7 +187,7 @@ async def test_a_leaf_of_the_recorder_holds_the_bound_of_its_own_moment(bench, t
     stepped = msgspec.structs.replace(now, offset_ns=START + SECOND)
     moments = [now]
     file = ClockFile(tmp_path / "clock.json", lambda: moments[-1])
-    bench.recorder._quality = file.quality
+    bench.recorder._parts.quality = file.quality
     await bench.append([entry(1)])
     await bench.recorder.drain()
     moments.append(stepped)
