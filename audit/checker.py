@@ -12,6 +12,7 @@ somebody reads. So this reads, slowly and all the time, in the recorder's proces
 
 *Crash before 4: the same bundles again. After: the next ones.* A round begins at index 0 without any
 memory but the sizes seen, so a position that somebody moved hides nothing for longer than a round.
+A copy that cannot be asked (CopyAway) is left out of the step; when each was last compared is a metric.
 Not checked here: what a payload says (it is sealed; its row's being there is), and records that no
 checkpoint covers yet (only that their rows have no gap).
 """
@@ -30,6 +31,7 @@ import structlog
 from audit import metrics
 from audit.checking import (
     DATABASE,
+    CopyAway,
     Difference,
     Row,
     State,
@@ -156,7 +158,21 @@ class Checker:
 
     async def _step(self, log: Log, state: State) -> Step:
         """Steps 1 to 3 for the next bundles of this log. Raises Unavailable, psycopg.Error."""
-        opened = await in_thread(_open_copies, log, self._copies(log))  # step 1
+        copies = dict(self._copies(log))
+        while True:
+            try:
+                step = await self._compare(log, state, copies)
+            except CopyAway as error:
+                log_event.warning("audit_copy_away", log_id=str(log.log_id), why=str(error))
+                del copies[error.name]
+                continue
+            for name in copies:
+                metrics.COPY_CHECKED.labels(name).set_to_current_time()
+            return step
+
+    async def _compare(self, log: Log, state: State, copied: Mapping[str, Read]) -> Step:
+        state = State(state.edges, state.size, dict(state.seen))  # if a copy is away: as it was
+        opened = await in_thread(_open_copies, log, copied)  # step 1
         copies = [copy for copy, _ in opened]
         found = [wrong for _, wrong in opened if wrong is not None]
         async with self._database.connection() as conn:

@@ -56,6 +56,14 @@ class Difference(msgspec.Struct, frozen=True):
         return f"index {self.index}: {self.where}: {self.what}"
 
 
+class CopyAway(Exception):
+    """A copy cannot be asked now, which says nothing of what it holds. Raised by its `read`."""
+
+    def __init__(self, name: str, why: object) -> None:
+        super().__init__(f"copy {name} cannot be asked: {why}")
+        self.name = name
+
+
 class Copy(msgspec.Struct, frozen=True):
     """One copy of the log's files: `head` is what its own checkpoint says, None where it has none."""
 
@@ -83,7 +91,7 @@ class State(msgspec.Struct):
 
 
 def open_copy(log: Log, name: str, read: Read) -> tuple[Copy, Difference | None]:
-    """The copy as it stands, and what is wrong with its checkpoint."""
+    """The copy as it stands, and what is wrong with its checkpoint. Raises CopyAway."""
     try:
         note = read("checkpoint")
         head = None if note is None else open_checkpoint(note, *log.known)

@@ -49,6 +49,11 @@ STORE_CONFLICTS = Gauge(
 CHECKED = Counter(
     "portcullis_audit_checked_records_total", "Records that the continuous check has compared."
 )
+COPY_CHECKED = Gauge(
+    "portcullis_audit_copy_checked_timestamp_seconds",
+    "When the continuous check last compared this copy of the logs with the others",
+    ["copy"],
+)
 CHECK_ROUNDS = Counter(
     "portcullis_audit_check_rounds_total", "Whole rounds of the continuous check, over all logs."
 )

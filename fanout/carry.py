@@ -63,7 +63,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     doubt_first_s: float = 0.25
     doubt_most_s: float = 5.0
     attempts_max: int = 50
-    append_wait_s: float = 4.0
+    durable_within_s: float = 4.0
     """How long an intent and its audit record may take to be durable for its order to open a position."""
 
 
@@ -100,7 +100,7 @@ class Carrier:
         sent (`audit_unavailable`); one that closes goes on.
         """
         broker = self._brokers[order.broker]
-        if opens(order) and waited_s > self._patience.append_wait_s:
+        if opens(order) and waited_s > self._patience.durable_within_s:
             metrics.AUDIT_REFUSED.inc()
             return await self._learn(
                 scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,

@@ -103,7 +103,7 @@ class Worker:
         )  # fmt: skip
         self.switch = Switch(database, clock, quality)
         patience = msgspec.structs.replace(
-            patience or Patience(), append_wait_s=settings.append_wait_s
+            patience or Patience(), durable_within_s=settings.durable_within_s
         )
         carrier = Carrier(brokers, self.leases, learner, clock, patience, self.switch)
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from audit.checker import Checker
-from audit.checking import DATABASE
+from audit.checking import DATABASE, CopyAway
 from audit.worm.posix import PosixStore
 from tenancy.clock import SystemClock
 from tests.fixtures.audit import entry
@@ -167,3 +167,23 @@ async def test_the_operators_command_prints_what_differs(filled, database, tmp_p
     wrong = await invoke("check", "--tenant", filled.log.tenant_id, settings=settings)
     assert wrong.exit_code == 2
     assert "index 5: database: the record's payload is gone" in wrong.output
+
+
+async def test_a_copy_that_cannot_be_asked_is_left_out_and_the_others_are_compared(filled):
+    """Also where it goes away in the middle; it is no difference, for nobody knows what it holds."""
+    second = PosixStore(filled.store_dir.parent / "second" / str(filled.log.log_id))
+    asked = []
+
+    def away_after_two(name):
+        asked.append(name)
+        if len(asked) > 2:
+            raise CopyAway("second", "connection refused")
+        return second.read(name)
+
+    first = PosixStore(filled.store_dir / str(filled.log.log_id))
+    copies = {"first": first.read, "second": away_after_two}
+    checker = Checker(filled.recording, lambda log: copies, SystemClock())
+    assert await checker.check(filled.log) == []
+    assert len(asked) > 2
+    superuser(filled, "DELETE FROM audit_payloads WHERE i = 5")
+    assert [(one.index, one.where) for one in await checker.check(filled.log)] == [(5, DATABASE)]

@@ -45,7 +45,7 @@ async def sent(order: Order, waited_s: float) -> tuple[FakeBroker, Lesson]:
     broker, learner = FakeBroker(), Noted()
     carrier = Carrier(
         {"gateio": broker}, cast(Any, Ours()), cast(Any, learner), SystemClock(),
-        Patience(append_wait_s=2.0), cast(Any, Quiet()),
+        Patience(durable_within_s=2.0), cast(Any, Quiet()),
     )  # fmt: skip
     now = SystemClock().now()
     order = msgspec.structs.replace(order, intent_at=now, deadline=now.replace(year=2999))
