@@ -12,16 +12,18 @@ between steps 1 and 3; the count of moved payloads is checked all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import orjson
 
+from audit import canonical
 from audit.logs import Log, Tail, read_tail
 from audit.merkle import leaf_hash
 from audit.ports import LogHalted
-from audit.record import compose
+from audit.record import spell
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Connection, commit
@@ -125,6 +127,7 @@ def place(
     placed: list[Placed] = []
     new_tails: dict[TenantID, Tail] = {}
     new_heads: dict[Order, Head] = {}
+    clk = canonical.encode(quality.leaf).decode()
     for record in records:
         log = logs[record.tenant_id]
         tail = new_tails.get(record.tenant_id) or tails[record.tenant_id]
@@ -132,7 +135,7 @@ def place(
         order = None if record.oid is None else (log.log_id, record.oid)
         head = None if order is None else new_heads.get(order) or heads.get(order)
         number = 1 if head is None else head.n + 1
-        leaf = _leaf(record, log, tail.size, rt_ns, number, head, quality)
+        leaf = _leaf(record, log, tail.size, rt_ns, number, head, clk)
         digest = leaf_hash(leaf)
         placed.append(Placed(record.seq, log, tail.size, record.oid, leaf, digest))
         new_tails[record.tenant_id] = Tail(tail.size + 1, rt_ns)
@@ -148,17 +151,17 @@ def _leaf(
     rt_ns: int,
     number: int,
     head: Head | None,
-    quality: Quality,
+    clk: str,
 ) -> bytes:
     try:
-        return compose(
+        return spell(
             log=log.origin,
             index=index,
             ts_ns=record.ts_ns,
             rt_ns=rt_ns,
-            clock=quality.leaf,
+            clk=clk,
             kind=record.kind,
-            actor=orjson.loads(record.act),
+            act=_spelled(record.act),
             retention=record.cls,
             commitment=record.pc,
             oid=record.oid,
@@ -169,6 +172,12 @@ def _leaf(
         )
     except ValueError as error:  # Malformed, or act is not JSON
         raise CannotPlace(log, f"inbox record {record.seq} cannot be a leaf: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _spelled(act: str) -> str:
+    """An actor in the leaf's spelling: there are few. Raises ValueError."""
+    return canonical.encode(orjson.loads(act)).decode()
 
 
 class Sequencer:

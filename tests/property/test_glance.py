@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit import record
+from audit import canonical, record
 from audit.malformed import Malformed
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["a", 'q"', "b\\", "é"])
@@ -57,6 +59,12 @@ USUAL = record.compose(
 @example(USUAL)
 def test_both_find_the_same_in_any_leaf(data):
     assert fast(data) == carefully(data)
+
+
+@given(leaves())
+def test_a_leaf_that_is_written_member_by_member_is_canonical(data):
+    """spell() knows the order of the members and how each is spelled; canonical.encode() decides."""
+    assert canonical.encode(json.loads(data)) == data
 
 
 @given(st.integers(0, len(USUAL) - 1), st.binary(max_size=3), st.integers(0, 3))
