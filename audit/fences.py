@@ -31,8 +31,9 @@ async def only_session(database: Database) -> AsyncIterator[Connection]:
             yield conn
             # Let go in order, so that a successor need not wait for the server to miss us.
             await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
-        finally:
+        except BaseException:
             await conn.close()  # the lock must not go back to the pool; the pool connects anew
+            raise
 
 
 @contextmanager

@@ -75,6 +75,7 @@ class Integrator:
         self._builder = Builder()
         self._signed = Checkpoint(log.origin, 0, merkle.EMPTY_ROOT)
         self._waiting: Publication | None = None
+        self._partials: dict[tuple[int, int], set[str]] = {}  # names that stand, of tiles not full
 
     @property
     def size(self) -> int:
@@ -178,6 +179,9 @@ class Integrator:
 
     def _write(self, publication: Publication) -> None:
         """Steps 2 and 3, and the guard before step 4."""
+        for tile, _ in publication.files:
+            if not tile.is_full:
+                self._stands(tile)
         for bundles in (True, False):
             for full in (True, False):
                 chosen = [
@@ -224,9 +228,13 @@ class Integrator:
         self._prune(done)
 
     def _prune(self, done: set[tuple[int, int]]) -> None:
-        for level, n in done:
-            if tiles.tile_of(level, n, self._signed.size) is not None:  # it was partial before
-                self._store.prune([Tile(level, n, width).path() for width in range(1, WIDTH)])
+        for place in done:
+            if place in self._partials:
+                self._store.prune(sorted(self._partials.pop(place)))
+
+    def _stands(self, tile: Tile) -> None:
+        """A partial tile's file, which its full one will replace."""
+        self._partials.setdefault((tile.level, tile.n), set()).add(tile.path())
 
     def _open_files(self, kept: Signed | None, edge: Sequence[bytes]) -> None:
         keys = self.log.known
@@ -276,8 +284,16 @@ class Integrator:
             published = tiles.tile_of(tile.level, tile.n, self._signed.size)
             return published is not None and published.is_full
 
-        named = ((name, tiles.parse_path(name)) for name in self._store.names())
-        self._store.prune([n for n, tile in named if not tile.is_full and is_full_now(tile)])
+        left_over = []
+        for name in self._store.names():
+            tile = tiles.parse_path(name)
+            if tile.is_full:
+                continue
+            if is_full_now(tile):
+                left_over.append(name)
+            else:
+                self._stands(tile)
+        self._store.prune(left_over)
 
 
 def _differ(one: Checkpoint, other: Checkpoint) -> bool:

@@ -7,6 +7,7 @@ The session holds the recorder's lock and writes every row, so that losing it en
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from tenancy.database import Connection, Database
 
 LOOK_EVERY_S = 0.02
 INTEGRATE_EVERY_S = 0.25
+"""From one publication's beginning to the next one's."""
 LOGS_AT_ONCE = 4
 
 SeenElsewhere = Callable[[Log], Awaitable[Sequence[Checkpoint]]]
@@ -105,6 +107,7 @@ class Session:
     async def integrate(self, sequencing: asyncio.Task[None]) -> None:
         """Steps 2 to 7 for every log that grew, until sequencing has ended and all is published."""
         while True:
+            began = time.monotonic()
             last_round = sequencing.done()
             await self.discover()
             further = await self._publish_all()
@@ -114,7 +117,8 @@ class Session:
                 continue
             self._parts.hurry.clear()
             hurry = asyncio.create_task(self._parts.hurry.wait())
-            await asyncio.wait({hurry, sequencing}, timeout=INTEGRATE_EVERY_S,
+            rest_s = max(0.0, began + INTEGRATE_EVERY_S - time.monotonic())
+            await asyncio.wait({hurry, sequencing}, timeout=rest_s,
                                return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
             hurry.cancel()
 

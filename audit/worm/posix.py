@@ -17,10 +17,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from audit.manifest import File, digest
 from audit.worm.immutable import file_is_immutable
@@ -28,7 +30,10 @@ from audit.worm.port import Conflict, Worm
 from audit.worm.sealing import NAMES_AT_ONCE, Sealing
 
 TEMPORARY = ".new-"
+FLUSHES_AT_ONCE = 8
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
+
+T = TypeVar("T")
 
 
 class PosixStore:
@@ -60,15 +65,12 @@ class PosixStore:
         self._holds = self._sealing is not None and self._sealing.holds(self._root.parent)
 
     def create(self, files: Sequence[tuple[str, bytes]], *, seal: bool) -> None:
-        directories = set()
-        for name, data in files:
-            path = self._root / name
-            if path.parent not in directories:
-                _make_directories(path.parent)
-                directories.add(path.parent)
-            self._create_one(path, data)
+        paths = [(self._root / name, data) for name, data in files]
+        directories = {path.parent for path, _ in paths}
         for directory in directories:
-            _flush_directory(directory)
+            _make_directories(directory)
+        _all_at_once(lambda file: self._create_one(*file), paths)
+        _all_at_once(_flush_directory, directories)
 
     def keep(self, names: Sequence[str], until: datetime) -> list[File]:
         """The flag has no end: `until` is when an operator may take it off, and comes back as given."""
@@ -145,6 +147,17 @@ class PosixStore:
             if error.errno not in _NO_TMPFILE:
                 raise
             _create_by_temporary_name(path, data)
+
+
+def _all_at_once(act: Callable[[T], None], items: Collection[T]) -> None:
+    """Do it for each, at once: flushes that wait together share the file system's commit."""
+    if len(items) < 2:
+        for item in items:
+            act(item)
+        return
+    with ThreadPoolExecutor(min(len(items), FLUSHES_AT_ONCE)) as pool:
+        for _ in pool.map(act, items):
+            pass
 
 
 def _same_or_conflict(path: Path, data: bytes) -> None:

@@ -11,12 +11,10 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from uuid import UUID
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops.audit_keys import ring_of
 from ops.bench import audit, audit_files
 from ops.bench.measure import Effort, Measurement
 from ops.bench.stores import stores
@@ -31,8 +29,7 @@ ORIGIN = "portcullis.invalid/log/bench"
 
 
 class KeyInProcess:
-    """A NoteSigner (audit/ports.py) whose key lives as long as the bench; it "opens" an audit key that was
-    never sealed, which happens once."""
+    """A NoteSigner (audit/ports.py) whose key lives as long as the bench."""
 
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
@@ -40,9 +37,6 @@ class KeyInProcess:
 
     async def sign_note(self, label: str, text: bytes) -> bytes:
         return self._key.sign(text)
-
-    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
-        return sealed
 
 
 async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
@@ -57,20 +51,13 @@ async def _recording(effort: Effort, say: Callable[[str], None]) -> list[Measure
     say("audit: PostgreSQL of its own")
     with stores() as here:
         async with AsyncExitStack() as stack:
-            admin, ingress, recording = [
-                await _opened(stack, conninfo, size)
-                for conninfo, size in (
-                    (here.roles.admin, 1),
-                    (here.roles.ingress, audit.WRITERS + 1),
-                    (here.roles.recorder, 4),
-                )
-            ]
+            admin = await _opened(stack, here.roles.admin, 1)
+            recording = await _opened(stack, here.roles.recorder, 4)
             await _without_the_platforms_own(here.superuser)
             signer = KeyInProcess()
             tenant = await _tenant(admin, signer)
-            await stack.enter_async_context(ring_of(here.roles.ingress, "bench", signer, None))
             return await audit.run(
-                ingress=ingress,
+                ingress=here.roles.ingress,
                 recording=recording,
                 tenant=tenant,
                 signer=signer,

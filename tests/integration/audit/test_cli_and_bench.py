@@ -86,7 +86,7 @@ def test_the_bench_of_files_measures_logs_that_verify(tmp_path, monkeypatch):
 
 async def test_the_benchmark_runs_and_names_its_figures(bench, database, tmp_path):
     figures = await run(
-        ingress=bench.ingress, recording=bench.recording, tenant=bench.log.tenant_id,
+        ingress=database.conninfo("ingress"), recording=bench.recording, tenant=bench.log.tenant_id,
         signer=bench.signer, store_dir=tmp_path / "audit", floor_conninfo=database.superuser,
         seconds=0.4, runs=1,
     )  # fmt: skip
