@@ -34,6 +34,7 @@ from audit.logs import Log, Signed, read_leaves, read_signed
 from audit.malformed import Malformed
 from audit.note import ECDSA_P256
 from audit.ports import LogHalted, NoteSigner, p256_label
+from audit.recent import Recent
 from audit.tiles import ENTRIES, WIDTH, Builder, Reader, Tile
 from audit.worm.port import Conflict, Store
 from tenancy.database import Connection
@@ -68,8 +69,12 @@ class Publication(msgspec.Struct, frozen=True):
 class Integrator:
     """Publishes one log. `size` leaves are under the published checkpoint."""
 
-    def __init__(self, log: Log, store: Store, signer: NoteSigner) -> None:
+    def __init__(
+        self, log: Log, store: Store, signer: NoteSigner, recent: Recent | None = None
+    ) -> None:
+        """`recent`: where leaves that were just committed may be had without reading them."""
         self.log = log
+        self._recent = recent or Recent()
         self._store = store
         self._signer = signer
         self._builder = Builder()
@@ -162,7 +167,10 @@ class Integrator:
         return head
 
     async def _gather(self, conn: Connection) -> Publication | None:
-        leaves = await read_leaves(conn, self.log, self._builder.size, MOST_LEAVES)
+        start = self._builder.size
+        leaves = self._recent.take(self.log.log_id, start, MOST_LEAVES)
+        if not leaves:
+            leaves = await read_leaves(conn, self.log, start, MOST_LEAVES)
         if not leaves:
             return None
         return await in_thread(self._build, leaves)

@@ -149,7 +149,7 @@ class Session:
             store = await asyncio.to_thread(
                 self._parts.make_store, self._parts.store_dir / str(log.log_id)
             )
-            integrator = Integrator(log, store, self._parts.signer)
+            integrator = Integrator(log, store, self._parts.signer, self._sequencer.recent)
             await integrator.open(self._conn)
             if self._parts.seen_elsewhere is not None:
                 await integrator.check_elsewhere(await self._parts.seen_elsewhere(log))

@@ -23,6 +23,7 @@ from audit import canonical
 from audit.logs import Log, Tail, read_tail
 from audit.merkle import leaf_hash
 from audit.ports import LogHalted
+from audit.recent import Recent
 from audit.record import spell
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
@@ -192,6 +193,7 @@ class Sequencer:
         self._quality = quality
         self._logs: dict[TenantID, Log] = {}
         self.tails: dict[TenantID, Tail] = {}
+        self.recent = Recent()
 
     async def admit(self, log: Log) -> None:
         """Begin to take this log's records."""
@@ -222,6 +224,8 @@ class Sequencer:
         await self._write(batch)
         await commit(self._conn)
         self.tails.update(batch.tails)
+        for p in batch.placed:
+            self.recent.add(p.log.log_id, p.index, p.leaf, p.leaf_hash)
         return len(records)
 
     async def _heads(self, records: Sequence[Record]) -> dict[Order, Head]:

@@ -16,7 +16,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from audit import recorder, sequencer
+from audit import recorder_session, sequencer
 from audit.recorder import Recorder
 from audit.worm.posix import PosixStore
 from tenancy.clock import SystemClock
@@ -78,7 +78,7 @@ class MortalSigner(MemorySigner):
 
 
 def wrap_the_database_steps() -> None:
-    real_commit, real_keep = sequencer.commit, recorder.keep_checkpoint
+    real_commit, real_keep = sequencer.commit, recorder_session.keep_checkpoint
 
     async def commit(conn):
         die_after("1 before the commit")
@@ -89,7 +89,7 @@ def wrap_the_database_steps() -> None:
         await real_keep(*arguments)
         die_after("5 kept in the database")
 
-    sequencer.commit, recorder.keep_checkpoint = commit, keep
+    sequencer.commit, recorder_session.keep_checkpoint = commit, keep
 
 
 def open_store(path: Path) -> PosixStore:
