@@ -98,6 +98,8 @@ STATEMENTS = Counter(
     "Days of accounts whose fills were compared with the broker's",
     ["result"],
 )
+for _result in ("agreed", "differ"):  # an alert asks for the increase: the first one counts, too
+    STATEMENTS.labels(_result)
 STATEMENTS_UNCHECKED = Gauge(
     "portcullis_statements_unchecked", "Days of accounts that their broker gave no statement of yet"
 )
