@@ -35,7 +35,7 @@ from audit.export.check import AFTER, BEFORE, CHECKPOINT, FORMAT, MANIFEST, file
 from audit.export.columns import values
 from audit.export.data_keys import escrows, wrapped_keys
 from audit.export.page import Pages
-from audit.export.parquet import Parquet
+from audit.export.parquet import Parquet, pyarrow
 from audit.export.reader import ESCROWS, KEYS
 from audit.export.regimes import Name
 from audit.export.row import Row
@@ -118,9 +118,14 @@ class Exporter:
         """The package, in `directory`, which must not exist yet.
 
         Raises Conflict where the directory exists, NotFound for a tenant without a log, ProofPending
-        where nothing is published yet, Malformed where rows, files and signatures do not fit each
-        other (nothing is given out then), OSError.
+        where nothing is published yet, ConfigurationError where Parquet cannot be written here,
+        Malformed where rows, files and signatures do not fit each other (nothing is given out then),
+        OSError.
         """
+        if (
+            "parquet" in plan.formats
+        ):  # before anything is recorded or open; its import takes a while
+            await asyncio.to_thread(pyarrow)
         if await asyncio.to_thread(directory.exists):
             raise Conflict(f"{directory} exists already: an export is never written over another")
         async with self._database.tenant(self._scope) as conn:
@@ -212,7 +217,6 @@ class Package:
         wanted = regime_files.parts(plan.regime) if plan.regime is not None else []
         self._small: list[Row] = []
         self.subjects: set[tuple[str, int]] = set()
-        # Parquet may be missing here, which must be known before anything is open.
         self._writers: list[Writer] = [Parquet(part)] if "parquet" in plan.formats else []
         self._writers.append(JsonLines(part))
         if "csv" in plan.formats:
