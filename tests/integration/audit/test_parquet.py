@@ -82,8 +82,8 @@ async def export(bench: Bench, package: Path) -> None:
 
 @pytest.fixture
 async def package(bench, tmp_path, monkeypatch) -> Path:
-    """An export of seven records in windows of two and groups of three or more."""
-    monkeypatch.setattr(Parquet, "GROUP", 3)
+    """An export of seven records in windows of two and groups of five or more."""
+    monkeypatch.setattr(Parquet, "GROUP", 5)
     monkeypatch.setattr("audit.export.rows.WINDOW", 2)
     await log_of_many_shapes(bench)
     await export(bench, tmp_path / "p")
@@ -163,7 +163,7 @@ async def test_the_file_is_typed_compressed_and_written_in_groups(package):
     assert {name for name, kind in types.items() if kind == pyarrow.int64()} == set(COUNTS)
     assert {kind for name, kind in types.items() if name not in COUNTS} == {pyarrow.string()}
     groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-    assert [group.num_rows for group in groups] == [4, 3]
+    assert [group.num_rows for group in groups] == [6, 1]
     assert {group.column(0).compression for group in groups} == {"ZSTD"}
 
 
