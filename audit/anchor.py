@@ -171,8 +171,11 @@ def read_anchored(data: bytes | Mapping[str, Any]) -> Anchored:
         numbers = (given["slot"], given["slots"])
         if any(type(number) is not int for number in numbers):
             raise Malformed("slot and slots are counts")
-        if any(type(given[name]) is not str for name in ("checkpoint", "leaf", "proof")):
+        texts = [given[name] for name in ("checkpoint", "leaf", "proof")]
+        if any(type(text) is not str for text in texts):
             raise Malformed("checkpoint, leaf and proof are text")
+        for text in texts:
+            text.encode()  # JSON can spell half a character, which no later step could hash
         slot = SlotProof(
             *numbers,
             unb64(given["salt"]),

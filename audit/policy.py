@@ -105,6 +105,15 @@ def check_quorum(note: bytes, policy: Policy) -> Quorum:
     return Quorum(policy.is_met_by(set(times)), times, missing)
 
 
+def spelled(policy: Policy) -> bytes:
+    """The policy as a file that says the same, without addresses: who counts, not where they are asked."""
+    lines = [f"log {log.key}" for log in policy.logs]
+    lines += [f"witness {one.name} {one.key}" for one in policy.witnesses]
+    lines += [f"group {g.name} {g.threshold} {' '.join(g.members)}" for g in policy.groups]
+    lines.append(f"quorum {policy.quorum}")
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
 def parse_policy(data: bytes) -> Policy:
     """The policy in a file's bytes. Raises Malformed, naming the line."""
     if _FORBIDDEN.search(data):

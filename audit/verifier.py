@@ -52,8 +52,9 @@ from audit.verdict import (
     Verdict,
     describe,
 )
-from audit.verifier_evidence import NONE, Evidence, check_manifest, count_witnesses, open_anchor
+from audit.verifier_evidence import NONE, Evidence, count_witnesses, open_anchor
 from audit.verifier_files import Directory, Source, source_of
+from audit.verifier_manifest import check_manifest
 from audit.verifier_story import Story
 from audit.verifier_stretch import (
     BUNDLES,
@@ -97,7 +98,8 @@ def verify_log(
         replay = _Replay(verdict, source, head, [*older, *held])
         replay.run(jobs if head.size >= WORTH_PROCESSES else 1)
         count_witnesses(verdict, head, note, evidence, anchored)  # step 8
-        check_manifest(verdict, source, head, evidence)  # step 9
+        if evidence.manifest:
+            check_manifest(verdict, source, head)  # step 9
     except Stop:
         pass
     return verdict

@@ -15,13 +15,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from audit.checkpoint import Checkpoint
 from audit.export import kit
+from audit.export.anchored import Anchoring
 from audit.logs import Log
 
 PROGRAMS = ("verify.go", "verify.sh")
 
 
 def files(
-    log: Log, head: Checkpoint, note: bytes, summary: dict[str, Any]
+    log: Log,
+    head: Checkpoint,
+    note: bytes,
+    summary: dict[str, Any],
+    anchoring: Anchoring | None = None,
 ) -> list[tuple[str, bytes]]:
     """Name and bytes of each."""
     made = [("vkey", f"{log.vkey}\n".encode())]
@@ -30,7 +35,9 @@ def files(
     for name in PROGRAMS:
         made.append((name, resources("audit.export").joinpath("files", name).read_bytes()))
     made.append((kit.NAME, kit.reader()))
-    made.append(("README.md", _readme(log, head, note, summary).encode()))
+    if anchoring is not None:
+        made += anchoring.files()
+    made.append(("README.md", _readme(log, head, note, summary, anchoring).encode()))
     return made
 
 
@@ -51,16 +58,36 @@ def _signer(log: Log, note: bytes) -> tuple[int, int]:
     raise AssertionError("the checkpoint was opened with these keys")
 
 
-def _readme(log: Log, head: Checkpoint, note: bytes, summary: dict[str, Any]) -> str:
+def _readme(
+    log: Log, head: Checkpoint, note: bytes, summary: dict[str, Any], anchoring: Anchoring | None
+) -> str:
     number, line = _signer(log, note)
     example = summary["first"] if summary["first"] >= 0 else 0
     return _README.format(
         chosen=summary["selection_in_words"], records=summary["records"], origin=log.origin,
         size=head.size, root=head.root.hex(), export=summary["export"], made=summary["made_at"],
-        vkey=log.vkey, number=number, line=line, example=example,
-        whole=_WHOLE if summary["range"] else _NOT_WHOLE,
+        vkey=_indented(log.vkey), number=number, line=line, example=example,
+        whole=_WHOLE if summary["range"] else _NOT_WHOLE, anchored=_anchored(head, anchoring),
         sealed=_SEALED if summary["sealed"] else "",
     )  # fmt: skip
+
+
+def _anchored(head: Checkpoint, anchoring: Anchoring | None) -> str:
+    """The README's part on witnesses."""
+    if anchoring is None:
+        return _NOT_ANCHORED
+    reach = _ALL_REACHED
+    if anchoring.size < head.size:
+        reach = _PARTLY_REACHED.format(reached=anchoring.size)
+    return _ANCHORED.format(
+        size=head.size, held=anchoring.size, reach=reach, vkey=_indented(anchoring.vkey),
+        names=", ".join(anchoring.cosigned_by) or "nobody", policy=_POLICY if anchoring.policy else "",
+    )  # fmt: skip
+
+
+def _indented(lines: str) -> str:
+    """As Markdown shows code; the first line's own indent stands in the text."""
+    return lines.replace("\n", "\n    ")
 
 
 _WHOLE = """The records are a range of the log without a gap, and the records on both sides of it are in
@@ -75,6 +102,41 @@ The content of the records is encrypted. With the private key that was appointed
     python3 open.pyz . --vkey-file TRUSTED --key-file PRIVATE.pem --out opened
 
 which checks everything as above, and then writes the records in clear into `opened`.
+"""
+_NOT_ANCHORED = """This log had not been anchored when the package was made: its operator's signature stands alone.
+"""
+_ALL_REACHED = """The anchored head is the signed one: their word reaches every record here."""
+_PARTLY_REACHED = """**Their word reaches the log's first {reached} records. For record {reached} and those
+after it the log's own signature alone speaks**, until a later anchor holds them."""
+_POLICY = """
+`policy` is the operator's own list of witnesses, without their addresses: it tells whom he has asked.
+Bring your own: whoever believes the operator's list believes the operator."""
+_ANCHORED = """The log's own signature says that its operator stands by this head, not that everybody was shown the
+same one. Therefore the heads of all logs of an installation are put, blinded, into one tree every so
+often. Its root is a record of the *anchor log*, whose checkpoint witnesses cosign: programs with keys
+of their own, run by others, which sign only what extends all that they have seen before.
+
+`anchor/proof` leads from this log's head **at size {held}** to such a checkpoint of the anchor log.
+`anchor/consistency.json` (hashes in hex) proves that the head of size {size} only adds to that one.
+{reach}
+
+The anchor's checkpoint bears lines by: {names}. Whether they are genuine, and enough, is for you to
+check. **Get the anchor log's public key and a policy (C2SP tlog-policy: whose cosignatures you believe
+and how many it takes) from somewhere else than from this package**, best from the witnesses; this is
+the key to compare:
+
+    {vkey}
+
+    python3 open.pyz . --vkey-file TRUSTED --anchor-vkey-file TRUSTED_ANCHOR --policy POLICY
+
+Exit status 4: all is well, but too few of the policy's witnesses have said so.
+{policy}
+
+With tools of your own: `checkpoint` in `anchor/proof` is this log's head then, three lines. Its leaf is
+SHA256(0x00 ‖ SHA256(salt ‖ checkpoint)), at place `slot` of a tree of `slots`; `hashes` lead up to the
+root (RFC 6962). SHA256(0x02 ‖ slots as four bytes, big-endian ‖ root) is the member `pc` of `leaf`. `proof`
+(C2SP tlog-proof) shows that leaf to be in the anchor log, and ends with its cosigned checkpoint (C2SP
+tlog-cosignature). The consistency proof is checked as RFC 9162, 2.1.4.2 says.
 """
 _README = """# Records of an audit log, with their proofs
 
@@ -111,7 +173,7 @@ source:
 
     python3 open.pyz . --vkey-file TRUSTED
 
-Exit status: 0 verified, 2 tampered, 3 inconsistent, 5 incomplete.
+Exit status: 0 verified, 2 tampered, 3 inconsistent, 4 unwitnessed, 5 incomplete.
 
 ## Check it with Go, whose readers know nothing of us
 
@@ -130,4 +192,7 @@ line {line}, after four bytes of key id):
 One record up to the signed root (where `proofs/` is here, which is for up to 1,000 records):
 
     sh verify.sh {example} log-{number}.pem
-{sealed}"""
+
+## Who says so besides the operator: witnesses
+
+{anchored}{sealed}"""

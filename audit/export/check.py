@@ -12,8 +12,12 @@ Steps, with the same numbers in the code:
 7. Each payload that is given is what its leaf committed to.
 8. Where the package claims a whole range, every index of it is here, and the neighbours on both
    sides, proven too, were recorded outside the time that was asked for.
+9. Where the anchor log's keys are given, open the anchor in the package, and prove that the checkpoint
+   extends the one that is anchored; where a policy is given too, count who cosigned the anchor
+   (audit/export/check_anchor.py). Records above the anchored size have the log's own signature alone.
 
-Exit status as the verifier's: 0 ok · 2 tampered · 3 inconsistent · 5 incomplete. The manifest is no
+Exit status as the verifier's: 0 ok · 2 tampered · 3 inconsistent · 4 unwitnessed · 5 incomplete; the
+gravest is the verdict: 2, then 3, then 5, then 4. Without step 9 nothing is unwitnessed. The manifest is no
 evidence by itself (whoever can change a file can change it); its hash is in the log, in the record
 that the export left. Imports the standard library, `cryptography`, and formats that import no more.
 """
@@ -29,10 +33,12 @@ from typing import Any
 
 from audit import merkle, record
 from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.export.check_anchor import check_anchor
 from audit.malformed import Malformed
 from audit.note import VerifierKey, parse_keys
 from audit.tiles import WIDTH, Reader, split_hashes, tile_of
 from audit.verdict import INCOMPLETE, INCONSISTENT, TAMPERED, Stop, Verdict
+from audit.verifier_evidence import NONE, Evidence
 
 FORMAT = "portcullis-audit-export@v1"
 MANIFEST, CHECKPOINT, RECORDS = "manifest.json", "checkpoint", "records.jsonl"
@@ -55,20 +61,26 @@ class Counts:
 
 @dataclass
 class PackageVerdict:
-    """The verdict, what it is about, and whether a whole range was proven complete."""
+    """The verdict, what it is about, and whether a whole range was proven complete.
+
+    `anchored`: so many of the log's records are under a head that its anchor holds; None where nobody
+    brought the anchor log's keys, or nothing was proven. Whether witnesses say so: `verdict.witnessed`.
+    """
 
     verdict: Verdict = field(default_factory=Verdict)
     counts: Counts = field(default_factory=Counts)
     complete: tuple[int, int] | None = None
+    anchored: int | None = None
     keys: tuple[VerifierKey, ...] = ()
 
 
-def verify_package(directory: Path, vkey: str) -> PackageVerdict:
+def verify_package(directory: Path, vkey: str, brought: Evidence = NONE) -> PackageVerdict:
     """The verdict on a package under the key or keys of `vkey`, one per line. Never raises for what
-    the directory holds."""
+    the directory holds. `brought`: the anchor log's keys and a policy, where step 9 is wanted; the
+    anchor itself is the package's."""
     made = PackageVerdict()
     try:
-        _verify(made, directory, vkey)
+        _verify(made, directory, vkey, brought)
     except Stop:
         pass
     return made
@@ -87,14 +99,14 @@ def lines(directory: Path) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def _verify(made: PackageVerdict, directory: Path, vkey: str) -> None:
+def _verify(made: PackageVerdict, directory: Path, vkey: str, brought: Evidence) -> None:
     verdict = made.verdict
     try:
         made.keys = parse_keys(vkey)  # step 1
     except Malformed as error:
         verdict.find(TAMPERED, f"verifier key: {error}")
         raise Stop from None
-    head = _head(verdict, directory, made.keys)
+    head, note = _head(verdict, directory, made.keys)
     manifest = _manifest(verdict, directory)
     tree = _Tree(directory, head)
     try:
@@ -105,12 +117,16 @@ def _verify(made: PackageVerdict, directory: Path, vkey: str) -> None:
         verdict.find(INCOMPLETE, f"{error.args[-1]} is missing")
     except (Malformed, OSError) as error:
         verdict.find(TAMPERED, str(error))
+    made.anchored = check_anchor(verdict, directory, head, note, brought)  # step 9
 
 
-def _head(verdict: Verdict, directory: Path, keys: tuple[VerifierKey, ...]) -> Checkpoint:
-    """Step 2."""
+def _head(
+    verdict: Verdict, directory: Path, keys: tuple[VerifierKey, ...]
+) -> tuple[Checkpoint, bytes]:
+    """Step 2: what it says, and its bytes."""
     try:
-        head = open_checkpoint((directory / CHECKPOINT).read_bytes(), *keys)
+        note = (directory / CHECKPOINT).read_bytes()
+        head = open_checkpoint(note, *keys)
     except OSError as error:
         verdict.find(INCOMPLETE, f"no checkpoint can be read: {error.strerror}")
         raise Stop from None
@@ -118,7 +134,7 @@ def _head(verdict: Verdict, directory: Path, keys: tuple[VerifierKey, ...]) -> C
         verdict.find(TAMPERED, f"checkpoint: {error}")
         raise Stop from None
     verdict.origin, verdict.size, verdict.root = head.origin, head.size, head.root.hex()
-    return head
+    return head, note
 
 
 def _manifest(verdict: Verdict, directory: Path) -> dict[str, Any]:
@@ -329,5 +345,19 @@ def describe(made: PackageVerdict) -> str:
     if made.complete is not None:
         first, end = made.complete
         text.append(f"  complete: every record from {first} to {end - 1}, none left out")
+    text += [f"  {line}" for line in _reach(made)]
     text += [f"  {finding.what}" for finding in verdict.findings]
     return "\n".join(text)
+
+
+def _reach(made: PackageVerdict) -> list[str]:
+    """How far the word of others reaches; nothing where nobody asked."""
+    witnessed = made.verdict.witnessed
+    reach = made.anchored if witnessed is None else witnessed
+    if reach is None:
+        return []
+    how = "anchored, witnesses not counted" if witnessed is None else "witnessed as the policy asks"
+    said = [f"{how}: the log's first {reach} records"]
+    if made.counts.last >= reach:
+        said.append(f"record {reach} and those after it: by the log's own signature alone")
+    return said

@@ -14,11 +14,13 @@ from importlib.resources import files
 
 NAME = "open.pyz"
 MODULES = (
-    "audit/__init__.py", "audit/canonical.py", "audit/checkpoint.py", "audit/malformed.py",
-    "audit/merkle.py", "audit/note.py", "audit/record.py", "audit/sealing.py", "audit/tiles.py",
-    "audit/verdict.py", "audit/export/__init__.py", "audit/export/check.py",
-    "audit/export/columns.py", "audit/export/escrow.py", "audit/export/page.py",
-    "audit/export/reader.py", "audit/export/row.py", "audit/export/writers.py",
+    "audit/__init__.py", "audit/anchor.py", "audit/canonical.py", "audit/checkpoint.py",
+    "audit/cosignature.py", "audit/malformed.py", "audit/merkle.py", "audit/note.py",
+    "audit/policy.py", "audit/proof.py", "audit/record.py", "audit/sealing.py", "audit/tiles.py",
+    "audit/verdict.py", "audit/verifier_evidence.py", "audit/export/__init__.py",
+    "audit/export/check.py", "audit/export/check_anchor.py", "audit/export/columns.py",
+    "audit/export/escrow.py", "audit/export/page.py", "audit/export/reader.py",
+    "audit/export/row.py", "audit/export/writers.py",
 )  # fmt: skip
 _MAIN = "import sys\n\nfrom audit.export.reader import main\n\nsys.exit(main())\n"
 _DATE = (2020, 1, 1, 0, 0, 0)

@@ -1,7 +1,8 @@
 """One export: a directory that stands by itself, written in an order that survives a crash anywhere.
 
 1. Record that somebody wants these records: who, what, why. Durable before anything is read.
-2. Take the published checkpoint: it says what the export may hold, whatever comes meanwhile.
+2. Take the log's anchor, where it has one, and then the published checkpoint: it says what the export
+   may hold, whatever comes meanwhile, and extends what was anchored (audit/export/anchored.py).
 3. Write the records, and the tiles that prove them, into `<directory>.part`.
 4. Write what a reader needs: README, programs, keys; the manifest last, with every file's SHA-256.
 5. Record that it was made: how many records, and the manifest's SHA-256, by which the package can be
@@ -26,13 +27,15 @@ from uuid import UUID
 import msgspec
 
 from audit import merkle
+from audit.anchoring import FILE as ANCHOR
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.export import accompany, regime_files
+from audit.export.anchored import Anchoring, read_anchoring
 from audit.export.check import AFTER, BEFORE, CHECKPOINT, FORMAT, MANIFEST, file_sha256
 from audit.export.columns import values
 from audit.export.data_keys import escrows, wrapped_keys
 from audit.export.page import Pages
-from audit.export.parquet import Parquet
+from audit.export.parquet import Parquet, pyarrow
 from audit.export.reader import ESCROWS, KEYS
 from audit.export.regimes import Name
 from audit.export.row import Row
@@ -41,8 +44,9 @@ from audit.export.selection import Selection, recorded
 from audit.export.tile_copy import Copier
 from audit.export.writers import Csv, JsonLines, Writer
 from audit.inbox import Entry, append
-from audit.logs import Log, read_logs
+from audit.logs import Log, read_anchor, read_logs
 from audit.malformed import Malformed
+from audit.policy import Policy
 from audit.proof import Proof
 from audit.proving import ProofPending
 from audit.record import Kind
@@ -92,7 +96,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exporter:
-    """Makes packages of one tenant's records. `store_dir` as the recorder has it."""
+    """Makes packages of one tenant's records. `store_dir` as the recorder has it; `policy`: of the
+    operator's witnesses, which goes along where the log is anchored."""
 
     def __init__(
         self,
@@ -103,18 +108,24 @@ class Exporter:
         *,
         opener: Opener,
         owned: Owned = nothing_owned,
+        policy: Policy | None = None,
     ) -> None:
         self._database, self._scope, self._clock = database, scope, clock
         self._store_dir = store_dir
-        self._opener, self._owned = opener, owned
+        self._opener, self._owned, self._policy = opener, owned, policy
 
     async def make(self, plan: Plan, directory: Path) -> Made:
         """The package, in `directory`, which must not exist yet.
 
         Raises Conflict where the directory exists, NotFound for a tenant without a log, ProofPending
-        where nothing is published yet, Malformed where rows, files and signatures do not fit each
-        other (nothing is given out then), OSError.
+        where nothing is published yet, ConfigurationError where Parquet cannot be written here,
+        Malformed where rows, files and signatures do not fit each other (nothing is given out then),
+        OSError.
         """
+        if (
+            "parquet" in plan.formats
+        ):  # before anything is recorded or open; its import takes a while
+            await asyncio.to_thread(pyarrow)
         if await asyncio.to_thread(directory.exists):
             raise Conflict(f"{directory} exists already: an export is never written over another")
         async with self._database.tenant(self._scope) as conn:
@@ -123,21 +134,25 @@ class Exporter:
                 raise NotFound("this tenant has no audit log")
             if not plan.asked:
                 await self._record(conn, plan, "export_asked", {})  # step 1
+            anchor_log = await read_anchor(conn)
         log = logs[0]
         store = PosixStore(self._store_dir / str(log.log_id))
-        note = store.read(CHECKPOINT)  # step 2
+        held, note = store.read(ANCHOR), store.read(CHECKPOINT)  # step 2, in this order
         if note is None:
             raise ProofPending("the log has no published checkpoint yet")
         head = open_checkpoint(note, *log.known)
-        part = await asyncio.to_thread(_empty, directory.with_name(directory.name + ".part"))
         tree = Reader(store.read, head.size)
         if head.size and merkle.range_root(0, head.size, tree.node) != head.root:
             raise Malformed("the store's tiles do not give the signed root")
+        anchoring = None
+        if held is not None:
+            anchoring = read_anchoring(held, anchor_log, head, tree, self._policy)
+        part = await asyncio.to_thread(_empty, directory.with_name(directory.name + ".part"))
         source = Source(
             self._database, self._scope, log, tree, plan.selection,
             opener=self._opener, owned=self._owned, sealed=plan.sealed,
         )  # fmt: skip
-        work = Package(part, plan, log, head, note, tree, self._clock.now())
+        work = Package(part, plan, log, head, note, tree, self._clock.now(), anchoring)
         try:
             await work.run(source)  # step 3
             if plan.sealed:
@@ -190,9 +205,10 @@ class Package:
         note: bytes,
         tree: Reader,
         now: datetime,
+        anchoring: Anchoring | None = None,
     ) -> None:
         self._part, self._plan, self._log, self._head, self._note = part, plan, log, head, note
-        self._tree, self._now = tree, now
+        self._tree, self._now, self._anchoring = tree, now, anchoring
         self.files: dict[str, int] = {}
         self.count, self.first, self.last = 0, -1, -1
         self._states: dict[str, int] = {}
@@ -201,7 +217,6 @@ class Package:
         wanted = regime_files.parts(plan.regime) if plan.regime is not None else []
         self._small: list[Row] = []
         self.subjects: set[tuple[str, int]] = set()
-        # Parquet may be missing here, which must be known before anything is open.
         self._writers: list[Writer] = [Parquet(part)] if "parquet" in plan.formats else []
         self._writers.append(JsonLines(part))
         if "csv" in plan.formats:
@@ -258,7 +273,8 @@ class Package:
         for row in self._small:
             self._own_proof(row)
         self.put(CHECKPOINT, self._note)
-        for name, data in accompany.files(self._log, self._head, self._note, self._summary(actor)):
+        said, anchoring = self._summary(actor), self._anchoring
+        for name, data in accompany.files(self._log, self._head, self._note, said, anchoring):
             self.put(name, data)
         manifest = self._summary(actor) | {
             "files": [
@@ -293,6 +309,7 @@ class Package:
             "regime": self._plan.regime, "sealed": self._plan.sealed,
             "log_size": self._head.size, "root": self._head.root.hex(), "records": self.count,
             "first": self.first, "last": self.last, "payloads": self._states, "range": self._range,
+            "anchored": None if self._anchoring is None else self._anchoring.size,
         }  # fmt: skip
 
     def _facts(self, first: int, end: int) -> list[tuple[str, str]]:
@@ -302,6 +319,7 @@ class Package:
             ("Why", self._plan.why or "—"),
             ("Log", self._log.origin),
             ("Signed at size", f"{self._head.size:,} records, root {self._head.root.hex()}"),
+            ("Anchored at size", f"{self._anchoring.size:,} records" if self._anchoring else "—"),
             ("A whole range", complete if self._range else "no: chosen by more than time"),
             ("Made at", f"{self._now:%Y-%m-%d %H:%M:%S} UTC"),
             ("Export", str(self._plan.export_id)),

@@ -14,6 +14,18 @@ from audit.export.row import Row
 from tenancy.errors import ConfigurationError
 
 
+def pyarrow() -> tuple[Any, Any]:
+    """The modules `pyarrow` and `pyarrow.parquet`. Raises ConfigurationError where they are not installed."""
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigurationError(
+            "Parquet needs pyarrow: install portcullis with the extra `parquet`"
+        ) from None
+    return arrow, parquet
+
+
 class Parquet:
     """`records.parquet`, compressed with Zstandard. Needs pyarrow, the extra `parquet`."""
 
@@ -23,20 +35,10 @@ class Parquet:
     """Records in one row group: what is held in memory at most."""
 
     def __init__(self, directory: Path) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError:
-            raise ConfigurationError(
-                "Parquet needs pyarrow: install portcullis with the extra `parquet`"
-            ) from None
-        self._arrow = pyarrow
-        self._schema = pyarrow.schema(
-            [
-                pyarrow.field(name, pyarrow.int64() if name in INTEGERS else pyarrow.string())
-                for name in COLUMNS
-            ]
-        )
+        arrow, parquet = pyarrow()
+        self._arrow = arrow
+        types = [arrow.int64() if name in INTEGERS else arrow.string() for name in COLUMNS]
+        self._schema = arrow.schema(list(zip(COLUMNS, types, strict=True)))
         self._writer = parquet.ParquetWriter(
             directory / self.NAME, self._schema, compression="zstd"
         )

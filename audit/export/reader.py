@@ -1,11 +1,13 @@
 """`open.pyz`: verify a package, and with an escrow key open what is encrypted in it. No service of ours runs.
 
-1. Verify the package (audit/export/check.py): nothing is opened of what does not verify.
+1. Verify the package (audit/export/check.py), with the anchor log's keys and a policy where the reader
+   brings them: nothing is opened of what does not verify as far as was asked.
 2. Open the tenant's audit key with the private key, from `escrow/`.
 3. Open the data keys that came along, in `keys.jsonl`; a subject without one was erased.
 4. Open each payload, compare it with its leaf's commitment, and write it: JSON lines, CSV, pages.
 
-Standard library and `cryptography` only. Exit status as `audit verify`; 1: it could not be opened.
+Standard library and `cryptography` only. Exit status as `audit verify`; 1: it could not be begun, or not
+be opened.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ from audit.export.row import Row
 from audit.export.writers import Csv, JsonLines, Writer
 from audit.malformed import Malformed
 from audit.merkle import leaf_hash
+from audit.note import parse_keys
+from audit.policy import parse_policy
+from audit.verifier_evidence import Evidence
 
 KEYS, ESCROWS = "keys.jsonl", "escrow"
 BATCH = 1000
@@ -167,28 +172,61 @@ def _row(item: dict[str, Any], keys: Keys) -> Row:
     return Row(index, leaf, digest, members, "open", payload, said)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The program. Prints the verdict, returns the exit status."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="open.pyz",
         description="Verify a package of audit records from its files and the log's public key; with"
         " the private key of an appointed examiner, open what is encrypted in it.",
-        epilog="Exit status: 0 verified, 1 not opened, 2 tampered, 3 inconsistent, 5 incomplete.",
+        epilog="Exit status: 0 verified, 2 tampered, 3 inconsistent, 4 unwitnessed (only where"
+        " --anchor-vkey-file is given), 5 incomplete; 1: could not begin, or not opened.",
     )
     parser.add_argument("directory", type=Path, help="the package")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--vkey", help="the log's verifier key, obtained from a source you trust")
     given.add_argument("--vkey-file", type=Path, help="a file that holds it")
+    parser.add_argument(
+        "--anchor-vkey-file", type=Path,
+        help="the anchor log's verifier key, from a source you trust: opens the package's anchor",
+    )  # fmt: skip
+    parser.add_argument(
+        "--policy", type=Path,
+        help="a C2SP tlog-policy, from a source you trust: whose cosignatures the anchor must bear",
+    )  # fmt: skip
     parser.add_argument("--key-file", type=Path, help="PEM of the examiner's private key")
     parser.add_argument("--out", type=Path, help="where to write the opened records")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    said = parser.parse_args(arguments)
+    return parser
+
+
+def _brought(said: argparse.Namespace) -> tuple[str, Evidence]:
+    """The log's key, and what else the reader brings. Raises ValueError, OSError."""
     if (said.key_file is None) != (said.out is None):
-        parser.error("--key-file and --out go together")
-    verdict = verify_package(said.directory, said.vkey or said.vkey_file.read_text())
+        raise ValueError("--key-file and --out go together")
+    if said.policy is not None and said.anchor_vkey_file is None:
+        raise ValueError("--policy needs --anchor-vkey-file: witnesses cosign the anchor log")
+    keys = said.anchor_vkey_file
+    evidence = Evidence(
+        policy=None if said.policy is None else parse_policy(said.policy.read_bytes()),
+        anchor_keys=() if keys is None else parse_keys(keys.read_text()),
+    )
+    return said.vkey or said.vkey_file.read_text(), evidence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program. Prints the verdict, returns the exit status."""
+    said = _parser().parse_args(arguments)
+    try:
+        vkey, evidence = _brought(said)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"cannot verify: {error}\n")
+        return 1
+    verdict = verify_package(said.directory, vkey, evidence)
     if said.json:
-        counts = {"counts": asdict(verdict.counts), "complete": verdict.complete}
-        _say(json.dumps(verdict.verdict.as_json() | counts))
+        more = {
+            "counts": asdict(verdict.counts), "complete": verdict.complete,
+            "anchored": verdict.anchored,
+        }  # fmt: skip
+        _say(json.dumps(verdict.verdict.as_json() | more))
     else:
         _say(describe(verdict))
     if verdict.verdict.code or said.key_file is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from audit.export.rows import InClear, Opener
+from audit.policy import Policy
 from tenancy.errors import Unavailable
 from tenancy.scope import TenantScope
 
@@ -27,9 +28,11 @@ async def no_audit_key(scope: TenantScope) -> bytes:
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True):
     """`store`: the recorder's write-once directory, read only. `exports`: where packages lie until they
-    are fetched or their time is over; on this host alone. `audit_key`: 32 bytes, raises Unavailable."""
+    are fetched or their time is over; on this host alone. `audit_key`: 32 bytes, raises Unavailable.
+    `policy`: of the operator's witnesses, which goes along with packages."""
 
     store: Path
     exports: Path
     opener: Opener = msgspec.field(default_factory=InClear)
     audit_key: AuditKey = no_audit_key
+    policy: Policy | None = None

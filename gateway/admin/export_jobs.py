@@ -140,7 +140,7 @@ async def _make(services: Services, archive: Archive, job: Job, work: Path) -> M
     wanted = job.wanted
     exporter = Exporter(
         services.database, job.scope, archive.store, services.clock, opener=archive.opener,
-        owned=orders_of_strategies,
+        owned=orders_of_strategies, policy=archive.policy,
     )  # fmt: skip
     plan = Plan(
         export_id=job.export_id, selection=selection_of(wanted), formats=wanted.formats,

@@ -53,7 +53,7 @@ def hold(file: Path, reason: str, as_json: bool, **given: Any) -> None:
     place = where(file, given)
     body = {name: value for name, value in given.items() if value is not None}
     reply = asked(place, lambda api: api.ask("POST", "/v1/audit/holds", {**body, "reason": reason}))
-    show_reply(reply, as_json=as_json)
+    show_reply(reply, as_json=as_json, meanwhile="it holds already, unless they refuse it")
 
 
 @click.command()

@@ -123,7 +123,7 @@ async def _export(settings: Settings, tenant: TenantID, plan: Plan, out: Path) -
     await database.open()
     try:
         async with audit_keys(settings, settings.database.admin, "portcullis-audit-export"):
-            return await exporter(database, tenant, settings.recorder.store).make(plan, out)
+            return await exporter(database, tenant, settings).make(plan, out)
     finally:
         await database.close()
 
@@ -138,6 +138,14 @@ async def _export(settings: Settings, tenant: TenantID, plan: Plan, out: Path) -
     help="The log's verifier key, from a source you trust.",
 )  # fmt: skip
 @click.option(
+    "--anchor-vkey-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The anchor log's verifier key, from a source you trust: opens the package's anchor.",
+)  # fmt: skip
+@click.option(
+    "--policy", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A C2SP tlog-policy, from a source you trust: whose cosignatures the anchor must bear.",
+)  # fmt: skip
+@click.option(
     "--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="PEM of an examiner's private key: opens what is encrypted.",
 )  # fmt: skip
@@ -148,18 +156,18 @@ def open_package(
     context: click.Context,
     package: Path,
     vkey_file: Path,
-    key_file: Path | None,
     out: Path | None,
     as_json: bool,
+    **files: Path | None,
 ) -> None:
     """Verify an exported package, and open what is encrypted in it with an examiner's key.
 
     Needs no database, no HSM and no network; `open.pyz` in the package does the same without us.
-    Exit status as for `verify`; 1: it verifies, but could not be opened.
+    With --anchor-vkey-file and --policy the witnesses' word is counted, as far as it reaches. Exit status
+    as for `verify`; 1: it could not be begun, or it verifies and could not be opened.
     """
-    if (key_file is None) != (out is None):
-        raise click.UsageError("--key-file and --out go together")
     words = [str(package), "--vkey-file", str(vkey_file)]
-    if key_file is not None:
-        words += ["--key-file", str(key_file), "--out", str(out)]
+    for name, file in {**files, "out": out}.items():
+        if file is not None:
+            words += [f"--{name.replace('_', '-')}", str(file)]
     context.exit(read_package([*words, "--json"] if as_json else words))

@@ -25,12 +25,13 @@ async def invoke(*arguments, settings=None):
     )
 
 
-def settings_of(bench, database, directory):
-    """An installation's settings file that names this test's database and store."""
+def settings_of(bench, database, directory, **recorder):
+    """An installation's settings file that names this test's database and store; `recorder`: more of it."""
     made = document(places(directory / "var"), Choices())
     made["database"]["admin"] = database.conninfo("admin")
     made["database"]["recorder"] = database.conninfo("recorder")
-    made["recorder"]["store"] = bench.store_dir
+    made["hsm"]["audit_socket"] = directory / "audit.sock"
+    made["recorder"] |= {"store": bench.store_dir, **recorder}
     file = directory / "portcullis.toml"
     file.write_text(dumps(made))
     file.chmod(0o600)

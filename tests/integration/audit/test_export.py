@@ -27,6 +27,7 @@ from tenancy.clock import SystemClock
 from tenancy.errors import Conflict, PortcullisError
 from tenancy.scope import Actor
 from tests.contract.readers import GO_PACKAGES
+from tests.fakes.signer_daemon import audit_door, give_audit_key
 from tests.fixtures.audit import add_log, entry
 from tests.integration.audit.test_cli_and_bench import invoke, settings_of
 
@@ -227,14 +228,16 @@ async def test_what_a_crash_left_half_made_is_made_anew(bench, tmp_path):
 
 
 async def test_the_operator_exports_and_opens(bench, database, tmp_path):
+    give_audit_key(bench.superuser, bench.log.tenant_id)
     await bench.append([said(n, oid="o-1") for n in range(3)])
     await bench.recorder.drain()
     settings = settings_of(bench, database, tmp_path)
     package = tmp_path / "package"
-    done = await invoke(
-        "export", "--tenant", bench.log.tenant_id, "--order", "o-1", "--why", "court", "--out", package,
-        "--package", "17a-4", "--format", "csv", settings=settings,
-    )  # fmt: skip
+    async with audit_door(tmp_path / "audit.sock"):
+        done = await invoke(
+            "export", "--tenant", bench.log.tenant_id, "--order", "o-1", "--why", "court", "--out", package,
+            "--package", "17a-4", "--format", "csv", settings=settings,
+        )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "3 records of 3" in done.output
     opened = await invoke(
