@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fanout.brokers.gateio import venue_time
-from fanout.brokers.gateio.venue_time import ClockError, VenueTime
+from fanout.brokers.gateio.venue_time import ClockError, TimeUnknown, VenueTime
 from fanout.ports import AbsentUnproven, Unsent
 from tenancy.errors import PortcullisError, Unavailable
 from tests.fakes.orders import submitted
@@ -133,19 +133,55 @@ async def test_without_gates_time_nothing_is_proven_and_nothing_opens(shown: byt
             pass
 
 
-async def test_a_clock_of_gates_that_stands_still_or_runs_ahead_proves_nothing() -> None:
-    stood = shown_time()
-    ahead = iter([0, 0, 0.7])  # compared at the start, before the wait, after it
-    for shown in (
-        lambda: stood,
-        lambda: reply(
-            200, {"server_time": int((datetime.now(UTC).timestamp() + next(ahead)) * 1e3)}
-        ),
-    ):
-        async with at_gate(_nothing_there, shown=shown, clock_error_ms=500) as (broker, _):
-            answer = await broker.find(ACCOUNT, ORDER, sent_by=datetime.now(UTC))
-            assert isinstance(answer, AbsentUnproven)
-            assert "clock" in answer.why
+@pytest.mark.parametrize(
+    ("jump_s", "words"), [(-2.0, "has not passed the deadline"), (2.0, "different speeds")]
+)
+async def test_a_clock_of_gates_that_jumps_with_ours_proves_nothing(
+    jump_s: float, words: str
+) -> None:
+    """Both follow one wrong source: only the monotonic clock tells."""
+    world = World(2)
+    world.chance.random = lambda: 1.0  # type: ignore[method-assign]
+
+    async def sleep(seconds: float) -> None:
+        await world.sleep(seconds)
+        if seconds > EXPTIME_MS / 2000:
+            world.gate_error_s = world.wall_error_s = jump_s
+
+    time = VenueTime(world.ask, world, exptime_ms=EXPTIME_MS, clock_error_ms=ERROR_MS, sleep=sleep)
+    with pytest.raises(TimeUnknown, match=words):
+        await time.outlast(world.now())
+
+
+async def test_a_guest_that_was_frozen_while_it_signed_sends_nothing_after_its_lease() -> None:
+    """None of its clocks counted that; then its time of day was put right, and compared again."""
+    world = World(4)
+    world.chance.random = lambda: 1.0  # type: ignore[method-assign]
+    time = world.time()
+    await time.compare()
+    departure = await time.depart(world.now() + timedelta(seconds=3))
+    world.gate_error_s = 60.0
+    deadline_ms = int(venue_time.exptime(time.deadline(departure)))
+    assert deadline_ms < world.gate_ms(), "Gate refuses it"
+    with pytest.raises(ClockError):
+        await time.compare()
+    with pytest.raises(TimeUnknown):
+        time.deadline(departure)
+    world.wall_error_s = 60.0
+    await time.compare()
+    with pytest.raises(TimeUnknown, match="was set"):
+        time.deadline(departure)
+
+
+async def test_a_lease_that_ended_while_signing_lets_nothing_leave() -> None:
+    world = World(5)
+    world.chance.random = lambda: 1.0  # type: ignore[method-assign]
+    time = world.time()
+    await time.compare()
+    departure = await time.depart(world.now() + timedelta(seconds=3))
+    await world.sleep(3.1)
+    with pytest.raises(TimeUnknown, match="the lease ended"):
+        time.deadline(departure)
 
 
 async def test_an_old_comparison_lets_nothing_leave(monkeypatch: pytest.MonkeyPatch) -> None:
