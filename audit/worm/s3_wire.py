@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-from audit.worm.sigv4 import Credentials, encode, sign
+from audit.worm.sigv4 import Credentials, encode, encode_path, sign
 from tenancy.clock import Clock
 from tenancy.errors import ConfigurationError, PortcullisError
 
@@ -114,7 +114,7 @@ class Bucket:
             query=query, headers={"host": self._host, **(headers or {})}, body=body,
             at=self._clock.now(),
         )  # fmt: skip
-        target = quote(path, safe="/-_.~") + (f"?{encode(query)}" if query else "")
+        target = encode_path(path) + (f"?{encode(query)}" if query else "")
         try:
             status, answered, data = self._send(method, target, signed, body)
         except http.client.HTTPException as error:
