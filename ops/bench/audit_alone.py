@@ -6,7 +6,6 @@ HSM `bench hsm` and `bench fanout` show.
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ops.bench import audit, audit_files
 from ops.bench.measure import Effort, Measurement
 from ops.bench.stores import stores
+from ops.bench.unsealed import give_audit_key
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tenancy.scope import Actor
@@ -87,8 +87,5 @@ async def _tenant(admin: Database, signer: KeyInProcess) -> TenantID:
         await create_audit_log(
             conn, scope, new_id(), origin=ORIGIN, key_label=ORIGIN, public_key=signer.public_key
         )
-        await conn.execute(
-            "INSERT INTO audit_keys (tenant_id, sealed) VALUES (%s, %s)",
-            (scope.tenant_id, secrets.token_bytes(32)),
-        )
+        await give_audit_key(conn, scope)
     return scope.tenant_id

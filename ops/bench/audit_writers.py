@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager, contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.sharedctypes import Synchronized
-from uuid import UUID
 
 import msgspec
 
 from audit.inbox import Entry, append
 from audit.record import Kind
 from ops.audit_keys import ring_of
+from ops.bench.unsealed import OpensUnsealed
 from tenancy.database import Database
 from tenancy.scope import Actor
 from tenancy.values import TenantID
@@ -93,13 +93,6 @@ def entries(tenant: TenantID, start: int, count: int) -> list[tuple[TenantID, En
         ))
         for n in range(start, start + count)
     ]  # fmt: skip
-
-
-class OpensUnsealed:
-    """What was never sealed is opened by being handed back: it happens once in each process."""
-
-    async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> bytes:
-        return sealed
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from audit import record
 from audit.merkle import leaf_hash
 from ops.bench import audit_files
 from ops.bench.audit import run
+from ops.bench.unsealed import give_audit_key
 from ops.cli.main import cli
 from ops.initialise import Choices, document
 from ops.paths import places
@@ -86,6 +87,8 @@ def test_the_bench_of_files_measures_logs_that_verify(tmp_path, monkeypatch):
 
 
 async def test_the_benchmark_runs_and_names_its_figures(bench, database, tmp_path):
+    async with bench.admin.tenant(bench.scope) as conn:
+        await give_audit_key(conn, bench.scope)
     figures = await run(
         ingress=database.conninfo("ingress"), recording=bench.recording, tenant=bench.log.tenant_id,
         signer=bench.signer, store_dir=tmp_path / "audit", floor_conninfo=database.superuser,
