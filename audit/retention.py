@@ -20,6 +20,9 @@ from datetime import datetime
 from typing import Literal, get_args
 
 import msgspec
+from msgspec.structs import force_setattr
+
+from tenancy.values import utc
 
 Regime = Literal["sec-17a-4", "finra", "mifid", "mifid-7", "twse"]
 Class = Literal["trade", "admin"]
@@ -61,5 +64,8 @@ class Scope(
     to_at: datetime | None = None
 
     def __post_init__(self) -> None:
+        for name in ("from_at", "to_at"):
+            if (at := getattr(self, name)) is not None:
+                force_setattr(self, name, utc(at, name))
         if self.from_at is not None and self.to_at is not None and self.from_at >= self.to_at:
             raise ValueError("from_at: before to_at")

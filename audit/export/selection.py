@@ -21,8 +21,10 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from audit.record import Kind, time_text
+from tenancy.values import utc
 
 MOST_VALUES = 1000
 Time = Annotated[datetime, Meta(tz=True)]
@@ -42,6 +44,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     until: Time | None = None
 
     def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            if (at := getattr(self, name)) is not None:
+                force_setattr(self, name, utc(at, name))
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise ValueError("until: it is not after since")
 
