@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from json.encoder import encode_basestring
 from typing import Any
 
 from audit.malformed import Malformed
@@ -43,6 +44,21 @@ def decode(data: bytes) -> dict[str, Any]:
     if encode(value) != data:  # also finds repeated keys: only one of them survives parsing
         raise Malformed("the JSON is not in its canonical spelling")
     return value
+
+
+def text(value: str) -> str:
+    """How a string is spelled. Raises Malformed where it leaves the profile."""
+    if type(value) is not str:
+        raise Malformed(f"{type(value).__name__} is not text")
+    _check_text(value)
+    return encode_basestring(value)
+
+
+def count(value: int | None) -> str:
+    """How a number of the profile that is not negative is spelled. Raises Malformed."""
+    if type(value) is not int or not 0 <= value <= SAFE_INTEGER:
+        raise Malformed(f"{value!r} is not a count below 2^53")
+    return str(value)
 
 
 def _check(value: Any) -> None:

@@ -6,6 +6,7 @@ The numbers go on from the sequencer's transaction, which is step 1 (audit/recor
 3. Write tiles.             *Crash: the same.*
 4. Sign the checkpoint.     *Crash: a signature that nobody saw; the next one extends the same tree.*
 5. Keep it in PostgreSQL.   *Crash: the file `checkpoint` is older than the row; open() publishes the row.*
+   Of the anchor log, have it cosigned by witnesses.   *Crash: published without; the next anchor follows at once.*
 6. Replace `checkpoint`.    *Crash: partial tiles that are no longer needed stay for a while.*
 7. Remove the partial tiles whose full tile now stands.
 
@@ -22,7 +23,7 @@ in the database and signs no more. A crash between leaves a key in the file that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,7 +32,9 @@ from audit import merkle, tiles
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.logs import Log, Signed, read_leaves, read_signed
 from audit.malformed import Malformed
-from audit.ports import LogHalted, NoteSigner
+from audit.note import ECDSA_P256
+from audit.ports import LogHalted, NoteSigner, p256_label
+from audit.recent import Recent
 from audit.tiles import ENTRIES, WIDTH, Builder, Reader, Tile
 from audit.worm.port import Conflict, Store
 from tenancy.database import Connection
@@ -44,6 +47,10 @@ MOST_LEAVES = 16_384
 SIGN_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
+
+Cosign = Callable[[Checkpoint, bytes, Reader], Awaitable[bytes]]
+"""From a head, its note and its tree to the note with witnesses' lines. Raises LogHalted where one of them
+has seen another tree: then the note is not published."""
 
 
 class SignerUnavailable(Unavailable):
@@ -62,21 +69,31 @@ class Publication(msgspec.Struct, frozen=True):
 class Integrator:
     """Publishes one log. `size` leaves are under the published checkpoint."""
 
-    def __init__(self, log: Log, store: Store, signer: NoteSigner) -> None:
+    def __init__(
+        self, log: Log, store: Store, signer: NoteSigner, recent: Recent | None = None
+    ) -> None:
+        """`recent`: where leaves that were just committed may be had without reading them."""
         self.log = log
+        self._recent = recent or Recent()
         self._store = store
         self._signer = signer
         self._builder = Builder()
         self._signed = Checkpoint(log.origin, 0, merkle.EMPTY_ROOT)
         self._waiting: Publication | None = None
+        self._partials: dict[tuple[int, int], set[str]] = {}  # names that stand, of tiles not full
 
     @property
     def size(self) -> int:
         return self._signed.size
 
     @property
-    def worm_enforced(self) -> bool:
-        return self._store.worm == "enforced"
+    def head(self) -> Checkpoint:
+        """What was signed and published last."""
+        return self._signed
+
+    @property
+    def store(self) -> Store:
+        return self._store
 
     async def open(self, conn: Connection) -> None:
         """Start-up and repair. Raises LogHalted, OSError, psycopg.Error."""
@@ -89,6 +106,30 @@ class Integrator:
         except (Conflict, Malformed, FileNotFoundError) as error:
             raise LogHalted(f"log {self.log.log_id}: {error}") from error
 
+    async def check_elsewhere(self, seen: Sequence[Checkpoint]) -> None:
+        """Other places' last checkpoints of this log must lie on the way to ours. Raises LogHalted.
+
+        Where database and files were restored from one old backup together, only who kept a
+        checkpoint elsewhere can tell.
+        """
+        try:
+            for other in seen:
+                await in_thread(self._check_seen, other)
+        except (Conflict, Malformed, FileNotFoundError) as error:
+            raise LogHalted(f"log {self.log.log_id}: {error}") from error
+
+    def _check_seen(self, other: Checkpoint) -> None:
+        head = self._signed
+        if other.size > head.size:
+            raise Malformed(f"another store has {other.size} signed records, this one {head.size}")
+        node = Reader(self._store.read, head.size).node
+        extends = 0 < other.size < head.size
+        proof = merkle.consistency_proof(other.size, head.size, node) if extends else []
+        if not merkle.verify_consistency(other.size, head.size, other.root, head.root, proof):
+            raise Malformed(
+                f"another store's signed tree of {other.size} is not a part of this one"
+            )
+
     async def rekey(self, log: Log) -> None:
         """Go on with the log's keys as they are now. Raises LogHalted, OSError."""
         try:
@@ -98,7 +139,10 @@ class Integrator:
         self.log = log
 
     async def publish(
-        self, reading: Connection, keep: Callable[[Log, Signed], Any]
+        self,
+        reading: Connection,
+        keep: Callable[[Log, Signed], Any],
+        cosign: Cosign | None = None,
     ) -> Checkpoint | None:
         """Publish what is new, up to MOST_LEAVES; None where nothing is.
 
@@ -116,12 +160,17 @@ class Integrator:
         head = publication.head
         note = await self._sign(head)
         await keep(self.log, Signed(head.size, head.root, note))
+        if cosign is not None:
+            note = await cosign(head, note, Reader(self._store.read, head.size))
         await in_thread(self._show, publication, note)
         self._signed, self._waiting = head, None
         return head
 
     async def _gather(self, conn: Connection) -> Publication | None:
-        leaves = await read_leaves(conn, self.log, self._builder.size, MOST_LEAVES)
+        start = self._builder.size
+        leaves = self._recent.take(self.log.log_id, start, MOST_LEAVES)
+        if not leaves:
+            leaves = await read_leaves(conn, self.log, start, MOST_LEAVES)
         if not leaves:
             return None
         return await in_thread(self._build, leaves)
@@ -138,6 +187,9 @@ class Integrator:
 
     def _write(self, publication: Publication) -> None:
         """Steps 2 and 3, and the guard before step 4."""
+        for tile, _ in publication.files:
+            if not tile.is_full:
+                self._stands(tile)
         for bundles in (True, False):
             for full in (True, False):
                 chosen = [
@@ -167,9 +219,12 @@ class Integrator:
             if not log.signing:
                 raise Malformed("every key of the log has ended")
             for key in log.signing:
-                asked = self._signer.sign_note(key.label, text)
-                signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
-                signed.append((log.verifier(key), signature))
+                for verifier in log.verifiers(key):
+                    second = verifier.kind == ECDSA_P256
+                    label = p256_label(key.label) if second else key.label
+                    asked = self._signer.sign_note(label, text)
+                    signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
+                    signed.append((verifier, signature))
             return head.note(*signed)
         except (PortcullisError, OSError, TimeoutError, Malformed) as error:
             raise SignerUnavailable(f"log {self.log.log_id}: not signed: {error}") from error
@@ -181,9 +236,13 @@ class Integrator:
         self._prune(done)
 
     def _prune(self, done: set[tuple[int, int]]) -> None:
-        for level, n in done:
-            if tiles.tile_of(level, n, self._signed.size) is not None:  # it was partial before
-                self._store.prune([Tile(level, n, width).path() for width in range(1, WIDTH)])
+        for place in done:
+            if place in self._partials:
+                self._store.prune(sorted(self._partials.pop(place)))
+
+    def _stands(self, tile: Tile) -> None:
+        """A partial tile's file, which its full one will replace."""
+        self._partials.setdefault((tile.level, tile.n), set()).add(tile.path())
 
     def _open_files(self, kept: Signed | None, edge: Sequence[bytes]) -> None:
         keys = self.log.known
@@ -233,8 +292,16 @@ class Integrator:
             published = tiles.tile_of(tile.level, tile.n, self._signed.size)
             return published is not None and published.is_full
 
-        named = ((name, tiles.parse_path(name)) for name in self._store.names())
-        self._store.prune([n for n, tile in named if not tile.is_full and is_full_now(tile)])
+        left_over = []
+        for name in self._store.names():
+            tile = tiles.parse_path(name)
+            if tile.is_full:
+                continue
+            if is_full_now(tile):
+                left_over.append(name)
+            else:
+                self._stands(tile)
+        self._store.prune(left_over)
 
 
 def _differ(one: Checkpoint, other: Checkpoint) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from audit.note import VerifierKey
+from audit.note import ECDSA_P256, VerifierKey
 from audit.ports import LogHalted
 from audit.record import time_ns
 from tenancy.database import Connection
 from tenancy.values import TenantID
+
+LogKind = Literal["records", "anchor"]
 
 
 class LogKey(msgspec.Struct, frozen=True):
@@ -20,10 +23,15 @@ class LogKey(msgspec.Struct, frozen=True):
     label: str
     public_key: bytes
     signs: bool
+    p256_key: bytes | None = None
+    """The second pair's public half (SubjectPublicKeyInfo, DER), where this version has one."""
 
 
 class Log(msgspec.Struct, frozen=True):
-    """One tenant's log. `keys`: oldest first; where none are named, `key_label` is its only one."""
+    """One tenant's log, or (`kind` anchor, the platform's) the one that holds anchors of all the others.
+
+    `keys`: oldest first; where none are named, `key_label` is its only one.
+    """
 
     log_id: UUID
     tenant_id: TenantID
@@ -31,6 +39,11 @@ class Log(msgspec.Struct, frozen=True):
     key_label: str
     public_key: bytes
     keys: tuple[LogKey, ...] = ()
+    kind: LogKind = "records"
+
+    @property
+    def is_anchor(self) -> bool:
+        return self.kind == "anchor"
 
     @property
     def history(self) -> tuple[LogKey, ...]:
@@ -45,12 +58,12 @@ class Log(msgspec.Struct, frozen=True):
     @property
     def known(self) -> tuple[VerifierKey, ...]:
         """What a reader may need for an old checkpoint or a new one; their name is the origin."""
-        return tuple(self.verifier(key) for key in self.history)
+        return tuple(key for version in self.history for key in self.verifiers(version))
 
     @property
     def key(self) -> VerifierKey:
-        """What a reader must know from now on: the newest."""
-        return self.known[-1]
+        """What a reader must know from now on: the newest, Ed25519."""
+        return self.verifier(self.history[-1])
 
     @property
     def vkey(self) -> str:
@@ -60,6 +73,13 @@ class Log(msgspec.Struct, frozen=True):
     def verifier(self, key: LogKey) -> VerifierKey:
         """The key as readers write it."""
         return VerifierKey(self.origin, key.public_key)
+
+    def verifiers(self, key: LogKey) -> tuple[VerifierKey, ...]:
+        """The same with the second key behind it, where there is one."""
+        first = self.verifier(key)
+        if key.p256_key is None:
+            return (first,)
+        return (first, VerifierKey(self.origin, key.p256_key, ECDSA_P256))
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -80,19 +100,34 @@ class Signed(msgspec.Struct, frozen=True):
 async def read_logs(conn: Connection) -> list[Log]:
     """The logs that this role may see."""
     cursor = await conn.execute(
-        "SELECT l.log_id, l.tenant_id, l.origin, l.key_label, l.public_key,"
-        " k.version, k.label, k.public_key, k.state IN ('current', 'old')"
-        " FROM audit_logs l LEFT JOIN hsm_keys k ON k.tenant_id = l.tenant_id AND k.kind = 'log'"
+        "SELECT l.log_id, l.tenant_id, l.origin, l.key_label, l.public_key, l.kind,"
+        " k.version, k.label, k.public_key, k.state IN ('current', 'old'), k.p256_key"
+        " FROM audit_logs l LEFT JOIN hsm_keys k ON k.tenant_id = l.tenant_id"
+        " AND k.kind = CASE l.kind WHEN 'anchor' THEN 'anchor' ELSE 'log' END"
         " ORDER BY l.log_id, k.version"
     )
     logs: list[Log] = []
     for row in await cursor.fetchall():
         if not logs or logs[-1].log_id != row[0]:
-            logs.append(Log(*row[:5]))
-        if row[5] is not None:
-            keys = (*logs[-1].keys, LogKey(*row[5:]))
+            log_id, tenant_id, origin, label, public_key, kind = row[:6]
+            logs.append(Log(log_id, tenant_id, origin, label, public_key, kind=kind))
+        if row[6] is not None:
+            keys = (*logs[-1].keys, LogKey(*row[6:]))
             logs[-1] = msgspec.structs.replace(logs[-1], keys=keys)
     return logs
+
+
+async def read_anchor(conn: Connection) -> Log | None:
+    """The anchor log as everybody may know it; its keys' labels and whose it is are not told."""
+    row = await (await conn.execute("SELECT * FROM anchor_log()")).fetchone()
+    if row is None:
+        return None
+    log_id, origin, first, second = row
+    keys = tuple(
+        LogKey(version, "", key, True, p256)
+        for version, (key, p256) in enumerate(zip(first, second, strict=True), 1)
+    )
+    return Log(log_id, TenantID(UUID(int=0)), origin, "", first[0], keys, "anchor")
 
 
 async def read_tail(conn: Connection, log: Log) -> Tail:

@@ -48,9 +48,11 @@ def fold(peaks: Iterable[bytes]) -> bytes:
 class Frontier:
     """An incremental tree: takes leaf hashes one by one, knows its root at any time."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[bytes] = []
+    def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
+        """`peaks`: the roots of the tree's perfect subtrees, largest first, where it is not empty."""
+        self.size = size
+        self._peaks = list(peaks)
+        assert len(self._peaks) == size.bit_count()
 
     def append(self, hash_of_leaf: bytes) -> None:
         carry, size = hash_of_leaf, self.size

@@ -27,5 +27,56 @@ DATABASE_FAILURES = Counter(
     "portcullis_audit_database_failures_total", "Times the recorder lost its database session."
 )
 WORM_ENFORCED = Gauge(
-    "portcullis_audit_worm_enforced", "1 when sealed files are seen to be immutable, 0: advisory."
+    "portcullis_audit_worm_enforced",
+    "1 where everything that shall be permanent was seen to be, 0: advisory.",
+    ["store"],
+)
+STORE_LAG = Gauge(
+    "portcullis_audit_store_lag_seconds",
+    "For how long a further store has not been seen to have all that is published.",
+    ["store"],
+)
+STORE_KEPT_FAILURES = Counter(
+    "portcullis_audit_store_kept_failures_total",
+    "Rounds in which a log could not be brought up in a store.",
+    ["store"],
+)
+STORE_CONFLICTS = Gauge(
+    "portcullis_audit_store_conflicts",
+    "Logs of which a store holds what contradicts the signed head: nothing is written there.",
+    ["store"],
+)
+CHECKED = Counter(
+    "portcullis_audit_checked_records_total", "Records that the continuous check has compared."
+)
+COPY_CHECKED = Gauge(
+    "portcullis_audit_copy_checked_timestamp_seconds",
+    "When the continuous check last compared this copy of the logs with the others",
+    ["copy"],
+)
+CHECK_ROUNDS = Counter(
+    "portcullis_audit_check_rounds_total", "Whole rounds of the continuous check, over all logs."
+)
+CHECK_DIFFERENCES = Gauge(
+    "portcullis_audit_check_differences",
+    "Logs whose rows, files or checkpoints contradict each other.",
+)
+
+ANCHORS = Counter("portcullis_audit_anchors_total", "Anchors of all logs that were published.")
+ANCHOR_AGE = Gauge(
+    "portcullis_audit_anchor_age_seconds",
+    "Since the last anchor was published; 0 where none is kept.",
+)
+QUORUM_MET = Gauge(
+    "portcullis_audit_witness_quorum", "1 when enough witnesses cosigned the last anchor, 0: not."
+)
+UNWITNESSED_AGE = Gauge(
+    "portcullis_audit_unwitnessed_age_seconds",
+    "Since the last anchor that enough witnesses cosigned; 0 where no policy asks for any.",
+)
+WITNESS_FAILURES = Counter(
+    "portcullis_audit_witness_failures_total", "Times a witness gave no cosignature.", ["witness"]
+)
+REFUSED = Gauge(
+    "portcullis_audit_refused_logs", "Logs whose trading is stopped until two people lift the halt."
 )

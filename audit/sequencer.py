@@ -11,26 +11,27 @@ between steps 1 and 3; the count of moved payloads is checked all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import orjson
 
+from audit import canonical
 from audit.logs import Log, Tail, read_tail
 from audit.merkle import leaf_hash
 from audit.ports import LogHalted
-from audit.record import compose
+from audit.recent import Recent
+from audit.record import spell
 from tenancy.clock import Clock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Connection, commit
 from tenancy.errors import Unavailable
 from tenancy.values import TenantID
 
 BATCH = 1024
-
-CLOCK = {"err": None, "src": "system", "state": "unknown"}
-"""The clock's error bound is not measured yet, and the record says so."""
 
 _LOOK = """
 SELECT seq, tenant_id, kind, ts, oid, acct, act, cor, cls, pc FROM audit_inbox
@@ -47,8 +48,10 @@ SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::text[], %b::bytea
 _MOVE = """
 WITH taken AS (
     DELETE FROM audit_inbox b USING unnest(%b::bigint[], %b::uuid[], %b::bigint[]) AS p (seq, log_id, i)
-    WHERE b.seq = p.seq RETURNING p.log_id, p.i, b.tenant_id, b.payload)
-INSERT INTO audit_payloads (log_id, i, tenant_id, payload) SELECT * FROM taken"""
+    WHERE b.seq = p.seq RETURNING p.log_id, p.i, b.tenant_id, b.payload, b.subject, b.cls)
+INSERT INTO audit_payloads (log_id, i, tenant_id, payload, subject, cls, recorded_at, keep_until)
+SELECT t.*, now(), now() + make_interval(years => coalesce(r.years, audit_years_default()))
+FROM taken t LEFT JOIN audit_retention r ON r.tenant_id = t.tenant_id AND r.cls = t.cls"""
 
 _SET_HEADS = """
 INSERT INTO audit_order_heads (log_id, oid, tenant_id, n, leaf_hash)
@@ -112,15 +115,20 @@ def place(
     tails: Mapping[TenantID, Tail],
     heads: Mapping[Order, Head],
     now_ns: int,
+    quality: Quality,
 ) -> Batch:
     """Every record's leaf, each log's new end, each touched order's new head. Pure.
 
+    `quality` is of `now_ns`, and becomes each leaf's `clk`. What is said there is said of `rt`, by
+    the recorder's host; `ts` was read by whoever wrote the record, and on another host its clock is
+    in the `clock` records of that host (ops/clock/records.py).
     Recording time never runs backwards within a log: a clock that was set back stands still.
     Raises CannotPlace for a record that cannot be a leaf (append() lets none in).
     """
     placed: list[Placed] = []
     new_tails: dict[TenantID, Tail] = {}
     new_heads: dict[Order, Head] = {}
+    clk = canonical.encode(quality.leaf).decode()
     for record in records:
         log = logs[record.tenant_id]
         tail = new_tails.get(record.tenant_id) or tails[record.tenant_id]
@@ -128,7 +136,7 @@ def place(
         order = None if record.oid is None else (log.log_id, record.oid)
         head = None if order is None else new_heads.get(order) or heads.get(order)
         number = 1 if head is None else head.n + 1
-        leaf = _leaf(record, log, tail.size, rt_ns, number, head)
+        leaf = _leaf(record, log, tail.size, rt_ns, number, head, clk)
         digest = leaf_hash(leaf)
         placed.append(Placed(record.seq, log, tail.size, record.oid, leaf, digest))
         new_tails[record.tenant_id] = Tail(tail.size + 1, rt_ns)
@@ -138,17 +146,23 @@ def place(
 
 
 def _leaf(
-    record: Record, log: Log, index: int, rt_ns: int, number: int, head: Head | None
+    record: Record,
+    log: Log,
+    index: int,
+    rt_ns: int,
+    number: int,
+    head: Head | None,
+    clk: str,
 ) -> bytes:
     try:
-        return compose(
+        return spell(
             log=log.origin,
             index=index,
             ts_ns=record.ts_ns,
             rt_ns=rt_ns,
-            clock=CLOCK,
+            clk=clk,
             kind=record.kind,
-            actor=orjson.loads(record.act),
+            act=_spelled(record.act),
             retention=record.cls,
             commitment=record.pc,
             oid=record.oid,
@@ -161,15 +175,25 @@ def _leaf(
         raise CannotPlace(log, f"inbox record {record.seq} cannot be a leaf: {error}") from error
 
 
+@lru_cache(maxsize=4096)
+def _spelled(act: str) -> str:
+    """An actor in the leaf's spelling: there are few. Raises ValueError."""
+    return canonical.encode(orjson.loads(act)).decode()
+
+
 class Sequencer:
     """The one writer of leaves. `tails` says how long each log is, as far as committed."""
 
-    def __init__(self, conn: Connection, clock: Clock) -> None:
+    def __init__(
+        self, conn: Connection, clock: Clock, quality: Callable[[], Quality] = unmeasured
+    ) -> None:
         """`conn` must hold the recorder's advisory lock, in autocommit mode."""
         self._conn = conn
         self._clock = clock
+        self._quality = quality
         self._logs: dict[TenantID, Log] = {}
         self.tails: dict[TenantID, Tail] = {}
+        self.recent = Recent()
 
     async def admit(self, log: Log) -> None:
         """Begin to take this log's records."""
@@ -193,11 +217,15 @@ class Sequencer:
         if not records:
             return 0
         heads = await self._heads(records)
-        batch = place(records, self._logs, self.tails, heads, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        quality = self._quality()  # after the time: a step in between makes it worse, never better
+        batch = place(records, self._logs, self.tails, heads, now_ns, quality)
         await self._conn.execute("BEGIN")
         await self._write(batch)
         await commit(self._conn)
         self.tails.update(batch.tails)
+        for p in batch.placed:
+            self.recent.add(p.log.log_id, p.index, p.leaf, p.leaf_hash)
         return len(records)
 
     async def _heads(self, records: Sequence[Record]) -> dict[Order, Head]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from audit.malformed import Malformed
-from audit.merkle import HASH_SIZE, fold, perfect_root
+from audit.merkle import HASH_SIZE, Frontier, fold, perfect_root
 
 WIDTH = 256
 HEIGHT = 8
@@ -146,7 +146,25 @@ class Builder:
             bundle = Tile(ENTRIES, (self.size - 1) // WIDTH)
             self._full.append((bundle, encode_bundle(self.entries)))
             self.entries = []
-        level = 0
+        self._carry(0)
+
+    def append_full(self, root: bytes) -> None:
+        """256 leaves at once, given the root over them; their own bundle and tile do not come out."""
+        assert not self.edges[0], "only between two tiles"
+        if len(self.edges) == 1:
+            self.edges.append([])
+        self.edges[1].append(root)
+        self.size += WIDTH
+        self._carry(1)
+
+    def copy(self) -> Builder:
+        """Another builder at the same place, with nothing full to hand out."""
+        other = Builder()
+        other.size, other.entries = self.size, list(self.entries)
+        other.edges = [list(row) for row in self.edges]
+        return other
+
+    def _carry(self, level: int) -> None:
         while len(self.edges[level]) == WIDTH:
             row = self.edges[level]
             n = (self.size >> (HEIGHT * (level + 1))) - 1
@@ -175,6 +193,13 @@ class Builder:
 
     def root(self) -> bytes:
         """The root over all leaves so far."""
+        return fold(self._peaks())
+
+    def frontier(self) -> Frontier:
+        """The same tree without its tiles."""
+        return Frontier(self.size, self._peaks())
+
+    def _peaks(self) -> list[bytes]:
         peaks: list[bytes] = []
         for row in reversed(self.edges):
             at = 0
@@ -182,7 +207,7 @@ class Builder:
                 step = 1 << ((len(row) - at).bit_length() - 1)
                 peaks.append(perfect_root(row[at : at + step]))
                 at += step
-        return fold(peaks)
+        return peaks
 
 
 Read = Callable[[str], bytes | None]

@@ -16,7 +16,7 @@ WORDS = {
     UNWITNESSED: "unwitnessed",
     INCOMPLETE: "incomplete",
 }
-_GRAVEST_FIRST = (TAMPERED, INCONSISTENT, INCOMPLETE)
+_GRAVEST_FIRST = (TAMPERED, INCONSISTENT, INCOMPLETE, UNWITNESSED)
 MOST_FINDINGS = 100
 
 
@@ -31,13 +31,18 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """What was found. `code` is the exit status, `word` its name."""
+    """What was found. `code` is the exit status, `word` its name.
+
+    `witnessed`: so many records are under a checkpoint that a policy's quorum cosigned; None where
+    no policy was given or its quorum was not met.
+    """
 
     origin: str = ""
     size: int = 0
     root: str = ""
     orders: int = 0
     orders_open: int = 0
+    witnessed: int | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -73,6 +78,8 @@ def describe(verdict: Verdict) -> str:
     if verdict.root:
         lines.append(f"  {verdict.size} records, root {verdict.root}")
         lines.append(f"  {verdict.orders} orders, {verdict.orders_open} of them still open")
+    if verdict.witnessed is not None:
+        lines.append(f"  {verdict.witnessed} of them witnessed as the policy asks")
     if verdict.first_bad_index is not None:
         lines.append(f"  first bad index: {verdict.first_bad_index}")
     lines += [f"  {WORDS[finding.code]}: {finding.what}" for finding in verdict.findings]

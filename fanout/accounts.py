@@ -37,6 +37,11 @@ class Accounts:
         """Its credential is another one now."""
         self._kept.pop(account, None)
 
+    def remembered(self, account: AccountID) -> BrokerAccount | None:
+        """As it was last read, however long ago: for who acts while PostgreSQL is away."""
+        kept = self._kept.get(account)
+        return None if kept is None else kept[1]
+
     async def get(
         self, scope: TenantScope, ids: Iterable[AccountID]
     ) -> dict[AccountID, BrokerAccount]:

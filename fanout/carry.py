@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from opentelemetry import trace
 
+from audit.ports import AuditUnavailable
 from fanout import metrics
 from fanout.learner import Learner
 from fanout.leases import Leases
@@ -42,7 +43,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
-from fanout.switch import Switch
+from fanout.switch import Switch, opens
 from fanout.trace import parent
 from tenancy.clock import Clock
 from tenancy.scope import TenantScope
@@ -62,6 +63,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     doubt_first_s: float = 0.25
     doubt_most_s: float = 5.0
     attempts_max: int = 50
+    durable_within_s: float = 4.0
+    """How long an intent and its audit record may take to be durable for its order to open a position."""
 
 
 class Carrier:
@@ -83,11 +86,26 @@ class Carrier:
         self._patience = patience
         self._switch = switch
 
+    def waited_s(self, order: Order) -> float:
+        """How long ago the order's intent was begun to be written: asked when it is durable."""
+        return (self._clock.now() - order.intent_at).total_seconds()
+
     async def send(
-        self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
-    ) -> Consequence:
-        """Place an intent of ours that has not been sent. Raises LeaseLost before any byte leaves."""
+        self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int,
+        waited_s: float = 0.0,
+    ) -> Consequence:  # fmt: skip
+        """Place an intent of ours that has not been sent. Raises LeaseLost before any byte leaves.
+
+        `waited_s`: how long its record took to be durable. Too long, and an order that opens is not
+        sent (`audit_unavailable`); one that closes goes on.
+        """
         broker = self._brokers[order.broker]
+        if opens(order) and waited_s > self._patience.durable_within_s:
+            metrics.AUDIT_REFUSED.inc()
+            return await self._learn(
+                scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
+                text=f"its audit record was durable only after {waited_s:.1f} s",
+            )  # fmt: skip
         wait = self._patience.unsent_first_s
         while True:
             await broker.turn(account)
@@ -217,8 +235,9 @@ class Carrier:
         if isinstance(outcome, Acked):
             fence = self._fence(self._brokers[order.broker], epoch)
             return await self._learn(
-                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now, epoch=fence
-            )
+                scope, order, report=outcome.report, sent_at=sent_at, acked_at=now, epoch=fence,
+                left=True,
+            )  # fmt: skip
         if isinstance(outcome, InDoubt):
             doubtful = await self._learn(
                 scope,
@@ -227,12 +246,14 @@ class Carrier:
                 text=outcome.cause,
                 raw=outcome.raw,
                 sent_at=sent_at,
+                left=True,
             )
             return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
         code, text, state = _refusal(outcome)
         return await self._learn(
             scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now,
             credential_failed=isinstance(outcome, AuthFailed),
+            left=isinstance(outcome, Rejected | AuthFailed) and outcome.left,
         )  # fmt: skip
 
     async def _absent(
@@ -276,6 +297,7 @@ class Carrier:
         epoch: int | None = None,
         credential_failed: bool = False,
         intervention_id: UUID | None = None,
+        left: bool = False,
     ) -> Consequence:
         return await self._learner.learn(
             scope,
@@ -293,6 +315,7 @@ class Carrier:
                 epoch=epoch,
                 credential_failed=credential_failed,
                 intervention_id=intervention_id,
+                left=left,
             ),
         )
 

@@ -19,7 +19,7 @@ from fanout.lifecycle import Progress
 from fanout.order import FINAL, Order, OrdState
 from fanout.outcome import Outcome, facts
 from fanout.plan import Plan, PlanEntry
-from fanout.reasons import LIMITS
+from fanout.reasons import LIMITS, Reason
 from fanout.trace import trace_id
 from tenancy.scope import Actor
 from tenancy.values import SignalID, plain
@@ -48,6 +48,28 @@ def planned(plan: Plan, encoded: bytes, traceparent: str) -> Entry:
             "reasons": {reason.value: count for reason, count in plan.reasons.items()},
         },
     )
+
+
+def passed(plan: Plan, traceparent: str) -> list[Entry]:
+    """That every limit was looked at and lets these orders go; the plan's row says each one's numbers.
+
+    One record for a plan, not one for each account: a plan of ten thousand accounts is one decision, and
+    its digest (`planned`) binds every number of it. None where nothing is to be sent.
+    """
+    counted = plan.reasons
+    goes, asked = counted[Reason.ORDER], counted[Reason.AWAITS_APPROVAL]
+    if not goes and not asked:
+        return []
+    said = {
+        "signal_id": str(plan.signal_id),
+        "strategy_id": str(plan.strategy_id),
+        "settings_version": plan.version,
+        "limits": sorted(LIMITS),
+        "orders": goes,
+        "asked": asked,
+        "blocked": sum(counted[reason] for reason in LIMITS),
+    }
+    return [_entry(Kind.LIMIT_PASSED, plan.planned_at, traceparent, said)]
 
 
 def blocked(plan: Plan, traceparent: str) -> list[Entry]:
@@ -130,7 +152,11 @@ def cancel_wanted(order: Order, at: datetime, **more: Any) -> Entry:
 def learned(
     lesson: Lesson, before: OrdState, state: OrdState, progress: Progress | None
 ) -> list[Entry]:
-    """The records of one lesson: the answer, the fill, the end; each only where it is news."""
+    """The records of one lesson: what left, the answer, the fill, the end; each only where it is news.
+
+    An order's story ends with its close. A broker may still say more of one that has ended (a fill
+    that crossed our cancel, an order that we had ruled out): that is told, and closed once more.
+    """
     order, at = lesson.order, lesson.learned_at
     said: dict[str, Any] = {"cl_ord_id": order.cl_ord_id, "state": state.value}
     if lesson.code or lesson.text:
@@ -142,6 +168,9 @@ def learned(
     def add(kind: Kind, more: dict[str, Any]) -> None:
         entries.append(_entry(kind, at, order.traceparent, said | more, order))
 
+    if lesson.left and lesson.sent_at is not None and before is OrdState.INTENT:
+        told = {"cl_ord_id": order.cl_ord_id, "broker": order.broker}
+        entries.append(_entry(Kind.ORDER_SENT, lesson.sent_at, order.traceparent, told, order))
     raw = lesson.report.raw if lesson.report is not None else lesson.raw
     heard = {"broker": raw.decode("utf-8", "replace")} if raw else {}
     settled = before is OrdState.IN_DOUBT and state is not OrdState.IN_DOUBT
@@ -151,6 +180,8 @@ def learned(
         add(Kind.ORDER_IN_DOUBT, heard)
     elif before is OrdState.INTENT and lesson.report is not None:
         add(Kind.ORDER_ACKNOWLEDGED, {"broker_order_id": lesson.report.broker_order_id, **heard})
+    elif before in FINAL and state is not before:
+        add(Kind.ORDER_RESOLVED, {"was": before.value, **heard})
     elif state is OrdState.REJECTED:
         add(Kind.ORDER_REJECTED, heard)
     if lesson.credential_failed:
@@ -158,7 +189,8 @@ def learned(
     if progress is not None and progress.last_qty > 0:
         price = plain(progress.last_px) if progress.last_px is not None else None
         add(Kind.ORDER_FILL, {"last_qty": plain(progress.last_qty), "last_px": price})
-    if state in FINAL and before not in FINAL and lesson.successor is None:
+    ended_before = before in FINAL and not entries
+    if state in FINAL and not ended_before and lesson.successor is None:
         cum = progress.cum_qty if progress is not None else order.cum_qty
         add(Kind.ORDER_CLOSE, {"cum_qty": plain(cum)})
     return entries

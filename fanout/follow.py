@@ -42,6 +42,10 @@ class Follower:
         self._known.add(job.order.cl_ord_id)
         self._jobs[job.order.cl_ord_id] = job
 
+    def jobs(self) -> list[Job]:
+        """What rests at brokers and is followed, as it was last heard of."""
+        return list(self._jobs.values())
+
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
         """Ask for each order once every `every_s` seconds, until told to stop."""
         while not stop.is_set():

@@ -107,10 +107,12 @@ class Intake:
         wake_parts: Callable[[SignalID, Sequence[int]], None],
         look_again: Callable[[], None],
         may_have_ended: Callable[[SignalID], None],
+        clock_untrusted: Callable[[TenantID], bool],
     ) -> None:
         """`look_again` is called when a strategy's signals are planned: others may have come meanwhile.
 
         `may_have_ended`: of a signal whose intents are written, for there may have been none.
+        `clock_untrusted`: whether a tenant opens nothing by the clock as it is (fanout/switch.py).
         """
         self._database = database
         self._leases = leases
@@ -123,6 +125,7 @@ class Intake:
         self._wake_parts = wake_parts
         self._look_again = look_again
         self._may_have_ended = may_have_ended
+        self._clock_untrusted = clock_untrusted
         self._snapshots: dict[StrategyID, Snapshot] = {}
         self._watched: dict[StrategyID, Watched] = {}
         self._queues = Queues()
@@ -323,6 +326,8 @@ class Intake:
             mandate=mandate,
             watched=watched,
         )
+        if self._clock_untrusted(snapshot.strategy.tenant_id):
+            market = msgspec.structs.replace(market, clock_untrusted=True)
         make = partial(
             make_plan,
             asked,
@@ -366,6 +371,7 @@ class Intake:
             )
             records = [
                 evidence.planned(plan, encoded, traceparent),
+                *evidence.passed(plan, traceparent),
                 *evidence.blocked(plan, traceparent),
             ]
             await append(conn, [(scope.tenant_id, record) for record in records])

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from audit import ring, sealing
 from fanout import book
 from fanout.accounts import Accounts
 from fanout.lanes import Job, Lane, Lanes
@@ -163,7 +164,10 @@ class Intender:
 
         `decide` is its beginning: it holds the leases, and says which part of `batch` goes.
         """
-        accounts = await self._accounts.get(scope, {account for account, _ in batch.lanes})
+        wanted = {account for account, _ in batch.lanes}
+        accounts = await self._accounts.get(scope, wanted)
+        # The keys of their records, before the transaction holds anybody up.
+        await ring.current().prepare(scope.tenant_id, map(sealing.account, wanted))
         # Known before they are durable: a sweep that runs meanwhile must not adopt them. What
         # was known already is in a lane since an earlier, unfinished round, and stays known.
         names = {order.cl_ord_id for order in (*batch.orders, *batch.released)}

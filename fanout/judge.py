@@ -141,6 +141,8 @@ def may(case: Case, move: Move, market: Market, moment: Moment) -> Reason | None
     reducing = _state(market, case.row, case.instrument) == "reducing"
     if case.forced or reducing or only_reduces(case.snapshot, case.row):
         return Reason.REDUCE_ONLY
+    if market.clock_untrusted:
+        return Reason.CLOCK_UNTRUSTED
     if not case.allowed:
         return Reason.TICKER_NOT_ALLOWED
     settings = case.row.settings

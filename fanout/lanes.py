@@ -43,6 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     order: Order
     epoch: int  # of the lease under which the job was made: worth nothing under another
     sent_by: datetime | None = None  # resolve: the latest moment a request may have left
+    waited_s: float = 0.0  # send: how long its intent took to be durable
 
 
 Lane = tuple[AccountID, str]
@@ -83,10 +84,14 @@ class Lanes:
             if job.kind != "cancel":
                 log.error("attempt_queued_twice", cl_ord_id=job.order.cl_ord_id, kind=job.kind)
             return
-        queue.append(job)
+        queue.append(self._durable(job))
         if lane not in self._tasks:
             metrics.LANES_BUSY.inc()
             self._tasks[lane] = asyncio.create_task(self._work(lane))
+
+    def is_busy(self, account: AccountID, symbol: str) -> bool:
+        """Whether that lane is at work, or stands still with a job in hand."""
+        return (account, symbol) in self._queues
 
     def busy_parts(self) -> set[int]:
         """Partitions with a lane at work."""
@@ -139,7 +144,9 @@ class Lanes:
         if job.kind == "cancel":
             return await self._carrier.cancel(job.scope, job.account, job.order, epoch=job.epoch)
         if job.kind == "send":
-            return await self._carrier.send(job.scope, job.account, job.order, epoch=job.epoch)
+            return await self._carrier.send(
+                job.scope, job.account, job.order, epoch=job.epoch, waited_s=job.waited_s
+            )
         assert job.sent_by is not None
         return await self._carrier.resolve(
             job.scope, job.account, job.order, sent_by=job.sent_by, epoch=job.epoch
@@ -161,7 +168,13 @@ class Lanes:
                 return msgspec.structs.replace(job, kind="cancel", order=order, sent_by=None)
         if consequence.sends is None:
             return None
-        return msgspec.structs.replace(job, kind="send", order=consequence.sends, sent_by=None)
+        sends = msgspec.structs.replace(job, kind="send", order=consequence.sends, sent_by=None)
+        return self._durable(sends)
+
+    def _durable(self, job: Job) -> Job:
+        """A send comes here right after its intent's commit: how long that took is known now."""
+        waited_s = self._carrier.waited_s(job.order) if job.kind == "send" else 0.0
+        return msgspec.structs.replace(job, waited_s=waited_s)
 
 
 def _settled_by_another(job: Job, consequence: Consequence | None) -> bool:

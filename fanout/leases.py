@@ -2,9 +2,16 @@
 
 One transaction a beat renews what is ours and takes what nobody holds, up to our fair share.
 A lease counts from *before* the request that renewed it, by the monotonic clock, so that our
-own idea of it always ends before PostgreSQL's does. `require()` is asked before every send, for
-as long as the send may take: two workers never own one lane, and a request under way never
-outlives the lease that allowed it. A worker that cannot reach PostgreSQL stops sending by itself.
+own idea of it always ends before PostgreSQL's does. It ends by the time of day as well, if that says
+so first: a virtual machine that its host froze has a monotonic clock that did not count it, and only
+a time of day that was put right tells. A step forward costs a beat, one back lengthens nothing.
+
+`require()` is asked before every send, for as long as the send may take: two workers never own one
+lane, and a request under way never outlives the lease that allowed it. A worker that cannot reach
+PostgreSQL stops sending by itself.
+
+What is left: PostgreSQL counts by the time of day of *its* host. Set forward there by as much as a
+lease lasts, a lease ends for others while it still stands for its owner; chrony there must slew.
 
 What a crash leaves: leases that run out. Whoever takes one finds every order of the partition
 that is not final, and treats an intent as doubt.
@@ -64,6 +71,11 @@ class LeaseLost(PortcullisError):
 class Lease(msgspec.Struct, frozen=True):
     epoch: int
     until: float  # monotonic seconds
+    until_at: datetime
+
+    def left_s(self, clock: Clock) -> float:
+        """For how long it is ours still, by whichever clock says less."""
+        return min(self.until - clock.monotonic(), (self.until_at - clock.now()).total_seconds())
 
 
 class Leases:
@@ -84,17 +96,12 @@ class Leases:
 
     def parts(self) -> list[int]:
         """The partitions that are ours now and stay ours."""
-        now = self._clock.monotonic()
-        return sorted(
-            part
-            for part, lease in self._held.items()
-            if lease.until > now and part not in self._leaving
-        )
+        return sorted(part for part in self._held if self.holds(part) and part not in self._leaving)
 
     def holds(self, part: int) -> bool:
         """Is the partition ours now?"""
         lease = self._held.get(part)
-        return lease is not None and lease.until > self._clock.monotonic()
+        return lease is not None and lease.left_s(self._clock) > 0
 
     def epoch(self, part: int) -> int:
         """Under which epoch the partition is ours. Raises LeaseLost."""
@@ -109,7 +116,7 @@ class Leases:
         and taken again: somebody else may have settled the orders of the old epoch meanwhile.
         """
         lease = self._held.get(part)
-        remaining = lease.until - self._clock.monotonic() if lease is not None else 0.0
+        remaining = lease.left_s(self._clock) if lease is not None else 0.0
         if lease is None or lease.epoch != epoch or remaining <= for_s:
             raise LeaseLost(f"partition {part} is not ours under epoch {epoch} for {for_s:g} s")
         return self._clock.now() + timedelta(seconds=remaining)
@@ -135,7 +142,7 @@ class Leases:
             return await self._beat()
 
     async def _beat(self) -> set[int]:
-        started = self._clock.monotonic()
+        started, started_at = self._clock.monotonic(), self._clock.now()
         # A lane that is in doubt for long must not keep a partition from who is to have it: the
         # lease is let run out, which it does only after every request that it allowed.
         overdue = [p for p, since in self._leaving.items() if started - since > self._ttl_s]
@@ -150,8 +157,8 @@ class Leases:
             most = share - len(renewed)
             if most > 0:
                 taken = await (await conn.execute(_TAKE, {**values, "most": most})).fetchall()
-        until = started + self._ttl_s
-        self._held = {part: Lease(epoch, until) for part, epoch in [*renewed, *taken]}
+        until, until_at = started + self._ttl_s, started_at + timedelta(seconds=self._ttl_s)
+        self._held = {part: Lease(epoch, until, until_at) for part, epoch in [*renewed, *taken]}
         leaving = sorted(self._held)[share:]
         self._leaving = {part: self._leaving.get(part, started) for part in leaving}
         metrics.PARTITIONS_HELD.set(len(self._held))

@@ -28,6 +28,8 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     credential_failed: bool = False
     """The broker refused not the order but whoever asked: nothing of this account goes through."""
     sent_at: datetime | None = None
+    left: bool = False
+    """Bytes left for the broker at `sent_at`, or may have."""
     acked_at: datetime | None = None
     successor: Order | None = None
     intervention_id: UUID | None = None

@@ -140,6 +140,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """Which option contract each account would trade (fanout/option_choice.py), where the signal speaks of one."""
     usage: Mapping[AccountID, Usage] = {}
     """Of accounts that are shared, or under a limit that counts: for these a missing one refuses."""
+    clock_untrusted: bool = False
+    """Whether the host's clock is over what the tenant or the platform opens positions by."""
     calendars: dict[str, Sessions] = {}  # those that the snapshot's trading windows name
 
 

@@ -77,6 +77,32 @@ LOOK_SECONDS = Histogram(
     "portcullis_stop_look_seconds", "One look of the stop engine at all that it holds",
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
+AUDIT_REFUSED = Counter(
+    "portcullis_orders_without_audit_total",
+    "Orders that were not sent because their audit record was not durable in time",
+)
+SPILLED = Counter(
+    "portcullis_spilled_total",
+    "Acts that were durable on this host alone when they began",
+    ["kind"],
+)
+SPILL_WAITING = Gauge(
+    "portcullis_spill_lines", "Lines of this worker's spill that are not in the log yet"
+)
+SPILL_FAILURES = Counter(
+    "portcullis_spill_failures_total",
+    "Spills that the disk refused, or that do not read as written",
+)
+STATEMENTS = Counter(
+    "portcullis_statements_total",
+    "Days of accounts whose fills were compared with the broker's",
+    ["result"],
+)
+for _result in ("agreed", "differ"):  # an alert asks for the increase: the first one counts, too
+    STATEMENTS.labels(_result)
+STATEMENTS_UNCHECKED = Gauge(
+    "portcullis_statements_unchecked", "Days of accounts that their broker gave no statement of yet"
+)
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
 
 UNPROVEN = Gauge(

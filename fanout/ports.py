@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from fanout.order import Order, OrdState, TimeInForce
+from fanout.order import Order, OrdState, Side, TimeInForce
 from fanout.proof import Proof
 from tenancy.values import AccountID, TenantID
 
@@ -115,6 +115,8 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
     code: str  # the broker's label
     kind: RejectKind
     text: str  # the broker's own words
+    left: bool = True
+    """False: the adapter said no by the broker's rules, and nothing was sent."""
 
 
 class Unsent(msgspec.Struct, frozen=True, tag=True):
@@ -134,6 +136,8 @@ class AuthFailed(msgspec.Struct, frozen=True, tag=True):
 
     kind: Literal["key", "sign", "ip", "clock", "locked", "token"]
     text: str
+    left: bool = True
+    """False: there was nothing to sign with, and nothing was sent."""
 
 
 class Maintenance(msgspec.Struct, frozen=True, tag=True):
@@ -202,6 +206,20 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
     unrealised_pnl: Decimal | None
 
 
+class BrokerFill(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade of an account, as its broker's own record has it. `qty` in lots, > 0."""
+
+    trade_id: str
+    broker_order_id: str
+    cl_ord_id: str | None
+    """None: the order was not ours."""
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    at: datetime
+
+
 class Equity(msgspec.Struct, frozen=True, kw_only=True):
     """In `currency`. `equity` includes `unrealised` profit."""
 
@@ -228,6 +246,8 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     secret_stays_inside: bool = True
     """The HSM signs with the API secret. False: the broker's own SDK has to see it (fanout/brokers/sealing.py)."""
     orders_per_s: float  # per account; the adapter's lane budget
+    statement: bool = False
+    """It keeps a record of an account's fills that can be asked for by time (`Statement`)."""
     remembers: bool = True
     """False: its book lives in our process, so what was done and not recorded never happened."""
 
@@ -296,6 +316,16 @@ class Broker(Protocol):
         before `not_after`, and to cancel; one of that name left by a crash is cancelled first.
         Raises Unavailable where there was no clear answer: nothing is known, ask again.
         """
+        ...
+
+
+class Statement(Protocol):
+    """What a broker with `Caps.statement` owes beside the rest."""
+
+    async def fills(
+        self, account: BrokerAccount, *, since: datetime, until: datetime
+    ) -> Sequence[BrokerFill]:
+        """Every trade of the account in [since, until), whoever ordered it. Raises Unavailable."""
         ...
 
 

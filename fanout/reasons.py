@@ -17,6 +17,8 @@ class Reason(StrEnum):
     GROUP_HALTED = "group_halted"
     ACCOUNT_HALTED = "account_halted"
     REDUCE_ONLY = "reduce_only"
+    CLOCK_UNTRUSTED = "clock_untrusted"
+    AUDIT_HALTED = "audit_halted"
     ARCHIVED = "archived"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     NOT_CONNECTED = "not_connected"
@@ -88,6 +90,10 @@ SENTENCES: dict[Reason, str] = {
     Reason.ACCOUNT_HALTED: "The account is halted: nothing trades on it.",
     Reason.REDUCE_ONLY: "Platform, tenant, strategy, group or account only reduces: no position is opened"
     " or added to.",
+    Reason.CLOCK_UNTRUSTED: "The host's clock is not measured to be as near UTC as the tenant or the platform"
+    " wants before a position is opened.",
+    Reason.AUDIT_HALTED: "A witness refused the audit log, and two people have not let it go on: no position is"
+    " opened or added to.",
     Reason.ARCHIVED: "Strategy, group or account is archived: nothing trades with it.",
     Reason.SUBSCRIPTION_DISABLED: "The subscription is switched off.",
     Reason.NOT_CONNECTED: "The account has no live credential, or its broker's instruments are not known yet.",

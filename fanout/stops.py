@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
@@ -37,8 +37,10 @@ from fanout.leases import LeaseLost, Leases
 from fanout.order import Order
 from fanout.ports import Broker, Instrument
 from fanout.stops_book import FamilyKey, family_of
+from fanout.stops_held import Held as Held
+from fanout.stops_held import StopSettings as StopSettings
 from fanout.stops_release import CHANGED, Released, Wanted, release
-from fanout.stops_rules import Watch, see, watch_of, watched_price
+from fanout.stops_rules import fresh_price, see, watch_of
 from fanout.stops_venues import Venues
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -54,38 +56,6 @@ AT_A_STRETCH = 256
 BLIND = "no fresh price of the broker's: nothing is let go meanwhile"
 PAUSE_S, PAUSE_MOST_S = 0.5, 60.0
 """Before a kept order is tried again; and, doubling, before each further attempt is let go."""
-
-
-class StopSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. `poll_s`: between two looks. `stale_s`: a price that is older counts for nothing."""
-
-    poll_s: float = 0.5
-    sweep_s: float = 0.5
-    save_s: float = 1.0
-    read_again_s: float = 5.0
-    stale_s: float = 30.0
-    open_window_s: float = 20.0
-
-
-class Held(msgspec.Struct):
-    """One held order, as the engine watches it."""
-
-    scope: TenantScope
-    order: Order
-    watch: Watch
-    epoch: int
-    not_before: float = 0.0  # monotonic
-    why: str = ""
-    unsaved: bool = False
-
-    def seen(self) -> Order:
-        """The order as far as its stop has moved."""
-        if self.watch.target:
-            return self.order
-        watch = self.watch
-        return msgspec.structs.replace(
-            self.order, stop_px=watch.level, best_px=watch.best, breakeven_px=watch.breakeven_at
-        )
 
 
 class StopEngine:
@@ -119,6 +89,9 @@ class StopEngine:
         self._told: dict[TenantScope, set[str]] = defaultdict(set)
         self._woken = asyncio.Event()
         self._due = dict.fromkeys(("sweep", "save", "again"), 0.0)
+        self.elsewhere: set[str] = set()
+        """Let go past the database (fanout/spill.py): not ours until that is in the book."""
+        self._in_hand: set[str] = set()  # about to be intents, or nobody knows whether they are
 
     def __repr__(self) -> str:
         return f"StopEngine({len(self._held)} held)"
@@ -162,6 +135,24 @@ class StopEngine:
         if self._is_due("save", self._settings.save_s):
             await self._save()
 
+    def all_held(self) -> list[Held]:
+        """What it watches, as last read."""
+        return list(self._held.values())
+
+    async def reached_stops(self, stale_s: float) -> list[tuple[Held, Decimal, Instrument | None]]:
+        """The held stops whose price is reached now, of which nobody has anything in hand."""
+        tables, out = await self._tables(), []
+        now, mono = self._clock.now(), self._clock.monotonic()
+        for name, held in list(self._held.items()):
+            free = held.order.role == "stop" and name not in self.elsewhere | self._in_hand
+            if not free or mono < held.not_before or not self._current(held):
+                continue
+            instrument = tables.get(held.order.broker, {}).get(held.order.symbol)
+            price, _ = fresh_price(instrument, held.order.side, now, stale_s)
+            if price is not None and self._seen(held, price, instrument):
+                out.append((held, price, instrument))
+        return out
+
     def _is_due(self, what: str, every_s: float) -> bool:
         now = self._clock.monotonic()
         if now < self._due[what]:
@@ -197,6 +188,7 @@ class StopEngine:
             except BaseException:
                 self._told[scope] |= names
                 raise
+            self._in_hand -= names
             for name in names - set(rows):
                 self._held.pop(name, None)
             for name, order in rows.items():
@@ -230,10 +222,10 @@ class StopEngine:
         for index, (name, held) in enumerate(ordered):
             if index % AT_A_STRETCH == AT_A_STRETCH - 1:
                 await asyncio.sleep(0)  # orders on the wire do not wait for a long look
-            if not self._current(held):
+            if name in self.elsewhere or not self._current(held):
                 continue
             instrument = tables.get(held.order.broker, {}).get(held.order.symbol)
-            price, age_s = _fresh_price(instrument, held, now, self._settings.stale_s)
+            price, age_s = fresh_price(instrument, held.order.side, now, self._settings.stale_s)
             oldest = max(oldest, age_s)
             unseen += price is None
             reached = price is not None and self._seen(held, price, instrument)
@@ -298,6 +290,9 @@ class StopEngine:
     async def _release(self, scope: TenantScope, wanted: list[Wanted]) -> None:
         """One transaction, then the lanes. Raises LeaseLost, Unavailable, OutcomeUnknown."""
         now = self._clock.now()
+        wanted = [one for one in wanted if one.order.cl_ord_id not in self.elsewhere]
+        if not wanted:
+            return
         epochs = {one.order.part: self._leases.epoch(one.order.part) for one in wanted}
         batch = Batch(
             strategy_id=wanted[0].order.strategy_id,
@@ -319,7 +314,14 @@ class StopEngine:
             )  # fmt: skip
             return msgspec.structs.replace(batch, released=tuple(out.sent))
 
-        await self._intender.write(scope, batch, decide)
+        names = {one.order.cl_ord_id for one in wanted}
+        self._in_hand |= names
+        try:
+            await self._intender.write(scope, batch, decide)
+        except (LeaseLost, Unavailable):
+            self._in_hand -= names  # rolled back; after anything else their rows are read first
+            raise
+        self._in_hand -= names
         self._learn(out)
 
     def _learn(self, out: Released) -> None:
@@ -384,14 +386,3 @@ class StopEngine:
 
 def _scope(tenant: TenantID) -> TenantScope:
     return TenantScope(tenant_id=tenant, actor=ENGINE)
-
-
-def _fresh_price(
-    instrument: Instrument | None, held: Held, now: datetime, stale_s: float
-) -> tuple[Decimal | None, float]:
-    """The price to compare with, or None where there is none that counts; and its age, seconds."""
-    if instrument is None:
-        return None, 0.0
-    age_s = (now - instrument.as_of).total_seconds()
-    price = watched_price(instrument, held.order.side)
-    return (price if age_s <= stale_s else None), age_s

@@ -176,7 +176,7 @@ class _Desk:
         if why:
             return None, why
         if row.role == "main":
-            return _to_send(row, one), ""
+            return to_send(row, one), ""
         if row.entry_px != one.order.entry_px:
             return None, CHANGED
         why = self._pair(row, placing=one.price is None)
@@ -189,7 +189,7 @@ class _Desk:
         row = msgspec.structs.replace(row, order_qty=min(row.order_qty, free))
         if one.price is None:
             return self._to_place(row, one)
-        return _to_send(row, one), ""
+        return to_send(row, one), ""
 
     def has_gone(self, order: Order) -> None:
         """Count it for those that come after it."""
@@ -240,7 +240,7 @@ class _Desk:
         ), ""
 
 
-def _to_send(row: Order, one: Wanted) -> Order:
+def to_send(row: Order, one: Wanted) -> Order:
     """As what it goes out, now that its price is reached."""
     ord_type: OrdType = "limit" if row.ord_type in ("limit", "stop_limit") else "market"
     sent = msgspec.structs.replace(

@@ -15,6 +15,7 @@ compares, and a price that moves a stop cannot reach it.
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal, localcontext
 
 import msgspec
@@ -89,6 +90,16 @@ def watched_price(instrument: Instrument, side: Side) -> Decimal | None:
         if price is not None and price > 0:
             return price
     return None
+
+
+def fresh_price(
+    instrument: Instrument | None, side: Side, now: datetime, stale_s: float
+) -> tuple[Decimal | None, float]:
+    """The price to compare with, or None where there is none that counts; and its age, seconds."""
+    if instrument is None:
+        return None, 0.0
+    age_s = (now - instrument.as_of).total_seconds()
+    return (watched_price(instrument, side) if age_s <= stale_s else None), age_s
 
 
 def protective(

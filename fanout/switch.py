@@ -15,6 +15,11 @@ first byte leaves. So nobody has to find and stop those orders: wherever they wa
    again or its deadline has passed. What closes goes on as last heard: leases end within seconds of
    PostgreSQL's going away, and with them all sending.
 
+4. The clock is asked in the same place and in the same way: where the tenant or the platform wants
+   that (`clock_stops`) and the host's clock is not measured to be within its tier, nothing opens
+   (`clock_untrusted`). The tiers are read with the switch; how good the clock is, is asked anew for
+   each order (tenancy/clock_file.py), so a step stops the next one. What closes is not asked about.
+
 Nothing is written here; a crash leaves nothing behind.
 """
 
@@ -22,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -34,10 +39,12 @@ from fanout import metrics
 from fanout.order import Order
 from fanout.reasons import SENTENCES, Reason
 from tenancy.clock import Clock
+from tenancy.clock_quality import TIERS_NS, Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.four_eyes import STRICTNESS
 from tenancy.parameters import TradingState
+from tenancy.values import TenantID
 
 log = structlog.get_logger()
 
@@ -46,7 +53,8 @@ STALE_S = 1.0
 LOOK_AGAIN_S = 0.05
 NEVER = datetime.min.replace(tzinfo=UTC)
 
-_DIGEST = "SELECT stops_digest()"
+_DIGEST = "SELECT stops_digest() || clock_tiers_digest()"
+_TIERS = "SELECT tenant_id, platform, tier FROM find_clock_tiers() WHERE stops"
 _STOPS = "SELECT what, id, broker, symbol, state, intervention_id FROM find_stops()"
 _HALTED = {
     "platform": Reason.PLATFORM_HALTED,
@@ -58,6 +66,8 @@ _HALTED = {
     "instrument": Reason.INSTRUMENT_HALTED,
 }
 """In the order in which they are looked at: the outermost is named."""
+_AUDIT = ("anchor", "audit")
+"""A halted audit log (audit/halts.py), everybody's or the tenant's: what opens is refused, what closes goes on."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -113,6 +123,8 @@ class Stops:
             if stop.state == "halted":
                 return Refused(_HALTED[stop.what], stop.intervention_id)
         if opens(order):
+            if any(stop.what in _AUDIT for stop in found):
+                return Refused(Reason.AUDIT_HALTED)
             for stop in found:
                 if STRICTNESS[stop.state] > 0:
                     return Refused(Reason.REDUCE_ONLY, stop.intervention_id)
@@ -128,12 +140,32 @@ def opens(order: Order) -> bool:
     return not order.reduce_only and order.role == "main"
 
 
-class Switch:
-    """What this worker knows of the kill switch."""
+class ClockTiers:
+    """Within what of UTC the clock must be for a tenant's orders to open. Pure."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, everybody_ns: int | None = None, of: Mapping[UUID, int] | None = None
+    ) -> None:
+        self._everybody_ns = everybody_ns
+        self._of = of or {}
+
+    def untrusted(self, tenant: UUID, quality: Callable[[], Quality]) -> bool:
+        """Whether nothing of the tenant's opens by this clock; `quality` is asked where somebody minds."""
+        limits = [ns for ns in (self._everybody_ns, self._of.get(tenant)) if ns is not None]
+        return bool(limits) and not quality().within(min(limits))
+
+
+class Switch:
+    """What this worker knows of the kill switch, and of the clock that orders may be opened by."""
+
+    def __init__(
+        self, database: Database, clock: Clock, quality: Callable[[], Quality] = unmeasured
+    ) -> None:
+        """`quality`: how good the host's clock is at the moment of the call."""
         self._database = database
         self._clock = clock
+        self._quality = quality
+        self._tiers = ClockTiers()
         self._digest: str | None = None
         self._read_at_s = float("-inf")  # monotonic: when the last look that succeeded began
         self._read_at = NEVER
@@ -169,17 +201,30 @@ class Switch:
                 return None  # whoever sends looks at the deadline next
             if not await self.read():
                 await asyncio.sleep(LOOK_AGAIN_S)
-        refused = self.stops.refusal(order)
+        refused = self.refused_now(order)
         if refused is None:
             return None
         if self._read_at <= order.intent_at:
             # Nothing is sent meanwhile.
             while not await self.read():  # noqa: ASYNC110 - PostgreSQL says nothing when it is back
                 await asyncio.sleep(LOOK_AGAIN_S)
-            refused = self.stops.refusal(order)
+            refused = self.refused_now(order)
         if refused is not None:
             metrics.SWITCH_DENIED.labels(refused.reason.value).inc()
         return refused
+
+    def refused_now(self, order: Order) -> Refused | None:
+        """The same by what is known at this moment, and without waiting."""
+        if (refused := self.stops.refusal(order)) is not None:
+            return refused
+        if not opens(order) or order.signal_id in self.stops.exits:
+            return None
+        untrusted = self.clock_untrusted(order.tenant_id)
+        return Refused(Reason.CLOCK_UNTRUSTED) if untrusted else None
+
+    def clock_untrusted(self, tenant: TenantID) -> bool:
+        """Whether nothing of the tenant's is opened by this host's clock as it is now."""
+        return self._tiers.untrusted(tenant, self._quality)
 
     def _unsure(self, order: Order) -> bool:
         return opens(order) and self.age_s > STALE_S
@@ -205,6 +250,7 @@ class Switch:
                 assert row is not None
                 if row[0] != self._digest:
                     rows = await (await conn.execute(_STOPS)).fetchall()
+                    self._tiers = tiers_of(await (await conn.execute(_TIERS)).fetchall())
                     self.stops = stops_of(rows)
                     # Changed between the two statements: then the next look finds another digest.
                     self._digest = row[0]
@@ -223,9 +269,17 @@ def stops_of(rows: Sequence[Sequence[Any]]) -> Stops:
     return Stops(Stop(*row) for row in rows)
 
 
+def tiers_of(rows: Sequence[Sequence[Any]]) -> ClockTiers:
+    """As find_clock_tiers() says them. A tier that this version does not know is one that no clock meets."""
+    limits = [(tenant, platform, TIERS_NS.get(tier, 0)) for tenant, platform, tier in rows]
+    everybody = [ns for _, platform, ns in limits if platform]
+    own = {tenant: ns for tenant, platform, ns in limits if not platform}
+    return ClockTiers(everybody[0] if everybody else None, own)
+
+
 def _key(stop: Stop) -> tuple[object, ...]:
-    if stop.what == "platform":
-        return ("platform",)
+    if stop.what in ("platform", "anchor"):
+        return (stop.what,)
     if stop.what == "platform_instrument":
         return (stop.what, stop.broker, stop.symbol)
     if stop.what == "instrument":
@@ -243,4 +297,6 @@ def _keys(order: Order) -> list[tuple[object, ...]]:
         ("account", order.account_id),
         ("platform_instrument", order.broker, order.symbol),
         ("instrument", order.tenant_id, order.broker, order.symbol),
+        ("anchor",),
+        ("audit", order.tenant_id),
     ]

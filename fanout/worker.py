@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,12 +38,16 @@ from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
+from fanout.spill import Spiller, SpillPlace
+from fanout.spill_drain import Drain
+from fanout.statements import Statements
 from fanout.stops import StopEngine, StopSettings
 from fanout.stops_venues import Venues
 from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
 from fanout.worker_settings import WorkerSettings as WorkerSettings
 from tenancy.clock import Clock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
@@ -71,7 +75,10 @@ class Worker:
         worker_id: str,
         settings: WorkerSettings,
         patience: Patience | None = None,
+        quality: Callable[[], Quality] = unmeasured,
+        spill: SpillPlace | None = None,
     ) -> None:
+        """Without `spill` nothing at all leaves while PostgreSQL is away."""
         settings.check(brokers)
         self._woken = asyncio.Event()
         self._database = database
@@ -94,58 +101,48 @@ class Worker:
             database, self.leases, known, venues,
             lambda scope, names: self.stops.watch(scope, names), self.outcomes.may_have_ended,
         )  # fmt: skip
-        self.switch = Switch(database, clock)
-        carrier = Carrier(brokers, self.leases, learner, clock, patience or Patience(), self.switch)
+        self.switch = Switch(database, clock, quality)
+        patience = msgspec.structs.replace(
+            patience or Patience(), durable_within_s=settings.durable_within_s
+        )
+        carrier = Carrier(brokers, self.leases, learner, clock, patience, self.switch)
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._balances = Balances(database, brokers, self._accounts, self.leases)
+        self._statements = Statements(database, brokers, self._accounts, self.leases, clock)
         told = settings.proving
         self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
         self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
         self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(
-            database,
-            self.leases,
-            self._accounts,
-            self.lanes,
-            clock,
-            venues,
+            database, self.leases, self._accounts, self.lanes, clock, venues,
             lambda scope, names: self.stops.watch(scope, names),
-        )
+        )  # fmt: skip
         self.stops = StopEngine(
-            database,
-            self.leases,
-            self._accounts,
-            self._intender,
-            self.lanes,
-            brokers,
-            venues,
-            clock,
+            database, self.leases, self._accounts, self._intender, self.lanes, brokers, venues, clock,
             StopSettings(
-                poll_s=settings.stops_s,
-                sweep_s=settings.sweep_s,
-                stale_s=settings.instruments_stale_s,
-                open_window_s=settings.open_window_s,
+                poll_s=settings.stops_s, sweep_s=settings.sweep_s,
+                stale_s=settings.instruments_stale_s, open_window_s=settings.open_window_s,
             ),
             self._switched_off,
-        )
+        )  # fmt: skip
+        self._spiller: Spiller | None = None
+        if spill is not None:
+            self._spiller = Spiller(
+                spill, Drain(database, clock, spill.directory, spill.key), self.leases, self.switch,
+                self._follower, self.stops, self.lanes, self._accounts, brokers, clock,
+                settings.instruments_stale_s,
+            )  # fmt: skip
         calendars = Calendars()
         self._approved = ApprovedIntender(
             database, self.leases, self._intender, self.instruments, calendars, clock
         )
         self.intake = Intake(
-            database,
-            self.leases,
-            self._accounts,
-            self._intender,
-            self.instruments,
-            clock,
+            database, self.leases, self._accounts, self._intender, self.instruments, clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
-            calendars,
-            self._wake_parts,
-            self._woken.set,
-            self.outcomes.may_have_ended,
-        )
+            calendars, self._wake_parts, self._woken.set, self.outcomes.may_have_ended,
+            self.switch.clock_untrusted,
+        )  # fmt: skip
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(
             database, self.leases, self._accounts, self.lanes.put, self.switch, clock,
@@ -153,7 +150,7 @@ class Worker:
         )  # fmt: skip
 
     def _switched_off(self, order: Order) -> str:
-        refused = self.switch.stops.refusal(order)
+        refused = self.switch.refused_now(order)
         return "" if refused is None else refused.words
 
     def __repr__(self) -> str:
@@ -164,6 +161,8 @@ class Worker:
         closed = await self._open(self._brokers)
         await self.instruments.refresh()
         await self.switch.read()
+        if self._spiller is not None:
+            await self._spiller.take_over()
         await self._waker.start()
         s = self._settings
         tasks = [
@@ -180,7 +179,9 @@ class Worker:
                 ("sweep", self._sweep(stop)),
                 ("outcomes", self.outcomes.run(stop)),
                 ("proofs", self._prover.run(stop)),
+                ("statements", self._statements.run(stop)),
                 ("wake", self._listen(stop)),
+                *([("spill", self._spiller.run(stop))] if self._spiller is not None else []),
             )
         ]
         try:

@@ -25,6 +25,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     instruments_s: float = 2.0
     instruments_stale_s: float = STALE_S
     balances_s: float = 15.0
+    durable_within_s: float = 4.0
+    """An order that opens is not sent when its audit record took longer to be durable."""
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
     proving: ProvingSettings = ProvingSettings()

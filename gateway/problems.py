@@ -55,6 +55,7 @@ PROBLEMS: dict[str, Kind] = {
         "A parameter would come from nowhere",
         "`detail` names subscriptions and parameters: set an override or a default, or use the signal's.",
     ),
+    "audit_unavailable": Kind(503, "No audit record can be written, so nothing was done", _AGAIN),
     "bad_key": Kind(
         401,
         "No valid credential",
@@ -147,15 +148,23 @@ PROBLEMS: dict[str, Kind] = {
         "The HSM does not hold the tenant's keys",
         "Make the tenant's keys and its log key by ceremony on the host, then send the same again.",
     ),
+    "export_pending": Kind(
+        409,
+        "The export is not made yet, or too many wait",
+        "Look at the job again in a moment.",
+    ),
     "within_retention": Kind(
         409,
         "The records must still be kept",
-        "Ask for the erasure without `shred`: the person is restricted, by two people.",
+        "Wait until the day that `detail` names. A person can be restricted meanwhile: ask without `shred`.",
     ),
-    "shredding_unavailable": Kind(
+    "under_hold": Kind(
         409,
-        "This version cannot shred what is evidence",
-        "Ask for the erasure without `shred`: the person is restricted, by two people.",
+        "A legal hold covers the records",
+        "Have the hold released first, by two people.",
+    ),
+    "shred_too_early": Kind(
+        503, "The keys were retired a moment ago", "Agree again after Retry-After seconds."
     ),
     "stale_revision": Kind(
         412,

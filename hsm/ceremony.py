@@ -36,7 +36,7 @@ from uuid import UUID
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
-from hsm import templates
+from hsm import p256, templates
 from hsm.errors import CeremonyRefused
 from hsm.module import Module
 from hsm.pins import make_pin, read_pin
@@ -132,6 +132,25 @@ def create_log_key(settings: TokenSettings, label: str, origin: str | None = Non
             private_template=module.profile.fit(templates.LOG_PRIVATE),
         )  # fmt: skip
         return bytes(public[Attribute.EC_POINT])[-32:]
+
+
+def create_log_p256_key(settings: TokenSettings, label: str, origin: str | None = None) -> bytes:
+    """Make the second pair beside create_log_key()'s of the same label: ECDSA on the curve P-256.
+
+    Returns its SubjectPublicKeyInfo, DER, 91 bytes. Raises CeremonyRefused where the label is taken.
+    """
+    with library(settings) as module:
+        anchor = Anchor(module, settings.sign_label, read_pin(settings.sign_pin_file))
+        name = LOG_PREFIX + templates.p256_label(label)
+        if find(anchor.session, name):
+            raise CeremonyRefused(f"a second log key {label!r} exists already")
+        public, _ = anchor.session.generate_keypair(
+            KeyType.EC, label=name, id=(origin or label).encode(), store=True,
+            mechanism=Mechanism.EC_KEY_PAIR_GEN, capabilities=NO_DEFAULTS,
+            public_template=module.profile.fit(templates.LOG_P256_PUBLIC),
+            private_template=module.profile.fit(templates.LOG_PRIVATE),
+        )  # fmt: skip
+        return p256.spki(bytes(public[Attribute.EC_POINT]))
 
 
 _one_at_a_time = threading.Lock()

@@ -131,9 +131,10 @@ def sign_template(kind: ObjectClass, label: str) -> Template | None:
     if role is not None and kind is ObjectClass.SECRET_KEY:
         return SIGN_SIDE[role]
     if label.startswith((LOG_PREFIX, RECORD_PREFIX)):
+        second = label.startswith(LOG_PREFIX) and templates.is_p256(label)
         return {
             ObjectClass.PRIVATE_KEY: templates.LOG_PRIVATE | BORN_HERE,
-            ObjectClass.PUBLIC_KEY: templates.LOG_PUBLIC,
+            ObjectClass.PUBLIC_KEY: templates.LOG_P256_PUBLIC if second else templates.LOG_PUBLIC,
         }.get(kind)
     return None
 

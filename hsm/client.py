@@ -233,7 +233,10 @@ class SignerClient(VaultClient):
         return (await self._value("sign_request", make, name)).hex()
 
     async def sign_note(self, label: str, text: bytes) -> bytes:
-        """Ed25519 over a checkpoint body, 64 bytes. Raises SigningRefused, KeyMissing."""
+        """Ed25519 over a checkpoint body, 64 bytes; by the label of a second pair ECDSA, DER.
+
+        Raises SigningRefused, KeyMissing.
+        """
         return await self._value("sign_note", lambda n, _: protocol.SignNote(n, label, text))
 
     async def open_secret(self, sealed: bytes, *, tenant_id: UUID, subject: str) -> Plain:
@@ -245,7 +248,7 @@ class SignerClient(VaultClient):
         )
 
     async def public_key(self, label: str) -> bytes:
-        """The 32-byte Ed25519 public key of a log. Raises KeyMissing."""
+        """The public key of a log, 32 bytes; of a second pair SubjectPublicKeyInfo. Raises KeyMissing."""
         return await self._value("public_key", lambda n, _: protocol.PublicKey(n, label))
 
 

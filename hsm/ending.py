@@ -28,7 +28,7 @@ from hsm.facts import Facts, KeyObject, Tried, described, record
 from hsm.pool import Keys
 from hsm.rotation import whole_versions
 from hsm.settings import TokenSettings
-from hsm.templates import LOG_PREFIX, enrol_label, key_label, log_label
+from hsm.templates import LOG_PREFIX, enrol_label, key_label, log_label, p256_label
 from hsm.token import Anchor, enrol_versions
 from tenancy.errors import PortcullisError
 
@@ -77,13 +77,15 @@ def retire_enrol_key(settings: TokenSettings, version: int) -> Facts:
 
 
 def retire_log_key(settings: TokenSettings, origin: str, version: int, successor: int) -> Facts:
-    """Destroy an old key of a log. `successor`: the version that signs instead; it must be there."""
+    """Destroy an old key of a log, both pairs. `successor`: the version that signs instead; it must be
+    there."""
     with tokens(settings) as (_, sign):
         wanted = LOG_PREFIX + log_label(origin, successor)
         if not find(sign[0].session, wanted):
             raise CeremonyRefused(f"token {sign[0].label!r} has no key {wanted!r}")
     label = LOG_PREFIX + log_label(origin, version)
-    destroyed = _destroy(settings, lambda key: str(key[Attribute.LABEL]) == label)
+    labels = {label, p256_label(label)}
+    destroyed = _destroy(settings, lambda key: str(key[Attribute.LABEL]) in labels)
     return record("retire", "log", origin, [version], destroyed=destroyed)
 
 

@@ -37,7 +37,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `left`: objects that a search, made afterwards in a session of its own, still found: 0, or the
     ceremony has raised. `public_key`: hex; of a log 32 bytes, of the enrolment pair the SHA-256
-    of its modulus.
+    of its modulus. `p256_key`: hex; of a log's second pair, SubjectPublicKeyInfo.
     """
 
     what: What
@@ -48,6 +48,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     destroyed: tuple[KeyObject, ...] = ()
     left: int = 0
     public_key: str = ""
+    p256_key: str = ""
     tried: tuple[Tried, ...] = ()
 
 

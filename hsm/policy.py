@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 from hsm.errors import SigningRefused
 
 CLOCK_TOLERANCE_S = 60
-OPENABLE_PURPOSES = frozenset({"channel", "hook", "probe", "sdk", "totp"})
+OPENABLE_PURPOSES = frozenset({"audit", "channel", "hook", "probe", "sdk", "totp"})
 """Purposes of secrets that the signer gives back at all, because using them needs them: a hook's and a
-channel's, a person's code, a broker's where its SDK has to see it, and what gateway/admin/key_probe.py
-makes up. To whom: hsm/openers.py."""
+channel's, a person's code, a broker's where its SDK has to see it, the key of a tenant's audit payloads,
+and what gateway/admin/key_probe.py makes up. To whom: hsm/openers.py."""
 
 _NAME = r"[0-9A-Za-z_-][0-9A-Za-z_.-]*"  # no dot in front: "." and ".." are no names
 _SETTLE = r"/api/v4/futures/(?:usdt|btc|usd)"

@@ -42,6 +42,7 @@ from pkcs11.exceptions import (
     WrappedKeyLenRange,
 )
 
+from hsm import p256
 from hsm.envelope import Sealed, SealedKey, SealedSecret, unpack
 from hsm.errors import KeyMissing, SealBroken, TokenLost
 from hsm.mac import Mac, handle_of
@@ -51,6 +52,7 @@ from hsm.templates import (
     SIGNING_KEY,
     Role,
     Template,
+    is_p256,
     key_label,
 )
 from hsm.token import Anchor
@@ -181,14 +183,17 @@ class Keys:
             key.destroy()
 
     def log_sign(self, label: str, text: bytes) -> bytes:
-        """Ed25519 over `text`, 64 bytes. Raises KeyMissing."""
+        """Ed25519 over `text`, 64 bytes; of a second pair ECDSA over its SHA-256, DER. Raises KeyMissing."""
         key = self._token_key(LOG_PREFIX + label, ObjectClass.PRIVATE_KEY)
+        second = is_p256(label)
+        mechanism = Mechanism.ECDSA if second else Mechanism.EDDSA
+        data = p256.digest(text) if second else text
         try:
-            signature: bytes = key.sign(text, mechanism=Mechanism.EDDSA)  # type: ignore[attr-defined]
+            signature: bytes = key.sign(data, mechanism=mechanism)  # type: ignore[attr-defined]
         except _GONE:
             self._origins.pop(label, None)
             raise self._gone(LOG_PREFIX + label) from None
-        return signature
+        return p256.der(signature) if second else signature
 
     def log_origin(self, label: str) -> str:
         """The origin that the log key was made for. Raises KeyMissing."""
@@ -198,9 +203,10 @@ class Keys:
         return self._origins[label]
 
     def log_public_key(self, label: str) -> bytes:
-        """32 bytes. Raises KeyMissing."""
+        """32 bytes; of a second pair its SubjectPublicKeyInfo. Raises KeyMissing."""
         key = self._token_key(LOG_PREFIX + label, ObjectClass.PUBLIC_KEY)
-        return bytes(key[Attribute.EC_POINT])[-32:]  # behind its DER header 04 20
+        point = bytes(key[Attribute.EC_POINT])
+        return p256.spki(point) if is_p256(label) else point[-32:]  # behind its DER header 04 20
 
     def _unwrap(self, sealed: Sealed, role: Role, template: Template) -> pkcs11.SecretKey:
         self._verify_row(sealed)

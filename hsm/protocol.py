@@ -51,7 +51,7 @@ class SignRequest(_Request, frozen=True, array_like=True, tag="sign"):
 
 
 class SignNote(_Request, frozen=True, array_like=True, tag="note"):
-    """Sign a checkpoint with the log key of that label."""
+    """Sign a checkpoint with the log key of that label; Ed25519, or ECDSA P-256 of a second pair's."""
 
     label: str
     text: bytes
@@ -66,7 +66,7 @@ class OpenSecret(_Request, frozen=True, array_like=True, tag="open"):
 
 
 class PublicKey(_Request, frozen=True, array_like=True, tag="public"):
-    """The Ed25519 public key of a log, 32 bytes."""
+    """The public key of a log: Ed25519, 32 bytes; of a second pair SubjectPublicKeyInfo, DER."""
 
     label: str
 

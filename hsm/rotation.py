@@ -14,8 +14,9 @@ to open what was sealed under them: a non-extractable secret cannot be wrapped a
 The enrolment pair: a second RSA pair beside the first. The enroller gives out the newest public key and
 opens what was encrypted to any of them, until the old pair is ended (hsm/ending.py).
 
-A log's pair: a second Ed25519 key for the same origin. Who signs with both, and for how long, is decided
-where checkpoints are made (audit/integrator.py).
+A log's pairs, Ed25519 and P-256: the next version of both for the same origin (a log of before there were
+second pairs has its first one then). Who signs with which, and for how long, is decided where
+checkpoints are made (audit/integrator.py).
 
 Only one ceremony may run at a time: whoever calls holds a lock for all hosts (ops/key_ceremonies.py).
 """
@@ -30,12 +31,12 @@ from uuid import UUID
 import pkcs11
 from pkcs11 import Attribute, KeyType, ObjectClass
 
-from hsm import ceremony, templates
+from hsm import ceremony, p256, templates
 from hsm.ceremony import NO_DEFAULTS, ROLES, tokens
 from hsm.errors import CeremonyRefused
 from hsm.facts import Facts, KeyObject, described, record
 from hsm.settings import TokenSettings
-from hsm.templates import LOG_PREFIX, enrol_label, key_label, log_label
+from hsm.templates import LOG_PREFIX, enrol_label, key_label, log_label, p256_label
 from hsm.token import Anchor, enrol_versions
 
 
@@ -84,21 +85,26 @@ def rotate_enrol_key(settings: TokenSettings, known: int) -> Facts:
 
 
 def rotate_log_key(settings: TokenSettings, origin: str, version: int) -> Facts:
-    """The log's key of that version; one that a dead ceremony left is taken as it is."""
-    label = LOG_PREFIX + log_label(origin, version)
+    """The log's two pairs of that version; one that a dead ceremony left is taken as it is."""
+    first = log_label(origin, version)
+    second = p256_label(first)
+    for label, make in ((first, ceremony.create_log_key), (second, ceremony.create_log_p256_key)):
+        with tokens(settings) as (_, sign):
+            there = pair_of(sign[0].session, LOG_PREFIX + label)
+        if len(there) == 1:
+            raise CeremonyRefused(
+                f"half of the pair {label!r} is there: `portcullis hsm check` names it"
+            )
+        if not there:
+            make(settings, first, origin)
     with tokens(settings) as (_, sign):
-        there = pair_of(sign[0].session, label)
-    if len(there) == 1:
-        raise CeremonyRefused(
-            f"half of the pair {label!r} is there: `portcullis hsm check` names it"
-        )
-    if not there:
-        ceremony.create_log_key(settings, log_label(origin, version), origin)
-    with tokens(settings) as (_, sign):
-        pair = pair_of(sign[0].session, label)
-        made = [described(sign[0].label, key) for key in pair.values()]
-        public_key = bytes(pair[ObjectClass.PUBLIC_KEY][Attribute.EC_POINT])[-32:]
-    return record("rotate", "log", origin, [version], made=made, public_key=public_key.hex())
+        pairs = [pair_of(sign[0].session, LOG_PREFIX + label) for label in (first, second)]
+        made = [described(sign[0].label, key) for pair in pairs for key in pair.values()]
+        points = [bytes(pair[ObjectClass.PUBLIC_KEY][Attribute.EC_POINT]) for pair in pairs]
+    return record(
+        "rotate", "log", origin, [version], made=made, public_key=points[0][-32:].hex(),
+        p256_key=p256.spki(points[1]).hex(),
+    )  # fmt: skip
 
 
 def whole_versions(anchors: Sequence[Anchor], tenant_id: UUID) -> set[int]:

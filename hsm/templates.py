@@ -34,6 +34,7 @@ OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
 """SoftHSM 2.6.1 knows OAEP with SHA-1 only. OAEP does not rest on collision resistance. Another
 token's digest: its profile's `oaep`."""
 ED25519 = bytes.fromhex("06032b6570")  # the OID 1.3.101.112, DER
+P256 = bytes.fromhex("06082a8648ce3d030107")  # the OID 1.2.840.10045.3.1.7, DER
 RSA_BITS = 4096
 TRANSPORT_BITS = 3072
 
@@ -114,6 +115,9 @@ LOG_PUBLIC: Template = {
     A.WRAP: False, **FIXED,
 }  # fmt: skip
 
+LOG_P256_PUBLIC: Template = {**LOG_PUBLIC, A.EC_PARAMS: P256}
+"""Of a log's second pair, whose private half is as the first's."""
+
 ENROL_LABEL = "enrol"
 LOG_PREFIX = "log/"
 RECORD_PREFIX = "record/"
@@ -136,6 +140,18 @@ def enrol_version(label: str) -> int | None:
 def log_label(origin: str, version: int) -> str:
     """How the signer is asked for a log's key. The first version's is the origin itself."""
     return origin if version == 1 else f"{origin}@v{version}"
+
+
+_P256 = "#p256"
+
+
+def p256_label(label: str) -> str:
+    """How the signer is asked for the second pair of that version. (As audit.ports.p256_label.)"""
+    return label + _P256
+
+
+def is_p256(label: str) -> bool:
+    return label.endswith(_P256)
 
 
 def key_label(role: Role, tenant_id: UUID, version: int) -> str:

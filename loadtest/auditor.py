@@ -76,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", required=True, type=Path, help="the recorder's directory")
     parser.add_argument("--sent", required=True, type=Path, help="the sender's notes, JSON lines")
     parser.add_argument(
+        "--audit-keys", type=Path, help="the tenants' audit keys, JSON: tenant's id → 64 hex digits"
+    )  # fmt: skip
+    parser.add_argument(
         "--carried-out",
         action="store_true",
         help="count as lost what we gave up ourselves (a deadline that passed), too",
@@ -89,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
                 simulator=given.simulator,
                 store=given.store,
                 sent=given.sent,
+                audit_keys=given.audit_keys,
             )
         )
     except CannotAudit as error:

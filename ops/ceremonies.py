@@ -27,11 +27,13 @@ ORIGIN_DOMAIN = "portcullis.invalid"
 
 
 class NewLog(msgspec.Struct, frozen=True):
-    """An audit log's name and key. The key's label is the origin; `public_key`: Ed25519, 32 bytes."""
+    """An audit log's name and keys. Their label is the origin; `public_key`: Ed25519, 32 bytes;
+    `p256_key`: the second pair's, SubjectPublicKeyInfo in DER."""
 
     log_id: UUID
     origin: str
     public_key: bytes
+    p256_key: bytes
 
 
 def token_settings(settings: Settings) -> TokenSettings:
@@ -51,12 +53,16 @@ def token_settings(settings: Settings) -> TokenSettings:
     )
 
 
-async def new_log(settings: Settings) -> NewLog:
-    """A key for a new audit log. Its name is random: it is published, the tenant is not."""
-    origin = f"{ORIGIN_DOMAIN}/log/{secrets.token_hex(8)}"
+async def new_log(settings: Settings, kind: str = "log") -> NewLog:
+    """A key for a new audit log. Its name is random: it is published, the tenant is not.
+
+    `kind` stands in the name: "log", or "anchor" for the one that holds anchors of the others.
+    """
+    origin = f"{ORIGIN_DOMAIN}/{kind}/{secrets.token_hex(8)}"
     tokens = token_settings(settings)
     public_key = await asyncio.to_thread(ceremony.create_log_key, tokens, origin, origin)
-    return NewLog(new_id(), origin, public_key)
+    second = await asyncio.to_thread(ceremony.create_log_p256_key, tokens, origin, origin)
+    return NewLog(new_id(), origin, public_key, second)
 
 
 def records_of(settings: Settings) -> Path:

@@ -8,24 +8,44 @@ management listener's is in compose_admin.py: it is half of all imports, and the
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
+from audit.anchoring import AnchorSettings
+from audit.cosigning import check_addresses
+from audit.keeping import Keeping
+from audit.malformed import Malformed
+from audit.policy import parse_policy
+from audit.ports import NoteSigner
 from audit.recorder import Recorder
+from audit.spill import host_key
+from fanout.spill import SpillPlace
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings, WaitSettings
+from ops.audit_check import audit_checker
+from ops.audit_keys import audit_keys
 from ops.brokers import make_brokers
+from ops.clock.agent import clock_file, seen
+from ops.clock.records import ClockRecords
+from ops.clock.watch import watch
 from ops.health import Check
+from ops.migrate import read_migrations
+from ops.operator_log import OperatorLog, release_facts
 from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
+from ops.stores import first_place, further_places, tells_worm
 from ops.vault import each_daemon, signer_client, signs, tells
-from tenancy.clock import SystemClock
+from tenancy.clock import Clock, SystemClock
+from tenancy.clock_file import ClockFile
 from tenancy.database import Database
 from tenancy.errors import ConfigurationError
 from tenancy.ids import new_id
@@ -52,6 +72,11 @@ async def opened(conninfo: str, name: str, size: int) -> AsyncIterator[Database]
         yield database
     finally:
         await database.close()
+
+
+def clock_sense(settings: Settings) -> ClockFile:
+    """How good this host's clock is, as its agent says; without one: unknown."""
+    return ClockFile(clock_file(settings.instance.runtime))
 
 
 @asynccontextmanager
@@ -84,9 +109,11 @@ def hook_settings(settings: Settings) -> HookSettings:
 async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The public listener. Ready: PostgreSQL keeps what we accept, and the hooks are fresh."""
     conninfo = settings.database.ingress
+    sense = clock_sense(settings)
     async with (
         opened(conninfo, f"ingress-{seat.index}", 2) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, conninfo, f"ingress-{seat.index}"),
         signer_client(settings.hsm, settings.hsm.hook_socket) as signer,
         hooks_listener(
             conninfo=conninfo,
@@ -101,7 +128,8 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         serving = serve(
             listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
         )
-        yield {**listener.checks(), "signer": tells(signer)}, asyncio.create_task(serving)
+        checks = {**listener.checks(), "signer": tells(signer), "clock": lambda: seen(sense)}
+        yield checks, asyncio.create_task(beside(serving, watch(sense, seat.stop)))
 
 
 @asynccontextmanager
@@ -111,12 +139,13 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     Each run has a name of its own: a lease of the run before is not ours, it runs out, and its
     intents are doubt.
     """
-    clock = SystemClock()
+    clock, sense = SystemClock(), clock_sense(settings)
     async with (
         opened(
             settings.database.worker, f"worker-{seat.index}", settings.database.pool_size
         ) as database,
         redis_client(settings) as redis,
+        audit_keys(settings, settings.database.worker, f"worker-{seat.index}"),
         signer_client(settings.hsm) as signer,
     ):
         work = Worker(
@@ -126,25 +155,80 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             clock=clock,
             worker_id=f"worker-{seat.index}-{new_id()}",
             settings=fanout_settings(settings),
+            quality=sense.quality,
+            spill=spill_place(settings),
         )
-        checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(work.run(seat.stop))
+        checks = {
+            "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
+        }  # fmt: skip
+        yield checks, asyncio.create_task(beside(work.run(seat.stop), watch(sense, seat.stop)))
 
 
 @asynccontextmanager
 async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
-    """The audit log's one writer, and the reader of what the vault refused. Ready: PostgreSQL and
-    the signer answer."""
-    clock = SystemClock()
+    """The audit log's one writer; beside it its continuous check, the reader of what the vault refused, who
+    tells of the clock, and the operator's own records. Ready: PostgreSQL and the signer answer.
+    """
+    clock, sense = SystemClock(), clock_sense(settings)
     async with (
-        opened(settings.database.recorder, "recorder", 4) as database,
+        opened(settings.database.recorder, "recorder", 5) as database,
+        audit_keys(settings, settings.database.recorder, "recorder"),
         signer_client(settings.hsm) as signer,
         each_daemon(settings.hsm) as daemons,
     ):
         refusals = RefusalReader(database, daemons, clock)
-        work = Recorder(database, signer, settings.recorder.store, clock)
-        checks = {"postgres": answers(database), "signer": signs(signer)}
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), refusals.run(seat.stop)))
+        clock_records = ClockRecords(database, sense, settings.instance.name)
+        work, keeping = _recording(settings, database, signer, clock, sense)
+        checks = {
+            "postgres": answers(database), "signer": signs(signer), "clock": clock_records.seen,
+            "worm": tells_worm(keeping.worm),
+        }  # fmt: skip
+        own = OperatorLog(database, clock, _release(settings), lambda: work.stats().halted)
+        checker = audit_checker(settings, database, clock)
+        works = (
+            work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
+            own.run(seat.stop), keeping.run(seat.stop),
+        )  # fmt: skip
+        yield checks, asyncio.create_task(beside(*works))
+
+
+def anchor_settings(settings: Settings) -> AnchorSettings:
+    """audit's words for the operator's `[recorder]`. Raises ConfigurationError for the policy's file."""
+    own = settings.recorder
+    policy = None
+    if own.witness_policy is not None:
+        try:
+            policy = parse_policy(own.witness_policy.read_bytes())
+            check_addresses(policy)
+        except (OSError, Malformed) as error:
+            raise ConfigurationError(f"recorder.witness_policy: {error}") from None
+    return AnchorSettings(
+        every_s=own.anchor_every_s, policy=policy, witness_timeout_s=own.witness_timeout_s
+    )
+
+
+def _release(settings: Settings) -> dict[str, Any]:
+    """What runs here. Settings name secrets' files, never secrets; of them only the digest is told."""
+    said = msgspec.json.encode(settings, enc_hook=str, order="deterministic")
+    schema = max(migration.number for migration in read_migrations())
+    return release_facts(version("portcullis"), schema, hashlib.sha256(said).hexdigest())
+
+
+def _recording(
+    settings: Settings, database: Database, signer: NoteSigner, clock: Clock, sense: ClockFile
+) -> tuple[Recorder, Keeping]:
+    """The recorder, and what keeps its files in every store: each must be able to tell the other
+    that a log was forked."""
+    keeping = Keeping(
+        database, settings.recorder.store, first_place(settings.recorder),
+        further_places(settings.recorder, clock), clock,
+        lambda log, why: work.halt(log, why),
+    )  # fmt: skip
+    work = Recorder(
+        database, signer, settings.recorder.store, clock, quality=sense.quality,
+        anchors=anchor_settings(settings), seen_elsewhere=keeping.seen_elsewhere,
+    )  # fmt: skip
+    return work, keeping
 
 
 def fanout_settings(settings: Settings) -> FanoutSettings:
@@ -156,7 +240,18 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         signal_age_max_s=worker.signal_age_max_s,
         sweep_s=worker.sweep_s,
         stops_s=worker.stops_s,
+        durable_within_s=worker.durable_within_ms / 1000,
     )
+
+
+def spill_place(settings: Settings) -> SpillPlace:
+    """The directory of spills and the host's key to them, made at the first start. Raises ConfigurationError."""
+    directory = settings.worker.spill or settings.instance.var / "spill"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SpillPlace(directory, host_key(directory / "spill.key"))
+    except (OSError, Malformed) as error:
+        raise ConfigurationError(f"worker.spill: {error}") from None
 
 
 def check_worker(settings: Settings) -> None:

@@ -16,16 +16,21 @@ from gateway.admin.operation import Services
 from gateway.rate import Rates
 from hsm.client import EnrollerClient
 from hsm.watch import watch
+from ops.audit_keys import audit_keys, make_missing
+from ops.clock.agent import seen
+from ops.clock.watch import watch as watch_clock
 from ops.compose import (
     Parts,
     Seat,
     answers,
     beside,
+    clock_sense,
     listener_of,
     opened,
     redis_client,
     said,
 )
+from ops.exporting import archive
 from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
@@ -46,6 +51,7 @@ def patient(conninfo: str) -> str:
 @asynccontextmanager
 async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     """The management listener. Ready: what its answers need answers."""
+    sense = clock_sense(settings)
     async with (
         opened(
             patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
@@ -53,6 +59,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         redis_client(settings) as redis,
         signer_client(settings.hsm, settings.hsm.admin_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
+        audit_keys(settings, settings.database.admin, f"admin-{seat.index}", enroller) as keys,
         each_daemon(settings.hsm) as daemons,
         signing_in(settings.admin, SystemClock()) as sign_in,
         notifying(settings, seat.index, signer) as notifier,
@@ -62,6 +69,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             "redis": said(redis.ping),
             "signer": signs(signer),
             "enroller": signs(enroller),
+            "clock": lambda: seen(sense),
         }
         services = Services(
             database=database,
@@ -74,14 +82,20 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             sign_in=sign_in,
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
+            archive=archive(settings, database),
             events=Hub(seat.stop),
+            audit_store=settings.recorder.store,
         )
+        await make_missing(database, keys)
         app = admin_app(services, checks=checks)
         serving = serve(
             app, fd=listener_of(seat), tls=settings.admin.tls, stop=seat.stop,
             client_ca=settings.admin.client_ca, endless=True,
         )  # fmt: skip
         lines = {name: client.lines[0] for name, client in daemons.items()}
-        work = beside(serving, scheduler.run(services, seat.stop), watch(lines, seat.stop))
-        own = {"postgres": checks["postgres"], "signer": tells(signer)}
+        work = beside(
+            serving, scheduler.run(services, seat.stop), watch(lines, seat.stop),
+            watch_clock(sense, seat.stop),
+        )  # fmt: skip
+        own = {name: checks[name] for name in ("postgres", "clock")} | {"signer": tells(signer)}
         yield own, asyncio.create_task(work)

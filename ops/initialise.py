@@ -23,7 +23,14 @@ from hsm import ceremony
 from ops import migrate, platform
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
-from ops.settings import ADMIN_OPENS, INGRESS_OPENS, HsmSettings, Settings, decode_settings
+from ops.settings import (
+    ADMIN_OPENS,
+    AUDIT_OPENS,
+    INGRESS_OPENS,
+    HsmSettings,
+    Settings,
+    decode_settings,
+)
 from ops.stack import softhsm
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
@@ -113,6 +120,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "enroller_socket": places.runtime / "enroller.sock",
             "hook_socket": places.runtime / "signer-hook.sock",
             "admin_socket": places.runtime / "signer-admin.sock",
+            "audit_socket": places.runtime / "signer-audit.sock",
         },
         "ingress": {
             "host": "127.0.0.1",
@@ -140,6 +148,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "signal_age_max_s": choices.signal_age_max_s,
         },
         "recorder": {"store": places.var / "audit"},
+        "clock": {"error_max_ms": 50.0},
         "telemetry": {"log_level": "info", "otlp_endpoint": choices.otlp_endpoint},
         "brokers": choices.brokers,
     }
@@ -176,7 +185,8 @@ def _create_hsm(places: Places, settings: Settings) -> None:
 def doors(hsm: HsmSettings) -> dict[str, Any]:
     """The signer's further sockets on a host where every process runs as one user.
 
-    The management listener signs one thing: the empty checkpoint of a log that it makes.
+    The management listener signs one thing: the empty checkpoint of a log that it makes. It opens audit
+    keys at its own door too, to seal them anew when a tenant's keys were rotated.
     """
     return {
         "ingress": {"socket": hsm.hook_socket, "purposes": [*INGRESS_OPENS]},
@@ -185,6 +195,7 @@ def doors(hsm: HsmSettings) -> dict[str, Any]:
             "purposes": [*ADMIN_OPENS],
             "signs": True,
         },
+        "audit": {"socket": hsm.audit_socket, "purposes": [*AUDIT_OPENS]},
     }
 
 

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from audit.checkpoint import Checkpoint
 from audit.inbox import Entry, append
 from audit.malformed import Malformed
-from audit.note import VerifierKey
+from audit.note import ECDSA_P256, VerifierKey
 from audit.record import Kind
 from gateway.admin import sealed_rows
 from gateway.admin.key_probe import EMPTY_ROOT, PURPOSE, SUBJECT
@@ -38,8 +38,9 @@ from hsm.client import EnrollerClient, SignerClient
 from hsm.enrol import encrypt_secret
 from hsm.envelope import unpack
 from hsm.facts import Facts
-from hsm.templates import enrol_label, log_label
+from hsm.templates import enrol_label, log_label, p256_label
 from ops import control
+from ops.audit_keys import audit_keys
 from ops.ceremonies import recorded, token_settings
 from ops.settings import Settings
 from ops.tenants import operator_scope
@@ -51,7 +52,7 @@ from tenancy.store import hsm_keys
 from tenancy.store.hsm_keys import PlatformKey
 from tenancy.values import TenantID
 
-DAYS = {"kek": 365, "enrol": 730, "log": 730}
+DAYS = {"kek": 365, "enrol": 730, "log": 730, "anchor": 730}
 """As hsm_key_days() in the schema: how long a key of each kind is the current one."""
 MOST_NAMED = 1000
 """Accounts in one record's list."""
@@ -91,7 +92,8 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             row = await taken.fetchone()
             if row is None or not row[0]:
                 raise Conflict("another ceremony is under way: wait until it has ended")
-            yield House(settings, database, operator_scope(TenantID(row[1])))
+            async with audit_keys(settings, settings.database.admin, "portcullis-ceremony"):
+                yield House(settings, database, operator_scope(TenantID(row[1])))
     finally:
         await database.close()  # and with its session the lock
 
@@ -152,7 +154,7 @@ async def rotate_log_key(at: House, origin: str, days: int = DAYS["log"]) -> Rot
     owner = await log_owner(at, origin)
     scope = operator_scope(TenantID(owner.tenant_id))
     async with at.database.tenant(scope) as conn:
-        keys = await hsm_keys.read_keys(conn, "log")
+        keys = await hsm_keys.read_keys(conn, owner.kind)
     if any(key.state == "old" for key in keys):
         raise Conflict(f"log {origin} has two keys already: retire the old one first")
     version = keys[-1].version + 1
@@ -160,17 +162,20 @@ async def rotate_log_key(at: House, origin: str, days: int = DAYS["log"]) -> Rot
         rotation.rotate_log_key, token_settings(at.settings), origin, version
     )
     public_key, label = bytes.fromhex(facts.public_key), log_label(origin, version)
+    p256_key = bytes.fromhex(facts.p256_key)
+    second = VerifierKey(origin, p256_key, ECDSA_P256)
     await _prove_log(at.settings, label, VerifierKey(origin, public_key))
+    await _prove_log(at.settings, p256_label(label), second)
     kept = await signed(at, facts)
     made_at, due_at = at.now(), at.now() + timedelta(days=days)
     async with at.database.tenant(scope) as conn:
         await hsm_keys.add_version(
-            conn, scope, "log", version, label, made_at=made_at, due_at=due_at,
-            public_key=public_key,
+            conn, scope, owner.kind, version, label, made_at=made_at, due_at=due_at,
+            public_key=public_key, p256_key=p256_key,
         )  # fmt: skip
         said = {
             "event": "log_key_rotated", "key": label, "version": version,
-            "vkey": str(VerifierKey(origin, public_key)),
+            "vkey": str(VerifierKey(origin, public_key)), "vkey_p256": str(second),
             "vkey_before": str(VerifierKey(origin, keys[-1].public_key or b"")),
         }  # fmt: skip
         await told(conn, scope, said)
@@ -189,7 +194,7 @@ async def log_owner(at: House, origin: str) -> PlatformKey:
     """The first key of the log of that origin. Raises NotFound."""
     async with at.database.tenant(at.platform) as conn:
         async for key in hsm_keys.all_of_platform(conn):
-            if (key.kind, key.version, key.label) == ("log", 1, origin):
+            if key.kind in ("log", "anchor") and (key.version, key.label) == (1, origin):
                 return key
     raise NotFound(f"there is no log {origin!r}: `portcullis hsm calendar` lists them")
 

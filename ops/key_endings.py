@@ -11,14 +11,16 @@ Off-boarding a customer is the same for all of its versions, with more before an
 
 0. Two people of the platform have agreed (POST /v1/tenants/…/offboarding), trading is halted, and the
    books hold nothing that its keys would be needed for: no open order, no position.
-1. `ending`. Its sealed rows are tried at the token: they open. That is the control of what follows.
+1. `ending`. The key of its audit payloads goes into the platform's keeping, sealed under the platform's
+   keys. The other sealed rows are tried at the token: they open. That is the control of what follows.
 2. Destroyed and searched for in every token; the rows are tried again at the token: none opens.
 3. The running signer is asked to use each row until it says that the key is gone: it may hold some
    unwrapped for hsm.pool.WRAPPER_SEEN_S. A signer that does not answer ends the command here, without
    proof; the same command goes on with it later.
 4. `destroyed`, the off-boarding done, `tenant.keys_destroyed` in the platform's log and in the customer's.
 
-The customer's log keeps its key: what happened must stay provable. So does what was recorded.
+The customer's log keeps its key: what happened must stay provable. So does what was
+recorded, and it can be read until its time is over (docs/audit/payloads.md).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from uuid import UUID
 import msgspec
 
 from audit.checkpoint import open_checkpoint
-from audit.logs import read_logs, read_signed
+from audit.logs import read_anchor, read_logs, read_signed
 from audit.malformed import Malformed
 from audit.record import Kind
 from gateway.admin import sealed_rows
@@ -43,6 +45,7 @@ from hsm.client import SignerClient
 from hsm.envelope import Sealed, SealedKey, unpack
 from hsm.errors import CeremonyRefused, KeyMissing
 from hsm.facts import Facts, Tried
+from ops.audit_keys import into_keeping
 from ops.ceremonies import token_settings
 from ops.key_ceremonies import House, log_owner, signed, told, told_platform
 from ops.settings import Settings
@@ -50,7 +53,7 @@ from ops.tenants import operator_scope
 from tenancy.database import Connection
 from tenancy.errors import Conflict, PortcullisError, Unavailable
 from tenancy.store import hsm_keys
-from tenancy.store.hsm_keys import StoredKey
+from tenancy.store.hsm_keys import PlatformKey, StoredKey
 from tenancy.values import TenantID
 
 GRACE = timedelta(hours=24)
@@ -115,17 +118,18 @@ async def retire_log_key(
     at: House, origin: str, version: int, *, after: timedelta = GRACE
 ) -> Facts:
     """Destroy a log's old key. Raises Conflict within the overlap, or while its successor has not signed."""
-    scope = operator_scope(TenantID((await log_owner(at, origin)).tenant_id))
+    owner = await log_owner(at, origin)
+    scope = operator_scope(TenantID(owner.tenant_id))
     async with at.database.tenant(scope) as conn:
-        key = await hsm_keys.version_of(conn, "log", version)
+        key = await hsm_keys.version_of(conn, owner.kind, version)
         _replaced(at, key, after)
-        await _successor_signs(conn, origin)
-        await hsm_keys.end(conn, "log", [version])
+        await _successor_signs(conn, owner)
+        await hsm_keys.end(conn, owner.kind, [version])
     tokens = token_settings(at.settings)
     facts = await asyncio.to_thread(ending.retire_log_key, tokens, origin, version, version + 1)
     kept = await signed(at, facts)
     async with at.database.tenant(scope) as conn:
-        await hsm_keys.destroyed(conn, "log", [version], at.now())
+        await hsm_keys.destroyed(conn, owner.kind, [version], at.now())
         said = {"event": "log_key_destroyed", "key": key.label, "version": version}
         await told(conn, scope, said)
         await told_platform(at, conn, {**said, **kept})
@@ -146,7 +150,9 @@ async def destroy_tenant(
         if not versions:
             raise Conflict(f"the keys of tenant {tenant} are destroyed already")
         await hsm_keys.end(conn, "kek", versions)
-        rows = _samples(await sealed_rows.read(conn))
+        every = await sealed_rows.read(conn)
+    rows = _samples([row for row in every if row.source != "audit_key"])  # kept: see step 1
+    await into_keeping(at.database, at.settings, tenant, at.platform.tenant_id)
     sealed = [row.sealed for row in rows]
     before = await asyncio.to_thread(ending.tried, tokens, sealed)
     facts = await asyncio.to_thread(ending.destroy_tenant_keys, tokens, tenant, sealed)
@@ -179,9 +185,11 @@ def _replaced(at: House, key: StoredKey, after: timedelta) -> None:
         raise Conflict(f"{key.label} is needed until {key.replaced_at + after:%Y-%m-%d %H:%M} UTC")
 
 
-async def _successor_signs(conn: Connection, origin: str) -> None:
+async def _successor_signs(conn: Connection, owner: PlatformKey) -> None:
     """The newest checkpoint must open under the newest key alone: else readers of it have nothing."""
-    (log,) = [log for log in await read_logs(conn) if log.origin == origin]
+    origin = owner.label
+    logs = await read_logs(conn) if owner.kind == "log" else [await read_anchor(conn)]
+    (log,) = [log for log in logs if log is not None and log.origin == origin]
     signed = await read_signed(conn, log)
     if signed is None:
         return

@@ -1,7 +1,7 @@
 """The platform's own tenant: made once by `init`, before there is an API to ask.
 
-1. Its keys in the HSM, and its log's.
-2. Its rows: the tenant, its audit log, its operators' first service key, the record of all that.
+1. Its keys in the HSM, and those of its log and of the anchor log.
+2. Its rows: the tenant, its audit log, the anchor log, its operators' first service key, the record of all that.
 3. The key in `operator.key`, 0600: the one place where it is.
 4. The commit of 2.
 
@@ -18,6 +18,8 @@ from pathlib import Path
 from audit.inbox import Entry, append
 from audit.record import Kind
 from hsm import ceremony
+from ops.anchor_log import add_anchor_log
+from ops.audit_keys import AtTheToken, ring_of
 from ops.ceremonies import new_log, recorded, token_settings
 from ops.settings import Settings
 from ops.tls import write_private
@@ -54,7 +56,11 @@ async def _create(settings: Settings, keys: Path) -> None:
             return
         tokens = token_settings(settings)
         await asyncio.to_thread(ceremony.create_tenant_keys, tokens, scope.tenant_id)
-        async with database.tenant(scope) as conn:
+        token = AtTheToken(tokens)
+        async with (
+            ring_of(settings.database.admin, "portcullis-init", token, token.seal),
+            database.tenant(scope) as conn,
+        ):
             key = await _platform(settings, conn, scope)
             keep_key(keys / f"{KEY_NAME}.key", key)
     finally:
@@ -81,8 +87,10 @@ async def _platform(settings: Settings, conn: Connection, scope: TenantScope) ->
     )
     await insert_tenant(conn, scope, NAME, kind="platform")
     await create_audit_log(
-        conn, scope, log.log_id, origin=log.origin, key_label=log.origin, public_key=log.public_key
-    )
+        conn, scope, log.log_id, origin=log.origin, key_label=log.origin,
+        public_key=log.public_key, p256_key=log.p256_key,
+    )  # fmt: skip
+    await add_anchor_log(settings, conn, scope)
     key = await create_service_key(conn, scope, KEY_NAME, scopes_of("platform"))
     facts = {
         "object": "tenant", "id": str(scope.tenant_id), "name": NAME, "origin": log.origin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +14,18 @@ from hsm.settings import purposes_at, read_daemon_settings
 from ops import migrate
 from ops.compose import check_worker
 from ops.paths import Places
-from ops.settings import ADMIN_OPENS, INGRESS_OPENS, HsmSettings, Settings
+from ops.settings import (
+    ADMIN_OPENS,
+    AUDIT_OPENS,
+    INGRESS_OPENS,
+    DirectoryStore,
+    HsmSettings,
+    Settings,
+)
 from ops.stack import postgres, redis
 from ops.state import read_state
+from ops.stores import bucket_of
+from tenancy.clock import SystemClock
 from tenancy.errors import ConfigurationError, PortcullisError
 
 FREE_BYTES_LEAST = 1 << 30
@@ -34,6 +44,7 @@ def preflight(settings: Settings) -> list[Finding]:
         *_files(settings),
         *_programs(settings),
         _disk(settings),
+        *_stores(settings),
         Finding("brokers and leases", _problem(lambda: check_worker(settings))),
         *_openers(settings),
         _schema(settings),
@@ -72,6 +83,7 @@ def _openers(settings: Settings) -> Iterator[Finding]:
     for process, asked, needed in (
         ("ingress", hsm.hook_socket, set(INGRESS_OPENS)),
         ("admin", hsm.admin_socket, set(ADMIN_OPENS)),
+        ("audit records", hsm.audit_socket, set(AUDIT_OPENS)),
     ):
         missing = sorted(needed - purposes_at(signer, asked or hsm.signer_socket))
         problem = (
@@ -100,6 +112,19 @@ def _programs(settings: Settings) -> Iterator[Finding]:
     places = Places(settings.instance.var, settings.instance.runtime)
     there = postgres.Postgres(places).exists()
     yield Finding("database cluster", None if there else "missing: `portcullis init` makes it")
+
+
+def _stores(settings: Settings) -> Iterator[Finding]:
+    """The audit log's further sets, as far as can be told without a network."""
+    for one in settings.recorder.stores:
+        if isinstance(one, DirectoryStore):
+            there = one.path.is_dir() and os.access(one.path, os.W_OK)
+            problem = None if there else f"{one.path} is not there, or cannot be written"
+            yield Finding(f"audit store {one.name}", problem)
+        else:
+            make = partial(bucket_of, one, SystemClock())
+            yield Finding(f"audit store {one.name}", _problem(make))
+            yield _secret(f"audit store {one.name}'s key", one.credentials_file)
 
 
 def _disk(settings: Settings) -> Finding:

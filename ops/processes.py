@@ -9,7 +9,7 @@ Stage 0 is started first, then the rest at once; they are stopped from the last 
 | stage | processes |
 | --- | --- |
 | 0 | PostgreSQL, Redis, where `[stack]` says that they are ours |
-| 1 | signer, enroller |
+| 1 | signer, enroller, the clock agent; the sealer, where `[recorder]` names its socket |
 | 2 | recorder |
 | 3 | workers |
 | 4 | admin, ingress |
@@ -37,6 +37,7 @@ from ops.stack.child import Server
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
 from ops.state import State, identify, write_state
+from ops.stores import sealed_directories
 from ops.supervisor import Spec, Supervisor, python_child
 from ops.telemetry import set_up_logging
 from tenancy.errors import ConfigurationError, PortcullisError
@@ -99,10 +100,30 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
             for index, more in enumerate(settings.hsm.more_signers, 2)
         ),
         _hsm_daemon("enroller", settings.hsm.enroller_config, settings.hsm.enroller_socket, places),
+        *_clock(settings, file, places),
+        *_sealer(settings, places),
         ours("recorder", 2),
         *(ours("worker", 3, index) for index in range(settings.worker.processes)),
         ours("admin", 4, fd=admin_fd),
         *(ours("ingress", 4, index, ingress_fd) for index in range(settings.ingress.processes)),
+    ]
+
+
+def _clock(settings: Settings, file: Path, places: Places) -> list[Spec]:
+    """The agent, where the settings have a `[clock]`. A program of its own: it needs none of ours."""
+    if settings.clock is None:
+        return []
+    ready_at = health_socket(settings, "clock")
+    check_socket_path(ready_at, "clock")
+    return [
+        Spec(
+            name="clock-0",
+            stage=1,
+            command=lambda: python_child("ops.clock", "--settings", str(file)),
+            ready=lambda: is_ready(ready_at),
+            log=places.log / "clock-0.log",
+            cwd=ROOT,
+        )
     ]
 
 
@@ -137,6 +158,30 @@ def _hsm_daemon(kind: str, config: Path, sock: Path, places: Places, name: str =
         log=places.log / f"{name or kind}.log",
         cwd=ROOT,
     )
+
+
+def _sealer(settings: Settings, places: Places) -> list[Spec]:
+    sock = settings.recorder.sealer
+    if sock is None:
+        return []
+    words = ["--socket", str(sock)]
+    for directory in sealed_directories(settings.recorder):
+        words += ["--store", str(directory)]
+
+    def make_first() -> None:
+        settings.recorder.store.mkdir(parents=True, exist_ok=True)
+
+    return [
+        Spec(
+            name="sealer",
+            stage=1,
+            command=lambda: python_child("audit.worm.sealer", *words),
+            prepare=make_first,
+            ready=lambda: accepts(sock),
+            log=places.log / "sealer.log",
+            cwd=ROOT,
+        )
+    ]
 
 
 class Host:

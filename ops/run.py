@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from audit.worm import rights
 from hsm.hardening import harden
 from ops import serve, telemetry
 from ops.compose import PROCESSES, Process, Seat, process
@@ -82,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("portcullis refuses to run under -O: its assertions are part of it", file=sys.stderr)  # noqa: T201
         return 2
     harden()
+    rights.give_up(rights.CAP_LINUX_IMMUTABLE)  # the sealer alone has it
     wired = process(given.name)  # imported before the collector is told what is there
     collect_garbage_rarely()
     try:

@@ -19,6 +19,7 @@ from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
+from ops.clock.settings import ClockSettings
 from tenancy.errors import ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -78,7 +79,8 @@ class DaemonAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         check_socket_path(self.socket, "socket")
 
 
-INGRESS_OPENS, ADMIN_OPENS = ("hook",), ("channel", "probe", "totp")
+INGRESS_OPENS, ADMIN_OPENS = ("hook",), ("audit", "channel", "probe", "totp")
+AUDIT_OPENS = ("audit",)
 """Purposes of the secrets that each has opened, at a door of its own (hsm/openers.py)."""
 
 
@@ -110,6 +112,8 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Where ingress has hooks' secrets opened (hsm/openers.py); `signer_socket`, if not said."""
     admin_socket: Path | None = None
     """Where the management listener has people's and channels' secrets opened; likewise."""
+    audit_socket: Path | None = None
+    """Where every process that writes audit records has their tenants' audit keys opened; likewise."""
     more_signers: tuple[DaemonAt, ...] = ()
 
     @property
@@ -123,11 +127,13 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         own = {
             **dict.fromkeys(INGRESS_OPENS, self.hook_socket),
             **dict.fromkeys(ADMIN_OPENS, self.admin_socket),
+            **dict.fromkeys(AUDIT_OPENS, self.audit_socket),
         }
         return own.get(purpose) or self.signer_socket
 
     def __post_init__(self) -> None:
-        for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket"):
+        for name in ("signer_socket", "enroller_socket", "hook_socket", "admin_socket",
+                     "audit_socket"):  # fmt: skip
             if (path := getattr(self, name)) is not None:
                 check_socket_path(path, name)
 
@@ -181,6 +187,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
     ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
     how old a record may be that is still sent. `rates`: limits on use of this listener.
+    `exports`: where packages of audit records lie for a week; else `exports` beside the recorder's store.
     """
 
     host: str
@@ -195,6 +202,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     notify_backlog_days: Days = 30.0
     smtp: SmtpSettings | None = None
     rates: ApiRateSettings = ApiRateSettings()
+    exports: Path | None = None
 
     def __post_init__(self) -> None:
         for text in self.notify_allow_networks:
@@ -209,7 +217,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     `lease_ttl_s` outlives the longest broker request. `open_window_s`: no attempt to open a
     position begins later after its plan. `signal_age_max_s`: an older signal is refused. `stops_s`:
-    between two looks at the prices that held orders wait for.
+    between two looks at the prices that held orders wait for. `durable_within_ms`: an order that opens is
+    not sent when its audit record took longer to be durable. `spill`: the directory, on a local disk, of
+    what must not wait for PostgreSQL (cancels and reductions); `<var>/spill` where none is named.
     """
 
     processes: Count
@@ -218,12 +228,86 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     open_window_s: Seconds
     signal_age_max_s: Seconds
     stops_s: Seconds = 0.5
+    durable_within_ms: Annotated[int, Meta(ge=100, le=60_000)] = 4_000
+    spill: Path | None = None
+
+
+StoreName = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+
+
+class DirectoryStore(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind",
+    tag="directory",
+):  # fmt: skip
+    """One more set of the audit log's files, in a directory: best on another machine's disk.
+
+    `every_s`: between two looks at what is new.
+    """
+
+    name: StoreName
+    path: Path
+    every_s: Seconds = 1.0
+
+
+class S3StoreSettings(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="s3",
+):
+    """One more set, in a bucket with Object Lock. `credentials_file`: the access key's id and secret,
+    one per line. `edge_days`: the lock of what is replaced soon (the checkpoint, partial tiles)."""
+
+    name: StoreName
+    endpoint: str
+    region: str
+    bucket: Annotated[str, Meta(min_length=3, max_length=63)]
+    prefix: Annotated[str, Meta(pattern="^([A-Za-z0-9_-]+/)*$")] = ""
+    credentials_file: Path
+    ca_file: Path | None = None
+    every_s: Seconds = 60.0
+    edge_days: Days = 7.0
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`store`: the write-once directory of tiles and checkpoints."""
+    """`store`: the write-once directory of tiles and checkpoints, whose state is the published one.
+
+    `stores`: further sets of the same files (audit/keeping.py). `retain_days`: for how long files are
+    kept at least; a tenant's retention classes may ask for more, nothing asks for less. `sealer`: the
+    socket of the process that makes directories' files immutable (audit/worm/sealer.py); without it
+    they are `worm: advisory`.
+    `check_records_per_s`: how fast the continuous check reads at most. It shares the recorder's
+    processor; a log is read through once in (records / this) seconds.
+    `anchor_every_s`: between two anchors of all logs. `witness_policy`: a C2SP tlog-policy file, whose
+    witnesses with an address are asked to cosign each anchor, `witness_timeout_s` for all of them together.
+    """
 
     store: Path
+    stores: tuple[DirectoryStore | S3StoreSettings, ...] = ()
+    retain_days: Annotated[int, Meta(ge=1, le=36_525)] = 2_192  # six years: SEC 17a-4, FINRA 4511
+    sealer: Path | None = None
+    check_records_per_s: Count = 5000
+    anchor_every_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    witness_policy: Path | None = None
+    witness_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+    def __post_init__(self) -> None:
+        names = ["first", *(one.name for one in self.stores)]
+        if len(set(names)) != len(names):
+            raise ValueError("stores: each needs a name of its own, and none is called `first`")
+        if self.store in [one.path for one in self.stores if isinstance(one, DirectoryStore)]:
+            raise ValueError("stores: a further set is not where the first one is")
+        if self.sealer is not None:
+            check_socket_path(self.sealer, "sealer")
+
+
+class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`append_wait_ms`: how long an audit record may take to be written. Beyond, what it describes is
+    refused as `audit_unavailable`: no order is sent."""
+
+    append_wait_ms: Annotated[int, Meta(ge=50, le=60_000)] = 2_000
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -244,7 +328,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     admin: AdminSettings
     worker: WorkerSettings
     recorder: RecorderSettings
+    audit: AuditSettings = AuditSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    clock: ClockSettings | None = None
+    """Absent: no agent runs, and every record says that the clock is unknown."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
 

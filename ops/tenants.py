@@ -61,6 +61,7 @@ async def new_tenant(
             "audit_log": {
                 "log_id": log.log_id, "origin": log.origin, "key_label": log.origin,
                 "public_key": base64.b64encode(log.public_key).decode(),
+                "p256_key": base64.b64encode(log.p256_key).decode(),
             },
         },
         why=f"{why}; {ceremony_record}" if why else ceremony_record,

@@ -20,8 +20,8 @@ from tenancy.values import Name
 
 PersonID = NewType("PersonID", UUID)
 
-SECOND_FACTOR_ROLES = frozenset({"operator", "admin", "approver"})
-"""Who decides for others does nothing before a second factor was shown."""
+SECOND_FACTOR_ROLES = frozenset({"operator", "admin", "approver", "examiner"})
+"""Who decides for others, or may take all records away, does nothing before a second factor was shown."""
 
 _ADDRESS = r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}"
 _EMAIL = re.compile(_ADDRESS)

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from tenancy.tenant import TenantKind
 
-Role = Literal["operator", "admin", "trader", "approver", "compliance", "viewer"]
+Role = Literal["operator", "admin", "trader", "approver", "compliance", "viewer", "examiner"]
 
 READS = frozenset(
     {
@@ -27,10 +27,24 @@ READS = frozenset(
 OVERSIGHT = frozenset(
     {
         "people:read", "keys:read", "channels:read", "revisions:read", "configuration:read",
-        "subjects:export", "access:read",
+        "subjects:export", "access:read", "audit:read", "audit:export", "evidence:read",
     }
 )  # fmt: skip
 """Looking at who may do what, and at who did."""
+
+EXAMINES = READS | frozenset(
+    {
+        "people:read",
+        "keys:read",
+        "channels:read",
+        "revisions:read",
+        "access:read",
+        "audit:read",
+        "audit:export",
+    }
+)
+"""A designated officer or third party, for a time (gateway/admin/examiners.py): looks, takes the records
+away with their proofs, changes nothing."""
 
 SET_UP = frozenset(
     {
@@ -43,38 +57,50 @@ SET_UP = frozenset(
 TRADE = frozenset({"halts:write", "orders:cancel", "signals:send"})
 """Stepping in."""
 
+EVIDENCE = frozenset({"evidence:write"})
+"""How long evidence is kept, what is held, and what is erased: asked for by one, agreed by another."""
+
 DECIDE = frozenset({"proposals:decide", "signals:decide"})
 """A second person's yes or no."""
 
 PEOPLE = frozenset(
-    {"tenant:write", "people:write", "keys:write", "access:decide", "subjects:correct"}
+    {
+        "tenant:write",
+        "people:write",
+        "keys:write",
+        "access:decide",
+        "subjects:correct",
+        "examiners:write",
+    }
 )
 """Who may do what."""
 
 PLATFORM = frozenset({"tenants:read", "tenants:write", "access:ask"})
 """What only the platform's own people and keys do."""
 
-ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | PLATFORM
+ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE | PLATFORM
 
 _OWN_HOUSE = frozenset(
     {
         "tenant:read", "tenant:write", "people:read", "people:write", "keys:read", "keys:write",
         "limits:read", "limits:write", "halts:read", "halts:write", "revisions:read",
         "proposals:read", "proposals:decide", "channels:read", "channels:write", "events:read",
-        "subjects:export", "subjects:correct", "access:read",
+        "subjects:export", "subjects:correct", "access:read", "audit:read", "audit:export",
+        "evidence:read", "evidence:write",
     }
 )  # fmt: skip
 """What the platform does in its own house: its people, its keys, its limits, its kill switch."""
 
 ROLES: dict[Role, frozenset[str]] = {
     "operator": PLATFORM | _OWN_HOUSE,
-    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE,
+    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE,
     "trader": READS
     | TRADE
     | frozenset({"strategies:write", "hooks:write", "subscriptions:write", "signals:decide"}),
     "approver": READS | DECIDE | frozenset({"revisions:read"}),
-    "compliance": READS | OVERSIGHT | frozenset({"access:decide", "halts:write"}),
+    "compliance": READS | OVERSIGHT | EVIDENCE | frozenset({"access:decide", "halts:write"}),
     "viewer": READS,
+    "examiner": EXAMINES,
 }
 
 LET_IN = READS | frozenset({"revisions:read"})

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tenancy.clock_quality import ClockTier
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
 from tenancy.rules import EACH_ONCE
@@ -45,8 +46,14 @@ class TenantSettings(
     """When a new day begins for limits on a day's loss."""
     unsafe_credential: TradingState = "reducing"
     """What an account becomes whose live API key is found able to do more than trade; `active`: an alarm alone."""
+    clock_tier: ClockTier | None = None
+    """How near UTC the clock must be, by the rule that the tenant is under; over it is recorded in its log."""
+    clock_stops: bool = False
+    """Whether nothing is opened while the clock is over the tier, or not measured; what closes goes on."""
 
     def __post_init__(self) -> None:
+        if self.clock_stops and self.clock_tier is None:
+            raise ValueError("clock_stops: needs a clock_tier that the clock is over")
         if len(set(self.four_eyes)) != len(self.four_eyes):
             raise ValueError("four_eyes: each category at most once")
         for pair, rate in self.fx_rates.items():

@@ -3,65 +3,83 @@
 1. Write into an unnamed file (O_TMPFILE), flush it to disk. *Crash: nothing is left.*
 2. Give it its name (linkat fails where the name exists). *Crash: a whole file, or none.*
 3. Flush the directories. Only now is the file acknowledged. *Crash before: the same bytes again.*
-4. Where asked, set the immutable flag and read it back. *Crash: the next writer of the name seals.*
+4. keep(): ask the sealer for the immutable flag, then read flag and bytes back. *Crash: the sealer's
+   own scan finds the file.*
 
 Where the file system has no O_TMPFILE a hidden temporary name stands in for it; one that a crash
-leaves is removed at the next start. The immutable flag needs CAP_LINUX_IMMUTABLE, which in
-production a separate sealer unit alone has: without the right the store says `worm: advisory`.
+leaves is removed at the next start. The immutable flag needs CAP_LINUX_IMMUTABLE, which the sealer
+alone has (audit/worm/sealer.py). Without a sealer, or with one that does not get it done, the store
+says `worm: advisory` and asks again with the next file.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
-import stat
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
+from audit.manifest import File, digest
+from audit.worm.immutable import file_is_immutable
 from audit.worm.port import Conflict, Worm
+from audit.worm.sealing import NAMES_AT_ONCE, Sealing
 
-FS_IOC_GETFLAGS = 0x80086601
-FS_IOC_SETFLAGS = 0x40086602
-FS_IMMUTABLE_FL = 0x10
 TEMPORARY = ".new-"
+FLUSHES_AT_ONCE = 8
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
+
+T = TypeVar("T")
 
 
 class PosixStore:
-    """See audit.worm.port.Store. `seal_files=False` never asks for immutability (a developer's machine)."""
+    """See audit.worm.port.Store. `root` is `<store>/<log id>`; without `sealing` nothing is sealed
+    (a developer's machine)."""
 
-    def __init__(self, root: Path, *, seal_files: bool = False) -> None:
+    def __init__(self, root: Path, sealing: Sealing | None = None) -> None:
         self._root = root
-        self._seal_files = seal_files
-        self._sealed = False
+        self._sealing = sealing
+        self._holds = False
+        self._loose: dict[str, None] = {}  # names that shall be permanent and are not, oldest first
 
     @property
     def worm(self) -> Worm:
-        return "enforced" if self._sealed else "advisory"
+        return "enforced" if self._holds and not self._loose else "advisory"
 
     def open(self) -> None:
-        """Make the directory durable where it is new; remove what a crash left half-made."""
+        """Make the directory durable where it is new; remove what a crash left half-made.
+
+        For the one who writes the log: what another is just making would be removed too.
+        """
         _make_directories(self._root)
         for path in self._root.rglob(TEMPORARY + "*"):
             path.unlink()
+        self.look()
+
+    def look(self) -> None:
+        """See whether files can be made permanent here."""
+        self._holds = self._sealing is not None and self._sealing.holds(self._root.parent)
 
     def create(self, files: Sequence[tuple[str, bytes]], *, seal: bool) -> None:
-        directories = set()
-        for name, data in files:
-            path = self._root / name
-            if path.parent not in directories:
-                _make_directories(path.parent)
-                directories.add(path.parent)
-            self._create_one(path, data)
+        paths = [(self._root / name, data) for name, data in files]
+        directories = {path.parent for path, _ in paths}
         for directory in directories:
-            _flush_directory(directory)
-        if seal and self._seal_files:
-            for name, _ in files:
-                self._sealed = _make_immutable(self._root / name)
+            _make_directories(directory)
+        _all_at_once(lambda file: self._create_one(*file), paths)
+        _all_at_once(_flush_directory, directories)
+
+    def keep(self, names: Sequence[str], until: datetime) -> list[File]:
+        """The flag has no end: `until` is when an operator may take it off, and comes back as given."""
+        self._seal(names)
+        kept = []
+        for name in names:
+            data = (self._root / name).read_bytes()
+            kept.append(File(name, digest(data), len(data), until))
+        return kept
 
     def replace(self, name: str, data: bytes) -> None:
         path = self._root / name
@@ -75,6 +93,11 @@ class PosixStore:
             return (self._root / name).read_bytes()
         except FileNotFoundError:
             return None
+
+    def every(self, name: str) -> list[bytes]:
+        """All that is there under a name: a file system has one version, or none."""
+        data = self.read(name)
+        return [] if data is None else [data]
 
     def prune(self, names: Sequence[str]) -> None:
         directories = set()
@@ -95,6 +118,21 @@ class PosixStore:
             found += [str(below / name) for name in files]
         return sorted(found)
 
+    def _seal(self, names: Sequence[str]) -> None:
+        if self._sealing is None:
+            return
+        self._loose.update(dict.fromkeys(names))
+        wanted = list(self._loose)[-NAMES_AT_ONCE:]
+        if not self._holds:
+            self.look()
+        self._sealing.seal(self._root.parent, [f"{self._root.name}/{name}" for name in wanted])
+        for name in wanted:
+            try:
+                if file_is_immutable(self._root / name):
+                    del self._loose[name]
+            except FileNotFoundError:  # who asks for its bytes is told
+                continue
+
     def _create_one(self, path: Path, data: bytes) -> None:
         if path.exists():
             _same_or_conflict(path, data)
@@ -109,6 +147,17 @@ class PosixStore:
             if error.errno not in _NO_TMPFILE:
                 raise
             _create_by_temporary_name(path, data)
+
+
+def _all_at_once(act: Callable[[T], None], items: Collection[T]) -> None:
+    """Do it for each, at once: flushes that wait together share the file system's commit."""
+    if len(items) < 2:
+        for item in items:
+            act(item)
+        return
+    with ThreadPoolExecutor(min(len(items), FLUSHES_AT_ONCE)) as pool:
+        for _ in pool.map(act, items):
+            pass
 
 
 def _same_or_conflict(path: Path, data: bytes) -> None:
@@ -175,26 +224,3 @@ def _directory(path: Path) -> Iterator[int]:
 def _flush_directory(path: Path) -> None:
     with _directory(path) as descriptor:
         os.fsync(descriptor)
-
-
-def _make_immutable(path: Path) -> bool:
-    """Ask for the immutable flag, then look whether it stands."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
-        try:
-            wanted = _flags(descriptor) | FS_IMMUTABLE_FL
-            fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", wanted))
-        except OSError:  # no right, or a file system without flags: the look below says so
-            pass
-        try:
-            return bool(_flags(descriptor) & FS_IMMUTABLE_FL)
-        except OSError:
-            return False
-    finally:
-        os.close(descriptor)
-
-
-def _flags(descriptor: int) -> int:
-    answer = fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, struct.pack("l", 0))
-    return int(struct.unpack("l", answer)[0])

@@ -25,6 +25,7 @@ import msgspec
 
 from audit.inbox import Entry, append
 from audit.record import Kind
+from audit.sealing import person
 from gateway.admin.operation import Call, Services
 from tenancy.database import Connection
 from tenancy.errors import Conflict, Invalid
@@ -295,8 +296,14 @@ def payload(
     }  # fmt: skip
 
 
-async def record_change(by: By, kind: Kind, payload: dict[str, Any]) -> None:
-    """One record in the tenant's audit log, in this transaction."""
+async def record_change(
+    by: By, kind: Kind, payload: dict[str, Any], subject: str | None = None
+) -> bytes:
+    """One record in the tenant's audit log, in this transaction; its commitment.
+
+    `subject`: under whose key the payload lies; None: of a change to a person that person's, else as
+    audit.inbox has it.
+    """
     entry = Entry(
         kind=kind,
         ts_ns=by.services.clock.now_ns(),
@@ -304,8 +311,15 @@ async def record_change(by: By, kind: Kind, payload: dict[str, Any]) -> None:
         actor=by.scope.actor,
         cor=by.trace_id,
         cls="admin",
+        subject=subject or (_subject(payload) if kind is Kind.ADMIN_CHANGE else None),
     )
-    await append(by.conn, [(by.scope.tenant_id, entry)])
+    return (await append(by.conn, [(by.scope.tenant_id, entry)]))[0]
+
+
+def _subject(payload: Mapping[str, Any]) -> str | None:
+    if payload.get("object") == "person" and payload.get("id"):
+        return person(payload["id"])
+    return None
 
 
 async def waits(by: By, categories: frozenset[str]) -> frozenset[str]:

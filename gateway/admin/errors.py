@@ -70,22 +70,17 @@ class ProposalClosed(PortcullisError):
     code = "proposal_closed"
 
 
+class ExportPending(PortcullisError):
+    """An export is not made yet, or too many wait already."""
+
+    code = "export_pending"
+    retry = Retry.SAFELY
+
+
 class KeysMissing(PortcullisError):
     """The HSM does not hold the new tenant's keys, or other ones: the ceremony comes first."""
 
     code = "keys_missing"
-
-
-class WithinRetention(PortcullisError):
-    """What is to be erased must still be kept: says until when."""
-
-    code = "within_retention"
-
-
-class ShreddingUnavailable(PortcullisError):
-    """Evidence could be erased by its age, and this version has no way to do it."""
-
-    code = "shredding_unavailable"
 
 
 class Malformed(Invalid):

@@ -23,7 +23,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from audit import record
+from audit import record, ring
+from audit.proving import commitment
 from gateway.admin.event_kinds import Group, alert_of, facts, told
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, Unavailable
@@ -46,7 +47,8 @@ WHERE v.log_id = %b AND v.i >= %b ORDER BY v.i LIMIT %b"""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One record, as it is told. `id` is what to resume after; `facts` are empty where they were erased."""
+    """One record, as it is told. `id` is what to resume after. Where the content was erased, `facts` say
+    so and which receipt tells why."""
 
     id: int
     index: int
@@ -91,9 +93,14 @@ def heard(index: int, leaf: bytes, payload: bytes | None) -> Heard:
         account_id=members.get("acct"),
         actor=members["act"],
         trace_id=members.get("cor"),
-        facts=facts(members["k"], said),
+        facts=said if is_erased(said) else facts(members["k"], said),
     )
     return Heard(index + 1, event, known.action)
+
+
+def is_erased(said: Mapping[str, Any]) -> bool:
+    """Whether that stands in place of a payload whose key was destroyed (audit/ring.py)."""
+    return said.get("erased") is True and "k_rec" not in said
 
 
 class Listener:
@@ -157,10 +164,13 @@ class Feed:
                 self._log_id = await _log_of(conn)
             if self._log_id is None:
                 return []
-            rows = await (await conn.execute(_NEXT, (self._log_id, at, BATCH))).fetchall()
+            cursor = await conn.execute(_NEXT, (self._log_id, at, BATCH), binary=True)
+            rows = await cursor.fetchall()
+        stored = [(payload, commitment(leaf)) for _, leaf, payload in rows]
+        payloads = await ring.shown(self._scope.tenant_id, stored)
         return [
-            heard(index, bytes(leaf), None if payload is None else bytes(payload))
-            for index, leaf, payload in rows
+            heard(index, leaf, payload)
+            for (index, leaf, _), payload in zip(rows, payloads, strict=True)
         ]
 
     async def _run(self) -> None:

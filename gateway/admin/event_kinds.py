@@ -96,8 +96,18 @@ TOLD: Mapping[Kind, Told] = {
     Kind.CREDENTIAL_PROVEN: Told("change", "keys:read", _PROOF),
     Kind.CREDENTIAL_REFUSED: Told("change", "keys:read", _PROOF),
     Kind.HSM_REFUSED: Told("change", "keys:read", ("event", "why", "request", "what", "subject")),
+    Kind.CHECKPOINT_REFUSED: Told(
+        "change", "halts:read", ("event", "halt", "origin", "source", "why")
+    ),
+    Kind.FILLS_RECONCILED: Told(
+        "change",
+        "orders:read",
+        ("event", "day", "broker", "fills", "statement", "differences", "foreign"),
+    ),
     Kind.ALERT: Told(
-        "alert", "events:read", ("alert", "channel_id", "name", "error", "next_index")
+        "alert",
+        "events:read",
+        ("alert", "channel_id", "name", "error", "next_index", "index", "where", "what"),
     ),
 }
 
@@ -134,6 +144,18 @@ ALERTS: tuple[Alert, ...] = (
         "signing_refused", Kind.HSM_REFUSED,
         "The signer was asked for what it does not sign, or shown a row that is not what was enrolled.",
         ("signing_refused", "seal_broken", "journal_shortened"),
+    ),
+    Alert(
+        "audit_differs", Kind.ALERT, "The audit log's rows, files and checkpoints contradict each other.",
+        ("audit_differs",),
+    ),
+    Alert(
+        "audit_halted", Kind.CHECKPOINT_REFUSED,
+        "A witness refused an audit log: nothing is opened until two people lift the halt.",
+    ),
+    Alert(
+        "fills_differ", Kind.FILLS_RECONCILED,
+        "A broker's statement of a day's fills is not what we recorded.", ("differ",),
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Are a new tenant's keys in the HSM? Each is used once, for something that binds nobody to anything.
 
-1. The log's key signs the checkpoint of the empty log of that origin: true of every log before its
-   first record, and all that the signer would sign with it anyway.
+1. The log's key, and its second one where it has one, signs the checkpoint of the empty log of that
+   origin: true of every log before its first record, and all that the signer would sign with it anyway.
 2. The enroller seals random bytes under the tenant's keys, and the signer opens them again: both
    tokens hold the same ones.
 
@@ -16,7 +16,7 @@ from uuid import UUID
 
 from audit.checkpoint import Checkpoint
 from audit.malformed import Malformed
-from audit.note import VerifierKey
+from audit.note import ED25519, VerifierKey
 from gateway.admin.errors import KeysMissing
 from gateway.admin.operation import Services
 from hsm.enrol import encrypt_secret
@@ -55,9 +55,9 @@ async def check_tenant_keys(services: Services, tenant: UUID) -> None:
         raise KeysMissing(f"the HSM does not hold the keys of tenant {tenant}")
 
 
-def log_key(origin: str, public_key: bytes) -> VerifierKey:
+def log_key(origin: str, public_key: bytes, kind: int = ED25519) -> VerifierKey:
     """The key under which the log's checkpoints are read. Raises Invalid."""
     try:
-        return VerifierKey(origin, public_key)
+        return VerifierKey(origin, public_key, kind)
     except Malformed as error:
         raise Invalid(f"audit_log: {error}", field="audit_log") from None

@@ -11,11 +11,15 @@ from typing import Any
 
 import msgspec
 
+from audit import holds, shredding
+from gateway.admin import audit_erasures, audit_holds
 from gateway.admin.accounts import ACCOUNT
+from gateway.admin.audit_halts import AUDIT_LIFT
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.configuration import apply_agreed
 from gateway.admin.credentials import CREDENTIAL
+from gateway.admin.examiners import EXAMINER
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
 from gateway.admin.instruments import INSTRUMENT
@@ -46,6 +50,7 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
 KINDS: dict[str, Governed] = {
     "tenant": Governed(kind=TENANT),
     "offboarding": Governed(kind=OFFBOARDING),
+    "audit_lift": Governed(kind=AUDIT_LIFT),
     "person": Governed(
         kind=PERSON,
         handlers={"erase": restrict},
@@ -59,6 +64,11 @@ KINDS: dict[str, Governed] = {
     "hook": Governed(kind=HOOK),
     "service_key": Governed(kind=SERVICE_KEY),
     "channel": Governed(kind=CHANNEL),
+    "examiner": Governed(kind=EXAMINER),
     "configuration": Governed(handlers={"apply": apply_agreed}),
+    holds.KIND: Governed(
+        handlers={"create": audit_holds.placed, "remove": audit_holds.released},
+    ),
+    shredding.KIND: Governed(handlers={"erase": audit_erasures.shredded}),
 }
 """In the order in which they can be made: what refers comes after what it refers to."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from fanout.calendars import Calendars
 from fanout.pictures import Pictures
 from fanout.wake import Wake
+from gateway.admin.archive import Archive
 from gateway.admin.event_stream import Hub
 from gateway.admin.sign_in import SignIn
 from gateway.notify.sender import Sender
@@ -96,9 +98,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates | None = None
     sign_in: SignIn | None = None
     notifier: Sender | None = None
+    archive: Archive | None = None
     pictures: Pictures = msgspec.field(default_factory=Pictures)
     calendars: Calendars = msgspec.field(default_factory=Calendars)
     events: Hub = msgspec.field(default_factory=Hub)
+    audit_store: Path | None = None
+    """The logs' published files, where this process may read them: for proofs."""
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -157,6 +162,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     `once`: members that are added to this answer and to no repeat of it (secrets shown once).
     `revision` becomes the ETag. `status` replaces the operation's own (202 for a proposal).
+    `file`: sent as it lies there, in place of any content.
     """
 
     content: Any = None
@@ -166,6 +172,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     once: Mapping[str, Any] = {}
     headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncIterable[bytes] | None = None
+    file: Path | None = None
     wakes: tuple[Wake, ...] = ()
     """Told to the workers after the commit; a hint, whose loss costs a moment."""
 

@@ -96,7 +96,7 @@ async def _check(by: By, before: Person | None, after: Person | None) -> None:
     if before is not None and after is not None and before.email.endswith(ERASED):
         raise Conflict("this person was erased by two people: make another one")
     if after is not None:
-        await _check_roles(by, after)
+        await _check_roles(by, before, after)
         if adds_roles(_power(before), _power(after)) or _other_hands(before, after):
             _within_own(by, await _kind(by), after)
     if before is None:
@@ -108,7 +108,12 @@ async def _check(by: By, before: Person | None, after: Person | None) -> None:
         raise Conflict("this is the last person here who may give roles: make another one first")
 
 
-async def _check_roles(by: By, after: Person) -> None:
+async def _check_roles(by: By, before: Person | None, after: Person) -> None:
+    new = frozenset(after.roles) - frozenset(() if before is None else before.roles)
+    if "examiner" in new and by.proposal is None:
+        raise Invalid(
+            "roles: an examiner is appointed by two people, at /v1/audit/examiners", field="roles"
+        )
     wrong = sorted(set(after.roles) - roles_of(await _kind(by)))
     if wrong:
         raise Invalid(f"roles: {', '.join(wrong)}: not a role of such a tenant", field="roles")

@@ -23,8 +23,9 @@ import structlog
 from opentelemetry import trace
 from redis.exceptions import RedisError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
+from audit import receipts
 from audit.record import Kind
 from fanout.wake import publish
 from gateway import metrics
@@ -38,7 +39,7 @@ from gateway.admin.refusals import EnrolmentRequired
 from gateway.admin.session_auth import BEFORE_ENROLMENT
 from gateway.answers import JSON, Answer
 from gateway.body import SenderLeft
-from gateway.listener import as_response
+from gateway.listener import GUARDED, as_response
 from gateway.problems import problem_of
 from tenancy.database import Connection
 from tenancy.errors import PortcullisError
@@ -55,7 +56,10 @@ def endpoint(operation: Operation, services: Services) -> Endpoint:
     async def answer(request: Request) -> Response:
         extra: list[tuple[str, str]] = []
         try:
-            response = await _answered(operation, services, request, extra)
+            with receipts.collected() as made:
+                response = await _answered(operation, services, request, extra)
+            if made:  # and committed: else an error would have come in its place
+                extra.append((receipts.HEADER, receipts.header(made)))
         except SenderLeft:
             response = Response(status_code=400)  # nobody is there to read it
         except PortcullisError as error:
@@ -208,6 +212,11 @@ async def _keep(
 def _response(operation: Operation, result: Result) -> Response:
     if result.stream is not None:
         return LiveResponse(result.stream)
+    if result.file is not None:
+        return FileResponse(
+            result.file, media_type="application/zip", filename=result.file.name,
+            headers={**GUARDED, "cache-control": "no-store", **dict(result.headers)},
+        )  # fmt: skip
     return as_response(_answer(operation, result, with_once=True))
 
 

@@ -215,7 +215,7 @@ OPERATIONS: tuple[Operation, ...] = (
         action="proposals:decide", handle=_approve, body=Approval, answer=ProposalDetail,
         summary="Agree: the change is made at once, or when its hour has come.",
         problems=("not_found", "proposal_closed", "proposal_failed", "own_proposal",
-                  "person_needed"),
+                  "person_needed", "within_retention", "under_hold", "shred_too_early"),
         detail="Needs a person who did not propose it, neither directly nor by a service key of"
         " theirs. They need no right to make the change themselves.",
     ),

@@ -20,6 +20,7 @@ import structlog
 from gateway import metrics
 from gateway.admin import idempotency
 from gateway.admin.applying import settle_due
+from gateway.admin.export_jobs import make_exports, remove_exports
 from gateway.admin.key_calendar import warn_of_keys
 from gateway.admin.operation import Services
 from gateway.admin.resealing import Resealing
@@ -68,6 +69,8 @@ JOBS: tuple[Job, ...] = (
     Job(name="proposals", every_s=1.0, work=settle_due),
     Job(name="forget_answers", every_s=3600.0, work=forget_answers),
     Job(name="keys", every_s=60.0, work=warn_of_keys),
+    Job(name="exports", every_s=1.0, work=make_exports),
+    Job(name="forget_exports", every_s=3600.0, work=remove_exports),
     Job(name="reseal", every_s=10.0, work=Resealing()),
 )
 

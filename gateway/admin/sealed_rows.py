@@ -15,7 +15,9 @@ from hsm.envelope import unpack
 from hsm.errors import SealBroken
 from tenancy.database import Connection
 
-Source = Literal["credential", "waiting_credential", "hook_secret", "channel_secret", "factor"]
+Source = Literal[
+    "credential", "waiting_credential", "hook_secret", "channel_secret", "factor", "audit_key"
+]
 
 SOURCES: dict[Source, str] = {
     "credential": "SELECT credential_id::text, account_id::text, sealed FROM credentials"
@@ -29,15 +31,17 @@ SOURCES: dict[Source, str] = {
     " WHERE expires_at IS NULL OR expires_at > now() ORDER BY 1",
     "factor": "SELECT factor_id::text, person_id::text, sealed FROM factors"
     " WHERE sealed IS NOT NULL ORDER BY 1",
+    "audit_key": "SELECT tenant_id::text, tenant_id::text, sealed FROM audit_keys"
+    " WHERE coalesce(keeper, tenant_id) = portcullis_tenant()",
 }
-BY_ITSELF: frozenset[Source] = frozenset({"channel_secret", "factor"})
+BY_ITSELF: frozenset[Source] = frozenset({"audit_key", "channel_secret", "factor"})
 """What is sealed anew without anybody's help (gateway/admin/resealing.py)."""
 UNREADABLE = 0
 """The version of a row that this code cannot read: it keeps every version from being retired."""
 
 
 class SealedRow(msgspec.Struct, frozen=True):
-    """`object_id`: the row's own; `owner_id`: its account, hook, channel or person."""
+    """`object_id`: the row's own; `owner_id`: its account, hook, channel, person or tenant."""
 
     source: Source
     object_id: str

@@ -1,14 +1,15 @@
 """Data subjects: everything that is held about a person, corrected, and restricted or erased.
 
-Erasure is two things, and only the first exists today:
+Erasure is two things:
 
 1. **Restriction**, while records must be kept (GDPR Art. 17(3)(b), 18): always by two people, whatever
    the tenant says of four eyes. The person is disabled; password, second factors, sessions and the
    binding to an identity provider are deleted; name and e-mail address in the person's row become a
    pseudonym. Revisions and audit records are evidence and stay as they are until their time is over.
    The receipt is the audit record `erasure` with both people, and the applied proposal.
-2. **Shredding** what is evidence, after the retention. It needs a data key for each subject, which
-   there is not yet: it is refused, never pretended.
+2. **Shredding** what the audit log says about the person, after the retention: the same proposal then
+   destroys the person's data keys too (gateway/admin/audit_erasures.py). Within the retention or under a
+   legal hold it is refused, never pretended. Revisions stay.
 
 An export is itself recorded. Audit entries appear in it when the recorder has given them their place
 in the log, a moment after they were made. It reads the tenant's whole log: rare, and not fast.
@@ -24,10 +25,13 @@ import msgspec
 from msgspec import Meta
 from psycopg.rows import dict_row
 
+from audit import ring
+from audit.proving import commitment
 from audit.record import Kind
-from gateway.admin import changes
+from audit.sealing import person as subject_of
+from audit.shredding import WithinRetention
+from gateway.admin import audit_erasures, changes
 from gateway.admin.changes import By, Change, by
-from gateway.admin.errors import ShreddingUnavailable, WithinRetention
 from gateway.admin.objects import Proposed
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.people import ERASED, PERSON, PersonView
@@ -59,11 +63,9 @@ FROM proposals WHERE proposed_by ->> 'id' = %(text)s OR decided_by ->> 'id' = %(
     OR kind = 'person' AND object_id = %(text)s
 ORDER BY proposal_id DESC LIMIT %(most)s"""
 _AUDIT = """
-SELECT l.i, convert_from(l.leaf, 'UTF8')::json AS leaf, convert_from(p.payload, 'UTF8')::jsonb - 'k_rec' AS payload
-FROM audit_leaves l LEFT JOIN audit_payloads p USING (log_id, i)
-WHERE position(%(text)s IN convert_from(l.leaf, 'UTF8')) > 0
-   OR position(%(text)s IN convert_from(p.payload, 'UTF8')) > 0
-ORDER BY l.i DESC LIMIT %(most)s"""
+SELECT l.i, l.leaf, p.payload FROM audit_leaves l LEFT JOIN audit_payloads p USING (log_id, i)
+WHERE l.i < %(before)s ORDER BY l.i DESC LIMIT %(page)s"""
+PAGE = 1_000
 _LAST = """
 SELECT max(at) FROM revisions
 WHERE actor ->> 'id' = %(text)s OR kind = 'person' AND object_id = %(text)s"""
@@ -111,7 +113,7 @@ async def _data(call: Call, person: PersonID) -> Result:
         "sessions": await _rows(call, _SESSIONS, person),
         "revisions": await _rows(call, _REVISIONS, person),
         "proposals": await _rows(call, _PROPOSALS, person),
-        "audit_entries": await _rows(call, _AUDIT, person),
+        "audit_entries": await _audit_entries(call, person),
     }
     await changes.record_change(
         by(call), Kind.EXPORT, {"what": "personal_data", "subject": str(person), "why": call.why}
@@ -140,6 +142,28 @@ async def _rows(call: Call, query: str, person: PersonID) -> list[dict[str, Any]
     return list(await cursor.fetchall())
 
 
+async def _audit_entries(call: Call, person: PersonID) -> list[dict[str, Any]]:
+    """Records by or about the person, newest first. Payloads are opened here: the database cannot look
+    into them."""
+    text, before = str(person).encode(), 2**62
+    found: list[dict[str, Any]] = []
+    while len(found) < ENTRIES_MOST:
+        cursor = await call.conn.execute(_AUDIT, {"before": before, "page": PAGE}, binary=True)
+        rows = await cursor.fetchall()
+        stored = [(payload, commitment(leaf)) for _, leaf, payload in rows]
+        payloads = await ring.shown(call.scope.tenant_id, stored)
+        for (index, leaf, _), payload in zip(rows, payloads, strict=True):
+            if text in leaf or (payload is not None and text in payload):
+                said = None if payload is None else msgspec.json.decode(payload)
+                if said is not None:
+                    said.pop("k_rec", None)
+                found.append({"i": index, "leaf": msgspec.json.decode(leaf), "payload": said})
+        if len(rows) < PAGE:
+            break
+        before = rows[-1][0]
+    return found[:ENTRIES_MOST]
+
+
 async def _correct(call: Call) -> Result:
     person, correction = call.uuid("person_id"), call.body
     await documents.read(call.conn, PEOPLE, person)
@@ -158,16 +182,12 @@ async def _erase(call: Call) -> Result:
             f"records by or about this person are kept until {until:%Y-%m-%d}, so they are not"
             " shredded; ask without `shred` to restrict them"
         )
-    if wanted.shred:
-        raise ShreddingUnavailable(
-            "this version keeps no data key for each person, so it cannot shred what is evidence;"
-            " ask without `shred` to restrict it"
-        )
     author = msgspec.structs.replace(by(call), why=wanted.reason)
+    shred = wanted.shred and await _shreddable(author, person)
     change: Change[Person] = Change(
         verb="erase", kind=PERSON, object_id=stored.object_id, base=stored.revision,
         before=None, after={"disabled": True, "pseudonym": pseudonym(person).email,
-                            "records_kept_until": until.isoformat()},
+                            "records_kept_until": until.isoformat(), "shred": shred},
     )  # fmt: skip
     made = await changes.propose(author, change, frozenset({"retention"}))
     assert made.proposal is not None
@@ -183,17 +203,30 @@ async def _kept_until(by: By, person: str) -> datetime:
     return last + timedelta(days=366 * settings.retention_years)
 
 
+async def _shreddable(by: By, person: UUID) -> bool:
+    """Whether there is anything to shred; then its keys are retired. Raises UnderHold, WithinRetention."""
+    try:
+        await audit_erasures.prepare(by, subject_of(person))
+    except NotFound:
+        return False
+    return True
+
+
 def pseudonym(person: UUID) -> Person:
     """Who is left in the row: the id, which evidence refers to, and nothing that names anybody."""
     return Person(email=f"{person}{ERASED}", name=f"erased {str(person)[-12:]}", disabled=True)
 
 
 async def restrict(by: By, proposal: Proposal) -> None:
-    """What two people agreed on: the row names nobody and opens nothing. Raises Stale, Conflict."""
+    """What two people agreed on: the row names nobody and opens nothing. Raises Stale, Conflict; where it
+    is shredded too, what audit_erasures.erase() raises."""
     person = PersonID(UUID(proposal.object_id))
     stored = await documents.read(by.conn, PEOPLE, person, lock=True)
     if stored.revision != proposal.base:
         raise Stale(f"the person is at revision {stored.revision}, not {proposal.base}: ask again")
+    erased = None
+    if (proposal.after or {}).get("shred"):  # first: what follows is a record about the person
+        erased = await audit_erasures.erase(by, proposal, subject_of(person))
     await changes.change(by, PERSON, stored, pseudonym(person))
     await people_store.drop_password(by.conn, person)
     await factors.remove_all(by.conn, person)
@@ -206,7 +239,8 @@ async def restrict(by: By, proposal: Proposal) -> None:
     kept = (proposal.after or {}).get("records_kept_until")
     await changes.record_change(by, Kind.ADMIN_CHANGE, {
         "event": "erasure", "object": "person", "id": str(person), "restricted": True,
-        "shredded": False, "records_kept_until": kept, "why": by.why,
+        "shredded": erased is not None, "erasure": str(erased.erasure_id) if erased else None,
+        "records_kept_until": kept, "why": by.why,
         "proposal": str(by.proposal), "proposed_by": msgspec.to_builtins(proposal.proposed_by),
         "approved_by": msgspec.to_builtins(by.approved_by),
     })  # fmt: skip
@@ -233,6 +267,6 @@ OPERATIONS: tuple[Operation, ...] = (
         name="erase_person", method="POST", path="/v1/people/{person_id}/erasure", tag=TAG,
         action="subjects:correct", handle=_erase, body=Erasure, answer=Proposed, status=202,
         summary="Ask for a person's erasure: restricted by two people while records must be kept.",
-        problems=("not_found", "within_retention", "shredding_unavailable"),
+        problems=("not_found", "within_retention", "under_hold"),
     ),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ import msgspec
 import psycopg
 from msgspec import Meta
 
+from audit.note import ECDSA_P256
+from audit.ports import p256_label
 from audit.record import Kind
 from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind, by
@@ -35,6 +38,7 @@ from gateway.admin.objects import Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_id, write_cursor
 from gateway.admin.service_keys import SERVICE_KEY, ServiceKeyDocument
+from tenancy.clock_quality import TIERS_NS
 from tenancy.database import across
 from tenancy.errors import Conflict, Invalid, NotFound
 from tenancy.four_eyes import STRICTNESS
@@ -92,6 +96,17 @@ class NewAuditLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     public_key: Annotated[
         str, Meta(min_length=44, max_length=44, description="Ed25519, 32 bytes, base64.")
     ]
+    p256_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=124,
+                max_length=124,
+                description="The second key, P-256: SubjectPublicKeyInfo, DER, base64.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class NewTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,8 +126,8 @@ def danger(
     second person of that very category.
 
     What limits are counted by counts as they do: a day that begins anew has lost nothing yet, and
-    another rate makes another notional. What becomes of an account whose key is unsafe belongs to the
-    credentials.
+    another rate makes another notional. A clock that may be worse while orders are opened is a looser
+    limit. What becomes of an account whose key is unsafe belongs to the credentials.
     """
     if before is None or after is None:
         return frozenset()
@@ -124,10 +139,21 @@ def danger(
     return (
         limits_danger(before, after)
         | (frozenset({"credentials"}) if milder else frozenset())
+        | (frozenset({"limits"}) if clock_eased(was, becomes) else frozenset())
         | (frozenset({"limits"}) if counted else frozenset())
         | given_up
         | (frozenset({"retention"}) if shortened else frozenset())
     )
+
+
+def clock_eased(was: TenantSettings, becomes: TenantSettings) -> bool:
+    """Whether orders may be opened by a worse clock than before. Pure."""
+    return was.clock_stops and _clock_limit(becomes) > _clock_limit(was)
+
+
+def _clock_limit(settings: TenantSettings) -> float:
+    tier = settings.clock_tier
+    return TIERS_NS[tier] if settings.clock_stops and tier is not None else math.inf
 
 
 async def _check(by: By, before: TenantDocument | None, after: TenantDocument | None) -> None:
@@ -201,13 +227,17 @@ async def _create(call: Call) -> Result:
     new: NewTenant = call.body
     log = new.audit_log
     public_key = _public_key(log.public_key)
+    p256_key = None if log.p256_key is None else _public_key(log.p256_key)
     await check_log_key(call.services, log.key_label, log_key(log.origin, public_key))
+    if p256_key is not None:
+        second = log_key(log.origin, p256_key, ECDSA_P256)
+        await check_log_key(call.services, p256_label(log.key_label), second)
     await check_tenant_keys(call.services, new.tenant_id)
     scope = TenantScope(TenantID(new.tenant_id), call.scope.actor)
     facts = {"object": "tenant", "id": str(new.tenant_id), "name": new.name, "origin": log.origin}
     async with across(call.conn, scope):
         await insert_tenant(call.conn, scope, new.name)
-        await _insert_log(call, scope, log, public_key)
+        await _insert_log(call, scope, log, public_key, p256_key)
         there = msgspec.structs.replace(by(call), scope=scope, actions=scopes_of("customer"))
         key = await _first_key(there, new.first_key_hours)
         await _record(there, {**facts, "service_key": key.key_id})
@@ -241,11 +271,13 @@ def _public_key(text: str) -> bytes:
         ) from None
 
 
-async def _insert_log(call: Call, scope: TenantScope, log: NewAuditLog, public_key: bytes) -> None:
+async def _insert_log(
+    call: Call, scope: TenantScope, log: NewAuditLog, public_key: bytes, p256_key: bytes | None
+) -> None:
     try:
         await create_audit_log(
             call.conn, scope, log.log_id, origin=log.origin, key_label=log.key_label,
-            public_key=public_key,
+            public_key=public_key, p256_key=p256_key,
         )  # fmt: skip
     except psycopg.errors.UniqueViolation:
         raise Conflict("this audit log, or this origin, is another tenant's already") from None

@@ -8,13 +8,14 @@ is in flight, so there is no timer. One batch:
 1. BEGIN; insert every signal that is new (unique on hook and message id; a repeat inside the
    batch is a repeat). *Crash: nothing is kept, nobody was answered, the sender retries.*
 2. Where a message id was there already: read who came first and with which body.
-3. Audit notes of the new ones, and of refusals that wait. *Crash: as 1.*
+3. Audit notes of the new ones, of deliveries that came again, and of refusals that wait. *Crash: as 1.*
 4. COMMIT. *Crash or a lost answer: nobody knows, everybody who waits is told
    `outcome_unknown`; the sender's retry finds either its own signal or nothing.*
 5. Answer. *Crash before: kept and not told; the retry gets the first answer.*
 6. Hand the wake-ups over, waiting for nobody. *Lost: the workers' sweep.*
 
-PostgreSQL away: what waits is answered `unavailable`, nothing was kept, and the writer
+The notes cannot be written (no key for their payloads, or not in time): `audit_unavailable`, nothing
+was kept. PostgreSQL away: what waits is answered `unavailable`, nothing was kept, and the writer
 reconnects with growing pauses. Too much waiting: `overloaded`, at once. A batch that
 PostgreSQL refuses for one row's sake is done again row by row, so that only that row fails.
 """
@@ -27,16 +28,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+import msgspec
 import psycopg
 import structlog
 
 from audit.inbox import append
+from audit.ports import AuditUnavailable
+from audit.receipts import collected
 from fanout.wake import Wake
 from gateway import metrics
 from gateway.hooks.incoming import Incoming, Kept
-from gateway.hooks.records import Note, Record
+from gateway.hooks.records import Note, Record, repeated
 from gateway.hooks.repeats import first_ones, within_windows
 from gateway.hooks.settings import KeepSettings
+from gateway.hooks.signal_rows import insert
 from tenancy.database import Connection, commit
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry, Unavailable
 from tenancy.values import SignalID
@@ -81,17 +86,6 @@ class _Waiting:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-_INSERT = """
-    INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, ticker, body,
-                         body_sha256, traceparent, received_at, not_before)
-    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::smallint[],
-                         %b::text[], %b::bytea[], %b::bytea[], %b::text[], %b::timestamptz[],
-                         %b::timestamptz[])
-    ON CONFLICT (hook_id, message_id) DO NOTHING
-    RETURNING signal_id
-"""
 
 
 class Acceptor:
@@ -258,6 +252,10 @@ class Acceptor:
             self._failed(batch, refusals, unkept)
             await conn.close()
             return False
+        except AuditUnavailable as error:  # of all of them: none would fare better by itself
+            await _rolled_back(conn)
+            self._failed(batch, refusals, error)
+            return not conn.closed
         except Exception as error:
             return await self._one_by_one(conn, batch, refusals, error)
         return True
@@ -266,10 +264,7 @@ class Acceptor:
         self, conn: Connection, batch: list[_Waiting], refusals: list[Note], error: Exception
     ) -> bool:
         """PostgreSQL refused the batch: take it back, and find the row that it means."""
-        try:
-            await conn.execute("ROLLBACK")
-        except psycopg.Error:
-            await conn.close()
+        await _rolled_back(conn)
         if len(batch) + len(refusals) <= 1:
             self._failed(batch, refusals, error)
             return not conn.closed
@@ -308,26 +303,44 @@ class Acceptor:
         repeats = [waiting for waiting in batch if waiting.incoming.signal_id in again]
         batch = [waiting for waiting in batch if waiting.incoming.signal_id not in again]
         if batch:
-            new = await _insert(conn, [waiting.incoming for waiting in batch])
+            new = await insert(conn, [waiting.incoming for waiting in batch])
         known = [w.incoming for w in batch if w.incoming.signal_id not in new]
         if known:
             firsts = await first_ones(conn, known)
-        notes = [w.incoming.note for w in batch if w.incoming.signal_id in new] + refusals
-        if notes:
-            await self._record(conn, notes)
+        noted = {
+            w.incoming.signal_id: w.incoming.note for w in batch if w.incoming.signal_id in new
+        }
+        noted |= _received_again(batch, new, firsts)
+        for waiting in repeats:
+            name = waiting.incoming.signal_id
+            noted[name] = repeated(waiting.incoming.note, again[name].signal_id)
+        made: dict[UUID, str] = {}
+        if noted or refusals:
+            with collected() as receipts:
+                await self._record(conn, [*noted.values(), *refusals])
+            made = dict(zip(noted, map(str, receipts), strict=False))
         await commit(conn)
         wakes = []
         for waiting in batch:
-            incoming = waiting.incoming
+            incoming, receipt = waiting.incoming, made.get(waiting.incoming.signal_id, "")
             if incoming.signal_id in new:
-                waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False))
+                waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False, receipt))
                 wakes.append(Wake("signal", incoming.signal_id, incoming.part))
             else:
-                _answer_repeat(waiting, firsts.get((incoming.hook_id, incoming.message_id)))
+                first = firsts.get((incoming.hook_id, incoming.message_id))
+                _answer_repeat(waiting, first, receipt)
         for waiting in repeats:
-            waiting.answer(again[waiting.incoming.signal_id])
+            name = waiting.incoming.signal_id
+            waiting.answer(msgspec.structs.replace(again[name], receipt=made.get(name, "")))
         if wakes:
             self._wake(wakes)
+
+
+async def _rolled_back(conn: Connection) -> None:
+    try:
+        await conn.execute("ROLLBACK")
+    except psycopg.Error:
+        await conn.close()
 
 
 def _unique_key(waiting: _Waiting) -> tuple[str, str]:
@@ -335,34 +348,26 @@ def _unique_key(waiting: _Waiting) -> tuple[str, str]:
     return waiting.incoming.hook_id, waiting.incoming.message_id
 
 
-async def _insert(conn: Connection, rows: Sequence[Incoming]) -> set[UUID]:
-    cursor = await conn.execute(
-        _INSERT,
-        (
-            [row.signal_id for row in rows],
-            [row.tenant_id for row in rows],
-            [row.strategy_id for row in rows],
-            [row.hook_id for row in rows],
-            [row.message_id for row in rows],
-            [row.part for row in rows],
-            [row.ticker for row in rows],
-            [row.body for row in rows],
-            [row.body_sha256 for row in rows],
-            [row.traceparent for row in rows],
-            [row.received_at for row in rows],
-            [row.not_before for row in rows],
-        ),
-        binary=True,
-    )
-    return {row[0] for row in await cursor.fetchall()}
+def _received_again(
+    batch: Sequence[_Waiting],
+    new: set[UUID],
+    firsts: dict[tuple[str, str], tuple[UUID, bytes, str]],
+) -> dict[SignalID, Note]:
+    """The notes of repeats with the first one's body; another body under its id is a refusal."""
+    notes: dict[SignalID, Note] = {}
+    for incoming in (waiting.incoming for waiting in batch):
+        first = firsts.get((incoming.hook_id, incoming.message_id))
+        if incoming.signal_id not in new and first and first[1] == incoming.body_sha256:
+            notes[incoming.signal_id] = repeated(incoming.note, SignalID(first[0]))
+    return notes
 
 
-def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None) -> None:
+def _answer_repeat(waiting: _Waiting, first: tuple[UUID, bytes, str] | None, receipt: str) -> None:
     if first is None:
         waiting.fail(Unavailable("the first message of this id could not be read"))
         return
     signal_id, body_sha256, traceparent = first
     if body_sha256 == waiting.incoming.body_sha256:
-        waiting.answer(Kept(SignalID(signal_id), traceparent, True))
+        waiting.answer(Kept(SignalID(signal_id), traceparent, True, receipt))
     else:
         waiting.fail(MessageConflict(SignalID(signal_id)))

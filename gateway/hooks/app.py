@@ -7,7 +7,8 @@ the rate counter, the decoder or the database.
 - An unknown hook, a disabled one and a bad signature get the same answer after the same work.
 - 202 is sent after the commit and never waits for Redis. Who says `Prefer: wait=N` hears more
   (gateway/hooks/waiting.py); nobody else's answer changes by a byte.
-- A repeat of id and body gets the first one's answer, byte for byte (the RateLimit fields are today's).
+- A repeat of id and body gets the first one's answer, byte for byte; the RateLimit fields are today's, and
+  the receipt is that of the record of the repeat.
 - Halted tenants' and strategies' signals are kept too: the plan denies them, with a reason;
   refusing here would lose the evidence.
 - Refusals of known hooks go to the audit log, so many per second and hook; the next one that is
@@ -30,6 +31,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from audit import receipts
 from fanout.signal import InvalidSignal, decode
 from gateway import metrics
 from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
@@ -75,6 +77,7 @@ class _Seen(msgspec.Struct):
     ticker: str = ""
     not_before: datetime | None = None
     window: Window | None = None
+    receipt: str = ""
     kept_at: float | None = None
     """When a sender that waits for the outcome began to wait."""
 
@@ -253,7 +256,7 @@ class HookEndpoint:
         )
 
     def _accepted(self, kept: Kept, seen: _Seen) -> Answer:
-        seen.signal_id = str(kept.signal_id)
+        seen.signal_id, seen.receipt = str(kept.signal_id), kept.receipt
         seen.trace_id = trace_id_of(kept.traceparent)
         body = b'{"signalId":"%b","status":"accepted","links":{"self":"%b"}}' % (
             seen.signal_id.encode(),
@@ -327,7 +330,8 @@ def _with_headers(answer: Answer, seen: _Seen) -> Answer:
     """The trace, and what is left of the quotas: for whom they were counted, so for nobody unknown."""
     trace = (b"portcullis-trace-id", seen.trace_id.encode())
     rate = ((name.encode(), value.encode()) for name, value in seen.allowance.headers())
-    headers = (*answer.headers, *rate, trace)
+    receipt = ((receipts.HEADER.lower().encode(), seen.receipt.encode()),) if seen.receipt else ()
+    headers = (*answer.headers, *rate, *receipt, trace)
     return msgspec.structs.replace(answer, headers=headers)
 
 

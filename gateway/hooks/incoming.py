@@ -37,3 +37,5 @@ class Kept(msgspec.Struct, frozen=True):
     signal_id: SignalID
     traceparent: str
     repeated: bool
+    receipt: str = ""
+    """Of the record of this very delivery (audit/receipts.py)."""

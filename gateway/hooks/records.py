@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from audit.inbox import Entry
 from audit.record import Kind
 from gateway.hooks.registry import Hook
@@ -16,7 +18,7 @@ from tenancy.scope import Actor
 from tenancy.values import SignalID, TenantID
 
 Note = tuple[TenantID, Entry]
-Record = Callable[[Connection, Sequence[Note]], Awaitable[None]]
+Record = Callable[[Connection, Sequence[Note]], Awaitable[object]]
 """audit.inbox.append: the notes go in with the caller's transaction, or it raises."""
 
 
@@ -43,6 +45,17 @@ def accepted(
         "client": client,
     }
     return _note(hook, Kind.SIGNAL_ACCEPTED, at_ns, trace_id, payload)
+
+
+def repeated(note: Note, first: SignalID) -> Note:
+    """A delivery that came again: received, and answered as the first was; nothing new is accepted.
+
+    What it said stands in the record of the first, to which the digest of the body binds it.
+    """
+    tenant, entry = note
+    payload = {name: fact for name, fact in entry.payload.items() if name != "body"}
+    payload |= {"signal_id": str(first), "repeats": True}
+    return tenant, msgspec.structs.replace(entry, kind=Kind.SIGNAL_RECEIVED, payload=payload)
 
 
 def refused(

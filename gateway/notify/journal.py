@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from audit import ring
+from audit.proving import commitment
 from audit.record import time_text
 from gateway.events import envelope, is_wanted, kinds_of, message_id
 from gateway.notify.claims import Hold
@@ -77,7 +79,10 @@ async def read(
         await conn.execute(_READ, (hold.log_id, start, end, kinds, most), binary=True)
     ).fetchall()
     through = rows[-1][0] + 1 if len(rows) == most else end + 1
-    return Batch(_messages(hold, rows), through)
+    stored = [(payload, commitment(leaf)) for _, leaf, payload in rows]
+    payloads = await ring.shown(hold.scope.tenant_id, stored)
+    opened = [(row[0], row[1], payload) for row, payload in zip(rows, payloads, strict=True)]
+    return Batch(_messages(hold, opened), through)
 
 
 def _messages(hold: Hold, rows: Sequence[tuple[int, bytes, bytes | None]]) -> tuple[Message, ...]:

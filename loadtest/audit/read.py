@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from loadtest.audit.facts import (
     Signal,
     Verified,
 )
+from loadtest.audit.payloads import DATA_KEYS, Payloads, read_audit_keys
 
 ED25519 = b"\x01"
 _WALL = """
@@ -54,11 +55,12 @@ _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM posit
 _KEYS = """
 SELECT account_id::text, api_key FROM credentials WHERE state = 'live' AND revoked_at IS NULL AND broker = %s"""
 _RECORDS = """
-SELECT l.log_id::text, l.i, l.leaf, p.payload FROM audit_leaves l
-LEFT JOIN audit_payloads p USING (log_id, i) ORDER BY l.log_id, l.i"""
+SELECT l.log_id::text, l.i, l.leaf, p.payload, l.tenant_id::text FROM audit_leaves l
+JOIN audit_logs g ON g.log_id = l.log_id AND g.kind = 'records'
+LEFT JOIN audit_payloads p ON p.log_id = l.log_id AND p.i = l.i ORDER BY l.log_id, l.i"""
 _LOGS = """
 SELECT log_id::text, origin, public_key, (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
-FROM audit_logs l"""
+FROM audit_logs l WHERE l.kind = 'records'"""
 
 
 class CannotAudit(Exception):
@@ -66,10 +68,16 @@ class CannotAudit(Exception):
 
 
 async def read_facts(
-    *, database: str, simulator: str, store: Path, sent: Path, venue: str = "gateio"
+    *,
+    database: str,
+    simulator: str,
+    store: Path,
+    sent: Path,
+    venue: str = "gateio",
+    audit_keys: Path | None = None,
 ) -> Facts:
     """Everything. Raises CannotAudit."""
-    logs, rows = await _rows(database, venue)
+    logs, rows = await _rows(database, venue, read_audit_keys(audit_keys))
     executed, held = await _exchange(simulator)
     verified = await asyncio.gather(*(_verify(store, *log) for log in logs))
     return Facts(
@@ -92,7 +100,9 @@ def _noted(file: Path) -> list[Noted]:
 # ------------------------------------------------------------------ rows
 
 
-async def _rows(database: str, venue: str) -> tuple[Sequence[TupleRow], dict[str, Any]]:
+async def _rows(
+    database: str, venue: str, audit_keys: Mapping[str, bytes] = {}
+) -> tuple[Sequence[TupleRow], dict[str, Any]]:
     try:
         async with await psycopg.AsyncConnection.connect(database) as conn:
             await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
@@ -102,6 +112,7 @@ async def _rows(database: str, venue: str) -> tuple[Sequence[TupleRow], dict[str
                     "this database role sees one tenant at most: an auditor needs one that is"
                     " superuser or has BYPASSRLS"
                 )
+            payloads = Payloads(audit_keys, await _all(conn, DATA_KEYS))
             return await _all(conn, _LOGS), {
                 "signals": tuple(
                     Signal(row[0], row[1], row[2], row[3].decode("utf-8", "replace"))
@@ -112,7 +123,7 @@ async def _rows(database: str, venue: str) -> tuple[Sequence[TupleRow], dict[str
                 "orders": tuple(Order(*row) for row in await _all(conn, _ORDERS)),
                 "positions": {row[:3]: row[3] for row in await _all(conn, _POSITIONS)},
                 "keys": dict(await _all(conn, _KEYS, venue)),
-                "records": tuple(_record(*row) for row in await _all(conn, _RECORDS)),
+                "records": tuple(_record(payloads, *row) for row in await _all(conn, _RECORDS)),
                 "inbox": (await _all(conn, "SELECT count(*) FROM audit_inbox"))[0][0],
             }
     except psycopg.OperationalError as error:
@@ -158,8 +169,11 @@ def _number(column: dict[str, Any], index: int) -> Decimal:
     return Decimal(value).scaleb(-column.get("scale", 0))
 
 
-def _record(log_id: str, index: int, leaf: bytes, payload: bytes | None) -> Record:
+def _record(
+    payloads: Payloads, log_id: str, index: int, leaf: bytes, stored: bytes | None, tenant: str
+) -> Record:
     said = json.loads(leaf)
+    payload = None if stored is None else payloads.open(tenant, stored, said["pc"])
     meant: dict[str, Any] | None = None
     opens = False
     if payload is not None:

@@ -3,7 +3,8 @@
 signal   one signal.accepted with its message and body; one signal.planned with the plan's digest; at most
          one signal.outcome
 order    one order.intent for each attempt that could leave us, at most one for one that was
-         denied; one order.close for each order that has ended, none for one that has not; one
+         denied; one order.close for each order that has ended, none for one that has not, and one
+         more each time that its broker said more of it after that; one
          order.held for each that was held. What stands behind a position may close more than once:
          each time that the position did
 record   a payload that fits what its leaf committed to; nothing left in the inbox
@@ -78,14 +79,21 @@ def _signals(facts: Facts) -> Iterator[Finding]:
 
 def _orders(facts: Facts) -> Iterator[Finding]:
     intents = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.intent"))
-    closes = Counter(r.oid for r in _of(facts, "order.close"))
+    closes = _closes(facts)
     for order in facts.orders:
         allowed = INTENTS.get(order.state, (1,)) if order.sent else (0,)
         if intents[order.cl_ord_id] not in allowed:
             count = intents[order.cl_ord_id]
             yield _count(order.cl_ord_id, count, "order.intent", max(allowed))
     held = Counter(_said(r, "cl_ord_id") for r in _of(facts, "order.held"))
+    past = {
+        _said(r, "cl_ord_id") for r in _of(facts, "order.intent") if _said(r, "spilled") != "None"
+    }
     for order in facts.orders:
+        if (
+            order.cl_ord_id in past
+        ):  # let go while PostgreSQL was away, for a held attempt before it
+            continue
         was_held = order.role != "main" or order.asked_type is not None or order.state == "held"
         if was_held and held[order.cl_ord_id] != 1 and not _follows_absent(order, facts):
             yield _count(order.cl_ord_id, held[order.cl_ord_id], "order.held")
@@ -100,6 +108,19 @@ def _orders(facts: Facts) -> Iterator[Finding]:
             yield _count(f"order {order_id}", closes[order_id], "order.close", wanted)
     for name in intents.keys() - {order.cl_ord_id for order in facts.orders}:
         yield Finding("unexplained", f"{name} was recorded as intended, and has no row")
+
+
+def _closes(facts: Facts) -> Counter[str | None]:
+    """How often each order was closed; what a late word of its broker closed once more counts once."""
+    closes: Counter[str | None] = Counter()
+    reopened: set[str | None] = set()
+    for record in facts.records:
+        if record.kind == "order.close":
+            closes[record.oid] += record.oid not in reopened
+            reopened.discard(record.oid)
+        elif closes[record.oid] and record.kind in ("order.fill", "order.resolved"):
+            reopened.add(record.oid)
+    return closes
 
 
 def _follows_absent(order: Order, facts: Facts) -> bool:

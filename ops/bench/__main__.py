@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--orders", type=int, help="how many orders `pages` has to page through (200000)"
     )
+    parser.add_argument("--seconds", type=float, help="how long each run of `audit` appends (3)")
     parser.add_argument("--quick", action="store_true", help="one short run: does it work at all")
     parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where the picture goes"
@@ -84,7 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         benches = chosen(given.names)
         effort = Effort(
-            runs=1 if given.quick else given.runs, quick=given.quick, orders=given.orders
+            runs=1 if given.quick else given.runs,
+            quick=given.quick,
+            orders=given.orders,
+            seconds=given.seconds,
         )
     except (PortcullisError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201

@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from ops.bench.unsealed import give_audit_key
 from ops.tls import create_dev_certificates
 from tenancy.database import Database
 from tenancy.ids import new_id
@@ -101,6 +102,7 @@ async def _new_hook(admin_conninfo: str) -> tuple[str, bytes]:
     name = f"bench-{secrets.token_hex(6)}"
     scope = await create_tenant(database, name, Actor("sys", "bench"))
     async with database.tenant(scope) as conn:
+        await give_audit_key(conn, scope)
         strategy = await create_strategy(conn, scope, "bench")
         hook = await create_hook(conn, scope, strategy)
         plain = b"whsec_" + base64.b64encode(key)

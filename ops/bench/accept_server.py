@@ -22,6 +22,8 @@ from gateway.answers import Answer, Receive, Scope, Send, send_answer
 from gateway.hooks.listener import hooks_listener
 from gateway.hooks.settings import HookSettings, RateSettings
 from gateway.listener import hypercorn_config
+from ops.audit_keys import ring_of
+from ops.bench.unsealed import OpensUnsealed
 from ops.run import collect_garbage_rarely
 from tenancy.clock import SystemClock
 from tenancy.database import Database
@@ -36,13 +38,6 @@ class Bare:
         await send_answer(Answer(202, "accepted", b"{}"), send)
 
 
-class PlainOpener:
-    """Secrets that were never sealed: the signer's cost is at load, not on the way of a signal."""
-
-    async def open_secret(self, sealed: bytes, *, tenant_id: Any, subject: str) -> bytes:
-        return sealed
-
-
 async def whole(config: Config, conninfo: str, redis_socket: str) -> None:
     """Limits are out of the way, everything else is as shipped."""
     database = Database(conninfo, name="bench-ingress", size=2)
@@ -50,10 +45,13 @@ async def whole(config: Config, conninfo: str, redis_socket: str) -> None:
     redis = Redis(unix_socket_path=redis_socket)
     rate = RateSettings(per_minute=10**9, per_hour=10**9, redis_timeout_s=1.0)
     settings = HookSettings(management_base_url="https://localhost", rate=rate)
-    async with hooks_listener(
-        conninfo=conninfo, database=database, redis=redis, opener=PlainOpener(),
-        clock=SystemClock(), settings=settings,
-    ) as listener:  # fmt: skip
+    async with (
+        ring_of(conninfo, "bench-ingress", OpensUnsealed(), None),
+        hooks_listener(
+            conninfo=conninfo, database=database, redis=redis, opener=OpensUnsealed(),
+            clock=SystemClock(), settings=settings,
+        ) as listener,
+    ):  # fmt: skip
         app: Any = listener.app  # Hypercorn types its own scopes
         await serve(app, config, shutdown_trigger=asyncio.Event().wait)
 

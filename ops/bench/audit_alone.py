@@ -6,15 +6,18 @@ HSM `bench hsm` and `bench fanout` show.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops.bench import audit
+from ops.bench import audit, audit_files
 from ops.bench.measure import Effort, Measurement
 from ops.bench.stores import stores
+from ops.bench.unsealed import give_audit_key
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tenancy.scope import Actor
@@ -37,29 +40,30 @@ class KeyInProcess:
 
 
 async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
-    """Both figures of the log."""
+    """Every figure of the log."""
+    say("audit: logs of their own, in files alone")
+    with tempfile.TemporaryDirectory(prefix="pc-bench-") as directory:
+        files = audit_files.run(Path(directory), effort.runs, quick=effort.quick).measurements()
+    return await _recording(effort, say) + files
+
+
+async def _recording(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
     say("audit: PostgreSQL of its own")
     with stores() as here:
         async with AsyncExitStack() as stack:
-            admin, ingress, recording = [
-                await _opened(stack, conninfo, size)
-                for conninfo, size in (
-                    (here.roles.admin, 1),
-                    (here.roles.ingress, audit.WRITERS + 1),
-                    (here.roles.recorder, 4),
-                )
-            ]
+            admin = await _opened(stack, here.roles.admin, 1)
+            recording = await _opened(stack, here.roles.recorder, 4)
             await _without_the_platforms_own(here.superuser)
             signer = KeyInProcess()
             tenant = await _tenant(admin, signer)
             return await audit.run(
-                ingress=ingress,
+                ingress=here.roles.ingress,
                 recording=recording,
                 tenant=tenant,
                 signer=signer,
                 store_dir=here.directory / "audit",
                 floor_conninfo=here.superuser,
-                seconds=1.0 if effort.quick else 3.0,
+                seconds=effort.seconds or (1.0 if effort.quick else 3.0),
                 runs=effort.runs,
             )
 
@@ -83,4 +87,5 @@ async def _tenant(admin: Database, signer: KeyInProcess) -> TenantID:
         await create_audit_log(
             conn, scope, new_id(), origin=ORIGIN, key_label=ORIGIN, public_key=signer.public_key
         )
+        await give_audit_key(conn, scope)
     return scope.tenant_id

@@ -23,7 +23,12 @@ class Effort(msgspec.Struct, frozen=True):
     orders: int | None = None
     """How long the history of `pages` is; None: a length that a suite can wait for."""
 
+    seconds: float | None = None
+    """How long each run of `audit` appends records; None: 3."""
+
     def __post_init__(self) -> None:
+        if self.seconds is not None and not 0.1 <= self.seconds <= 3600:
+            raise ValueError(f"seconds must be 0.1 to 3600, got {self.seconds}")
         if self.orders is not None and not 2_000 <= self.orders <= 100_000_000:
             raise ValueError(f"orders must be 2,000 to 100,000,000, got {self.orders}")
         if self.runs < 1:

@@ -25,6 +25,7 @@ WEIGHTS = {
     "redis": 8,
     "admin": 4,
     "enroller": 2,
+    "clock": 2,
 }
 KINDS = tuple(WEIGHTS)
 KILL_WAIT_S = 5.0

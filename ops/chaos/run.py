@@ -26,7 +26,9 @@ from random import Random
 from typing import Any
 
 import msgspec
+import psycopg
 
+from audit.keystore import SUBJECT
 from ops.chaos.killer import Killer, plan_kills
 from ops.chaos.load import Load, Notes
 from ops.chaos.moods import Moods
@@ -34,11 +36,13 @@ from ops.chaos.settle import settled
 from ops.initialise import PAPER_INSTRUMENTS, Choices
 from ops.processes import ROOT
 from ops.stack.postgres import Postgres
+from ops.tls import write_private
 from ops.trial.cast import Cast, assemble
 from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, fresh, running
 from ops.trial.sender import sender
+from ops.vault import signer_client
 from tenancy.errors import PortcullisError, Unavailable
 
 TENANTS, ACCOUNTS = 2, 20
@@ -141,6 +145,7 @@ class Chaos:
             "--database", Postgres(here.places).superuser(), "--simulator", market.url,
             "--store", str(here.settings.recorder.store),
             "--sent", str(self.settings.var / "sent.jsonl"),
+            "--audit-keys", str(await _audit_keys(here, self.settings.var)),
             stdout=asyncio.subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
         out, _ = await process.communicate()
@@ -148,6 +153,23 @@ class Chaos:
             raise Unavailable("the auditor could not read everything; its words are above")
         opinion: dict[str, Any] = json.loads(out)
         return opinion
+
+
+async def _audit_keys(here: Installation, directory: Path) -> Path:
+    """The tenants' audit keys in a file for the auditor, who opens payloads by himself: the keys of an
+    installation that is thrown away."""
+    keys: dict[str, str] = {}
+    async with (
+        await psycopg.AsyncConnection.connect(Postgres(here.places).superuser()) as conn,
+        signer_client(here.settings.hsm, here.settings.hsm.audit_socket) as signer,
+    ):
+        cursor = await conn.execute("SELECT tenant_id, sealed FROM audit_keys")
+        for tenant, sealed in await cursor.fetchall():
+            key = await signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
+            keys[str(tenant)] = key.hex()
+    file = directory / "audit-keys.json"
+    write_private(file, json.dumps(keys).encode())
+    return file
 
 
 def _choices(url: str) -> Choices:

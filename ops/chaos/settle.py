@@ -17,7 +17,7 @@ SELECT (SELECT count(*) FROM signals WHERE state = 'accepted'),
         WHERE state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')),
        (SELECT count(*) FROM signal_outcomes WHERE done_at IS NULL),
        (SELECT count(*) FROM audit_inbox),
-       (SELECT count(*) FROM audit_logs l WHERE
+       (SELECT count(*) FROM audit_logs l WHERE l.kind = 'records' AND
           (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
           <> coalesce((SELECT max(size) FROM audit_checkpoints c WHERE c.log_id = l.log_id), 0))"""
 NAMES = (

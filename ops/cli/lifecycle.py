@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from ops import control, platform
 from ops import migrate as migrator
@@ -16,7 +17,7 @@ from ops import preflight as checks
 from ops.cli.output import json_option, print_json, print_table
 from ops.initialise import Choices, initialise
 from ops.paths import places
-from ops.probe import is_ready
+from ops.probe import get, is_ready
 from ops.processes import main as supervise
 from ops.settings import read_settings
 from ops.state import State
@@ -129,6 +130,19 @@ def _show(state: State, as_json: bool) -> None:
     print_table(("process", "pid", "restarts", "ready"), rows)
     for name, url in state.urls.items():
         click.echo(f"{name}: {url}")
+    if (worm := asyncio.run(_worm(state))) is not None:
+        click.echo(f"audit log's files, worm: {worm}")
+
+
+async def _worm(state: State) -> str | None:
+    """Whether the audit log's files can be removed, of each store; None where the recorder is away."""
+    if (sock := state.health.get("recorder-0")) is None:
+        return None
+    try:
+        _, body = await get(sock, "/readyz")
+        return str(msgspec.json.decode(body)["details"]["worm"])
+    except (OSError, TimeoutError, ValueError, LookupError, TypeError):
+        return None
 
 
 def next_steps(keys: Path) -> str:

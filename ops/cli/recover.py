@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ops import control
+from ops.audit_keys import audit_keys
 from ops.cli.output import json_option, print_json
 from ops.people import Invitation, reset_person
 from ops.settings import Settings, read_settings
@@ -59,9 +60,10 @@ async def _recover(settings: Settings, tenant: str, email: str) -> Invitation:
             raise NotFound(
                 f"there is no tenant called {tenant!r}; `portcullis tenant list` shows all"
             )
-        return await reset_person(
-            database, operator_scope(found[0].tenant_id), email,
-            base_url=settings.admin.base_url, clock=SystemClock(),
-        )  # fmt: skip
+        async with audit_keys(settings, settings.database.admin, "portcullis-recover"):
+            return await reset_person(
+                database, operator_scope(found[0].tenant_id), email,
+                base_url=settings.admin.base_url, clock=SystemClock(),
+            )  # fmt: skip
     finally:
         await database.close()

@@ -13,6 +13,7 @@ from audit.bundle import verify_bundle
 from audit.checkpoint import open_checkpoint
 from audit.logs import Log, read_logs
 from audit.proving import prove_order
+from ops.audit_keys import audit_keys
 from ops.demo.pages import Pages
 from ops.processes import ROOT
 from ops.settings import Settings
@@ -59,7 +60,8 @@ async def prove_one(
     """The first order of the story that was in doubt, else the first: its records and their proofs."""
     doubtful = [a for a in story.attempts if a.state == "absent"]
     order = (doubtful or list(story.attempts))[0].order_id
-    bundle = await prove_order(database, scope, settings.recorder.store, order)
+    async with audit_keys(settings, settings.database.admin, "portcullis-demo"):
+        bundle = await prove_order(database, scope, settings.recorder.store, order)
     pages.step(f"The proof of order {order}")
     for record in bundle["records"]:
         leaf = json.loads(record["leaf"])

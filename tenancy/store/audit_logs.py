@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from tenancy.database import Connection
@@ -16,10 +17,15 @@ async def create_audit_log(
     origin: str,
     key_label: str,
     public_key: bytes,
+    p256_key: bytes | None = None,
+    kind: Literal["records", "anchor"] = "records",
 ) -> None:
-    """The tenant's one log. `public_key`: Ed25519, 32 bytes."""
+    """The tenant's one log; of the platform, by `kind`, also the anchor log.
+
+    `public_key`: Ed25519, 32 bytes; `p256_key`: the second pair's, SubjectPublicKeyInfo in DER.
+    """
     await conn.execute(
-        "INSERT INTO audit_logs (log_id, tenant_id, origin, key_label, public_key)"
-        " VALUES (%s, %s, %s, %s, %s)",
-        (log_id, scope.tenant_id, origin, key_label, public_key),
+        "INSERT INTO audit_logs (log_id, tenant_id, origin, key_label, public_key, p256_key, kind)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (log_id, scope.tenant_id, origin, key_label, public_key, p256_key, kind),
     )

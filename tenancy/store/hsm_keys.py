@@ -14,18 +14,20 @@ from tenancy.errors import NotFound
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
 
-Kind = Literal["kek", "enrol", "log"]
+Kind = Literal["kek", "enrol", "log", "anchor"]
 State = Literal["current", "old", "ending", "destroyed"]
 """`current` seals, encrypts and signs; `old` opens what it sealed, and signs beside its successor; `ending`:
 nothing may use it, and a ceremony is destroying it, or died while it did; `destroyed`: in no token."""
 
 _READ = """
-SELECT kind, version, label, state, made_at, due_at, replaced_at, destroyed_at, public_key FROM hsm_keys
+SELECT kind, version, label, state, made_at, due_at, replaced_at, destroyed_at, public_key,
+       p256_key FROM hsm_keys
 WHERE %s::text IS NULL OR kind = %s ORDER BY kind, version"""
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """One version. `due_at`: when the next one should take over. `public_key`: a log's, 32 bytes."""
+    """One version. `due_at`: when the next one should take over. `public_key`: a log's, 32 bytes;
+    `p256_key`: its second pair's, SubjectPublicKeyInfo."""
 
     kind: Kind
     version: int
@@ -36,6 +38,7 @@ class StoredKey(msgspec.Struct, frozen=True):
     replaced_at: datetime | None
     destroyed_at: datetime | None
     public_key: bytes | None = None
+    p256_key: bytes | None = None
 
 
 class PlatformKey(msgspec.Struct, frozen=True):
@@ -80,6 +83,7 @@ async def add_version(
     made_at: datetime,
     due_at: datetime,
     public_key: bytes | None = None,
+    p256_key: bytes | None = None,
 ) -> None:
     """The next version becomes current, and the current one old."""
     await conn.execute(
@@ -87,9 +91,10 @@ async def add_version(
         (made_at, kind),
     )
     await conn.execute(
-        "INSERT INTO hsm_keys (tenant_id, kind, version, label, public_key, made_at, due_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (scope.tenant_id, kind, version, label, public_key, made_at, due_at),
+        "INSERT INTO hsm_keys"
+        " (tenant_id, kind, version, label, public_key, p256_key, made_at, due_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (scope.tenant_id, kind, version, label, public_key, p256_key, made_at, due_at),
     )
 
 

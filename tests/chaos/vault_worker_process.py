@@ -11,6 +11,7 @@ import sys
 
 from redis.asyncio import Redis
 
+from audit import ring
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.signing import HsmRequestSigner
@@ -20,6 +21,7 @@ from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tests.chaos.worker_process import PATIENCE, SETTINGS
+from tests.fakes.ring import ClearRing
 
 SIGN_TIMEOUT_S = 0.3
 
@@ -34,6 +36,7 @@ def gateio(url: str, signer: SignerClient) -> GateioBroker:
 
 
 async def main(conninfo: str, url: str, name: str, sockets: list[str]) -> None:
+    ring.use(ClearRing())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     database = Database(conninfo, name=name, size=8)

@@ -11,6 +11,7 @@ import sys
 
 from redis.asyncio import Redis
 
+from audit import ring
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.carry import Patience
@@ -19,6 +20,7 @@ from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tests.chaos.steps import STEPS
+from tests.fakes.ring import ClearRing
 from tests.fakes.signer import InProcessSigner
 
 SECRET = b"no secret at all"
@@ -46,6 +48,7 @@ def gateio(url: str) -> GateioBroker:
 
 
 async def main(conninfo: str, url: str, name: str) -> None:
+    ring.use(ClearRing())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     database = Database(conninfo, name=name, size=8)

@@ -351,3 +351,20 @@ async def test_b26_an_order_is_not_sent_after_its_lease(venue: Venue) -> None:
     outcome = await venue.broker.submit(venue.account, order, not_after=_now())
     assert isinstance(outcome, Unsent)
     assert await held(venue) == 0
+
+
+async def test_b33_a_statement_tells_of_every_fill_by_the_name_of_its_order(venue: Venue) -> None:
+    """Of a broker that keeps one (Caps.statement): what was filled, and nothing that was not."""
+    since = _now() - timedelta(minutes=1)
+    order = market(venue)
+    await placed(venue, order)
+    await placed(venue, await resting(venue))
+    teller = venue.broker
+    if not teller.caps.statement:
+        assert not hasattr(teller, "fills")
+        return
+    fills = await teller.fills(venue.account, since=since, until=_now() + timedelta(minutes=1))  # type: ignore[attr-defined]
+    assert {fill.cl_ord_id for fill in fills} == {order.cl_ord_id}
+    assert sum(fill.qty for fill in fills) == order.order_qty
+    assert {fill.side for fill in fills} == {order.side}
+    assert all(fill.price > 0 for fill in fills)

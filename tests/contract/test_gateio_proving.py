@@ -167,9 +167,18 @@ async def test_a_test_order_that_gate_refuses_is_told_in_its_words(gate: GateioV
     assert "USER_NOT_FOUND" in words
 
 
-async def test_after_the_lease_has_ended_gate_takes_no_test_order(gate: GateioVenue) -> None:
-    with pytest.raises(Unavailable, match="REQUEST_EXPIRED"):
-        await prove(gate, test_order=NAME, not_after=datetime.now(UTC) - timedelta(seconds=1))
+@pytest.mark.parametrize(
+    ("left_s", "words"),
+    [(-1.0, "the lease ended"), (0.3, "REQUEST_EXPIRED")],
+    ids=["before", "on its way"],
+)
+async def test_after_the_lease_has_ended_gate_takes_no_test_order(
+    gate: GateioVenue, left_s: float, words: str
+) -> None:
+    late = Rule(kind="delay_before", method="POST", seconds=0.4, times=1)
+    await gate.control.set_faults(late)
+    with pytest.raises(Unavailable, match=words):
+        await prove(gate, test_order=NAME, not_after=datetime.now(UTC) + timedelta(seconds=left_s))
     assert (await gate.control.audit()).orders == []
 
 

@@ -15,7 +15,7 @@ from fanout.brokers.paper.settings import PaperInstrument, PaperSettings
 from fanout.ports import Broker, BrokerAccount
 from loadtest.exchanges.gateio.control_client import ControlClient
 from loadtest.exchanges.gateio.server import Simulator
-from tenancy.clock import SystemClock
+from tenancy.clock import Clock, SystemClock
 from tests.fakes.orders import an_account
 from tests.fakes.signer import InProcessSigner
 
@@ -110,12 +110,12 @@ def gateio_settings(url: str) -> GateioSettings:
 
 
 @asynccontextmanager
-async def gateio() -> AsyncIterator[GateioVenue]:
+async def gateio(clock: Clock | None = None) -> AsyncIterator[GateioVenue]:
     simulator = Simulator()
     url = await simulator.start()
     account, poor = an_account(api_key="rich"), an_account(api_key="poor")
     signer = InProcessSigner({account.account_id: b"s1", poor.account_id: b"s2"})
-    broker = GateioBroker(gateio_settings(url), signer, SystemClock())
+    broker = GateioBroker(gateio_settings(url), signer, clock or SystemClock())
     async with ControlClient(url) as control:
         await control.create_account("rich", "s1", balance=Decimal(10_000))
         await control.create_account("poor", "s2", balance=Decimal("0.01"))

@@ -40,6 +40,7 @@ def leaf(index: int, /, **changes) -> bytes:
 
 def write_log(directory: Path, entries: Sequence[bytes], stops: Sequence[int] = ()) -> None:
     """Publish the entries; at each size in `stops` the partial tiles of that size are left too."""
+    directory.mkdir(parents=True, exist_ok=True)
     builder = Builder()
     for entry in entries:
         builder.append(entry, merkle.leaf_hash(entry))

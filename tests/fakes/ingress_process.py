@@ -7,11 +7,14 @@ import sys
 
 from hypercorn.asyncio import serve
 
+from audit import ring
 from gateway.listener import hypercorn_config
+from tests.fakes.ring import ClearRing
 from tests.integration.gateway.ingress import ingress
 
 
 async def main(fd: str, conninfo: str, redis_socket: str) -> None:
+    ring.use(ClearRing())
     async with ingress(conninfo, redis_socket) as running:
         stop = asyncio.Event()
         await serve(running.app, hypercorn_config(f"fd://{fd}"), shutdown_trigger=stop.wait)

@@ -13,12 +13,15 @@ PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
 
 MAY_MAKE_A_SCOPE = {
+    "audit/keystore.py": "takes the tenant id from records that are written or read",
     "fanout/intake.py": "takes the tenant id from find_accepted_signals()",
     "fanout/interventions.py": "takes the tenant id from find_interventions() and find_untouched()",
     "fanout/proving.py": "takes the tenant id from find_unproven() and find_due_proofs()",
     "fanout/outcomes.py": "takes tenant ids from find_ended_signals()",
     "fanout/refresh.py": "takes the tenant id from find_accounts()",
     "fanout/worker.py": "takes the tenant id from find_open_orders()",
+    "fanout/statements.py": "takes the tenant id from find_unchecked_statements()",
+    "fanout/spill_drain.py": "a line of this host's spill names the tenant of the order that it is about",
     "fanout/stops.py": "takes the tenant id from find_held_orders() and find_timed_orders()",
     "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",
     "gateway/admin/auth.py": "has checked a service key",
@@ -32,6 +35,7 @@ MAY_MAKE_A_SCOPE = {
     "fanout/remembered.py": "takes the tenant id from an account that the worker was given",
     "ops/bench/pages_alone.py": "has just made the tenant, in a database of its own",
     "ops/platform.py": "makes the platform, before anybody could be authenticated",
+    "gateway/admin/export_jobs.py": "takes tenant and asker from an export's own row, which the asker made",
     "ops/tenants.py": "is an operator's command on the host itself",
     "tenancy/store/sign_in.py": "takes the tenant id from what a token or a claimed name found",
     "tenancy/store/tenants.py": "has just made the tenant",

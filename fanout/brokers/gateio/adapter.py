@@ -3,18 +3,36 @@
 An order in doubt (`find`), step by step:
 
 1. Ask by our `text` at once. Found: done.
-2. Wait until `sent_by` + X-Gate-Exptime + clock error. From then on Gate takes no request any
-   more that carries this text, because each carried its deadline.
+2. Ask Gate's time, wait X-Gate-Exptime + clock error, ask it again (venue_time.py). It has passed the
+   deadline of every request that left before step 2: Gate takes none of them any more. An order
+   that Gate acknowledged (it has a broker_order_id) is on its way no more, and waits for nothing.
 3. Ask by text, and look through the account's fills since the intent. Found: done.
 4. Wait 300 ms, in case Gate's own copies lag, and do step 3 again.
 5. Only if both rounds said 404 ORDER_NOT_FOUND and no fill: AbsentProven. Everything else,
    silence above all, is AbsentUnproven.
 
+Why that is a proof, in Gate's time alone (G):
+
+- Each request with this text was signed before find() began (the intent's lane or its lease was
+  ours by then) and carried a deadline D ≤ G(signed) + exptime: VenueTime.deadline reckons it from
+  what Gate itself said, so no step of the host's clock moves it, on this host or on another.
+- Step 2 asks for G0 after that, so G(signed) ≤ G0, and D ≤ G0 + exptime.
+- Steps 3 and 4 begin after Gate said G1 > G0 + exptime + clock error ≥ D + clock error.
+
+The time of day has no part in it. It is only held against Gate's: where they differ by more than
+clock_error_ms, where Gate's clock and the monotonic one went at different speeds, where `sent_by`
+lies in Gate's future, or where Gate does not tell its time, the answer is AbsentUnproven.
+
+Assumed of Gate: a request past its X-Gate-Exptime is refused when it is taken, by a clock that is
+never set back and never further than clock_error_ms from the one it shows; and what was taken can be
+seen within 300 ms of a question that knew nothing of it. Assumed of us: every process that sends
+runs this code.
+
 `text` is not unique at Gate: a later order hides an earlier one. Each ClOrdID is sent in one
 request only, ever, so what is found by text is that request's order. Gate forgets a cancelled
 order without fills after 60 s (by text). For an order never acknowledged that is as good as
-absent: it did not trade and cannot. For one that was acknowledged (it has a broker_order_id) it
-means *canceled*, and find() says so.
+absent: it did not trade and cannot. For one that was acknowledged it means *canceled*, and find()
+says so.
 
 A crash at any step leaves nothing behind here: asking changes nothing.
 
@@ -26,18 +44,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import structlog
 
-from fanout.brokers.gateio import answers, labels, state, wire
+from fanout.brokers.gateio import answers, labels, state, statement, wire
 from fanout.brokers.gateio.answers import Missing
 from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
 from fanout.brokers.gateio.proving import GateioProver
 from fanout.brokers.gateio.reading import Answer, Unreadable, label_of, rate_hint
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio.table import ContractTable
+from fanout.brokers.gateio.venue_time import exptime
 from fanout.brokers.sealing import stays_inside
 from fanout.budget import Budgets
 from fanout.order import Order, OrdState
@@ -46,6 +65,7 @@ from fanout.ports import (
     AbsentUnproven,
     AuthFailed,
     BrokerAccount,
+    BrokerFill,
     BrokerPosition,
     CancelOutcome,
     CancelTooLate,
@@ -65,7 +85,7 @@ from fanout.ports import (
 )
 from fanout.proof import Proof
 from tenancy.clock import Clock
-from tenancy.errors import Unavailable
+from tenancy.errors import PortcullisError, Unavailable
 
 log = structlog.get_logger()
 
@@ -95,13 +115,10 @@ class GateioBroker:
             limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
         self._sleep = sleep
-        self._exptime = timedelta(milliseconds=settings.exptime_ms)
         self._clock_error_s = settings.clock_error_ms / 1000
         self._contracts = ContractTable(self._client, settings, clock, sleep)
-        self._refresher: asyncio.Task[None] | None = None
-        self._prover = GateioProver(
-            self._client, clock, settings.settle, self._exptime, self.instruments
-        )
+        self._refreshers: list[asyncio.Task[None]] = []
+        self._prover = GateioProver(self._client, settings.settle, self.instruments)
         # Signing comes first and may be slow; a lease must outlive both.
         self.request_timeout_s = settings.sign_timeout_s + settings.request_timeout_s
         self.caps = Caps(
@@ -111,6 +128,7 @@ class GateioBroker:
             server_deadline=True,
             unique_client_ids=False,
             equity=True,
+            statement=True,
             secret_stays_inside=stays_inside(self.name),
             orders_per_s=float(settings.orders_per_s),
         )
@@ -129,16 +147,17 @@ class GateioBroker:
         except BaseException:
             await self._client.close()
             raise
-        if self._refresher is None:
-            self._refresher = asyncio.create_task(
-                self._contracts.keep_fresh(), name="gateio-instruments"
-            )
+        if not self._refreshers:
+            self._refreshers = [
+                asyncio.create_task(self._contracts.keep_fresh(), name="gateio-instruments"),
+                asyncio.create_task(self._client.time.keep_compared(), name="gateio-time"),
+            ]
 
     async def close(self) -> None:
-        task, self._refresher = self._refresher, None
-        if task is not None:
+        tasks, self._refreshers = self._refreshers, []
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
     # -------------------------------------------------------------- orders
@@ -150,23 +169,24 @@ class GateioBroker:
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """One POST, never a second. X-Gate-Exptime runs from after the signature.
 
-        It is cut to `not_after`: a process that slept through its lease is refused by Gate.
+        It is cut to `not_after`: a process that slept through its lease is refused by Gate. Unsent,
+        too, while this host's clock is not known to agree with Gate's: the deadline rests on it.
         """
         if account.api_key is None or account.credential is None:
-            return AuthFailed(kind="key", text=f"account {account.account_id} has no credential")
+            text = f"account {account.account_id} has no credential"
+            return AuthFailed(kind="key", text=text, left=False)
         try:
             request = wire.place(self._settings.settle, order)
+            departure = await self._client.time.depart(not_after)
             headers = await self._client.sign(account, request)
+            deadline = self._client.time.deadline(departure)
         except wire.Unsupported as why:
             # Not Gate's word but its rules': final, where Unsent would be tried again and again.
-            return Rejected(code=why.code, kind="other", text=f"not sent: {why}")
-        except NotSent as why:
+            return Rejected(code=why.code, kind="other", text=f"not sent: {why}", left=False)
+        except PortcullisError as why:
+            # No signature, or no deadline that would hold: the order has not left either way.
             return Unsent(cause=str(why))
-        now = self._clock.now()
-        if now >= not_after:
-            return Unsent(cause="the lease ended before the order was signed")
-        deadline = min(now + self._exptime, not_after)
-        headers["X-Gate-Exptime"] = str(int(deadline.timestamp() * 1000))
+        headers["X-Gate-Exptime"] = exptime(deadline)
         try:
             answer = await self._client.send(request, headers)
         except NotSent as why:
@@ -179,7 +199,7 @@ class GateioBroker:
     def _judged(
         self, account: BrokerAccount, order: Order, answer: Answer, deadline: datetime
     ) -> Outcome:
-        now = self._clock.now()
+        now = self._client.time.now()
         self._pass_hint(account, answer, now)
         outcome = answers.outcome(
             answer, order, not_after=deadline, now=now, clock_error_s=self._clock_error_s
@@ -213,7 +233,7 @@ class GateioBroker:
     # -------------------------------------------------------------- doubt
 
     async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:
-        """The numbered steps above; takes at least 300 ms, and the rest of the server's deadline, for a no."""
+        """The numbered steps above; takes at least 300 ms, and the server's deadline, for a no."""
         # 1.
         try:
             first = await self._look(account, order, _reference(order))
@@ -222,8 +242,11 @@ class GateioBroker:
         if isinstance(first, Report):
             return Found(report=first)
         # 2.
-        if not await self._past(sent_by + self._exptime + timedelta(seconds=self._clock_error_s)):
-            return AbsentUnproven(why="the clock was set back while waiting for the deadline")
+        if order.broker_order_id is None:
+            try:
+                await self._client.time.outlast(sent_by)
+            except PortcullisError as why:
+                return AbsentUnproven(why=str(why))
         # 3. to 5.
         try:
             seen = await self._look_everywhere(account, order)
@@ -233,15 +256,6 @@ class GateioBroker:
         except (NotSent, NoAnswer, Unreadable) as why:
             return AbsentUnproven(why=str(why))
         return Found(report=seen) if isinstance(seen, Report) else self._gone(order, seen)
-
-    async def _past(self, moment: datetime) -> bool:
-        """Wait until the clock shows more than `moment`; False where it does not get there."""
-        for _ in range(3):  # a timer may fire early by a clock tick
-            wait_s = (moment - self._clock.now()).total_seconds()
-            if wait_s < 0:
-                return True
-            await self._sleep(wait_s + 0.001)
-        return self._clock.now() > moment
 
     def _gone(self, order: Order, seen: Missing) -> Lookup:
         if order.cum_qty > 0:
@@ -314,6 +328,16 @@ class GateioBroker:
             if len(found) < wire.PAGE:
                 return reports
         raise Unavailable(f"more than {PAGES_MAX * wire.PAGE} open orders at Gate.io")
+
+    async def fills(
+        self, account: BrokerAccount, *, since: datetime, until: datetime
+    ) -> Sequence[BrokerFill]:
+        """statement.py. An account that was never funded has none."""
+
+        async def read(request: wire.Request) -> bytes:
+            return await self._read(account, request, if_unfunded=b"[]")
+
+        return await statement.fills(read, self._settings.settle, since, until)
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
         body = await self._read(

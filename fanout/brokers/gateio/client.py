@@ -26,6 +26,8 @@ from yarl import URL
 from fanout.brokers.gateio import state, wire
 from fanout.brokers.gateio.reading import Answer
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.brokers.gateio.venue_time import ClockError as ClockError
+from fanout.brokers.gateio.venue_time import VenueTime
 from fanout.ports import BrokerAccount, RequestSigner
 from tenancy.clock import Clock
 from tenancy.errors import OutcomeUnknown, Unavailable
@@ -50,12 +52,6 @@ class NoAnswer(OutcomeUnknown):
     code = "no_answer"
 
 
-class ClockError(Unavailable):
-    """Our clock and Gate's differ by more than the settings allow."""
-
-    code = "clock_error"
-
-
 class GateioClient:
     """One pool of connections to Gate.io for all accounts of this process."""
 
@@ -64,6 +60,12 @@ class GateioClient:
         self._signer = signer
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self.time = VenueTime(
+            self._ask_time,
+            clock,
+            exptime_ms=settings.exptime_ms,
+            clock_error_ms=settings.clock_error_ms,
+        )
         base = settings.base_url.rstrip("/")
         # The same few targets come again for every order, and parsing a URL costs as much as signing it.
         self._url = lru_cache(maxsize=256)(lambda target: URL(base + target, encoded=True))
@@ -73,7 +75,7 @@ class GateioClient:
         return f"GateioClient({self._settings.base_url}, {word})"
 
     async def open(self) -> None:
-        """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer or ClockError."""
+        """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer, ClockError or TimeUnknown."""
         if self._session is not None:
             return
         limit = self._settings.connections
@@ -98,27 +100,20 @@ class GateioClient:
             raise
 
     async def _warm(self) -> None:
-        """All at once: each question finds no idle connection and opens its own."""
-        asked = [self._ask_time() for _ in range(max(1, self._settings.connections_warm))]
+        """All at once: each question finds no idle connection and opens its own.
+
+        The clocks are compared last, on a connection that is warm: the sooner the answer, the
+        narrower what is known.
+        """
+        asked = [self._ask_time() for _ in range(self._settings.connections_warm)]
         for result in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+        await self.time.compare()
 
-    async def _ask_time(self) -> None:
-        """Is Gate's clock within clock_error_ms of ours? Proofs of absence rest on it."""
-        before_ms = self._clock.now_ns() / 1e6
-        answer = await self.send(wire.server_time(), PUBLIC)
-        after_ms = self._clock.now_ns() / 1e6
-        theirs_ms = state.server_time_ms(answer)
-        if theirs_ms is None:
-            return  # this host has no such endpoint, or counts the question as one too many
-        # Gate read its clock between the two; only what lies outside is certainly an error.
-        error_ms = max(before_ms - theirs_ms, theirs_ms - after_ms)
-        if error_ms > self._settings.clock_error_ms + 1:  # whole milliseconds on the wire
-            raise ClockError(
-                f"Gate.io's clock differs by at least {error_ms:.0f} ms, clock_error_ms allows"
-                f" {self._settings.clock_error_ms}: put this host's clock right"
-            )
+    async def _ask_time(self) -> int | None:
+        """Gate's clock, Unix ms; None where this host does not say, or counts one question too many."""
+        return state.server_time_ms(await self.send(wire.server_time(), PUBLIC))
 
     async def close(self) -> None:
         session, self._session = self._session, None

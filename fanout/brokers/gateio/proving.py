@@ -19,7 +19,7 @@ cancelling too, first looks for it and cancels it:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
@@ -27,10 +27,10 @@ import msgspec
 from fanout.brokers.gateio import keys, labels, wire
 from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
 from fanout.brokers.gateio.reading import Answer, Unreadable, decode, label_of
+from fanout.brokers.gateio.venue_time import Departure, exptime
 from fanout.ports import BrokerAccount, Instrument
 from fanout.proof import NotProven, Proof
 from hsm.errors import SealBroken, SigningRefused, TokenRefused
-from tenancy.clock import Clock
 from tenancy.errors import Unavailable
 
 FAR = Decimal("0.9")
@@ -52,28 +52,26 @@ class GateioProver:
     def __init__(
         self,
         client: GateioClient,
-        clock: Clock,
         settle: str,
-        exptime: timedelta,
         instruments: Callable[[], Awaitable[Mapping[str, Instrument]]],
     ) -> None:
         self._client = client
-        self._clock = clock
         self._settle = settle
-        self._exptime = exptime
         self._instruments = instruments
 
     async def prove(
         self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
     ) -> Proof:
         """Raises Unavailable where Gate gave no clear answer: ask again."""
+        # Before the questions: `not_after` is by a time of day that could be set during them.
+        departure = None if test_order is None else await self._client.time.depart(not_after)
         try:
             seen = await self._scopes(account)
             if isinstance(seen, NotProven):
                 return seen
             done = [*seen.checks, await self._account(account)]
-            if test_order is not None:
-                await self._try_order(account, test_order, not_after)
+            if test_order is not None and departure is not None:
+                await self._try_order(account, test_order, departure)
                 done.append("test_order")
             return msgspec.structs.replace(seen, checks=tuple(done))
         except Refusal as refusal:
@@ -112,17 +110,16 @@ class GateioProver:
 
     # -------------------------------------------------------------- 3.
 
-    async def _try_order(self, account: BrokerAccount, name: str, not_after: datetime) -> None:
+    async def _try_order(self, account: BrokerAccount, name: str, departure: Departure) -> None:
         text = wire.client_text(name)
         await self._clear(account, text)  # a.
         contract = _smallest(await self._instruments(), self._settle)
         request = wire.place_far_below(self._settle, contract, _price(contract), text)
-        deadline = min(self._clock.now() + self._exptime, not_after)
         placed = await self._ask(  # b.
             account,
             request,
             "test_order",
-            {"X-Gate-Exptime": str(int(deadline.timestamp() * 1000))},
+            departure=departure,
         )
         await self._cancel(account, _read(placed.body).id)  # c.
 
@@ -149,13 +146,15 @@ class GateioProver:
         account: BrokerAccount,
         request: wire.Request,
         code: str,
-        more: Mapping[str, str] | None = None,
         *,
         but: str = "",
+        departure: Departure | None = None,
     ) -> Answer:
         """A 2xx answer, or the refusal labelled `but`. Raises Refusal (`code`), Unavailable."""
         try:
-            headers = {**await self._client.sign(account, request), **(more or {})}
+            headers = await self._client.sign(account, request)
+            if departure is not None:
+                headers["X-Gate-Exptime"] = exptime(self._client.time.deadline(departure))
             answer = await self._client.send(request, headers)
         except NotSent as why:
             if isinstance(why.__cause__, _NEVER_SIGNED):

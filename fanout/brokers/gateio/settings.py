@@ -28,7 +28,8 @@ class GateioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     exptime_ms: int
     """X-Gate-Exptime: for how long Gate may still take an order after it was sent (1500)."""
     clock_error_ms: int
-    """By how much our clock and Gate's may differ; part of every wait for a proof of absence."""
+    """By how much our clock and Gate's, and Gate's own among themselves, may differ: beyond it nothing is
+    sent. Part of every wait for a proof of absence."""
     connections: int
     """At most this many connections to Gate, all accounts together."""
     connections_warm: int = 0

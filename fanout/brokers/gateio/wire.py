@@ -124,6 +124,12 @@ def my_trades(settle: str, contract: str, offset: int) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/my_trades", query)
 
 
+def my_trades_between(settle: str, since_s: int, until_s: int, offset: int) -> Request:
+    """The account's own fills in all contracts, from `since_s` to `until_s`, Unix seconds, both included."""
+    query = f"from={since_s}&to={until_s}&limit={PAGE}&offset={offset}"
+    return Request("GET", f"{PREFIX}/futures/{settle}/my_trades_timerange", query)
+
+
 def list_positions(settle: str) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/positions", "holding=true")
 

@@ -158,6 +158,27 @@ def _my_trades(call: Call) -> Answered:
     return 200, [views.trade(trade, decimals=call.decimals) for trade in _page(call, trades)]
 
 
+def _my_trades_between(call: Call) -> Answered:
+    """`from` and `to`: Unix seconds, both included; as `my_trades`, with the trade's id under its other name."""
+    _funded(call)
+    contract = call.query.get("contract")
+    since, until = _seconds(call, "from", 0), _seconds(call, "to", 2**40)
+    trades = [
+        trade
+        for trade in reversed(call.user.trades)
+        if contract in (None, trade.contract) and since <= trade.create_time <= until
+    ]
+    shown = [views.trade(trade, decimals=call.decimals) for trade in _page(call, trades)]
+    return 200, [{"trade_id": str(one.pop("id")), **one} for one in shown]
+
+
+def _seconds(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit()):
+        raise invalid(name, text)
+    return int(text)
+
+
 def _account_detail(call: Call) -> Answered:
     return 200, views.account_detail(call.user)
 
@@ -191,6 +212,7 @@ ENDPOINTS = (
     Endpoint("GET", "futures/usdt/orders", "list_orders", _list_orders),
     Endpoint("DELETE", "futures/usdt/orders", "cancels", _cancel_all),
     Endpoint("GET", "futures/usdt/my_trades", "my_trades", _my_trades),
+    Endpoint("GET", "futures/usdt/my_trades_timerange", "my_trades", _my_trades_between),
     Endpoint("GET", "futures/usdt/positions", "positions", _positions),
     Endpoint("GET", "futures/usdt/positions/{}", "position", _position),
     Endpoint("GET", "futures/usdt/accounts", "accounts", _account),

@@ -31,6 +31,8 @@ HELP = {
     "sources": "Networks that it may come from, such as 10.0.0.0/8.",
     "scopes": "Actions that it may do; `portcullis key scopes` lists them.",
     "four_eyes": "What needs a second person.",
+    "clock_tier": "How near UTC the clock must be.",
+    "clock_stops": "Whether nothing is opened while it is not.",
     "priority": "The lower, the earlier in a fixed sequence.",
     "archived": "Archived ones too.",
 }

@@ -28,7 +28,7 @@ GROUPS = {
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
     "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
-    "alerts": "event", "holds": "subject",
+    "alerts": "event", "holds": "subject", "audit-halts": "halt",
 }  # fmt: skip
 """First part of an address → group."""
 
@@ -68,6 +68,8 @@ PRETTY = {
     "get_offboarding": "offboarding",
     "approve_order_of_signal": "approve",
     "reject_order_of_signal": "reject",
+    "list_audit_halts": "audit-halts",
+    "lift_audit_halt": "lift-audit",
     "list_interventions": "interventions",
     "get_intervention": "show-intervention",
     "list_stopped_orders": "stopped-orders",
@@ -87,6 +89,7 @@ NOT_HERE = {
     "enrolment-key": "`portcullis credential enrol` reads it",
     "openapi.json": "`portcullis openapi` prints it",
     "docs": "a page for a browser",
+    "audit": "`portcullis audit`, on the host; jobs and examiners are the API's alone",
 }
 """First part of an address → why there is no command for it."""
 

@@ -70,9 +70,15 @@ def text(value: Any) -> str:
 
 
 def show_reply(
-    reply: Reply, *, as_json: bool, once: Sequence[str] = (), out: Path | None = None
+    reply: Reply,
+    *,
+    as_json: bool,
+    once: Sequence[str] = (),
+    out: Path | None = None,
+    meanwhile: str = "nothing has changed yet",
 ) -> None:
-    """An answer to a change. What is shown once goes into `out` where there is one, else onto the screen."""
+    """An answer to a change. What is shown once goes into `out` where there is one, else onto the screen.
+    `meanwhile`: what holds until a second person has answered."""
     content = reply.content
     if isinstance(content, dict) and out is not None:
         _keep_once(content, once, out)
@@ -81,7 +87,7 @@ def show_reply(
         return
     if reply.proposal is not None:
         click.echo(
-            "This waits for a second person: nothing has changed yet.\n"
+            f"This waits for a second person: {meanwhile}.\n"
             f"proposal {reply.proposal}\n"
             f"See it with: portcullis proposal show {reply.proposal}"
         )

@@ -1,6 +1,7 @@
 // Reads a C2SP tiled log with Go's own golang.org/x/mod/sumdb/{note,tlog}, which know nothing of us.
 //
 //	go_sumdb <directory> <vkey>
+//	go_sumdb -                      the same for each "directory TAB vkey" line of its input
 //
 // 1. Opens the checkpoint with note.Open under the verifier key.
 // 2. Compares every leaf with the hashes that tlog.TileHashReader proved from the tile files, and
@@ -12,6 +13,8 @@
 package main
 
 import (
+	"bufio"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -81,6 +84,9 @@ func openCheckpoint(directory, vkey string) (tree tlog.Tree, err error) {
 	if tree.N, err = strconv.ParseInt(lines[1], 10, 64); err != nil {
 		return tree, err
 	}
+	if tree.N < 0 || strconv.FormatInt(tree.N, 10) != lines[1] {
+		return tree, errors.New("malformed size")
+	}
 	root, err := base64.StdEncoding.DecodeString(lines[2])
 	if err != nil || len(root) != tlog.HashSize {
 		return tree, errors.New("malformed root")
@@ -114,6 +120,9 @@ func check(directory, vkey string) (int64, error) {
 	tree, err := openCheckpoint(directory, vkey)
 	if err != nil {
 		return 0, err
+	}
+	if tree.N == 0 && tree.Hash != sha256.Sum256(nil) {
+		return 0, errors.New("the root of the empty tree is the hash of nothing")
 	}
 	hashes := tlog.TileHashReader(tree, files{directory})
 	for n := int64(0); n<<height < tree.N; n++ {
@@ -162,15 +171,30 @@ func check(directory, vkey string) (int64, error) {
 	return tree.N, nil
 }
 
+func say(directory, vkey string) bool {
+	size, err := check(directory, vkey)
+	if err != nil {
+		fmt.Println("refused:", strings.ReplaceAll(err.Error(), "\n", " "))
+		return false
+	}
+	fmt.Println("ok", size)
+	return true
+}
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "-" {
+		lines := bufio.NewScanner(os.Stdin)
+		for lines.Scan() {
+			directory, vkey, _ := strings.Cut(lines.Text(), "\t")
+			say(directory, vkey)
+		}
+		return
+	}
 	if len(os.Args) != 3 {
 		fmt.Println("usage: go_sumdb <directory> <vkey>")
 		os.Exit(64)
 	}
-	size, err := check(os.Args[1], os.Args[2])
-	if err != nil {
-		fmt.Println("refused:", err)
+	if !say(os.Args[1], os.Args[2]) {
 		os.Exit(1)
 	}
-	fmt.Println("ok", size)
 }

@@ -1,9 +1,10 @@
 """A recorder in a process of its own that can be told to die (SIGKILL) right after one step.
 
-    python -m tests.integration.audit.recorder_process CONNINFO STORE_DIR [STEP]
+    python -m tests.integration.audit.recorder_process CONNINFO STORE_DIR [STEP [TIMES]]
 
 The dying is done from outside the product: its ports and the functions at its edges are wrapped
-here. Without STEP it runs until somebody kills it.
+here. It dies at the first time, or at the one counted from 1 by TIMES. Without STEP it runs until
+somebody kills it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import asyncio
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 
-from audit import recorder, sequencer
+from audit import recorder_session, sequencer
 from audit.recorder import Recorder
 from audit.worm.posix import PosixStore
 from tenancy.clock import SystemClock
@@ -36,10 +38,12 @@ STEPS = (
 )
 
 STEP = sys.argv[3] if __name__ == "__main__" and len(sys.argv) > 3 else ""
+TIMES = count(1)
+WHICH = int(sys.argv[4]) if __name__ == "__main__" and len(sys.argv) > 4 else 1
 
 
 def die_after(step: str) -> None:
-    if step == STEP:
+    if step == STEP and next(TIMES) == WHICH:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -74,7 +78,7 @@ class MortalSigner(MemorySigner):
 
 
 def wrap_the_database_steps() -> None:
-    real_commit, real_keep = sequencer.commit, recorder.keep_checkpoint
+    real_commit, real_keep = sequencer.commit, recorder_session.keep_checkpoint
 
     async def commit(conn):
         die_after("1 before the commit")
@@ -85,7 +89,7 @@ def wrap_the_database_steps() -> None:
         await real_keep(*arguments)
         die_after("5 kept in the database")
 
-    sequencer.commit, recorder.keep_checkpoint = commit, keep
+    sequencer.commit, recorder_session.keep_checkpoint = commit, keep
 
 
 def open_store(path: Path) -> PosixStore:

@@ -7,7 +7,11 @@ import json
 
 from click.testing import CliRunner
 
+from audit import record
+from audit.merkle import leaf_hash
+from ops.bench import audit_files
 from ops.bench.audit import run
+from ops.bench.unsealed import give_audit_key
 from ops.cli.main import cli
 from ops.initialise import Choices, document
 from ops.paths import places
@@ -22,11 +26,13 @@ async def invoke(*arguments, settings=None):
     )
 
 
-def settings_of(bench, database, directory):
-    """An installation's settings file that names this test's database and store."""
+def settings_of(bench, database, directory, **recorder):
+    """An installation's settings file that names this test's database and store; `recorder`: more of it."""
     made = document(places(directory / "var"), Choices())
     made["database"]["admin"] = database.conninfo("admin")
-    made["recorder"]["store"] = bench.store_dir
+    made["database"]["recorder"] = database.conninfo("recorder")
+    made["hsm"]["audit_socket"] = directory / "audit.sock"
+    made["recorder"] |= {"store": bench.store_dir, **recorder}
     file = directory / "portcullis.toml"
     file.write_text(dumps(made))
     file.chmod(0o600)
@@ -65,11 +71,30 @@ async def test_an_unknown_order_is_named(bench, database, tmp_path):
     assert "no order 'o-9'" in proved.output
 
 
+def test_the_bench_of_files_measures_logs_that_verify(tmp_path, monkeypatch):
+    """Its records are those of the product, its proofs lead to the root, and the log is whole."""
+    monkeypatch.setattr(audit_files, "PROVEN", 40 * 70_000)
+    monkeypatch.setattr(audit_files, "REVERIFIED", 8 * 1_300)
+    monkeypatch.setattr(audit_files, "PROOFS", 20)
+    figures = audit_files.run(tmp_path, 1, quick=True).measurements()
+    assert [figure.name for figure in figures] == [
+        "audit_proof_p99_ms",
+        "audit_reverify_leaves_per_s",
+    ]
+    assert all(figure.value > 0 and figure.floor > 0 for figure in figures)
+    first, second = audit_files.records(0, 2)
+    assert record.read(second).op == leaf_hash(first).hex()
+
+
 async def test_the_benchmark_runs_and_names_its_figures(bench, database, tmp_path):
+    async with bench.admin.tenant(bench.scope) as conn:
+        await give_audit_key(conn, bench.scope)
     figures = await run(
-        ingress=bench.ingress, recording=bench.recording, tenant=bench.log.tenant_id,
+        ingress=database.conninfo("ingress"), recording=bench.recording, tenant=bench.log.tenant_id,
         signer=bench.signer, store_dir=tmp_path / "audit", floor_conninfo=database.superuser,
         seconds=0.4, runs=1,
     )  # fmt: skip
-    assert [figure.name for figure in figures] == ["audit_records_per_s", "audit_ack_p99_ms"]
+    assert [figure.name for figure in figures] == [
+        "audit_records_per_s", "audit_ack_p99_ms", "audit_integrated_p99_ms",
+    ]  # fmt: skip
     assert all(figure.value > 0 and figure.floor > 0 for figure in figures)

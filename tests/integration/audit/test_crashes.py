@@ -17,8 +17,8 @@ from tests.fixtures.audit import entry
 from tests.integration.audit.recorder_process import STEPS
 
 
-async def start(bench, database, step=""):
-    arguments = [database.conninfo("recorder"), str(bench.store_dir), *([step] if step else [])]
+async def start(bench, database, *step):
+    arguments = [database.conninfo("recorder"), str(bench.store_dir), *map(str, step)]
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.integration.audit.recorder_process", *arguments
     )
@@ -64,6 +64,51 @@ async def test_a_crash_after_this_step_loses_and_doubles_nothing(bench, database
     assert verify_log(bench.directory, str(bench.log.key), since=before).code == OK
 
 
+class Load:
+    """Appends without a pause while a `with` lasts; counts what was acknowledged."""
+
+    def __init__(self, bench, seed) -> None:
+        self.appended = 0
+        self._bench, self._chance = bench, random.Random(seed)
+
+    async def __aenter__(self):
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_):
+        self._stop.set()
+        await self._task
+
+    async def _run(self):
+        while not self._stop.is_set():
+            batch = self._chance.randrange(1, 120)
+            records = [entry(self.appended + n, oid=f"o-{n % 9}") for n in range(batch)]
+            await self._bench.append(records)
+            self.appended += batch
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_crash_after_this_step_under_load_loses_and_doubles_nothing(bench, database, step):
+    """The third time the step is reached, with records coming in before, at and after the kill."""
+    async with Load(bench, step) as load:
+        process = await start(bench, database, step, 3)
+        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        check_nothing_published_is_wrong(bench)
+        before = read(bench.directory / "checkpoint")
+        successor = await start(bench, database)
+        await asyncio.sleep(0.5)
+        successor.kill()
+        assert await successor.wait() == -signal.SIGKILL
+        check_nothing_published_is_wrong(bench)
+    await bench.new_recorder().drain()
+    check_everything(bench, load.appended)
+    assert (
+        before is None or verify_log(bench.directory, str(bench.log.key), since=before).code == OK
+    )
+
+
 async def test_a_checkpoint_that_was_kept_is_published_at_the_next_start_without_news(
     bench, database
 ):
@@ -81,25 +126,12 @@ async def test_kills_at_random_moments_under_load_lose_and_double_nothing(bench,
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    appended = 0
-    done = asyncio.Event()
-
-    async def load():
-        nonlocal appended
-        while not done.is_set():
-            batch = chance.randrange(1, 60)
-            await bench.append([entry(appended + n, oid=f"o-{n % 9}") for n in range(batch)])
-            appended += batch
-            await asyncio.sleep(0.01)
-
-    loading = asyncio.create_task(load())
-    for _ in range(8):
-        process = await start(bench, database)
-        await asyncio.sleep(0.5 + chance.random())
-        process.kill()
-        assert await process.wait() == -signal.SIGKILL
-        check_nothing_published_is_wrong(bench)
-    done.set()
-    await loading
+    async with Load(bench, seed) as load:
+        for _ in range(8):
+            process = await start(bench, database)
+            await asyncio.sleep(0.5 + chance.random())
+            process.kill()
+            assert await process.wait() == -signal.SIGKILL
+            check_nothing_published_is_wrong(bench)
     await bench.new_recorder().drain()
-    check_everything(bench, appended)
+    check_everything(bench, load.appended)

@@ -17,8 +17,10 @@ from redis.asyncio import Redis
 
 from fanout.carry import Patience
 from fanout.ports import Broker
+from fanout.spill import SpillPlace
 from fanout.worker import Worker, WorkerSettings
 from tenancy.clock import SystemClock
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.ids import new_id
 from tenancy.scope import Actor, TenantScope
@@ -60,6 +62,8 @@ class Bench:
         self.made = made
         self.broker = FakeBroker()
         self.settings = SETTINGS
+        self.quality: Callable[[], Quality] = unmeasured
+        self.spill: SpillPlace | None = None
         self.beside: dict[str, Broker] = {}  # by name, where a test has more than the one
         self.scope: TenantScope
         self.strategy: StrategyID
@@ -162,6 +166,8 @@ class Bench:
             worker_id=f"{name}-{new_id()}",
             settings=self.settings,
             patience=PATIENCE,
+            quality=self.quality,
+            spill=self.spill,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))

@@ -53,6 +53,7 @@ async def test_stop_entry_is_held_until_its_price_and_sent_once(bench, side, sto
     assert kinds == [
         "order.held",
         "order.intent",
+        "order.sent",
         "order.acknowledged",
         "order.fill",
         "order.close",

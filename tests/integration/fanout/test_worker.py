@@ -39,8 +39,10 @@ async def test_every_step_is_in_the_audit_inbox(bench):
     kinds = Counter(row[0] for row in await bench.rows("SELECT kind FROM audit_inbox"))
     assert kinds == {
         "signal.planned": 1,
+        "limit.passed": 1,
         "signal.outcome": 1,
         "order.intent": 2,
+        "order.sent": 2,
         "order.acknowledged": 2,
         "order.fill": 2,
         "order.close": 2,
@@ -101,8 +103,8 @@ async def test_why_another_attempt_was_allowed_is_in_the_audit_log(bench):
         "SELECT kind, payload FROM audit_inbox WHERE oid IS NOT NULL ORDER BY seq"
     )
     assert [kind for kind, _ in told] == [
-        "order.intent", "order.resolved", "order.intent", "order.acknowledged", "order.fill",
-        "order.close",
+        "order.intent", "order.resolved", "order.intent", "order.sent", "order.acknowledged",
+        "order.fill", "order.close",
     ]  # fmt: skip
     assert json.loads(bytes(told[1][1]))["text"] == "asked twice"
 

@@ -66,6 +66,9 @@ SPENT: Mapping[Any, Any] = {Rollback: {"revision": 1}}
 """Bodies that say the same wherever they are."""
 
 EXAMPLES: dict[str, Example] = {
+    "get_receipt": Example(
+        places={"receipt": "0" * 16 + "." + "0" * 64}, statuses=frozenset({404})
+    ),
     "get_docs_file": Example(places={"file": "start.js"}),
     "create_strategy": Example(_named),
     "create_group": Example(_named),
@@ -130,7 +133,17 @@ EXAMPLES: dict[str, Example] = {
     "roll_back_tenant": Example(statuses=frozenset({404})),  # it never changed
     # The platform itself, and what nobody has agreed on.
     "offboard_tenant": Example(lambda ids: {"reason": "left"}, statuses=frozenset({400, 422})),
+    "grow_retention": Example(lambda ids: {"cls": "trade", "regimes": ["finra"]}),
+    "place_hold": Example(lambda ids: {"reason": "a letter", "subject": "account:a"}),
+    "release_hold": Example(lambda ids: {"reason": "settled"}, statuses=frozenset({404})),
+    "shred_subject": Example(
+        lambda ids: {"reason": "time is over"},
+        places={"subject": "account:b"},
+        statuses=frozenset({404}),
+    ),
+    "get_erasure": Example(statuses=frozenset({404})),
     "get_offboarding": Example(statuses=frozenset({404})),
+    "lift_audit_halt": Example(lambda ids: {"reason": "found out"}, statuses=frozenset({404})),
     "ask_access": Example(
         _own("tenant_id", reason="to look", minutes=5),
         frozenset({"tenant_id"}),
@@ -161,6 +174,12 @@ EXAMPLES: dict[str, Example] = {
             "subscriptions": [{"subscription_id": ids.get("subscription_id")}],
         },
         frozenset({"subscription_id", "signal_ids"}),
+    ),
+    # The audit log: nobody has made the matrix' export yet.
+    "ask_export": Example(lambda ids: {"reason": "a question"}),
+    "fetch_export": Example(statuses=frozenset({409})),
+    "appoint_examiner": Example(
+        lambda ids: {"email": f"{unique()}@example.com", "name": "E", "days": 30, "reason": "r"}
     ),
     "cancel_signal": Example(statuses=frozenset({409})),  # the matrix' signal is planned
     # Data subjects, secrets, the kill switch.

@@ -142,6 +142,24 @@ async def _intervention(f: Furniture) -> str:
     )
 
 
+async def _export(f: Furniture) -> str:
+    """One that nobody has made yet."""
+    return _row(
+        f,
+        "INSERT INTO audit_exports (export_id, tenant_id, wanted, why, asked_by, asked_at) VALUES"
+        """ (%s, %s, '{}', 'r', '{"kind": "human", "id": "x"}', now())""",
+    )
+
+
+async def _examiner(f: Furniture) -> str:
+    """Somebody who was appointed, without the person."""
+    return _row(
+        f,
+        "INSERT INTO audit_examiners (examiner_id, tenant_id, email, name, days, reason, until) VALUES"
+        " (%s, %s, 'x@example.com', 'X', 1, 'r', now() + '1 day')",
+    )
+
+
 def _row(f: Furniture, insert: str, *values: Any) -> str:
     """What comes about in other ways than by one request: a row with a new id in this tenant."""
     fresh = new_id()
@@ -164,6 +182,8 @@ MAKERS: dict[str, Maker] = {
     "proposal_id": _proposal,
     "secret_id": _secret,
     "intervention_id": _intervention,
+    "export_id": _export,
+    "examiner_id": _examiner,
 }
 """In the order in which they need each other."""
 

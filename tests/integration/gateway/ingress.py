@@ -97,16 +97,29 @@ async def post(
     *,
     method: str = "POST",
     client: str = "192.0.2.7",
+    leaves: bool = False,
 ) -> Reply:
-    """One request straight into the application."""
+    """One request straight into the application.
+
+    As a server does, it says `http.disconnect` only when the answer is complete: an answer that is
+    streamed stops at that word. `leaves`: the client is gone as soon as the answer has begun; for
+    answers that never end.
+    """
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": body, "more_body": False}]
+    over = asyncio.Event()
 
     async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
+        if messages:
+            return messages.pop(0)
+        await over.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
+        whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if whole or leaves:
+            over.set()
 
     await app(http_scope(method, path, headers, client), receive, send)
     start = sent[0]

@@ -34,7 +34,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 ANYBODY = frozenset(TABLE["anybody"])
 SELF = frozenset(TABLE["self"])
-CUSTOMERS = ("admin", "trader", "approver", "compliance", "viewer")
+CUSTOMERS = ("admin", "trader", "approver", "compliance", "viewer", "examiner")
 ROWS |= dict.fromkeys(SELF, (*CUSTOMERS, "operator"))
 
 
@@ -289,7 +289,9 @@ async def _call(
     if operation.conditional:
         headers["if-match"] = "*"
     client = Client(app, caller.client.key)
-    return await client(operation.method, f"{address}?{queries}", body, headers)
+    return await client(
+        operation.method, f"{address}?{queries}", body, headers, leaves=operation.stream
+    )
 
 
 def rows_of(api: Api, tenant: str) -> dict[str, list[str]]:

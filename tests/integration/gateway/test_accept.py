@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
+from audit.receipts import Receipt
 from fanout.wake import STREAM, Wake, read
 from tests.fakes.hooks import BASE_URL, BODY, add_secret, new_secret, seed_hook, signed
 from tests.fixtures.postgres import Database
@@ -49,7 +51,7 @@ async def test_a_signed_signal_is_kept_with_its_record_and_wakes_a_worker(
         assert (str(woken.id), woken.part) == (signal_id, kept[0][3])
 
 
-async def test_a_repeat_gets_the_same_bytes_and_causes_nothing(
+async def test_a_repeat_gets_the_same_bytes_and_causes_nothing_but_a_record_that_it_came(
     database: Database, redis_server: str
 ) -> None:
     hook = seed_hook(database.superuser)
@@ -60,10 +62,21 @@ async def test_a_repeat_gets_the_same_bytes_and_causes_nothing(
             running.app, hook.path, signed(hook.secret, BODY, message_id="msg_1"), BODY
         )
         assert (again.status, again.body) == (first.status, first.body)
-        told = [{k: v for k, v in r.headers.items() if k != "ratelimit"} for r in (first, again)]
-        assert told[0] == told[1], "all but what is left of the quotas"
+        own = ("ratelimit", "portcullis-receipt")
+        told = [{k: v for k, v in r.headers.items() if k not in own} for r in (first, again)]
+        assert told[0] == told[1], (
+            "all but what is left of the quotas, and the delivery's own receipt"
+        )
     assert rows(database, "SELECT count(*) FROM signals") == [(1,)]
-    assert rows(database, "SELECT count(*) FROM audit_inbox") == [(1,)]
+    kept = rows(database, "SELECT kind, ts, pc FROM audit_inbox ORDER BY seq")
+    assert [kind for kind, _, _ in kept] == ["signal.accepted", "signal.received"]
+    assert [r.headers["portcullis-receipt"] for r in (first, again)] == [
+        str(Receipt(ts, bytes(pc))) for _, ts, pc in kept
+    ]
+    (said,) = rows(database, "SELECT payload FROM audit_inbox WHERE kind = 'signal.received'")
+    payload = json.loads(bytes(said[0]))
+    assert (payload["signal_id"], payload["repeats"]) == (first.json()["signalId"], True)
+    assert "body" not in payload
 
 
 async def test_repeats_in_one_batch_are_one_signal(database: Database, redis_server: str) -> None:

@@ -84,7 +84,7 @@ async def test_a_route_with_a_weaker_action_makes_the_matrix_fail(stage):
     weak = msgspec.structs.replace(op("archive_strategy"), action="strategies:read")
     lines = await complaints(stage, [weak])
     roles = {line.split(" as ")[1].split(":")[0] for line in lines if "may not" in line}
-    assert roles == {"approver", "compliance", "viewer"}, lines
+    assert roles == {"approver", "compliance", "examiner", "viewer"}, lines
 
 
 async def test_a_route_that_is_open_to_whoever_signed_in_makes_the_matrix_fail(stage):

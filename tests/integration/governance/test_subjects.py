@@ -56,7 +56,7 @@ def keep_entry(api: Api, index: int, person: str) -> None:
             " VALUES (%s, %s, 'o', 'o', %s) ON CONFLICT DO NOTHING",
             (api.tenant(), api.tenant(), bytes(32)),
         )
-        leaf = b'{"act":{"id":"%s","kind":"human"}}' % person.encode()
+        leaf = b'{"act":{"id":"%s","kind":"human"},"pc":"%s"}' % (person.encode(), b"00" * 32)
         conn.execute(
             "INSERT INTO audit_leaves (log_id, i, tenant_id, leaf, leaf_hash)"
             " VALUES (%s, %s, %s, %s, %s)",

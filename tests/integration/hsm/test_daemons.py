@@ -15,11 +15,14 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from audit.note import ECDSA_P256, VerifierKey
 from hsm import ceremony, protocol
+from hsm.check import check
 from hsm.client import EnrollerClient, SignerClient
 from hsm.enrol import encrypt_key, encrypt_secret
 from hsm.envelope import pack, unpack
 from hsm.errors import (
+    CeremonyRefused,
     KeyMissing,
     MalformedRequest,
     SealBroken,
@@ -27,6 +30,7 @@ from hsm.errors import (
     SigningRefused,
 )
 from hsm.policy import Request, text_to_sign
+from hsm.templates import p256_label
 from tenancy.errors import Unavailable
 
 PATH = "/api/v4/futures/usdt/orders"
@@ -182,6 +186,27 @@ async def test_a_log_key_signs_checkpoints_of_its_origin(vault):
                 await signer.sign_note(label, wrong)
         with pytest.raises(KeyMissing):
             await signer.sign_note("none", text)
+
+
+async def test_a_logs_second_key_signs_checkpoints_of_its_origin_as_notes_bear_them(vault):
+    label, origin = f"log-{uuid4()}", "example.org/log"
+    ceremony.create_log_key(vault.settings, label, origin)
+    spki = ceremony.create_log_p256_key(vault.settings, label, origin)
+    key = VerifierKey(origin, spki, ECDSA_P256)
+    root = base64.b64encode(bytes(32)).decode()
+    text = f"{origin}\n7\n{root}\n".encode()
+    second = p256_label(label)
+    async with vault.signer() as signer:
+        assert await signer.public_key(second) == spki
+        assert key.verifies(text, await signer.sign_note(second, text))
+        for wrong in (f"example.org/other\n7\n{root}\n".encode(), b"pay to bearer\n", text + b"x"):
+            with pytest.raises(SigningRefused):
+                await signer.sign_note(second, wrong)
+        with pytest.raises(KeyMissing):
+            await signer.sign_note(p256_label("none"), text)
+    with pytest.raises(CeremonyRefused):
+        ceremony.create_log_p256_key(vault.settings, label, origin)
+    assert not [one for one in check(vault.settings) if "p256" in one.label]
 
 
 async def test_what_cannot_be_enrolled_says_why(vault):

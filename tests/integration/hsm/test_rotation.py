@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pkcs11 import Attribute
 
+from audit.note import ECDSA_P256, VerifierKey
 from hsm import ceremony, ending, rotation
 from hsm.check import check
 from hsm.enrol import encrypt_key, encrypt_secret
@@ -253,7 +254,9 @@ async def test_a_logs_two_keys_sign_for_its_one_origin_and_the_old_one_ends(vaul
     assert facts == rotation.rotate_log_key(vault.settings, origin, 2)
     new = bytes.fromhex(facts.public_key)
     assert new != old
+    second = VerifierKey(origin, bytes.fromhex(facts.p256_key), ECDSA_P256)
     async with vault.signer() as signer:
+        assert second.verifies(text, await signer.sign_note(f"{origin}@v2#p256", text))
         for label, key in ((origin, old), (f"{origin}@v2", new)):
             Ed25519PublicKey.from_public_bytes(key).verify(
                 await signer.sign_note(label, text), text

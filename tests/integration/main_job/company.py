@@ -21,11 +21,18 @@ import msgspec
 import pyotp
 from click.testing import CliRunner
 
+from audit.proving import commitment
+from gateway.admin import sealed_rows
+from ops.audit_keys import audit_keys
 from ops.cli.main import cli
 from ops.initialise import Choices
+from ops.settings import Settings
 from ops.toml import dumps
 from ops.trial.installation import Installation, fresh, remove, running
 from ops.trial.sender import Hook, Sender, Sent, sender
+from tenancy.database import Database
+from tenancy.scope import TenantScope
+from tenancy.values import TenantID
 
 TIMEOUT = aiohttp.ClientTimeout(total=20.0, connect=5.0)
 PASSWORD = "a rather long sentence {}"
@@ -243,3 +250,15 @@ async def company(
                     await client.close()
     finally:
         await asyncio.to_thread(remove, where)
+
+
+async def payload_of(settings: Settings, tenant: TenantID, leaf: bytes, stored: bytes) -> Any:
+    """What a record says, opened with the installation's own keys."""
+    async with audit_keys(settings, settings.database.admin, "test") as keys:
+        return json.loads(await keys.open(tenant, stored, commitment(leaf)))
+
+
+async def unneeded(database: Database, scope: TenantScope, version: int) -> bool:
+    """No row of the tenant is sealed under that version of its keys."""
+    async with database.tenant(scope) as conn:
+        return not sealed_rows.needing(await sealed_rows.read(conn), version)

@@ -179,7 +179,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
 
 
 PROCESSES = {
-    "supervisor", "postgres", "redis", "signer", "enroller", "recorder-0", "worker-0", "worker-1",
+    "supervisor", "postgres", "redis", "signer", "enroller", "clock-0", "recorder-0", "worker-0", "worker-1",
     "admin-0", "ingress-0",
 }  # fmt: skip
 

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
+from audit import ring
 from gateway.notify.dispatcher import Dispatcher
 from gateway.notify.secrets import ChannelSecrets
 from gateway.notify.sender import Sender
 from gateway.notify.settings import NotifySettings
 from tenancy.clock import SystemClock
 from tenancy.database import Database
+from tests.fakes.ring import ClearRing
 
 
 class Reversing:
@@ -24,6 +26,7 @@ class Reversing:
 
 
 async def main(conninfo: str, ca_file: str) -> None:
+    ring.use(ClearRing())
     settings = NotifySettings(
         allow_networks=("127.0.0.0/8", "::1/128"), ca_file=Path(ca_file), poll_s=0.02,
         connect_timeout_s=0.2, timeout_s=0.6, lease_s=1.5, pauses_s=(0.1,),

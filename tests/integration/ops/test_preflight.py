@@ -27,7 +27,10 @@ def with_signer(settings: Settings, path: Path, text: str) -> Settings:
 
 def test_a_fresh_installation_opens_what_ingress_and_admin_need(installation: Places):
     settings = read_settings(installation.settings)
-    wanted = {"secrets opened for ingress": None, "secrets opened for admin": None}
+    wanted = {
+        "secrets opened for ingress": None, "secrets opened for admin": None,
+        "secrets opened for audit records": None,
+    }  # fmt: skip
     assert findings(settings) == wanted
 
 
@@ -39,7 +42,8 @@ def test_a_signer_of_an_older_version_opens_for_nobody_and_that_is_said(
     del document["doors"]
     found = findings(with_signer(settings, tmp_path / "signer.toml", dumps(document)))
     assert "opens no secret for hook" in (found["secrets opened for ingress"] or "")
-    assert "channel, probe, totp" in (found["secrets opened for admin"] or "")
+    assert "audit, channel, probe, totp" in (found["secrets opened for admin"] or "")
+    assert "opens no secret for audit" in (found["secrets opened for audit records"] or "")
 
 
 def test_openers_by_user_will_do_where_ingress_asks_at_the_main_socket(
@@ -47,8 +51,10 @@ def test_openers_by_user_will_do_where_ingress_asks_at_the_main_socket(
 ):
     settings = read_settings(installation.settings)
     document = msgspec.toml.decode(settings.hsm.signer_config.read_bytes())
-    document["openers"] = {"1201": ["hook"], "1202": ["channel", "probe", "totp"]}
-    main = msgspec.structs.replace(settings.hsm, hook_socket=None, admin_socket=None)
+    document["openers"] = {"1201": ["audit", "hook"], "1202": ["audit", "channel", "probe", "totp"]}
+    main = msgspec.structs.replace(
+        settings.hsm, hook_socket=None, admin_socket=None, audit_socket=None
+    )
     settings = msgspec.structs.replace(settings, hsm=main)
     found = findings(with_signer(settings, tmp_path / "signer.toml", dumps(document)))
     assert set(found.values()) == {None}

@@ -59,7 +59,7 @@ def well(settings: Settings) -> bool:
     async def ask() -> bool:
         return all(await asyncio.gather(*(is_ready(sock) for sock in now.health.values())))
 
-    return len(now.processes) == 9 and asyncio.run(ask())
+    return len(now.processes) == 10 and asyncio.run(ask())
 
 
 def cli(installation: Places, *words: str) -> subprocess.CompletedProcess[str]:
@@ -83,18 +83,23 @@ def test_status_says_that_all_is_well(settings: Settings, installation: Places) 
     assert done.returncode == 0, done.stdout + done.stderr
     kinds = {name.split("-")[0] for name in msgspec.json.decode(done.stdout)["processes"]}
     assert kinds == {
-        "postgres", "redis", "signer", "enroller", "recorder", "worker", "admin", "ingress",
+        "postgres", "redis", "signer", "enroller", "clock", "recorder", "worker", "admin",
+        "ingress",
     }  # fmt: skip
     assert cli(installation, "migrate", "--check").returncode == 0
     assert cli(installation, "preflight").returncode == 0
 
 
-def test_every_process_says_how_its_signer_is(settings: Settings) -> None:
-    """Its epoch, its canary; ingress, too, which is ready without."""
+def test_every_process_says_how_its_signer_and_the_clock_are(settings: Settings) -> None:
+    """Its epoch, its canary; ingress, too, which is ready without. The clock is never in the way."""
     asked = 0
     for name, sock in state(settings).health.items():
         status, body = asyncio.run(get(sock, "/readyz"))
-        says = json.loads(body)["details"]["signer"]
+        details = json.loads(body)["details"]
+        assert details["clock"].split(":")[0] in {"ok", "degraded", "unknown"}, (name, details)
+        if name == "clock-0":
+            continue
+        says = details["signer"]
         assert (status, says.split(",")[0][:13]) == (200, "signs: epoch "), (name, says)
         asked += 1
     assert asked >= 4

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
-from tenancy.clock import SystemClock
+from tenancy.clock import Clock, SystemClock
 from tests.fakes.orders import an_account, an_order
 from tests.fakes.scripted_http import Script, ScriptedServer, Seen, reply, scripted
 from tests.fakes.signer import InProcessSigner
@@ -45,20 +45,31 @@ GONE = reply(404, {"label": "ORDER_NOT_FOUND", "message": "no such order"})
 ACK = reply(201, gate_order())
 
 
+def shown_time() -> bytes:
+    """The truth."""
+    return reply(200, {"server_time": int(time.time() * 1000)})
+
+
 @asynccontextmanager
-async def at_gate(script: Script, **changed: Any) -> AsyncIterator[tuple[GateioBroker, Any]]:
-    """A broker on a scripted Gate, whose contract table is empty."""
+async def at_gate(
+    script: Script,
+    *,
+    clock: Clock | None = None,
+    shown: Callable[[], bytes | str] = shown_time,
+    **changed: Any,
+) -> AsyncIterator[tuple[GateioBroker, Any]]:
+    """A broker on a scripted Gate, whose contract table is empty. `shown`: what it says of its time."""
 
     def with_contracts(seen: Seen) -> bytes | str:
         if seen.target in ("/api/v4/futures/usdt/contracts", "/api/v4/futures/usdt/tickers"):
             return reply(200, [])
         if seen.target == "/api/v4/spot/time":
-            return reply(200, {"server_time": int(time.time() * 1000)})
+            return shown()
         return script(seen)
 
     signer = InProcessSigner({}, default=b"secret")
     async with scripted(with_contracts) as server:
-        broker = GateioBroker(settings(server.url, **changed), signer, SystemClock())
+        broker = GateioBroker(settings(server.url, **changed), signer, clock or SystemClock())
         server.signer = signer
         await broker.open()
         server.seen.clear()

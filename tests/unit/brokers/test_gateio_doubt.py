@@ -44,8 +44,11 @@ async def test_absence_is_proven_only_after_the_deadline_by_two_looks_at_both_pl
         took_s = time.monotonic() - started
     assert isinstance(lookup, AbsentProven)
     assert took_s >= 0.2 + 0.02 + 0.3
-    kinds = ["my_trades" if "my_trades" in seen.target else "order" for seen in server.seen]
-    assert kinds == ["order", "order", "my_trades", "order", "my_trades"]
+    kinds = [
+        next((kind for kind in ("my_trades", "time") if kind in seen.target), "order")
+        for seen in server.seen
+    ]
+    assert kinds == ["order", "time", "time", "order", "my_trades", "order", "my_trades"]
 
 
 async def test_an_order_that_shows_up_late_is_found() -> None:

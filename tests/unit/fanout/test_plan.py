@@ -157,6 +157,14 @@ class TestRefusals:
         held = market(snap, {0: AccountNow(position=Decimal(3))})
         assert only(plan(signal(action="exit"), snap, held)).reason is Reason.ORDER
 
+    def test_an_untrusted_clock_opens_nothing_but_still_closes(self):
+        snap = snapshot(subscribed())
+        flat = msgspec.structs.replace(market(snap), clock_untrusted=True)
+        assert only(plan(signal(quantity=1), snap, flat)).reason is Reason.CLOCK_UNTRUSTED
+        held = market(snap, {0: AccountNow(position=Decimal(3))})
+        held = msgspec.structs.replace(held, clock_untrusted=True)
+        assert only(plan(signal(action="exit"), snap, held)).reason is Reason.ORDER
+
     def test_a_signal_that_waited_too_long_opens_nothing_but_still_closes(self):
         snap = snapshot(subscribed())
         late = {"planned_at": NOW + timedelta(seconds=61)}

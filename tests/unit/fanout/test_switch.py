@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ import pytest
 from fanout.order import Order
 from fanout.reasons import Reason
 from fanout.switch import STALE_S, Stop, Stops, Switch, opens
+from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import Unavailable
 from tests.builders import order as an_order
@@ -45,6 +46,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.stops: list[tuple[Any, ...]] = []
+        self.tiers: list[tuple[Any, ...]] = []
         self.away = False
         self.digests = self.reads = 0
 
@@ -58,7 +60,9 @@ class Rows:
         await asyncio.sleep(0)
         if "digest" in query:
             self.digests += 1
-            found: list[Any] = [(repr(self.stops),)]
+            found: list[Any] = [(repr((self.stops, self.tiers)),)]
+        elif "find_clock_tiers" in query:
+            found = list(self.tiers)
         else:
             self.reads += 1
             found = list(self.stops)
@@ -77,9 +81,9 @@ def order(**changed: Any) -> Order:
     return msgspec.structs.replace(an_order(), **(base | changed))
 
 
-def made() -> tuple[Switch, Rows, Time]:
+def made(quality: Callable[[], Quality] = unmeasured) -> tuple[Switch, Rows, Time]:
     rows, time = Rows(), Time()
-    return Switch(cast(Database, rows), time), rows, time
+    return Switch(cast(Database, rows), time, quality), rows, time
 
 
 def stop(what: str, state: str = "halted", **named: Any) -> tuple[Any, ...]:
@@ -258,3 +262,102 @@ def test_what_stands_behind_a_position_does_not_open():
     assert opens(order())
     assert not opens(order(reduce_only=True))
     assert not opens(order(role="target"))
+
+
+class Clock50:
+    """A host's clock whose quality a test says."""
+
+    def __init__(self, err_ns: int | None = 40_000_000) -> None:
+        self.err_ns = err_ns
+
+    def quality(self) -> Quality:
+        if self.err_ns is None:
+            return unmeasured()
+        return Quality("ok", "chrony", self.err_ns)
+
+
+async def clocked(err_ns: int | None, *tiers: tuple[Any, ...]) -> tuple[Switch, Rows, Clock50]:
+    clock = Clock50(err_ns)
+    switch, rows, _ = made(clock.quality)
+    rows.tiers = list(tiers)
+    assert await switch.read()
+    return switch, rows, clock
+
+
+def finra(wanted: Order) -> tuple[Any, ...]:
+    return (wanted.tenant_id, False, "finra_50ms")
+
+
+@pytest.mark.parametrize("err_ns", [50_000_001, None])
+async def test_nothing_opens_by_a_clock_that_is_over_the_tenants_tier_or_not_measured(err_ns):
+    wanted = order()
+    switch, _, _ = await clocked(err_ns, finra(wanted))
+    refused = await switch.refusal(wanted)
+    assert refused is not None
+    assert refused.reason is Reason.CLOCK_UNTRUSTED
+
+
+async def test_what_closes_goes_on_whatever_the_clock_is():
+    switch, _, _ = await clocked(None, finra(order()))
+    assert await switch.refusal(order(reduce_only=True)) is None
+    assert await switch.refusal(order(role="stop")) is None
+
+
+async def test_an_exit_of_our_own_passes_whatever_the_clock_is():
+    wanted = order()
+    switch, rows, _ = await clocked(None, finra(wanted))
+    rows.stops = [("exit", wanted.signal_id, None, None, "active", ACT)]
+    assert await switch.refusal(wanted) is None  # known only once it has read again
+
+
+async def test_orders_open_by_a_clock_within_the_tier_until_it_is_stepped():
+    wanted = order()
+    switch, _, clock = await clocked(40_000_000, finra(wanted))
+    assert await switch.refusal(wanted) is None
+    clock.err_ns = 40_000_000 + 3_600_000_000_000
+    assert await switch.refusal(wanted) is not None
+
+
+async def test_a_tenant_without_a_tier_trades_by_any_clock():
+    switch, _, _ = await clocked(None, (UUID(int=5), False, "finra_50ms"))
+    assert await switch.refusal(order()) is None
+
+
+async def test_the_platforms_tier_is_everybodys_and_the_tighter_of_two_holds():
+    wanted = order()
+    switch, _, clock = await clocked(40_000_000, (UUID(int=5), True, "mifid_1ms"), finra(wanted))
+    assert await switch.refusal(wanted) is not None
+    clock.err_ns = 1_000_000
+    assert await switch.refusal(wanted) is None
+
+
+async def test_a_tier_that_this_version_does_not_know_is_one_that_no_clock_meets():
+    wanted = order()
+    switch, _, _ = await clocked(1, (wanted.tenant_id, False, "next_years_rule"))
+    assert await switch.refusal(wanted) is not None
+
+
+async def test_a_tier_that_was_just_taken_back_refuses_nothing():
+    wanted = order()
+    switch, rows, _ = await clocked(None, finra(wanted))
+    rows.tiers = []
+    assert await switch.refusal(wanted) is None
+
+
+async def test_the_kernels_word_meets_no_tier():
+    """systemd-timesyncd writes an error of 0 there."""
+    assert not Quality("degraded", "kernel", 0).within(50_000_000)
+
+
+@pytest.mark.parametrize(("what", "id"), [("anchor", UUID(int=1)), ("audit", None)])
+def test_a_halted_audit_log_stops_what_opens_and_lets_go_on_what_closes(what, id):
+    """The anchor log's halt is everybody's; a tenant's own is its own."""
+    wanted = order()
+    stops = Stops([Stop(what, id or wanted.tenant_id, None, None, "reducing", None)])
+    refused = stops.refusal(wanted)
+    assert refused is not None
+    assert refused.reason is Reason.AUDIT_HALTED
+    assert "two people" in refused.words
+    assert stops.refusal(order(reduce_only=True)) is None
+    if what == "audit":
+        assert stops.refusal(msgspec.structs.replace(wanted, tenant_id=UUID(int=77))) is None

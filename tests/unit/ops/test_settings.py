@@ -49,11 +49,22 @@ def test_an_unknown_key_is_refused_with_its_path(good: dict[str, Any]) -> None:
         ("ingress", "rate_per_minute"),
         ("worker", "lease_ttl_s"),
         ("database", "pool_size"),
+        ("clock", "error_max_ms"),
     ],
 )
 def test_what_limits_or_protects_has_no_default(good: dict[str, Any], table: str, key: str) -> None:
     del good[table][key]
     assert key in refusal(good)
+
+
+def test_without_a_clock_no_agent_runs(good: dict[str, Any]) -> None:
+    def names() -> set[str]:
+        settings = decode_settings(dumps(good).encode())
+        return {spec.name for spec in specs(settings, Path("/srv/p.toml"), 3, 4)}
+
+    assert "clock-0" in names()
+    del good["clock"]
+    assert "clock-0" not in names()
 
 
 def test_a_password_in_a_connection_string_is_refused_and_not_repeated(
@@ -109,3 +120,55 @@ def test_a_file_that_others_may_write_is_refused(good: dict[str, Any], tmp_path:
 def test_a_missing_file_says_what_writes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="portcullis init"):
         read_settings(tmp_path / "none.toml")
+
+
+def stores(good: dict[str, Any], *further: dict[str, Any], **recorder: Any) -> dict[str, Any]:
+    good["recorder"] |= {"stores": list(further), **recorder}
+    return good
+
+
+SECOND = {"kind": "directory", "name": "second", "path": "/mnt/second"}
+BUCKET = {
+    "kind": "s3", "name": "vault", "endpoint": "https://s3.example", "region": "r",
+    "bucket": "audit", "credentials_file": "/etc/portcullis/s3.key",
+}  # fmt: skip
+
+
+def test_further_stores_are_directories_and_buckets(good: dict[str, Any]) -> None:
+    settings = decode_settings(dumps(stores(good, SECOND, BUCKET)).encode()).recorder
+    assert [one.name for one in settings.stores] == ["second", "vault"]
+    assert [one.every_s for one in settings.stores] == [1.0, 60.0]
+    assert settings.retain_days == 2192
+
+
+@pytest.mark.parametrize(
+    ("further", "why"),
+    [
+        ([SECOND, SECOND], "a name of its own"),
+        ([SECOND | {"name": "first"}], "none is called `first`"),
+        ([SECOND | {"path": "/srv/portcullis/var/audit"}], "not where the first one is"),
+        ([SECOND | {"kind": "tape"}], "tape"),
+        ([BUCKET | {"secret_access_key": "x"}], "unknown field"),
+        ([BUCKET | {"prefix": "/logs"}], "prefix"),
+    ],
+)
+def test_stores_that_would_be_no_second_set_are_refused(
+    good: dict[str, Any], further: list[dict[str, Any]], why: str
+) -> None:
+    assert why in refusal(stores(good, *further))
+
+
+def test_a_sealer_runs_where_its_socket_is_named_and_looks_after_every_directory(
+    good: dict[str, Any],
+) -> None:
+    assert "sealer" not in [
+        spec.name for spec in specs(decode_settings(dumps(good).encode()), Path("/x"), 3, 4)
+    ]
+    sealed = stores(good, SECOND, BUCKET, sealer="/run/p/sealer.sock")
+    found = {
+        spec.name: spec for spec in specs(decode_settings(dumps(sealed).encode()), Path("/x"), 3, 4)
+    }
+    words = found["sealer"].command()
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--store"] == [
+        "/srv/portcullis/var/audit", "/mnt/second",
+    ]  # fmt: skip

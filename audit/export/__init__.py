@@ -1,0 +1,1 @@
+"""Records out of the log, for people who do not trust us: chosen, readable, and with their proofs."""
