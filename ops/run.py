@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from audit.worm import rights
 from hsm.hardening import harden
 from ops import serve, telemetry
 from ops.compose import PROCESSES, Process, Seat, process
+from ops.garbage import collect_garbage_rarely
 from ops.health import Health
 from ops.processes import health_socket
 from ops.settings import Settings, read_settings
@@ -59,17 +59,6 @@ async def _until(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
         await asyncio.wait_for(work, STOP_LIMIT_S)
     except TimeoutError:
         log.error("stop_took_too_long", limit_s=STOP_LIMIT_S)
-
-
-def collect_garbage_rarely() -> None:
-    """Leave the imported code out of every collection, and look for cycles seldom.
-
-    A fan-out makes hundreds of thousands of small objects that die by reference count. With
-    Python's own thresholds the search for cycles among them took a third of a worker's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -41,7 +41,7 @@ class _Csv:
         self._lines.writerow(columns)
 
     def _add(self, cells: Sequence[Any]) -> None:
-        self._lines.writerow([harmless(cell) for cell in cells])
+        self._lines.writerow(harmless(cells))
 
     def close(self) -> list[str]:
         self._file.close()

@@ -29,14 +29,19 @@ class Row:
     sealed: bytes | None = None
 
 
-def _choose() -> tuple[Callable[[Any], str], Callable[[bytes | str], Any]]:
+def _choose() -> tuple[Callable[[Any], bytes], Callable[[bytes | str], Any]]:
     try:
         import orjson
     except ImportError:
         encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-        return encoder.encode, json.loads
-    return lambda value: orjson.dumps(value).decode(), orjson.loads
+        return lambda value: encoder.encode(value).encode(), json.loads
+    return orjson.dumps, orjson.loads
 
 
-compact, parsed = _choose()
-"""JSON on one line, and what JSON says."""
+packed, parsed = _choose()
+"""JSON on one line, in UTF-8, and what JSON says."""
+
+
+def compact(value: Any) -> str:
+    """packed() as text."""
+    return packed(value).decode()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audit.export.columns import COLUMNS
-from audit.export.row import Row, compact
+from audit.export.row import Row, packed
 
 _FORMULA = frozenset("=+-@\t\r")
 
@@ -43,7 +43,7 @@ class JsonLines:
         self._file = (directory / self.NAME).open("wb", buffering=1 << 20)
 
     def write(self, rows: Sequence[Row], cells: Sequence[list[Any]]) -> None:
-        self._file.write("".join(compact(line(row)) + "\n" for row in rows).encode())
+        self._file.write(b"".join([packed(line(row)) + b"\n" for row in rows]))
 
     def close(self) -> list[str]:
         self._file.close()
@@ -77,13 +77,14 @@ class Csv:
         self._writer.writerow(COLUMNS)
 
     def write(self, rows: Sequence[Row], cells: Sequence[list[Any]]) -> None:
-        self._writer.writerows([harmless(cell) for cell in row] for row in cells)
+        self._writer.writerows(map(harmless, cells))
 
     def close(self) -> list[str]:
         self._file.close()
         return [self.NAME]
 
 
-def harmless(cell: Any) -> Any:
-    """The cell as a spreadsheet may open it."""
-    return "'" + cell if type(cell) is str and cell[:1] in _FORMULA else cell
+def harmless(cells: Sequence[Any]) -> list[Any]:
+    """The cells as a spreadsheet may open them."""
+    formula = _FORMULA
+    return ["'" + cell if cell.__class__ is str and cell[:1] in formula else cell for cell in cells]

@@ -24,7 +24,7 @@ from gateway.hooks.settings import HookSettings, RateSettings
 from gateway.listener import hypercorn_config
 from ops.audit_keys import ring_of
 from ops.bench.unsealed import OpensUnsealed
-from ops.run import collect_garbage_rarely
+from ops.garbage import collect_garbage_rarely
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.admin.app import admin_app
 from gateway.admin.operation import Services
-from ops.run import collect_garbage_rarely
+from ops.garbage import collect_garbage_rarely
 from ops.serve import run, serve
 from ops.settings import Tls
 from tenancy.clock import SystemClock

@@ -22,6 +22,7 @@ from ops import control
 from ops.audit_keys import audit_keys
 from ops.cli.output import json_option, print_json
 from ops.exporting import exporter
+from ops.garbage import collect_garbage_rarely
 from ops.settings import Settings, read_settings
 from tenancy.database import Database
 from tenancy.errors import Invalid
@@ -104,6 +105,7 @@ def export(
         formats=frozenset(name for name in FORMATS if name in formats),
     )  # fmt: skip
     try:
+        collect_garbage_rarely()
         made = asyncio.run(_export(read_settings(file), TenantID(tenant), plan, out))
     except Malformed as error:
         raise click.ClickException(f"nothing was given out: {error}") from None

@@ -30,6 +30,7 @@ from audit.export.selection import Selection
 from audit.note import VerifierKey
 from audit.tiles import Builder
 from ops.bench.stores import stores
+from ops.garbage import collect_garbage_rarely
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tenancy.scope import Actor, TenantScope
@@ -124,6 +125,7 @@ def main() -> None:
         fill(here.superuser, store, given.records)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         worked = time.process_time()
+        collect_garbage_rarely()  # as every process that exports
         took = asyncio.run(export(here.roles.admin, store, out, frozenset(given.format)))
         worked = time.process_time() - worked
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
