@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import psycopg
@@ -42,10 +43,12 @@ async def test_a_halted_log_refuses_what_opens_closes_what_is_open_and_ends_when
     bench: Bench, database, kind
 ):
     await bench.set_up(2, allow_add_to_position=True)
-    async with bench.worker():
+    async with bench.worker() as worker:
         await bench.signal(quantity=2)
         await bench.until(FILLED, 2)
         halt(database.superuser, bench.scope.tenant_id, kind)
+        while not len(worker.switch.stops):  # it looks every quarter of a second
+            await asyncio.sleep(0.02)
         await bench.signal(quantity=1)
         await bench.until("SELECT count(*) FROM orders WHERE state = 'denied'", 2, 20)
         await bench.signal(action="exit")
