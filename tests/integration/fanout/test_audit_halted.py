@@ -47,7 +47,7 @@ async def test_a_halted_log_refuses_what_opens_closes_what_is_open_and_ends_when
         await bench.signal(quantity=2)
         await bench.until(FILLED, 2)
         halt(database.superuser, bench.scope.tenant_id, kind)
-        while not len(worker.switch.stops):  # it looks every quarter of a second
+        while not len(worker.switch.stops):  # noqa: ASYNC110 - it looks every quarter of a second
             await asyncio.sleep(0.02)
         await bench.signal(quantity=1)
         await bench.until("SELECT count(*) FROM orders WHERE state = 'denied'", 2, 20)
