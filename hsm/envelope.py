@@ -66,7 +66,7 @@ def unpack(data: bytes) -> Sealed:
         raise SealBroken(f"a sealed row has at most {MAX_SEALED_BYTES} bytes, got {len(data)}")
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SealBroken(f"not a sealed row: {error}") from None
 
 

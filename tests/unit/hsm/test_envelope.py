@@ -61,3 +61,9 @@ def test_no_blob_is_in_the_repr():
 def test_names_are_sixteen_bytes_and_differ():
     assert len(name_of(b"a")) == 16
     assert name_of(b"a") != name_of(b"b")
+
+
+def test_text_that_is_no_utf_8_is_no_sealed_row():
+    """msgspec raises another error for it than for every other flaw."""
+    with pytest.raises(SealBroken, match="not a sealed row"):
+        unpack(b"\x91\xaf" + b"{\x8d\x8f}\xfeF\x88\xff\x17\xfe\xa5 \x10\xe7\xcff")
