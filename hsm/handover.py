@@ -160,7 +160,7 @@ def _answer(buffer: bytearray, length: int) -> _Handed:
     with memoryview(buffer)[4 : 4 + length] as body:
         try:
             answer = _answers.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise SignerUnavailable("the signer's answer cannot be read") from None
     if isinstance(answer, protocol.Refused):
         raise error_of(answer)

@@ -66,3 +66,11 @@ def test_what_is_no_request_is_refused(body):
 
 def test_an_answer_has_no_value_in_its_repr():
     assert "hunter2" not in repr(protocol.Done(1, b"hunter2"))
+
+
+def test_a_text_that_is_no_utf_8_is_refused_as_any_other_flaw():
+    (body,) = protocol.FrameReader().feed(protocol.frame(SIGN))
+    text = SIGN.path.encode()
+    assert body.count(text) == 1
+    with pytest.raises(MalformedRequest):
+        protocol.read_request(body.replace(text, b"\x8d" * len(text)))
