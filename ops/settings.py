@@ -19,7 +19,7 @@ from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
-from tenancy.errors import ConfigurationError
+from tenancy.errors import UNREADABLE, ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=256)]
@@ -262,7 +262,7 @@ def decode_settings(text: bytes, name: str = "settings") -> Settings:
     """Raises ConfigurationError: names the key, what was found and what would be right."""
     try:
         return msgspec.toml.decode(text, type=Settings, dec_hook=_path)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{name}: {error}") from None
 
 
