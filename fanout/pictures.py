@@ -25,6 +25,7 @@ import structlog
 from fanout.market import Instruments
 from fanout.ports import Caps, Instrument
 from tenancy.database import Connection, Database
+from tenancy.errors import UNREADABLE
 
 log = structlog.get_logger()
 
@@ -136,7 +137,7 @@ class Pictures:
     def _keep(self, broker: str, as_of: datetime, data: bytes) -> None:
         try:
             picture = _DECODER.decode(zlib.decompress(data))
-        except (msgspec.DecodeError, zlib.error) as error:
+        except (*UNREADABLE, zlib.error) as error:
             self._kept.pop(broker, None)
             log.error("picture_not_read", broker=broker, error=str(error))
             return

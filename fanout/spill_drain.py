@@ -39,6 +39,7 @@ from fanout.order import FINAL, Order, OrdState
 from fanout.order_rows import SELECT, order_of_row
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
+from tenancy.errors import UNREADABLE
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
 
@@ -110,7 +111,7 @@ class Drain:
                     continue
                 try:
                     await self.file(data)
-                except (Malformed, msgspec.DecodeError) as error:
+                except (Malformed, *UNREADABLE) as error:
                     metrics.SPILL_FAILURES.inc()
                     log.error("spill_unreadable", path=str(path), why=str(error))
                     continue

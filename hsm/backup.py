@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from hsm.errors import CeremonyRefused, PinRefused
-from tenancy.errors import Invalid
+from tenancy.errors import UNREADABLE, Invalid
 
 PARTS = ("tokens", "records", "held-pins.json")
 """What of `<var>/hsm` is in it. SoftHSM's configuration is not: it names this host's directories."""
@@ -116,7 +116,7 @@ def _opened(data: bytes, passphrase: str) -> bytes:
         if head.n != SCRYPT_N:
             raise Invalid(f"a copy under scrypt with n = {head.n} was not made here")
         return AESGCM(_key(passphrase, head)).decrypt(head.nonce, sealed, _MAGIC + line + b"\n")
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid(f"the head of the copy cannot be read: {error}") from None
     except (InvalidTag, ValueError):
         raise PinRefused("the copy does not open: another passphrase, or it was altered") from None

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from hsm.errors import SealBroken
+from tenancy.errors import UNREADABLE
 
 MAX_SEALED_BYTES = 4096
 
@@ -66,7 +67,7 @@ def unpack(data: bytes) -> Sealed:
         raise SealBroken(f"a sealed row has at most {MAX_SEALED_BYTES} bytes, got {len(data)}")
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SealBroken(f"not a sealed row: {error}") from None
 
 

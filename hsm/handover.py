@@ -35,6 +35,7 @@ from hsm import protocol
 from hsm.client import error_of
 from hsm.errors import SignerUnavailable
 from hsm.hardening import FREED_IS_OVERWRITTEN, harden
+from tenancy.errors import UNREADABLE
 
 PURPOSE = "sdk"
 ANSWER_MAX_BYTES = 4096
@@ -160,7 +161,7 @@ def _answer(buffer: bytearray, length: int) -> _Handed:
     with memoryview(buffer)[4 : 4 + length] as body:
         try:
             answer = _answers.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise SignerUnavailable("the signer's answer cannot be read") from None
     if isinstance(answer, protocol.Refused):
         raise error_of(answer)

@@ -30,7 +30,7 @@ from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share
 
 from hsm.errors import PinRefused
-from tenancy.errors import Invalid
+from tenancy.errors import UNREADABLE, Invalid
 
 SECRET_BYTES = 16
 MOST = 16
@@ -102,7 +102,7 @@ def unseal(data: bytes, secret: bytes) -> dict[str, str]:
     try:
         sealed = msgspec.json.decode(data, type=SealedPins)
         plain = AESGCM(_key(secret, sealed.salt)).decrypt(sealed.nonce, sealed.ciphertext, _INFO)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid(f"the file of held PINs cannot be read: {error}") from None
     except (InvalidTag, ValueError):
         raise PinRefused(

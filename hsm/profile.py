@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 from pkcs11 import MGF, Attribute, Mechanism
 
-from tenancy.errors import ConfigurationError
+from tenancy.errors import UNREADABLE, ConfigurationError
 
 DIRECTORY = Path(__file__).parent / "profiles"
 NOT_RUN = "not run on hardware"
@@ -168,7 +168,7 @@ def read_profile(name: str) -> Profile:
 def _read(path: Path) -> Profile:
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     unknown = [one for one in profile.absent_attributes if one not in Attribute.__members__]
     if profile.name != path.stem or unknown:

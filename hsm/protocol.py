@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from hsm.envelope import MAX_SEALED_BYTES
 from hsm.errors import MalformedRequest
-from tenancy.errors import PortcullisError
+from tenancy.errors import UNREADABLE, PortcullisError
 
 MAX_FRAME_BYTES = 128 * 1024
 MAX_BODY_BYTES = 64 * 1024
@@ -171,7 +171,7 @@ def read_request(body: bytes) -> Request:
     """Raises MalformedRequest; its text names the field."""
     try:
         request = _requests.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest(f"the request cannot be read: {error}") from None
     if isinstance(request, SignRequest) and len(request.path) + len(request.query) > MAX_TEXT_CHARS:
         raise MalformedRequest(f"path and query: together at most {MAX_TEXT_CHARS} characters")
@@ -182,7 +182,7 @@ def read_answer(body: bytes) -> Answer:
     """Raises MalformedRequest."""
     try:
         return _answers.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest(f"the answer cannot be read: {error}") from None
 
 

@@ -20,7 +20,7 @@ from hsm import protocol
 from hsm.envelope import name_of
 from hsm.errors import MalformedRequest, SealBroken, SigningRate, SigningRefused
 from hsm.rates import Rates
-from tenancy.errors import PortcullisError
+from tenancy.errors import UNREADABLE, PortcullisError
 
 KEPT = frozenset({SigningRefused.code, SealBroken.code, SigningRate.code})
 KEPT_BURST, KEPT_PER_S = 256, 2.0
@@ -110,7 +110,7 @@ def read_line(line: bytes) -> Refusal:
     """Raises MalformedRequest."""
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise MalformedRequest(f"not a line of the journal: {error}") from None
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from hsm.openers import Door, check_purposes
 from hsm.profile import read_profile
-from tenancy.errors import ConfigurationError
+from tenancy.errors import UNREADABLE, ConfigurationError
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,7 +106,7 @@ def read_daemon_settings(path: Path) -> DaemonSettings:
         settings = msgspec.toml.decode(text, type=DaemonSettings, dec_hook=_decode)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{path}: {error}") from None
     profile = read_profile(settings.profile)
     if "worker_threads" not in msgspec.toml.decode(text):

@@ -25,7 +25,7 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from tenancy.errors import ConfigurationError, PortcullisError, Retry
+from tenancy.errors import UNREADABLE, ConfigurationError, PortcullisError, Retry
 
 TIMEOUT = aiohttp.ClientTimeout(total=120.0, connect=5.0)
 WAIT_MOST_S = 60.0
@@ -261,7 +261,7 @@ def _reply(status: int, headers: Mapping[str, str], data: bytes) -> Reply:
     if not 200 <= status < 300:
         try:
             problem = msgspec.json.decode(data, type=Problem)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             problem = Problem(status=status, detail=f"status {status}, and no problem document")
         raise Refused(problem)
     json = "json" in headers.get("Content-Type", "")

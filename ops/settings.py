@@ -20,7 +20,7 @@ from gateway.notify.settings import SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
 from ops.clock.settings import ClockSettings
-from tenancy.errors import ConfigurationError
+from tenancy.errors import UNREADABLE, ConfigurationError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=256)]
@@ -349,7 +349,7 @@ def decode_settings(text: bytes, name: str = "settings") -> Settings:
     """Raises ConfigurationError: names the key, what was found and what would be right."""
     try:
         return msgspec.toml.decode(text, type=Settings, dec_hook=_path)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{name}: {error}") from None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tenancy.errors import ConfigurationError
+from tenancy.errors import UNREADABLE, ConfigurationError
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -85,6 +85,6 @@ def read_state(path: Path) -> State | None:
         state = msgspec.json.decode(path.read_bytes(), type=State, dec_hook=lambda _, v: Path(v))
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{path} cannot be read ({error}): remove it") from None
     return state if is_alive(state.supervisor) else None

@@ -9,6 +9,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
+import msgspec
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes that it cannot read: for text that is no UTF-8 it is not its own error."""
+
 
 class Retry(Enum):
     """What the caller may do after the error."""

@@ -27,7 +27,7 @@ from joserfc.jwk import KeySet
 
 from gateway.admin.refusals import ProviderFailed
 from tenancy.clock import Clock
-from tenancy.errors import ConfigurationError, Unavailable
+from tenancy.errors import UNREADABLE, ConfigurationError, Unavailable
 
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 LEEWAY_S = 30
@@ -199,7 +199,7 @@ class Provider:
             raise Unavailable(f"the identity provider answered with status {status}")
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise Unavailable("the identity provider did not answer in JSON") from None
 
     def _basic(self) -> str:

@@ -22,9 +22,13 @@ for (let attempt = 1; attempt <= 3; attempt++) {
     const answer = await fetch(process.env.HOOK_URL, {
       method: 'POST', body, headers: headers(), redirect: 'manual', signal: AbortSignal.timeout(10_000),
     });
-    console.log(await answer.text());
-    if (answer.status === 200 || answer.status === 202) process.exit(0);
-    if (answer.status < 500 && answer.status !== 408 && answer.status !== 429) process.exit(1); // refused
+    const text = await answer.text();
+    const refused = answer.status < 500 && answer.status !== 408 && answer.status !== 429;
+    if (answer.ok || refused) {
+      console.log(text); // the one answer that counts; what is asked again goes to stderr
+      process.exit(answer.ok ? 0 : 1);
+    }
+    console.error(text);
     await sleep(1000 * Math.max(attempt, Number(answer.headers.get('retry-after')) || 0));
   } catch (error) { // silence: the attempt may have arrived; asking again causes nothing twice
     console.error(String(error));

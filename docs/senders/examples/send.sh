@@ -16,11 +16,11 @@ for attempt in 1 2 3; do
     --header "webhook-id: $id" --header "webhook-timestamp: $at" --header "webhook-signature: v1,$signature" \
     --data-binary "$body" "$HOOK_URL") || answer=$'\n000'
   status=${answer##*$'\n'}
-  printf '%s\n' "${answer%$'\n'*}"
+  answer=${answer%$'\n'*}
   case $status in
-    200 | 202) exit 0 ;;
-    000 | 408 | 429 | 5??) sleep "$attempt" ;; # not known: ask again, which causes nothing twice
-    *) exit 1 ;;                               # refused: it would be again
+    200 | 202) printf '%s\n' "$answer"; exit 0 ;;
+    000 | 408 | 429 | 5??) printf '%s\n' "$answer" >&2; sleep "$attempt" ;; # not known: ask again, which causes nothing twice
+    *) printf '%s\n' "$answer"; exit 1 ;; # refused: it would be again
   esac
 done
 echo "no answer for $id: send the same again under this id" >&2

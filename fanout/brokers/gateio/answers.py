@@ -48,6 +48,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
+from tenancy.errors import UNREADABLE
 
 # finish_as of an order that ended before it was filled. "filled" is its own case.
 CANCELED_AS = frozenset(
@@ -156,7 +157,7 @@ def report(body: bytes, order: Order) -> Report:
     """The state of *our* order. Raises Unreadable for another order's or an unknown word."""
     try:
         answer = _order_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as why:
+    except UNREADABLE as why:
         raise Unreadable(f"not an order: {why}") from None
     if answer.text != client_text(order.cl_ord_id) or answer.contract != order.symbol:
         raise Unreadable(f"the answer is about {answer.text!r} in {answer.contract!r}")

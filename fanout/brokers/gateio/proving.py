@@ -31,7 +31,7 @@ from fanout.brokers.gateio.venue_time import Departure, exptime
 from fanout.ports import BrokerAccount, Instrument
 from fanout.proof import NotProven, Proof
 from hsm.errors import SealBroken, SigningRefused, TokenRefused
-from tenancy.errors import Unavailable
+from tenancy.errors import UNREADABLE, Unavailable
 
 FAR = Decimal("0.9")
 """Of the market's price. A buy there rests: post-only would refuse it otherwise."""
@@ -173,7 +173,7 @@ def _check_json(answer: Answer) -> None:
     what the key may do. Raises Unavailable for the first."""
     try:
         msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Unavailable("Gate.io's answer is no JSON") from None
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tenancy.errors import Invalid
+from tenancy.errors import UNREADABLE, Invalid
 from tenancy.values import exact
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def label_of(answer: Answer) -> tuple[str, str]:
     """Gate's label and its own words; ("", "") where the body holds none."""
     try:
         error = _error_decoder.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return "", ""
     return error.label, error.message or error.detail or error.label
 
@@ -82,7 +82,7 @@ def retry_after_s(answer: Answer, now: datetime) -> float:
 def decode(body: bytes, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as why:
+    except UNREADABLE as why:
         raise Unreadable(f"unexpected answer: {why}") from None
 
 

@@ -17,7 +17,7 @@ import click
 import msgspec
 from msgspec import inspect
 
-from tenancy.errors import Invalid
+from tenancy.errors import UNREADABLE, Invalid
 from tenancy.values import exact
 
 HELP = {
@@ -224,7 +224,7 @@ def read_start(path: Path | None) -> Any:
         start: Any = msgspec.json.decode(text)
     except OSError as error:
         raise Invalid(f"--from {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Invalid(f"--from {path} is not JSON: {error}") from None
     if not isinstance(start, dict):
         raise Invalid(f"--from {path}: a JSON object is needed")

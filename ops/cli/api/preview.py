@@ -14,7 +14,7 @@ from ops.cli.api import names
 from ops.cli.api.completion import completes
 from ops.cli.api.connection import asked, connection_options, where
 from ops.cli.output import json_option, print_json, print_table
-from tenancy.errors import Invalid
+from tenancy.errors import UNREADABLE, Invalid
 
 SIGNS = {"order": "→", "asked": "?", "nothing": "·"}
 strategy_option = click.option(
@@ -37,7 +37,7 @@ def read_raw(path: Path) -> msgspec.Raw:
             raise Invalid(f"{path}: a JSON object is needed")
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Invalid(f"{path} is not JSON: {error}") from None
     return msgspec.Raw(text.encode())
 
