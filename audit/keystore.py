@@ -8,8 +8,8 @@ waits for a second one of the same pool waits for himself.
 1. The tenant's audit key: its sealed row, opened by the signer once per process. Where there is none and
    this process has the enroller (the management listener, `init`), it is made: the first one stays.
 2. The newest version of each subject's key that is not retired.
-3. For those without one: 32 random bytes, wrapped, `INSERT … ON CONFLICT DO NOTHING`, and read again.
-   Losing that race is normal. *Crash: nothing, or a key that nothing is sealed under yet.*
+3. For those that are still without one: 32 random bytes, wrapped, `INSERT … ON CONFLICT DO NOTHING`, and
+   read again. Losing that race is normal. *Crash: nothing, or a key that nothing is sealed under yet.*
 
 Database or signer away: AuditUnavailable. Nothing is ever kept in clear instead.
 """
@@ -54,7 +54,8 @@ _LAST = """
 SELECT s.subject, greatest(
     (SELECT coalesce(max(version), 0) FROM audit_data_keys k WHERE k.subject = s.subject),
     (SELECT coalesce(max(through_version), 0) FROM audit_erasures e WHERE e.subject = s.subject))
-FROM unnest(%b::text[]) AS s (subject)"""
+FROM unnest(%b::text[]) AS s (subject)
+WHERE NOT EXISTS (SELECT FROM audit_data_keys k WHERE k.subject = s.subject AND k.retired_at IS NULL)"""
 _THESE = """
 SELECT k.subject, k.version, k.wrapped FROM audit_data_keys k
 JOIN unnest(%b::text[], %b::int[]) AS w (subject, version) USING (subject, version)"""
@@ -182,7 +183,8 @@ async def _make(
         (tenant, subject, last + 1, sealing.wrap(audit_key, tenant, subject, last + 1, os.urandom(32)))
         for subject, last in await cursor.fetchall()
     ]  # fmt: skip
-    await conn.execute(_MAKE, [list(column) for column in zip(*rows, strict=True)])
+    if rows:  # else others have made all of them since the look
+        await conn.execute(_MAKE, [list(column) for column in zip(*rows, strict=True)])
 
 
 async def _destroyed(conn: Connection, gone: Collection[Name]) -> dict[Name, Destroyed]:

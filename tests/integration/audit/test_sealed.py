@@ -162,6 +162,26 @@ async def test_two_processes_make_one_key_for_a_new_subject(bench, sealed):
     assert await rings[5].open(bench.log.tenant_id, made, pc) == b"x"
 
 
+class Overtaken(Keystore):
+    """Between its look and its making, another process makes the same keys."""
+
+    other: Ring
+
+    async def _newest(self, conn, audit_key, tenant, subjects):
+        found = await super()._newest(conn, audit_key, tenant, subjects)
+        await self.other.prepare(tenant, subjects)
+        return found
+
+
+async def test_a_key_that_another_made_since_the_look_is_taken_and_no_second_one_made(
+    bench, sealed
+):
+    slow = Overtaken(sealed.pool, sealed.opener)
+    slow.other = sealed.another()
+    await Ring(slow).prepare(bench.log.tenant_id, ["account:1", "account:2"])
+    assert bench.rows("SELECT count(*), max(version) FROM audit_data_keys") == [(2, 1)]
+
+
 async def test_a_key_stays_where_the_transaction_that_needed_it_was_rolled_back(bench, sealed):
     async def fails():
         async with bench.ingress.shared() as conn:
