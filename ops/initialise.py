@@ -69,6 +69,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_hour: int = 500
     open_window_s: float = 30.0
     signal_age_max_s: float = 60.0
+    durable_within_ms: int = 4_000
     api_rates: Mapping[str, int] = {}
     brokers: Mapping[str, Mapping[str, Any]] = msgspec.field(
         default_factory=lambda: {"paper": {"instruments": PAPER_INSTRUMENTS}}
@@ -146,6 +147,7 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
             "sweep_s": 0.5,
             "open_window_s": choices.open_window_s,
             "signal_age_max_s": choices.signal_age_max_s,
+            "durable_within_ms": choices.durable_within_ms,
         },
         "recorder": {"store": places.var / "audit"},
         "clock": {"error_max_ms": 50.0},

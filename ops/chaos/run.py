@@ -52,6 +52,8 @@ LAST_KILL_S = 3.0  # before the load ends
 ANSWERED_S, SETTLED_S = 60.0, 120.0
 WINDOW_S = 3600.0
 """Nothing may be given up for being late: what is planned must be carried out."""
+DURABLE_WITHIN_MS = 60_000
+"""The same of an intent: a worker that is frozen in its transaction makes others wait for ten seconds."""
 DEPTH = (("BTC_USDT", "60000"), ("ETH_USDT", "3000"))
 
 
@@ -181,6 +183,7 @@ def _choices(url: str) -> Choices:
         api_rates=API_RATES,
         open_window_s=WINDOW_S,
         signal_age_max_s=WINDOW_S,
+        durable_within_ms=DURABLE_WITHIN_MS,
         brokers={
             "gateio": broker_settings(url),
             "paper": {"instruments": PAPER_INSTRUMENTS},
