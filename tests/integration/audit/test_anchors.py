@@ -28,6 +28,7 @@ from audit.witnessed import check_record
 from tests.contract.test_independent_readers import go_reader, go_says
 from tests.fakes.growing_log import GrowingLog
 from tests.fixtures.audit import Bench, add_anchor, add_log, entry
+from tests.integration.audit.test_checker import checker_of
 
 __all__ = ["go_reader"]
 
@@ -148,6 +149,7 @@ async def test_the_anchor_log_is_a_log_as_any_other(bench, anchor, witnesses, go
         assert verdict.code == OK, verdict.findings
     note = path.read_bytes()
     assert note.count("—".encode()) == 4
+    assert await checker_of(bench).check(anchor) == []
     assert check_quorum(note, parse_policy(policy_of(witnesses))).met
     assert go_says(go_reader, directory(bench, anchor), anchor.key)[0]
 

@@ -141,6 +141,24 @@ def test_what_the_signer_refuses_is_in_the_platforms_log(settings: Settings) -> 
     assert leaves() == before + 1
 
 
+def test_the_audit_log_is_checked_all_the_time_and_nothing_differs(
+    settings: Settings, installation: Places
+) -> None:
+    """Of every log, the anchor log too: by the recorder's own rounds, and by the command."""
+    with psycopg.connect(settings.database.recorder, autocommit=True) as conn:
+
+        def checked() -> bool:
+            rows = conn.execute(
+                "SELECT l.kind, c.rounds, c.found FROM audit_logs l JOIN audit_checks c USING (log_id)"
+            ).fetchall()
+            assert all(found is None for _, _, found in rows), rows
+            return {kind for kind, rounds, _ in rows if rounds} == {"records", "anchor"}
+
+        until(checked)
+    done = cli(installation, "audit", "check")
+    assert done.returncode == 0, done.stdout
+
+
 def test_no_process_may_leave_a_core_behind(settings: Settings) -> None:
     """A core holds opened secrets."""
     for name, process in state(settings).processes.items():
