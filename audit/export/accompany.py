@@ -11,12 +11,18 @@ from importlib.resources import files as resources
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 
 from audit.checkpoint import Checkpoint
 from audit.export import kit
 from audit.export.anchored import Anchoring
 from audit.logs import Log
+from audit.note import ECDSA_P256, ED25519, VerifierKey
 
 PROGRAMS = ("verify.go", "verify.sh")
 
@@ -31,7 +37,7 @@ def files(
     """Name and bytes of each."""
     made = [("vkey", f"{log.vkey}\n".encode())]
     for number, key in enumerate(log.known, 1):
-        made.append((f"log-{number}.pem", _pem(key.public_key)))
+        made.append((f"log-{number}.pem", _pem(key)))
     for name in PROGRAMS:
         made.append((name, resources("audit.export").joinpath("files", name).read_bytes()))
     made.append((kit.NAME, kit.reader()))
@@ -41,35 +47,49 @@ def files(
     return made
 
 
-def _pem(public_key: bytes) -> bytes:
-    key = Ed25519PublicKey.from_public_bytes(public_key)
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+def _pem(key: VerifierKey) -> bytes:
+    public: Ed25519PublicKey | PublicKeyTypes = (
+        load_der_public_key(key.public_key)
+        if key.kind == ECDSA_P256
+        else Ed25519PublicKey.from_public_bytes(key.public_key)
+    )
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _signer(log: Log, note: bytes) -> tuple[int, int]:
-    """Which of the log's keys signed (from 1), and on which line of the note its signature is."""
+def _signers(log: Log, note: bytes) -> dict[int, tuple[int, int]]:
+    """By kind of key: which of the log's keys signed (from 1), on which line of the note. Ed25519 always."""
+    found: dict[int, tuple[int, int]] = {}
     for line, text in enumerate(note.decode().split("\n"), 1):
         if not text.startswith("— "):
             continue
         key_id = base64.b64decode(text.rsplit(" ", 1)[1])[:4]
         for number, key in enumerate(log.known, 1):
             if key.key_id == key_id:
-                return number, line
-    raise AssertionError("the checkpoint was opened with these keys")
+                found.setdefault(key.kind, (number, line))
+    return found
 
 
 def _readme(
     log: Log, head: Checkpoint, note: bytes, summary: dict[str, Any], anchoring: Anchoring | None
 ) -> str:
-    number, line = _signer(log, note)
+    signers = _signers(log, note)
+    number, line = signers[ED25519]
     example = summary["first"] if summary["first"] >= 0 else 0
     return _README.format(
         chosen=summary["selection_in_words"], records=summary["records"], origin=log.origin,
         size=head.size, root=head.root.hex(), export=summary["export"], made=summary["made_at"],
         vkey=_indented(log.vkey), number=number, line=line, example=example,
         whole=_WHOLE if summary["range"] else _NOT_WHOLE, anchored=_anchored(head, anchoring),
-        sealed=_SEALED if summary["sealed"] else "",
+        sealed=_SEALED if summary["sealed"] else "", second=_second(signers),
     )  # fmt: skip
+
+
+def _second(signers: dict[int, tuple[int, int]]) -> str:
+    """The README's part on the other pair, for tools that know no Ed25519."""
+    if ECDSA_P256 not in signers:
+        return ""
+    number, line = signers[ECDSA_P256]
+    return _SECOND.format(number=number, line=line)
 
 
 def _anchored(head: Checkpoint, anchoring: Anchoring | None) -> str:
@@ -90,6 +110,12 @@ def _indented(lines: str) -> str:
     return lines.replace("\n", "\n    ")
 
 
+_SECOND = """Where tools know no Ed25519, the second signature says the same (ECDSA over P-256, on line {line}):
+
+    sed -n {line}p checkpoint | cut -d ' ' -f 3 | openssl base64 -d -A | tail -c +5 > signature
+    openssl dgst -sha256 -verify log-{number}.pem -signature signature text
+
+"""
 _WHOLE = """The records are a range of the log without a gap, and the records on both sides of it are in
 `range/`: that none was left out is checked, not promised."""
 _NOT_WHOLE = """The records were chosen by more than their time. Each is proven to be in the log; that no further
@@ -189,7 +215,7 @@ line {line}, after four bytes of key id):
     sed -n {line}p checkpoint | cut -d ' ' -f 3 | openssl base64 -d -A | tail -c +5 > signature
     openssl pkeyutl -verify -rawin -pubin -inkey log-{number}.pem -in text -sigfile signature
 
-One record up to the signed root (where `proofs/` is here, which is for up to 1,000 records):
+{second}One record up to the signed root (where `proofs/` is here, which is for up to 1,000 records):
 
     sh verify.sh {example} log-{number}.pem
 

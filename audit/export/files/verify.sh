@@ -21,9 +21,15 @@ bytes() { # hex digits to bytes, by octal escapes, which every printf knows
 digest() { openssl dgst -sha256 -binary | hex; }
 
 head -n 3 checkpoint >"$work/text"
-key_bytes=$(openssl pkey -pubin -in "$key" -outform DER | tail -c 32 | hex)
+openssl pkey -pubin -in "$key" -outform DER >"$work/key"
 origin=$(sed -n 1p checkpoint)
-id=$({ printf '%s\n\001' "$origin"; bytes "$key_bytes"; } | digest | cut -c 1-8)
+if [ "$(wc -c <"$work/key")" -eq 44 ]; then # Ed25519: its last 32 bytes are the key
+    id=$({ printf '%s\n\001' "$origin"; tail -c 32 "$work/key"; } | digest | cut -c 1-8)
+    verify() { openssl pkeyutl -verify -rawin -pubin -inkey "$key" -in "$work/text" -sigfile "$work/signature"; }
+else # ECDSA over P-256
+    id=$(digest <"$work/key" | cut -c 1-8)
+    verify() { openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/text"; }
+fi
 found=
 sed -n 's/^— [^ ]* //p' checkpoint >"$work/signatures"
 while read -r line; do
@@ -34,8 +40,7 @@ while read -r line; do
     fi
 done <"$work/signatures"
 [ -n "$found" ] || { echo "refused: no signature by this key"; exit 1; }
-openssl pkeyutl -verify -rawin -pubin -inkey "$key" -in "$work/text" -sigfile "$work/signature" \
-    >/dev/null 2>&1 || { echo "refused: the signature does not verify"; exit 1; }
+verify >/dev/null 2>&1 || { echo "refused: the signature does not verify"; exit 1; }
 
 proof=proofs/$index.tlog-proof
 [ "$(sed -n 2p "$proof")" = "index $index" ] || { echo "refused: the proof is of another record"; exit 1; }

@@ -273,6 +273,32 @@ async def test_go_proves_every_record_of_a_package_with_the_program_in_it(bench,
     assert _go(program, tmp_path / "one", bench).startswith("refused: record 3 ")
 
 
+async def test_openssl_and_a_shell_prove_a_record_under_either_of_the_logs_keys(bench, tmp_path):
+    """What the package's README says, word by word; the second key is for tools without Ed25519."""
+    await bench.append([said(n) for n in range(7)])
+    await bench.recorder.drain()
+    package = tmp_path / "p"
+    await exported(bench, package)
+    readme = (package / "README.md").read_text()
+    section = readme[readme.index("## Check it with openssl") :].split("\n## ")[0]
+    words = "\n".join(line for line in section.split("\n") if line.startswith("    "))
+    assert _sh(package, words) == (
+        "Signature Verified Successfully\nVerified OK\nok: record 0 is in the signed log of 7 records\n"
+    )
+    second = "sh verify.sh 3 log-2.pem"
+    assert _sh(package, second) == "ok: record 3 is in the signed log of 7 records\n"
+    note = package / "checkpoint"
+    note.write_bytes(note.read_bytes().replace(b"\n7\n", b"\n8\n"))
+    assert _sh(package, second) == "refused: the signature does not verify\n"
+
+
+def _sh(package: Path, words: str) -> str:
+    done = subprocess.run(
+        ["sh", "-uc", words], cwd=package, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
 def _go(program: Path, package: Path, bench) -> str:
     done = subprocess.run(
         [program, package, bench.log.vkey], capture_output=True, text=True, check=False

@@ -1,4 +1,7 @@
-"""A log's key is changed while it is written: both sign, readers of either follow, the old one ends."""
+"""A log's key is changed while it is written: both sign, readers of either follow, the old one ends.
+
+Of a log with one pair, as they were made at first, so that each signature can be counted.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +94,11 @@ class Rotating:
 
     def verdict(self, vkey, since: bytes | None = None):
         return verify_log(self.bench.directory, str(vkey), since)
+
+
+@pytest.fixture
+def second_pair() -> bool:
+    return False
 
 
 @pytest.fixture
