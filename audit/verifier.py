@@ -38,6 +38,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from audit import tiles
+from audit.arguments import ASKED_WRONGLY, VerdictParser
 from audit.bundle import verify_bundle
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.malformed import Malformed
@@ -314,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verdict = _verify(given)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot verify: {error}\n")
-        return 1
+        return ASKED_WRONGLY
     text = json.dumps(verdict.as_json()) if given.json else describe(verdict)
     sys.stdout.write(text + "\n")
     return verdict.code
@@ -340,7 +341,7 @@ def _verify(given: argparse.Namespace) -> Verdict:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerdictParser(
         prog="verify_portcullis_log",
         description="Verify an audit log from its files and its public key alone.",
         epilog="Exit status: 0 verified, 2 tampered, 3 inconsistent, 4 unwitnessed, 5 incomplete;"

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from audit import sealing
+from audit.arguments import ASKED_WRONGLY, VerdictParser
 from audit.export import escrow
 from audit.export.check import MANIFEST, describe, lines, opens, verify_package
 from audit.export.columns import values
@@ -173,7 +174,7 @@ def _row(item: dict[str, Any], keys: Keys) -> Row:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerdictParser(
         prog="open.pyz",
         description="Verify a package of audit records from its files and the log's public key; with"
         " the private key of an appointed examiner, open what is encrypted in it.",
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vkey, evidence = _brought(said)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot verify: {error}\n")
-        return 1
+        return ASKED_WRONGLY
     verdict = verify_package(said.directory, vkey, evidence)
     if said.json:
         more = {

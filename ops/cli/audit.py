@@ -13,6 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
+from audit.arguments import ASKED_WRONGLY
 from audit.bundle import verify_bundle
 from audit.checking import Difference
 from audit.logs import Log, read_logs
@@ -42,7 +43,23 @@ from tenancy.database import Database
 from tenancy.values import TenantID
 
 
-@click.group()
+class AskedWrongly(click.UsageError):
+    """A wrong option where the exit status is a verdict: 2 is *tampered* there."""
+
+    exit_code = ASKED_WRONGLY
+
+
+class VerdictGroup(click.Group):
+    """Commands whose exit status is a verdict."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise AskedWrongly(error.format_message(), error.ctx) from None
+
+
+@click.group(cls=VerdictGroup)
 def audit() -> None:
     """Check the audit log, and prove what happened to an order."""
 
