@@ -51,7 +51,7 @@ def jobs(count, connection=None):
 
 def test_who_has_given_up_costs_the_token_nothing():
     worker = Slow()
-    served = serve_batch(worker, jobs(4, Deaf(1, 2)))
+    served = serve_batch(worker, jobs(4, Deaf(1, 2)), Clock(0.0))
     assert worker.serves == [0, 3]
     assert [job.request.id for job in served.jobs] == [0, 1, 2, 3]
     assert len(served.answers) == 2
