@@ -36,7 +36,7 @@ import msgspec
 import structlog
 
 from audit.inbox import Entry, append
-from fanout import book, metrics
+from fanout import book, metrics, stops_book
 from fanout import intervention_rows as rows
 from fanout import intervention_rules as rules
 from fanout.accounts import Accounts
@@ -150,7 +150,10 @@ class Interventions:
             async with self._database.tenant(scope) as conn:
                 names = await rows.want_cancelled(conn, intervention, parts, now, CHUNK)
                 orders = [order for order, _ in await book.read_orders(conn, names)]
-                await append(conn, _records(scope, rules.cancels(orders, intervention, now)))
+                ended = [order for order in orders if order.state is OrdState.CANCELED]
+                denied = await stops_book.deny_second_legs(conn, ended, now)
+                entries = [*rules.cancels(orders, intervention, now), *denied]
+                await append(conn, _records(scope, entries))
             await self._to_lanes(scope, orders)
             more = len(names) == CHUNK
 

@@ -20,7 +20,7 @@ from audit.inbox import Entry
 from fanout import evidence
 from fanout.lesson import Consequence, Lesson
 from fanout.order import Order, OrdState
-from fanout.order_rows import SELECT, order_of_row
+from fanout.order_rows import READ, SELECT, order_of_row
 from fanout.stops_family import AT_BROKER, Changes, Family
 from fanout.stops_venues import Venues
 from tenancy.database import Connection
@@ -49,6 +49,10 @@ UPDATE orders SET order_qty = %s, stop_px = %s, price = %s, entry_px = %s, break
 WHERE cl_ord_id = %s AND state = 'held'"""
 _END = """
 UPDATE orders SET state = %s, text = %s, done_at = %s WHERE cl_ord_id = %s AND state = 'held'"""
+_DENY = f"""
+UPDATE orders SET state = 'denied', text = %b, done_at = %b
+WHERE (signal_id, account_id) IN (SELECT * FROM unnest(%b::uuid[], %b::uuid[])) AND leg = 1 AND state = 'waiting'
+RETURNING {", ".join(READ)}"""  # noqa: S608 - constants only
 _WISH = """
 UPDATE orders SET cancel_requested_at = %s WHERE cl_ord_id = %s AND cancel_requested_at IS NULL
   AND NOT (state IN ('intent', 'in_doubt') AND ord_type = 'market')"""
@@ -162,13 +166,33 @@ async def positions(conn: Connection, places: Collection[Place]) -> dict[Place, 
 async def end_held(
     conn: Connection, orders: Sequence[Order], at: datetime, state: OrdState, text: str
 ) -> list[Entry]:
-    """End held orders by our own word. The caller has locked them, and writes the records."""
-    entries = []
+    """End held orders by our own word. The caller has locked them, and writes the records.
+
+    A second leg that waited for one of them is denied with it.
+    """
+    ended = []
     for order in orders:
         done = await conn.execute(_END, (state.value, text, at, order.cl_ord_id))
         if done.rowcount:
-            entries.append(evidence.ended(msgspec.structs.replace(order, state=state), at, text))
-    return entries
+            ended.append(msgspec.structs.replace(order, state=state))
+    entries = [evidence.ended(order, at, text) for order in ended]
+    return entries + await deny_second_legs(conn, ended, at)
+
+
+async def deny_second_legs(
+    conn: Connection, ended: Iterable[Order], at: datetime
+) -> list[Entry]:
+    """What waited for these, which ended here and were never sent, ends too; its records.
+
+    Nothing will ever be learned of such a first leg from a broker, so `book.learn` comes never by.
+    """
+    firsts = [order for order in ended if order.leg == 0 and order.role == "main"]
+    if not firsts:
+        return []
+    why = "the first leg did not close the position"
+    values = (why, at, [o.signal_id for o in firsts], [o.account_id for o in firsts])
+    rows = await (await conn.execute(_DENY.encode(), values)).fetchall()
+    return [evidence.ended(order_of_row(row), at, why) for row in rows]
 
 
 async def wish(

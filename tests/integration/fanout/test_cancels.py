@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from fanout.order import OrdState
 from fanout.ports import CancelTooLate, CancelUnknown
+from tests.integration.fanout.thrown import throw
 
 DONE = "SELECT count(*) FROM orders WHERE state = 'filled'"
 
@@ -80,3 +82,32 @@ async def test_order_wanted_cancelled_is_not_sent_again_when_it_is_proven_absent
     assert await bench.rows("SELECT count(*) FROM orders") == [(1,)]
     closes = "SELECT count(*) FROM audit_inbox WHERE kind = 'order.close'"
     assert await bench.rows(closes) == [(1,)]
+
+
+@pytest.mark.parametrize("by", ["signal", "time", "switch"])
+async def test_second_leg_of_a_held_first_ends_with_it(bench, by):
+    """Nobody ever learns of a first leg that was only held: who ends it ends what waits for it.
+
+    Found by a simulated seed: the second leg waited for ever, and a flatten did not close its position.
+    """
+    await bench.set_up(1)
+    async with bench.worker():
+        await bench.signal(quantity=3)
+        await bench.until(DONE, 1)
+        timed = {"cancelAfter": 1} if by == "time" else {}
+        await bench.signal(
+            action="sell", quantity=5, orderType="stop", stopPrice=40_000, **timed
+        )
+        await bench.until("SELECT count(*) FROM orders WHERE state IN ('held', 'waiting')", 2)
+        if by == "signal":
+            await bench.signal(action="cancel")
+        if by == "switch":
+            await throw(bench, "flatten")
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'denied'", 1)
+        if by == "switch":
+            await bench.until("SELECT qty FROM positions", 0)
+    assert await bench.rows("SELECT text FROM orders WHERE state = 'denied'") == [
+        ("the first leg did not close the position",)
+    ]
+    closed = "SELECT count(*) FROM audit_inbox WHERE kind = 'order.close' AND oid = (SELECT order_id FROM orders"
+    assert await bench.rows(f"{closed} WHERE state = 'denied')") == [(1,)]
