@@ -118,6 +118,9 @@ class Spiller:
         self._cancelled: dict[str, bool] = {}
         """Of each order: whether its broker has said something clear."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._let_go: set[str] = set()
+        """Held attempts that went out past PostgreSQL, for good: the engine may remember one as held for a
+        moment after the drain, and PostgreSQL may be away again by then."""
         self._due_s = 0.0
 
     def __repr__(self) -> str:
@@ -204,7 +207,9 @@ class Spiller:
         for held, price, instrument in await self._stops.reached_stops(self._stale_s):
             name = held.order.cl_ord_id
             account = self._accounts.remembered(held.order.account_id)
-            if name in self._under_way or account is None or not self._may_go(held.order):
+            if name in self._under_way or name in self._let_go or account is None:
+                continue
+            if not self._may_go(held.order):
                 continue
             # From here on the engine leaves it alone, until the drain has told the book.
             self._stops.elsewhere.add(name)
@@ -238,6 +243,7 @@ class Spiller:
                     held=held.order.cl_ord_id,
                 )
             )  # fmt: skip
+            self._let_go.add(held.order.cl_ord_id)
         except (LeaseLost, OSError):
             self._stops.elsewhere.discard(
                 held.order.cl_ord_id

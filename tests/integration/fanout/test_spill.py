@@ -88,6 +88,38 @@ async def test_a_stop_loss_leaves_while_postgresql_is_stopped_and_stands_in_the_
     assert await bench.rows("SELECT count(*) FROM audit_spills") == [(1,)]
 
 
+async def test_a_stop_that_was_let_go_is_not_let_go_again_when_postgresql_fails_again(
+    spilling, tmp_path: Path, monkeypatch
+):
+    """The drain has told the book; the engine has not read it yet, and still holds the stop in memory.
+
+    Found by simulated seed 5019: the same attempt went to the exchange twice.
+    """
+    bench = spilling
+    await bench.set_up(1)
+    async with bench.worker() as worker:
+
+        async def nothing_yet() -> None:
+            return None
+
+        await entered(bench, STOP)
+        await until(lambda: bool(worker.stops.all_held()))
+        await stopped(bench)
+        bench.broker.price = D(49_000)
+        await until(lambda: len(bench.broker.executed) == 2)
+        monkeypatch.setattr(worker.stops, "round", nothing_yet)
+        await started(bench)
+        await until(lambda: not spills(tmp_path), within_s=20)
+        assert worker.stops.all_held()
+        await stopped(bench)
+        await asyncio.sleep(2.0)
+        assert len(bench.broker.executed) == 2
+        monkeypatch.undo()
+        await started(bench)
+        await bench.until(POSITION, D(0), within_s=20)
+    assert len(bench.broker.executed) == 2
+
+
 async def test_what_a_dead_worker_spilled_is_drained_by_the_next_and_sent_by_nobody_again(
     spilling, tmp_path: Path
 ):
