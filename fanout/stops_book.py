@@ -179,9 +179,7 @@ async def end_held(
     return entries + await deny_second_legs(conn, ended, at)
 
 
-async def deny_second_legs(
-    conn: Connection, ended: Iterable[Order], at: datetime
-) -> list[Entry]:
+async def deny_second_legs(conn: Connection, ended: Iterable[Order], at: datetime) -> list[Entry]:
     """What waited for these, which ended here and were never sent, ends too; its records.
 
     Nothing will ever be learned of such a first leg from a broker, so `book.learn` comes never by.

@@ -95,9 +95,7 @@ async def test_second_leg_of_a_held_first_ends_with_it(bench, by):
         await bench.signal(quantity=3)
         await bench.until(DONE, 1)
         timed = {"cancelAfter": 1} if by == "time" else {}
-        await bench.signal(
-            action="sell", quantity=5, orderType="stop", stopPrice=40_000, **timed
-        )
+        await bench.signal(action="sell", quantity=5, orderType="stop", stopPrice=40_000, **timed)
         await bench.until("SELECT count(*) FROM orders WHERE state IN ('held', 'waiting')", 2)
         if by == "signal":
             await bench.signal(action="cancel")
