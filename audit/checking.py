@@ -226,9 +226,8 @@ class Walk:
             return f"the row's leaf says number {leaf.i} of log {leaf.log}"
         if (leaf.oid, self._log.tenant_id) != (row.oid, row.tenant_id):
             return "the row's order or tenant is not its leaf's"
-        if (
-            not row.has_payload and not self._log.is_anchor
-        ):  # an anchor's leaf commits to the logs' heads
+        # An anchor's leaf commits to the logs' heads, and has no payload.
+        if not (row.has_payload or self._log.is_anchor):
             return "the record's payload is gone"
         if leaf.op != (None if row.before is None else row.before.hex()):
             return f"the row does not continue order {row.oid}"

@@ -75,12 +75,19 @@ class VerifierKey:
             raise Malformed("the verifier key's id does not belong to its name and key")
         return key
 
+    @property
+    def public(self) -> Ed25519PublicKey | EllipticCurvePublicKey:
+        """The key itself, as `cryptography` has it."""
+        if self.kind == ECDSA_P256:
+            return _p256(self.public_key)
+        return Ed25519PublicKey.from_public_bytes(self.public_key)
+
     def verifies(self, text: bytes, signature: bytes) -> bool:
         try:
-            if self.kind == ECDSA_P256:
-                _p256(self.public_key).verify(signature, text, ECDSA(SHA256()))
+            if isinstance(public := self.public, EllipticCurvePublicKey):
+                public.verify(signature, text, ECDSA(SHA256()))
             else:
-                Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
+                public.verify(signature, text)
         except InvalidSignature:
             return False
         return True

@@ -315,7 +315,7 @@ async def _second_legs(
         if row[-1]:
             why_not = "a later signal cancelled it"
         elif first.order.cum_qty < first.order.order_qty:
-            why_not = "the first leg did not close the position"
+            why_not = stops_book.LEFT_OPEN
         ended_at = at[first.order.cl_ord_id]
         released = await _release(conn, scope, first, waiting, why_not, ended_at, venues)
         following[first.order.cl_ord_id] = released

@@ -53,6 +53,8 @@ _DENY = f"""
 UPDATE orders SET state = 'denied', text = %b, done_at = %b
 WHERE (signal_id, account_id) IN (SELECT * FROM unnest(%b::uuid[], %b::uuid[])) AND leg = 1 AND state = 'waiting'
 RETURNING {", ".join(READ)}"""  # noqa: S608 - constants only
+LEFT_OPEN = "the first leg did not close the position"
+"""Why a second leg is denied."""
 _WISH = """
 UPDATE orders SET cancel_requested_at = %s WHERE cl_ord_id = %s AND cancel_requested_at IS NULL
   AND NOT (state IN ('intent', 'in_doubt') AND ord_type = 'market')"""
@@ -187,10 +189,9 @@ async def deny_second_legs(conn: Connection, ended: Iterable[Order], at: datetim
     firsts = [order for order in ended if order.leg == 0 and order.role == "main"]
     if not firsts:
         return []
-    why = "the first leg did not close the position"
-    values = (why, at, [o.signal_id for o in firsts], [o.account_id for o in firsts])
+    values = (LEFT_OPEN, at, [o.signal_id for o in firsts], [o.account_id for o in firsts])
     rows = await (await conn.execute(_DENY.encode(), values)).fetchall()
-    return [evidence.ended(order_of_row(row), at, why) for row in rows]
+    return [evidence.ended(order_of_row(row), at, LEFT_OPEN) for row in rows]
 
 
 async def wish(

@@ -10,19 +10,13 @@ import base64
 from importlib.resources import files as resources
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from audit.checkpoint import Checkpoint
 from audit.export import kit
 from audit.export.anchored import Anchoring
 from audit.logs import Log
-from audit.note import ECDSA_P256, ED25519, VerifierKey
+from audit.note import ECDSA_P256, ED25519
 
 PROGRAMS = ("verify.go", "verify.sh")
 
@@ -37,7 +31,8 @@ def files(
     """Name and bytes of each."""
     made = [("vkey", f"{log.vkey}\n".encode())]
     for number, key in enumerate(log.known, 1):
-        made.append((f"log-{number}.pem", _pem(key)))
+        pem = key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        made.append((f"log-{number}.pem", pem))
     for name in PROGRAMS:
         made.append((name, resources("audit.export").joinpath("files", name).read_bytes()))
     made.append((kit.NAME, kit.reader()))
@@ -45,15 +40,6 @@ def files(
         made += anchoring.files()
     made.append(("README.md", _readme(log, head, note, summary, anchoring).encode()))
     return made
-
-
-def _pem(key: VerifierKey) -> bytes:
-    public: Ed25519PublicKey | PublicKeyTypes = (
-        load_der_public_key(key.public_key)
-        if key.kind == ECDSA_P256
-        else Ed25519PublicKey.from_public_bytes(key.public_key)
-    )
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _signers(log: Log, note: bytes) -> dict[int, tuple[int, int]]:

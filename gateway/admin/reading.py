@@ -24,7 +24,7 @@ from gateway import body as gateway_body
 from gateway.admin.errors import BadRequest, IfMatchNeeded, Malformed, WrongMediaType
 from gateway.admin.operation import Operation
 from tenancy.decimals import refuse_loose_decimals
-from tenancy.errors import NotFound
+from tenancy.errors import UNREADABLE, NotFound
 from tenancy.values import utc, whole
 
 BODY_MAX_BYTES = 1024 * 1024
@@ -251,7 +251,7 @@ def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         return decode(raw)
     except msgspec.ValidationError as error:
         raise _malformed(error, "body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from None
 
 

@@ -27,6 +27,7 @@ from gateway.sender_kit.portcullis_sender import (
 )
 from gateway.sender_kit.portcullis_sender.aio import AsyncSender
 from tests.fakes.hooks import SeededHook, new_secret, seed_hook
+from tests.fakes.scripted_http import reply, scripted
 from tests.fixtures.postgres import Database
 from tests.integration.gateway.ingress import ingress
 
@@ -102,35 +103,14 @@ async def test_each_example_sends_a_signal_and_a_repeat_of_it(
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 async def test_each_example_prints_the_one_answer_that_counts(name: str, hook: SeededHook) -> None:
     """A 503 is asked again; what is printed for a program to read is the answer after it."""
+    json_type = {"content_type": "application/json"}
+    taken = {"signalId": "019c1f3e-0000-7000-8000-000000000000", "status": "accepted"}
     answers = [
-        (b"503 Service Unavailable", b'{"code":"unavailable"}'),
-        (
-            b"202 Accepted",
-            b'{"signalId":"019c1f3e-0000-7000-8000-000000000000","status":"accepted"}',
-        ),
+        reply(503, {"code": "unavailable"}, **json_type),
+        reply(202, taken, **json_type),
     ]
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        (length,) = (
-            int(line[15:])
-            for line in head.lower().split(b"\r\n")
-            if line.startswith(b"content-length:")
-        )
-        await reader.readexactly(length)
-        status, text = answers.pop(0)
-        kind = b"content-type: application/json\r\nconnection: close\r\n"
-        writer.write(
-            b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (status, kind, len(text), text)
-        )
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        code, out, err = await ran(
-            COMMANDS[name], f"http://127.0.0.1:{port}{hook.path}", hook.secret
-        )
+    async with scripted(lambda seen: answers.pop(0)) as server:
+        code, out, err = await ran(COMMANDS[name], server.url + hook.path, hook.secret)
     assert (code, answers) == (0, []), (out, err)
     assert json.loads(out)["signalId"] == "019c1f3e-0000-7000-8000-000000000000"
 
