@@ -17,6 +17,7 @@ from tenancy.store.snapshots import read_accounts
 from tenancy.values import AccountID
 
 KEEP_S = 1.0
+LONG_AGO = float("-inf")
 
 
 class Accounts:
@@ -33,9 +34,14 @@ class Accounts:
         for account in accounts:
             self._kept[account.account_id] = (now, as_broker_account(account))
 
-    def forget(self, account: AccountID) -> None:
-        """Its credential is another one now."""
-        self._kept.pop(account, None)
+    def look_again(self, account: AccountID) -> None:
+        """Its credential is another one now: who asks next reads it.
+
+        It is not taken away: who is asking now has counted on it, and `remembered` is for the time
+        when nothing can be read.
+        """
+        if (kept := self.remembered(account)) is not None:
+            self._kept[account] = (LONG_AGO, kept)
 
     def remembered(self, account: AccountID) -> BrokerAccount | None:
         """As it was last read, however long ago: for who acts while PostgreSQL is away."""
@@ -57,7 +63,7 @@ class Accounts:
 
     def _fresh(self, account: AccountID, oldest: float) -> bool:
         """One without a credential is always read again: its key may have come since."""
-        at, kept = self._kept.get(account, (float("-inf"), None))
+        at, kept = self._kept.get(account, (LONG_AGO, None))
         return at >= oldest and kept is not None and kept.credential is not None
 
 

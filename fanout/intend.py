@@ -166,6 +166,9 @@ class Intender:
         """
         wanted = {account for account, _ in batch.lanes}
         accounts = await self._accounts.get(scope, wanted)
+        if absent := wanted - accounts.keys():
+            # Now, and not after the commit, when its orders would be in nobody's hand.
+            raise NotFound(f"no account {min(absent)} in this tenant")
         # The keys of their records, before the transaction holds anybody up.
         await ring.current().prepare(scope.tenant_id, map(sealing.account, wanted))
         # Known before they are durable: a sweep that runs meanwhile must not adopt them. What

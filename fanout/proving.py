@@ -172,7 +172,7 @@ class Prover:
             await self._leases.fence(conn, {waiting.part: epoch})
             settled = await self._settle(conn, one, proof)
         if settled:
-            self._accounts.forget(one.account.account_id)
+            self._accounts.look_again(one.account.account_id)
             metrics.PROOFS.labels("refused" if isinstance(proof, NotProven) else "proven").inc()
 
     async def _settle(self, conn: Connection, one: Candidate, proof: Proof) -> bool:

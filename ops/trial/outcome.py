@@ -63,6 +63,12 @@ SELECT count(*) FILTER (WHERE s.state = 'accepted')
               WHERE o.signal_id = s.signal_id))
 FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = ANY(%(ids)s)"""
 
+_UNFINISHED = """
+SELECT cl_ord_id, state, text FROM orders WHERE signal_id = ANY(%(ids)s)
+   AND state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')
+UNION ALL SELECT signal_id::text, state, NULL FROM signals
+ WHERE signal_id = ANY(%(ids)s) AND state = 'accepted' LIMIT 5"""
+
 
 async def settled(
     database: Database, scope: TenantScope, signals: Iterable[str], *, within_s: float
@@ -80,8 +86,22 @@ async def settled(
         if left == 0:
             return
         if asyncio.get_running_loop().time() > deadline:
-            raise Unavailable(f"after {within_s:g} s {left} signals or orders are not finished")
+            raise Unavailable(
+                f"after {within_s:g} s {left} signals or orders are not finished"
+                f"{await _unfinished(database, scope, ids)}"
+            )
         await asyncio.sleep(POLL_S)
+
+
+async def _unfinished(database: Database, scope: TenantScope, ids: Sequence[UUID]) -> str:
+    """What the first of them wait for, for whoever reads the error."""
+    try:
+        async with database.tenant(scope) as conn:
+            cursor = await conn.execute(_UNFINISHED, {"ids": ids})
+            rows = await cursor.fetchall()
+    except Unavailable as error:
+        return f" (and not to be read: {error})"
+    return "".join(f"; {name}: {state}, {text or 'no word of why'}" for name, state, text in rows)
 
 
 async def story(database: Database, scope: TenantScope, signal: str) -> Story:

@@ -37,7 +37,7 @@ async def test_a_rate_that_is_used_up_refuses_that_tenant_alone(softhsm):
     softhsm.start("enroller")
     fast, calm = Tenant(softhsm, b"fast"), Tenant(softhsm, b"calm")
     rows = await fast.enrol(), await calm.enrol()
-    async with softhsm.signer(timeout_s=5) as patient, softhsm.signer(timeout_s=0.05) as hasty:
+    async with softhsm.signer(timeout_s=5) as patient, softhsm.signer(timeout_s=0.5) as hasty:
         await patient.status()
         await hasty.status()
         request, theirs = fast.request(), calm.request()
