@@ -34,19 +34,28 @@ class Accounts:
         for account in accounts:
             self._kept[account.account_id] = (now, as_broker_account(account))
 
-    def look_again(self, account: AccountID) -> None:
-        """Its credential is another one now: who asks next reads it.
+    async def renew(self, scope: TenantScope, account: AccountID) -> None:
+        """Its credential is another one now. Raises Unavailable: then who asks next reads it.
 
         It is not taken away: who is asking now has counted on it, and `remembered` is for the time
         when nothing can be read.
         """
         if (kept := self.remembered(account)) is not None:
             self._kept[account] = (LONG_AGO, kept)
+        await self.get(scope, [account])
 
     def remembered(self, account: AccountID) -> BrokerAccount | None:
         """As it was last read, however long ago: for who acts while PostgreSQL is away."""
         kept = self._kept.get(account)
         return None if kept is None else kept[1]
+
+    def current(self, account: BrokerAccount) -> BrokerAccount:
+        """As it was last read: for who began with `account`, and may go on for hours.
+
+        Its credential may have been replaced since, and the old one ended at the broker, or its key
+        in the HSM.
+        """
+        return self.remembered(account.account_id) or account
 
     async def get(
         self, scope: TenantScope, ids: Iterable[AccountID]

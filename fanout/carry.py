@@ -13,7 +13,7 @@ in: whoever takes the partition begins at step 4 (`resolve`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -78,7 +78,12 @@ class Carrier:
         clock: Clock,
         patience: Patience,
         switch: Switch,
+        current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
     ) -> None:
+        """`current`: the account as it is now, each time that its broker is spoken to: a credential
+        may be replaced while an order rests or is in doubt.
+        """
+        self._current = current
         self._brokers = brokers
         self._leases = leases
         self._learner = learner
@@ -155,7 +160,7 @@ class Carrier:
         with metrics.IN_DOUBT.track_inprogress():
             while True:
                 self._leases.require(order.part, epoch)
-                answer = await broker.find(account, order, sent_by=sent_by)
+                answer = await broker.find(self._current(account), order, sent_by=sent_by)
                 asked += 1
                 if isinstance(answer, Found):
                     return await self._learn(
@@ -181,7 +186,7 @@ class Carrier:
         Cancelling twice does no harm: who follows the order repeats it until the order is final.
         """
         broker = self._brokers[order.broker]
-        outcome = await broker.cancel(account, order)
+        outcome = await broker.cancel(self._current(account), order)
         if isinstance(outcome, CancelDone):
             fence = self._fence(broker, epoch)
             return await self._learn(scope, order, report=outcome.report, epoch=fence)
@@ -193,7 +198,7 @@ class Carrier:
     ) -> Consequence | None:
         """Ask for news of an acknowledged order; None where there is no answer or no news."""
         broker = self._brokers[order.broker]
-        answer = await broker.find(account, order, sent_by=order.intent_at)
+        answer = await broker.find(self._current(account), order, sent_by=order.intent_at)
         if isinstance(answer, Found):
             fence = self._fence(broker, epoch)
             return await self._learn(scope, order, report=answer.report, epoch=fence)
@@ -215,7 +220,7 @@ class Carrier:
             metrics.SUBMIT_SECONDS.labels(order.broker).time(),
         ):
             try:
-                outcome = await broker.submit(account, order, not_after=not_after)
+                outcome = await broker.submit(self._current(account), order, not_after=not_after)
             except Exception as error:  # an adapter's mistake: what cannot be classified is doubt
                 log.exception("adapter_raised", broker=order.broker, cl_ord_id=order.cl_ord_id)
                 outcome = InDoubt(cause=f"{type(error).__name__} in the adapter", not_after=None)

@@ -45,7 +45,7 @@ from fanout.proof import DANGEROUS, NotProven, Proof, of_the_same_user
 from fanout.proving_rows import PROVER, Candidate, Said, Standing, Waiting
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 from tenancy.scope import TenantScope
 from tenancy.store.tenants import read_settings
 from tenancy.values import TenantID
@@ -172,8 +172,9 @@ class Prover:
             await self._leases.fence(conn, {waiting.part: epoch})
             settled = await self._settle(conn, one, proof)
         if settled:
-            self._accounts.look_again(one.account.account_id)
             metrics.PROOFS.labels("refused" if isinstance(proof, NotProven) else "proven").inc()
+            with contextlib.suppress(Unavailable):
+                await self._accounts.renew(scope, one.account.account_id)
 
     async def _settle(self, conn: Connection, one: Candidate, proof: Proof) -> bool:
         """Step 4. False: it is over, or became something else, while the broker was asked."""

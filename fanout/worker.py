@@ -105,7 +105,9 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
-        carrier = Carrier(brokers, self.leases, learner, clock, patience, self.switch)
+        carrier = Carrier(
+            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current
+        )
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._balances = Balances(database, brokers, self._accounts, self.leases)

@@ -77,6 +77,8 @@ class FakeBroker:
         self.proofs: deque[Proof | Exception] = deque()
         """What prove() says or raises next; with none left it is proven."""
         self.proved: list[BrokerAccount] = []
+        self.sought_with: list[BrokerAccount] = []
+        """With which account find() was asked, each time."""
         self.on_submit: Callable[[Order], None] = lambda order: None
 
     async def open(self) -> None: ...
@@ -150,6 +152,7 @@ class FakeBroker:
         )
 
     async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:
+        self.sought_with.append(account)
         if (self.finds.popleft() if self.finds else "ok") == "unproven":
             return AbsentUnproven(why="no answer")
         report = self.reports.get(order.cl_ord_id)

@@ -104,6 +104,24 @@ class Hanging(FakeBroker):
         raise AssertionError("unreachable")
 
 
+async def test_an_order_that_rests_is_asked_about_with_the_key_that_replaced_its_own(
+    bench, account
+):
+    await sealed(bench, account, sealed=b"old")
+    async with bench.worker():
+        await bench.until(STATE, "live")
+        await bench.signal(quantity=1, orderType="limit", limitPrice=40_000)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'new'", 1)
+        await sealed(bench, account, api_key="k2", sealed=b"new")
+        await bench.until("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL", 1)
+        before = len(bench.broker.sought_with)
+        await asyncio.sleep(10 * bench.settings.follow_s)
+    asked = [account.credential for account in bench.broker.sought_with]
+    assert asked[0] == b"old"
+    assert len(asked) > before + 2
+    assert asked[-1] == b"new"
+
+
 async def test_a_worker_that_dies_while_it_asks_leaves_it_to_the_next(bench, account):
     await sealed(bench, account)
     hanging = Hanging()
