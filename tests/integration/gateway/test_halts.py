@@ -98,6 +98,8 @@ async def test_a_halt_that_ends_up_in_a_deadlock_is_tried_again(api: Api):
     """Somebody holds the strategy and wants the account, the halt holds the account and wants the strategy."""
     admin, made = api.as_("admin"), await furnish(api)
     async with await psycopg.AsyncConnection.connect(api.database.superuser) as somebody:
+        # Whose wait lasts so long first is ended: the halt's, however slow the machine is.
+        await somebody.execute("SET LOCAL deadlock_timeout = '60s'")
         await somebody.execute(
             "UPDATE strategies SET name = 'x' WHERE strategy_id = %s", (made["strategies"],)
         )
