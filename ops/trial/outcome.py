@@ -50,24 +50,25 @@ class Story(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
 
 
+_OPEN = "('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')"
 # Orders are counted against the plan's legs, not looked for one by one: their names are derived
 # from the plan, so as many are the same ones.
-_SETTLED = """
+_SETTLED = f"""
 SELECT count(*) FILTER (WHERE s.state = 'accepted')
      + (SELECT count(*) FROM orders o WHERE o.signal_id = ANY(%(ids)s)
-        AND o.state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled'))
+        AND o.state IN {_OPEN})
      + count(*) FILTER (WHERE s.state = 'planned' AND
            (SELECT coalesce(sum(json_array_length(g->'legs') * json_array_length(g->'place')), 0)
             FROM json_array_elements(p.plan->'groups') g WHERE g->'legs' IS NOT NULL)
            > (SELECT count(DISTINCT (o.account_id, o.leg)) FROM orders o
               WHERE o.signal_id = s.signal_id))
-FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = ANY(%(ids)s)"""
+FROM signals s LEFT JOIN plans p USING (signal_id) WHERE s.signal_id = ANY(%(ids)s)"""  # noqa: S608 - constants only
 
-_UNFINISHED = """
+_UNFINISHED = f"""
 SELECT cl_ord_id, state, text FROM orders WHERE signal_id = ANY(%(ids)s)
-   AND state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')
+   AND state IN {_OPEN}
 UNION ALL SELECT signal_id::text, state, NULL FROM signals
- WHERE signal_id = ANY(%(ids)s) AND state = 'accepted' LIMIT 5"""
+ WHERE signal_id = ANY(%(ids)s) AND state = 'accepted' LIMIT 5"""  # noqa: S608 - constants only
 
 
 async def settled(

@@ -114,8 +114,11 @@ async def test_an_order_that_rests_is_asked_about_with_the_key_that_replaced_its
         await bench.until("SELECT count(*) FROM orders WHERE state = 'new'", 1)
         await sealed(bench, account, api_key="k2", sealed=b"new")
         await bench.until("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL", 1)
-        before = len(bench.broker.sought_with)
-        await asyncio.sleep(10 * bench.settings.follow_s)
+        seen = bench.broker.sought_with
+        before = len(seen)
+        async with asyncio.timeout(10):
+            while len(seen) <= before + 2 or seen[-1].credential != b"new":  # noqa: ASYNC110
+                await asyncio.sleep(bench.settings.follow_s)
     asked = [account.credential for account in bench.broker.sought_with]
     assert asked[0] == b"old"
     assert len(asked) > before + 2
