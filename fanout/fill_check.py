@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fanout.ports import BrokerFill
+from fanout.abilities import BrokerFill
 from tenancy.values import plain
 
 MARGIN = timedelta(minutes=30)

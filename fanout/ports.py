@@ -2,7 +2,8 @@
 
 The one question of every answer is *may the order exist?* `submit` never raises for what a
 broker or a network does: it returns an Outcome that answers the question, and what it cannot
-classify is InDoubt. An adapter never retries by itself.
+classify is InDoubt. An adapter never retries by itself. What only some brokers can do is in
+fanout/abilities.py; `Caps` says who can.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from fanout.order import Order, OrdState, Side, TimeInForce
+from fanout.order import Order, OrdState, TimeInForce
 from fanout.proof import Proof
 from tenancy.values import AccountID, TenantID
 
@@ -199,25 +200,21 @@ class CancelUnknown(msgspec.Struct, frozen=True, tag=True):
 CancelOutcome = CancelDone | CancelTooLate | CancelUnknown
 
 
+PositionSide = Literal["net", "long", "short"]
+
+
 class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
-    qty: Decimal  # signed lots
+    qty: Decimal  # signed lots: a short is negative, in hedge mode, too
     avg_px: Decimal | None
     unrealised_pnl: Decimal | None
-
-
-class BrokerFill(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade of an account, as its broker's own record has it. `qty` in lots, > 0."""
-
-    trade_id: str
-    broker_order_id: str
-    cl_ord_id: str | None
-    """None: the order was not ours."""
-    symbol: str
-    side: Side
-    qty: Decimal
-    price: Decimal
-    at: datetime
+    side: PositionSide = "net"
+    """`long` and `short` in hedge mode, where one symbol may have both."""
+    margin_mode: Literal["cross", "isolated"] | None = None
+    leverage: Decimal | None = None
+    """None where the broker does not say, or where it is cross and has none of its own."""
+    version: int | None = None
+    """Where the broker numbers a position's states: a lower number is older."""
 
 
 class Equity(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,7 +244,23 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """The HSM signs with the API secret. False: the broker's own SDK has to see it (fanout/brokers/sealing.py)."""
     orders_per_s: float  # per account; the adapter's lane budget
     statement: bool = False
-    """It keeps a record of an account's fills that can be asked for by time (`Statement`)."""
+    """It keeps a record of an account's fills that can be asked for by time (fanout/abilities.py `Statement`)."""
+    balances: bool = False
+    """What is held is assets, not positions (spot): `HasBalances`."""
+    amend: bool = False
+    """It can change quantity or price of what rests: `Amends`."""
+    batch_max: int = 1
+    """So many orders fit into one request (`Batches`); 1: it has no such thing."""
+    cancel_all: bool = False
+    """It can cancel all that is open of an account, in an instrument or in all: `CancelsAll`."""
+    protects: bool = False
+    """It holds stops and targets of its own behind a position: `Protects`."""
+    dead_man: bool = False
+    """It cancels an account's orders when we have been silent for a set time: `DeadMan`."""
+    tells: bool = False
+    """It tells by itself what happens to orders, fills and positions: `Tells`."""
+    one_in_flight: bool = False
+    """At most one order of an account and contract may be under way at a time."""
     remembers: bool = True
     """False: its book lives in our process, so what was done and not recorded never happened."""
 
@@ -316,16 +329,6 @@ class Broker(Protocol):
         before `not_after`, and to cancel; one of that name left by a crash is cancelled first.
         Raises Unavailable where there was no clear answer: nothing is known, ask again.
         """
-        ...
-
-
-class Statement(Protocol):
-    """What a broker with `Caps.statement` owes beside the rest."""
-
-    async def fills(
-        self, account: BrokerAccount, *, since: datetime, until: datetime
-    ) -> Sequence[BrokerFill]:
-        """Every trade of the account in [since, until), whoever ordered it. Raises Unavailable."""
         ...
 
 

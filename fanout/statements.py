@@ -27,10 +27,11 @@ import structlog
 from audit.inbox import Entry, append
 from audit.record import Kind
 from fanout import metrics
+from fanout.abilities import Statement
 from fanout.accounts import Accounts
 from fanout.fill_check import Difference, OwnFill, asked, differences, facts
 from fanout.leases import Leases
-from fanout.ports import Broker, BrokerAccount, Statement
+from fanout.ports import Broker, BrokerAccount
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError

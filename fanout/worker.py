@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from fanout import approvals, metrics, wake
 from fanout.accounts import Accounts
-from fanout.book import read_orders
+from fanout.adopting import ADOPTER, Adopter
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
 from fanout.follow import Follower
@@ -28,14 +28,14 @@ from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
 from fanout.interventions import Interventions
-from fanout.lanes import Job, Lanes
+from fanout.lanes import Lanes
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
-from fanout.order import Order, OrdState
+from fanout.order import Order
 from fanout.outcomes import Outcomes
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
-from fanout.ports import Broker, BrokerAccount
+from fanout.ports import Broker
 from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
 from fanout.spill import Spiller, SpillPlace
@@ -50,13 +50,12 @@ from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
-from tenancy.scope import Actor, TenantScope
-from tenancy.values import AccountID, SignalID, StrategyID, TenantID, partition
+from tenancy.scope import TenantScope
+from tenancy.values import SignalID, StrategyID, partition
 
 log = structlog.get_logger()
 
 OPEN_AGAIN_S = 1.0
-ADOPTER = Actor(kind="algo", id="adopter")
 
 INTENDING_AT_ONCE = 4
 """Signals of which parts are written at the same time, each with a database connection."""
@@ -110,6 +109,9 @@ class Worker:
         )
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
+        self._adopter = Adopter(
+            database, self.leases, self._accounts, self.lanes, self._follower, clock
+        )
         self._balances = Balances(database, brokers, self._accounts, self.leases)
         self._statements = Statements(database, brokers, self._accounts, self.leases, clock)
         told = settings.proving
@@ -276,7 +278,7 @@ class Worker:
                 if found and not self._woken.is_set():
                     metrics.SWEEPS.labels("signals").inc(found)
                 if self._clock.monotonic() >= next_adoption:
-                    await self._adopt()
+                    await self._adopter.adopt()
                     await self._expire()
                     await self._give_back()
                     next_adoption = self._clock.monotonic() + self._settings.sweep_s
@@ -330,56 +332,6 @@ class Worker:
             log.exception("intents_failed", signal=str(signal))
         finally:
             del self._intending[signal, approved]
-
-    async def _adopt(self) -> None:
-        """Take in hand every open order of our partitions that no lane and no follower knows."""
-        async with self._database.connection() as conn:
-            rows = await (
-                await conn.execute(
-                    "SELECT cl_ord_id, tenant_id FROM find_open_orders(%s::smallint[])",
-                    (self.leases.parts(),),
-                )
-            ).fetchall()
-        by_tenant: dict[TenantID, list[str]] = {}
-        for name, tenant in rows:
-            if name not in self.lanes.known:
-                by_tenant.setdefault(tenant, []).append(name)
-        for tenant, names in by_tenant.items():
-            scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
-            async with self._database.tenant(scope) as conn:
-                orders = await read_orders(conn, names)
-            accounts = await self._accounts.get(scope, {o.account_id for o, _ in orders})
-            for order, cancel in orders:
-                if order.account_id not in accounts:
-                    log.error("account_of_an_order_is_missing", cl_ord_id=order.cl_ord_id)
-                # Looked at again: a lane may have taken it while we were reading.
-                elif order.cl_ord_id not in self.lanes.known and self.leases.holds(order.part):
-                    self._take(scope, order, accounts, cancel=cancel)
-
-    def _take(
-        self,
-        scope: TenantScope,
-        order: Order,
-        accounts: Mapping[AccountID, BrokerAccount],
-        *,
-        cancel: bool,
-    ) -> None:
-        job = Job(
-            kind="resolve",
-            scope=scope,
-            account=accounts[order.account_id],
-            order=order,
-            epoch=self.leases.epoch(order.part),
-            sent_by=self._clock.now(),
-        )
-        if order.state in (OrdState.INTENT, OrdState.IN_DOUBT):
-            log.warning("order_adopted", cl_ord_id=order.cl_ord_id, state=order.state.value)
-            self.lanes.put(job)
-        elif order.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED):
-            self._follower.add(job)
-            if cancel:  # at once; the follower repeats it until the order is final
-                self.lanes.put(msgspec.structs.replace(job, kind="cancel"))
-        # WAITING: its first leg, adopted beside it, releases or denies it.
 
     async def _expire(self) -> None:
         """End the questions of our partitions that nobody answered in time."""

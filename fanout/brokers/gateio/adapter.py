@@ -49,6 +49,7 @@ from decimal import Decimal
 
 import structlog
 
+from fanout.abilities import BrokerFill
 from fanout.brokers.gateio import answers, labels, state, statement, wire
 from fanout.brokers.gateio.answers import Missing
 from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
@@ -65,7 +66,6 @@ from fanout.ports import (
     AbsentUnproven,
     AuthFailed,
     BrokerAccount,
-    BrokerFill,
     BrokerPosition,
     CancelOutcome,
     CancelTooLate,

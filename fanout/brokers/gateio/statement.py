@@ -14,9 +14,9 @@ from math import ceil, floor
 
 import msgspec
 
+from fanout.abilities import BrokerFill
 from fanout.brokers.gateio import wire
 from fanout.brokers.gateio.reading import Unreadable, decode
-from fanout.ports import BrokerFill
 from tenancy.errors import Unavailable
 
 PAGES_MAX = 1000

@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from fanout.abilities import BrokerFill
 from fanout.accounts import Accounts
 from fanout.leases import Leases
-from fanout.ports import BrokerFill
 from fanout.statements import Statements
 from tenancy.clock import SystemClock
 from tests.builders import broker_account

@@ -6,9 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from fanout import book
+from fanout.adopting import Adopter
 from fanout.learner import Learner
 from fanout.order import OrdState
-from fanout.worker import Worker
 from tests.fakes.commits import UnknownCommit
 
 DONE = "SELECT count(*) FROM orders WHERE state = 'filled'"
@@ -52,14 +52,14 @@ async def test_new_orders_wait_in_their_lane_for_what_a_dead_worker_left(bench, 
         await crash()
     bench.broker.delay_s = 0.0
     await bench.signal(quantity=2)
-    adopt = Worker._adopt
+    adopt = Adopter.adopt
 
-    async def late(worker) -> None:
+    async def late(adopter) -> None:
         """The sweep comes when the second signal's orders are in their lanes already."""
         if (await bench.rows("SELECT count(DISTINCT signal_id) FROM orders"))[0][0] == 2:
-            await adopt(worker)
+            await adopt(adopter)
 
-    monkeypatch.setattr(Worker, "_adopt", late)
+    monkeypatch.setattr(Adopter, "adopt", late)
     async with bench.worker(name="w2"):
         await bench.until(DONE, 8)
     for account in bench.accounts:

@@ -7,8 +7,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from fanout.abilities import BrokerFill
 from fanout.fill_check import OwnFill, asked, differences, facts, span
-from fanout.ports import BrokerFill
 
 DAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -1,0 +1,21 @@
+"""One of every adapter, made as in production and opened by nobody: for tests of what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fanout.brokers.gateio.adapter import GateioBroker
+from fanout.brokers.paper.adapter import PaperBroker
+from fanout.brokers.paper.settings import PaperSettings
+from fanout.ports import Broker
+from tenancy.clock import SystemClock
+from tests.contract.venues import BTC, gateio_settings
+from tests.fakes.signer import InProcessSigner
+
+ADAPTERS: dict[str, Callable[[], Broker]] = {
+    "gateio": lambda: GateioBroker(
+        gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
+    ),
+    "paper": lambda: PaperBroker(PaperSettings(instruments=[BTC]), SystemClock()),
+}
+"""By the name of the folder; a second one of a folder has a dash and a word behind it."""
