@@ -53,6 +53,8 @@ from tenancy.scope import Actor
 
 STEP_BUNDLES = 4
 """Bundles in one step: some thousand records, a few hundredths of a second."""
+RESTS = 9
+"""How many times as long as it worked it rests: PostgreSQL and the recorder are there for the orders."""
 IDLE_S = 5.0
 """How long it rests where there is no log yet, or after something was away."""
 
@@ -109,7 +111,7 @@ class Round(msgspec.Struct):
 
 
 class Checker:
-    """Checks all logs of one database against their copies, `records_per_s` at most."""
+    """Checks all logs of one database against their copies, `records_per_s` and a tenth of the time at most."""
 
     def __init__(
         self, database: Database, copies: Copies, clock: Clock, *, records_per_s: int = 5000
@@ -154,7 +156,9 @@ class Checker:
             sum(one is not None for one in map(_standing, self._rounds.values()))
         )
         spent = time.monotonic() - began
-        return max(0.05, records / self._records_per_s - spent) if records else IDLE_S
+        if not records:
+            return IDLE_S
+        return max(0.05, RESTS * spent, records / self._records_per_s - spent)
 
     async def _step(self, log: Log, state: State) -> Step:
         """Steps 1 to 3 for the next bundles of this log. Raises Unavailable, psycopg.Error."""

@@ -49,7 +49,8 @@ _FIND = "SELECT account_id, tenant_id, broker FROM find_unchecked_statements(%s:
 _OURS = """
 SELECT o.cl_ord_id, o.symbol, o.side, r.last_qty, r.last_px, r.at
 FROM execution_reports r JOIN orders o USING (cl_ord_id)
-WHERE r.account_id = %s AND r.at >= %s AND r.at < %s AND r.last_qty > 0"""
+WHERE r.tenant_id = %s AND r.account_id = %s AND r.at >= %s AND r.at < %s AND r.exec_type = 'trade'"""
+"""As the index fills_of_account wants it: else each account's day reads every fill that there is."""
 _CHECKED = """
 INSERT INTO statement_checks (account_id, day, tenant_id, checked_at, differences)
 VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING day"""
@@ -119,7 +120,7 @@ class Statements:
         teller = cast(Statement, self._brokers[broker])
         theirs = await teller.fills(account, since=since, until=until)
         async with self._database.tenant(scope) as conn:
-            cursor = await conn.execute(_OURS, (account.account_id, since, until))
+            cursor = await conn.execute(_OURS, (scope.tenant_id, account.account_id, since, until))
             ours = [OwnFill(*row) for row in await cursor.fetchall()]
             found = differences(day, ours, theirs)
             said = facts(day, broker, len(ours), len(theirs), found)
