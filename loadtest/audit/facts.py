@@ -141,12 +141,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Verified:
-    """What the verifier said of one log's files, and how many records the rows have of it."""
+    """What the verifier said of one log's files, and how many records the rows had before and after."""
 
     log_id: str
     verdict: str
     size: int
     rows: int
+    rows_after: int
 
 
 @dataclass(frozen=True)

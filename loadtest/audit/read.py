@@ -1,7 +1,9 @@
 """The facts, read from where they lie: the sender's notes, PostgreSQL, the exchange, the log's files.
 
 The rows are read in one REPEATABLE READ transaction: one moment. Nothing waits here; whoever asks
-has let the system settle first. The log's files are checked by `python -m audit.verifier`, in a
+has let the system settle first. A system that runs may still have something to record (a daily check
+of fills), so the logs' rows are counted once more after their files were read: what was signed lies
+between the two. The log's files are checked by `python -m audit.verifier`, in a
 process of its own, with a key that is put together here from the registered public key.
 """
 
@@ -14,6 +16,7 @@ import hmac
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -79,7 +82,9 @@ async def read_facts(
     """Everything. Raises CannotAudit."""
     logs, rows = await _rows(database, venue, read_audit_keys(audit_keys))
     executed, held = await _exchange(simulator)
-    verified = await asyncio.gather(*(_verify(store, *log) for log in logs))
+    checked = await asyncio.gather(*(_verify(store, *log) for log in logs))
+    now = await _counted(database)
+    verified = [replace(one, rows_after=now[one.log_id]) for one in checked]
     return Facts(
         noted=tuple(_noted(sent)),
         executed=executed,
@@ -126,6 +131,15 @@ async def _rows(
                 "records": tuple(_record(payloads, *row) for row in await _all(conn, _RECORDS)),
                 "inbox": (await _all(conn, "SELECT count(*) FROM audit_inbox"))[0][0],
             }
+    except psycopg.OperationalError as error:
+        raise CannotAudit(f"the database cannot be read: {error}") from error
+
+
+async def _counted(database: str) -> dict[str, int]:
+    """How many rows each log has now."""
+    try:
+        async with await psycopg.AsyncConnection.connect(database) as conn:
+            return {row[0]: row[3] for row in await _all(conn, _LOGS)}
     except psycopg.OperationalError as error:
         raise CannotAudit(f"the database cannot be read: {error}") from error
 
@@ -247,4 +261,4 @@ async def _verify(store: Path, log_id: str, origin: str, public_key: bytes, rows
     word = verdict["verdict"] + (f" ({findings})" if findings else "")
     if process.returncode == 0 and verdict["verdict"] != "verified":
         word = f"exit status 0, but {word}"
-    return Verified(log_id, word, verdict["size"], rows)
+    return Verified(log_id, word, verdict["size"], rows, rows)

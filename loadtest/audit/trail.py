@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from loadtest.audit.facts import OPEN, SENT_ANEW, Facts, Finding, Order, Record, grouped
+from loadtest.audit.facts import OPEN, SENT_ANEW, Facts, Finding, Order, Record, Verified, grouped
 
 INTENTS = {"waiting": (0,), "denied": (0, 1)}
 """State → how many order.intent an attempt has, where that is not one. What is denied was either a second
@@ -33,13 +33,17 @@ def unbroken(facts: Facts) -> str:
     """The word on the logs' files: "unbroken", or what is wrong with which."""
     wrong = [f"log {log.log_id}: {log.verdict}" for log in facts.logs if log.verdict != "verified"]
     wrong += [
-        f"log {log.log_id}: {log.size} records are signed, {log.rows} are in the rows"
+        f"log {log.log_id}: {log.size} records are signed, {_rows(log)} are in the rows"
         for log in facts.logs
-        if log.verdict == "verified" and log.size != log.rows
+        if log.verdict == "verified" and not log.rows <= log.size <= log.rows_after
     ]
     if not facts.logs:
         wrong.append("there is no log")
     return "; ".join(wrong) or "unbroken"
+
+
+def _rows(log: Verified) -> str:
+    return str(log.rows) if log.rows == log.rows_after else f"{log.rows} to {log.rows_after}"
 
 
 def _readable(facts: Facts) -> Iterator[Finding]:

@@ -177,7 +177,7 @@ class Stage:
             for index, plan in enumerate(rows["plans"])
             if plan.signal_id not in planned
         ]  # fmt: skip
-        log = Verified("inbox", "verified", 0, 0)
+        log = Verified("inbox", "verified", 0, 0, 0)
         facts = Facts(executed=executed, held=held, logs=(log,), **rows)
         return replace(facts, records=tuple(records), inbox=0)
 

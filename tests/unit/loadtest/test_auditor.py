@@ -95,7 +95,7 @@ CLEAN = Facts(
         record(5, "order.close", SECOND.order_id, cl_ord_id=SECOND.cl_ord_id),
         record(6, "order.close", ON_PAPER.order_id, cl_ord_id=ON_PAPER.cl_ord_id),
     ),
-    logs=(Verified("log", "verified", 7, 7),),
+    logs=(Verified("log", "verified", 7, 7, 7),),
 )
 
 
@@ -287,11 +287,18 @@ def test_what_was_wanted_cancelled_need_not_be_carried_out():
     ("logs", "words"),
     [
         ((), "there is no log"),
-        ((Verified("log", "tampered (bundle 0)", 7, 7),), "tampered"),
-        ((Verified("log", "verified", 6, 7),), "6 records are signed, 7 are in the rows"),
+        ((Verified("log", "tampered (bundle 0)", 7, 7, 7),), "tampered"),
+        ((Verified("log", "verified", 6, 7, 7),), "6 records are signed, 7 are in the rows"),
+        ((Verified("log", "verified", 9, 7, 8),), "9 records are signed, 7 to 8 are in the rows"),
     ],
 )
 def test_a_log_that_is_not_whole_is_named(logs, words):
     opinion = judge(replace(CLEAN, logs=logs))
     assert words in opinion.log
     assert not opinion.clean
+
+
+def test_what_was_recorded_while_the_files_were_read_is_no_gap():
+    """A running system may have something to record at any time: a daily check of fills."""
+    opinion = judge(replace(CLEAN, logs=(Verified("log", "verified", 8, 7, 9),)))
+    assert opinion.clean
