@@ -14,8 +14,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 
 
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
-"""pytest-xdist: two processes, each file wholly in one of them. Later words of the same kind win."""
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""pytest-xdist: two processes, each file wholly in one of them, the long ones first (tests/conftest.py).
+Later words of the same kind win."""
 
 
 class Step(NamedTuple):

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FIXTURES = Path(__file__).parent / "fixtures"
 
 pytest_plugins = sorted(
@@ -36,3 +38,20 @@ def _is_here(host: Any) -> bool:
 
 
 sys.addaudithook(refuse_the_world)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, then those that need servers: two processes end together that way.
+
+    A file stays whole and in its order. Without this the longest file begins last, and one process
+    waits minutes for the other (ops/check.py says `--no-loadscope-reorder` for the same reason).
+    """
+
+    def rank(item: pytest.Item) -> int:
+        marks = {mark.name for mark in item.iter_markers()}
+        return 0 if "slow" in marks else 1 if "stack" in marks else 2
+
+    of_file: dict[Path, int] = {}
+    for item in items:
+        of_file[item.path] = min(rank(item), of_file.get(item.path, 2))
+    items.sort(key=lambda item: of_file[item.path])
