@@ -17,6 +17,7 @@ from loadtest.exchanges.gateio.refusal import Refusal
 
 TOLERANCE_S = 60.0
 NORMAL = 1
+PRODUCTS = ("futures", "spot", "unified")
 _EMPTY = hashlib.sha512(b"").hexdigest()
 
 
@@ -49,7 +50,7 @@ def authenticate(
             raise Refusal("MISSING_REQUIRED_HEADER", f"Missing required header: {name}")
         values.append(value)
     timestamp, key, sign = values
-    _in_time(timestamp, now)
+    within_tolerance(timestamp, now)
     account = accounts.get(key)
     if account is None or account.revoked:
         raise Refusal("INVALID_KEY", "Invalid key provided")
@@ -60,16 +61,25 @@ def authenticate(
         raise Refusal("INVALID_SIGNATURE", "Signature mismatch")
     if account.ip_whitelist and peer not in account.ip_whitelist:
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
-    if "/futures/" in path and "futures" not in account.permissions:
-        raise Refusal("FORBIDDEN", "the key has no futures permission")
-    if "/futures/" in path and method != "GET" and "futures" in account.read_only:
-        raise Refusal("READ_ONLY", "the key may only read futures")
-    if "/futures/" in path and account.key_state != NORMAL:
-        raise Refusal("FORBIDDEN", "the key is locked")
+    permitted(account, method, path)
     return account
 
 
-def _in_time(timestamp: str, now: float) -> None:
+def permitted(account: Account, method: str, path: str) -> None:
+    """What a key may do is said per product, the first segment after /api/v4/. Raises Refusal."""
+    product = path.split("/", 4)[3]
+    if product not in PRODUCTS:
+        return
+    if product not in account.permissions:
+        raise Refusal("FORBIDDEN", f"the key has no {product} permission")
+    if method != "GET" and product in account.read_only:
+        raise Refusal("READ_ONLY", f"the key may only read {product}")
+    if account.key_state != NORMAL:
+        raise Refusal("FORBIDDEN", "the key is locked")
+
+
+def within_tolerance(timestamp: float | str, now: float) -> None:
+    """Raises REQUEST_EXPIRED for what is 60 seconds early or late."""
     try:
         gap = abs(now - float(timestamp))
     except ValueError:

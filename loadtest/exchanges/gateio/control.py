@@ -1,8 +1,8 @@
 """The other side of the simulator: set up, misbehave, audit. Only loopback is answered.
 
 Paths below /_control/: POST accounts, POST keys, POST price, POST faults, DELETE faults, GET faults,
-POST settings, GET audit, GET positions, GET stats. Bodies and answers are JSON; errors are
-400 with a `message`.
+POST mood, GET mood, DELETE mood, POST settings, GET audit, GET positions, GET stats. Bodies and answers
+are JSON; errors are 400 with a `message`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from loadtest.exchanges.gateio.faults import Rule
 from loadtest.exchanges.gateio.gateway import Answer, Gateway, Request
 from loadtest.exchanges.gateio.ledger import Listed
 from loadtest.exchanges.gateio.limits import Limits
+from loadtest.exchanges.gateio.mood import BadMood, SeededMood
 from loadtest.exchanges.gateio.orders import Order
 from loadtest.exchanges.gateio.refusal import Refusal
 from loadtest.exchanges.gateio.views import money, plain
@@ -35,6 +36,8 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     permissions: tuple[str, ...] = ("futures",)
     read_only: tuple[str, ...] = ()
     ip_whitelist: tuple[str, ...] = ()
+    sub_of: str | None = None
+    """The key of the account that this is a sub-account of."""
 
     def __repr__(self) -> str:
         return f"NewAccount(key={self.key!r})"
@@ -50,6 +53,7 @@ class ChangedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     listed: Listed | None = None
     revoked: bool | None = None
     unified: bool | None = None
+    evolved: bool | None = None
     dual_mode: bool | None = None
 
 
@@ -102,6 +106,16 @@ class Control:
             case ("DELETE", "faults"):
                 self._gateway.faults.clear()
                 return []
+            case ("POST", "mood"):
+                mood = SeededMood(msgspec.json.decode(request.body, type=BadMood))
+                self._gateway.faults.mood = mood
+                return mood.report()
+            case ("GET", "mood"):
+                mood_now = self._gateway.faults.mood
+                return mood_now.report() if isinstance(mood_now, SeededMood) else None
+            case ("DELETE", "mood"):
+                self._gateway.faults.mood = None
+                return None
             case ("POST", "settings"):
                 return self._settings(msgspec.json.decode(request.body, type=Settings))
             case ("GET", "audit"):
@@ -123,6 +137,7 @@ class Control:
                 permissions=it.permissions,
                 read_only=it.read_only,
                 ip_whitelist=it.ip_whitelist,
+                sub_of=it.sub_of,
             )
             opened.append({"key": account.key, "uid": account.uid})
         return opened
@@ -178,11 +193,12 @@ class Control:
                 "key": account.key,
                 "uid": account.uid,
                 "contract": name,
+                "leg": position.leg,
                 "size": plain(position.size),
                 "entry_price": money(position.entry_price),
             }
             for account in (self._exchange.house, *self._exchange.accounts.values())
-            for name, position in account.positions.items()
+            for (name, _), position in account.positions.items()
         ]
 
     def stats(self) -> dict[str, object]:
