@@ -50,14 +50,16 @@ from decimal import Decimal
 import structlog
 
 from fanout.abilities import BrokerFill
-from fanout.brokers.gateio import answers, labels, state, statement, wire
+from fanout.brokers.gate import labels
+from fanout.brokers.gate.client import GateClient, NoAnswer, NotSent
+from fanout.brokers.gate.reading import Answer, Unreadable, label_of, rate_hint
+from fanout.brokers.gate.table import InstrumentTable
+from fanout.brokers.gate.venue_time import exptime
+from fanout.brokers.gateio import answers, state, statement, wire
 from fanout.brokers.gateio.answers import Missing
-from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
 from fanout.brokers.gateio.proving import GateioProver
-from fanout.brokers.gateio.reading import Answer, Unreadable, label_of, rate_hint
 from fanout.brokers.gateio.settings import GateioSettings
-from fanout.brokers.gateio.table import ContractTable
-from fanout.brokers.gateio.venue_time import exptime
+from fanout.brokers.gateio.table import Contracts
 from fanout.brokers.sealing import stays_inside
 from fanout.budget import Budgets
 from fanout.order import Order, OrdState
@@ -110,13 +112,15 @@ class GateioBroker:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._client = GateioClient(settings, signer, clock)
+        self._client = GateClient(settings, signer, clock)
         self._budgets = Budgets(
             limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
         self._sleep = sleep
         self._clock_error_s = settings.clock_error_ms / 1000
-        self._contracts = ContractTable(self._client, settings, clock, sleep)
+        self._contracts = InstrumentTable(
+            self.name, Contracts(self._client, settings.settle).read, settings, clock, sleep
+        )
         self._refreshers: list[asyncio.Task[None]] = []
         self._prover = GateioProver(self._client, settings.settle, self.instruments)
         # Signing comes first and may be slow; a lease must outlive both.

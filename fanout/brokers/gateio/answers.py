@@ -22,8 +22,8 @@ from decimal import Decimal
 
 import msgspec
 
-from fanout.brokers.gateio import labels
-from fanout.brokers.gateio.reading import (
+from fanout.brokers.gate import labels
+from fanout.brokers.gate.reading import (
     Answer,
     Unreadable,
     decode,

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from fanout.brokers.gateio.reading import Answer, Unreadable, decode, finite, optional
+from fanout.brokers.gate.reading import Unreadable, decode, finite, optional
 from fanout.ports import BrokerPosition, Equity, Instrument
 from tenancy.values import exact
 
@@ -131,17 +131,3 @@ def instruments(
         and not c.in_delisting
         and finite(c.quanto_multiplier, "quanto_multiplier") > 0
     }
-
-
-class _Time(msgspec.Struct):
-    server_time: int
-
-
-def server_time_ms(answer: Answer) -> int | None:
-    """Gate's clock, Unix ms; None where the answer holds none."""
-    if answer.status != 200:
-        return None
-    try:
-        return decode(answer.body, _Time).server_time
-    except Unreadable:
-        return None

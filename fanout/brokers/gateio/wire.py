@@ -18,45 +18,28 @@ What the answers mean is answers.py. Source: https://www.gate.com/docs/developer
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from decimal import Decimal
 
 import msgspec
 
+from fanout.brokers.gate.request import PAGE as PAGE
+from fanout.brokers.gate.request import PREFIX as PREFIX
+from fanout.brokers.gate.request import Request as Request
+from fanout.brokers.gate.request import Unsupported as Unsupported
+from fanout.brokers.gate.request import account_detail as account_detail
+from fanout.brokers.gate.request import client_text as client_text
+from fanout.brokers.gate.request import main_keys as main_keys
+from fanout.brokers.gate.request import server_time as server_time
+from fanout.brokers.gate.request import signature as signature
+from fanout.brokers.gate.request import signing_text as signing_text
 from fanout.order import Order, TimeInForce
 from fanout.ports import Instrument
-from tenancy.errors import Invalid
 from tenancy.values import plain
-
-SCHEME = "gateio"
-PREFIX = "/api/v4"
-PAGE = 100  # Gate's default page; every version of the API honours it
-EMPTY_SHA512 = hashlib.sha512(b"").hexdigest()
 
 TIF: dict[str, dict[str, TimeInForce]] = {
     "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc"},
     "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
 }
-
-
-class Unsupported(Invalid):
-    """Gate has no such order: says which part, so that the plan can be changed."""
-
-    code = "unsupported_order"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One HTTP request, exactly as it is signed. `query` is un-escaped, in URL order."""
-
-    method: str
-    path: str
-    query: str = ""
-    body: bytes = b""
-
-    @property
-    def target(self) -> str:
-        return f"{self.path}?{self.query}" if self.query else self.path
 
 
 class _Place(msgspec.Struct, omit_defaults=True):
@@ -69,11 +52,6 @@ class _Place(msgspec.Struct, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-
-
-def client_text(cl_ord_id: str) -> str:
-    """The `text` field: at most 28 of [0-9A-Za-z_.-] after `t-`."""
-    return f"t-{cl_ord_id}"
 
 
 def place(settle: str, order: Order) -> Request:
@@ -138,16 +116,6 @@ def account(settle: str) -> Request:
     return Request("GET", f"{PREFIX}/futures/{settle}/accounts")
 
 
-def account_detail() -> Request:
-    """Whose key it is, and in which mode the account is."""
-    return Request("GET", f"{PREFIX}/account/detail")
-
-
-def main_keys() -> Request:
-    """What the key may do."""
-    return Request("GET", f"{PREFIX}/account/main_keys")
-
-
 def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str) -> Request:
     """POST of the smallest buy, post-only (`poc`): it rests or is refused, it never trades at once."""
     body = _Place(
@@ -160,11 +128,6 @@ def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str
     return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(body))
 
 
-def server_time() -> Request:
-    """Public, small, and counted apart from trading."""
-    return Request("GET", f"{PREFIX}/spot/time")
-
-
 def contracts(settle: str) -> Request:
     """Public: needs no signature."""
     return Request("GET", f"{PREFIX}/futures/{settle}/contracts")
@@ -173,15 +136,3 @@ def contracts(settle: str) -> Request:
 def tickers(settle: str) -> Request:
     """Public: the best bid and ask of every contract."""
     return Request("GET", f"{PREFIX}/futures/{settle}/tickers")
-
-
-def signing_text(request: Request, timestamp: int) -> bytes:
-    """What Gate's APIv4 scheme signs with HMAC-SHA512. The signer builds the same from its parts."""
-    body_hash = hashlib.sha512(request.body).hexdigest() if request.body else EMPTY_SHA512
-    parts = (request.method, request.path, request.query, body_hash, str(timestamp))
-    return "\n".join(parts).encode()
-
-
-def signature(secret: bytes, request: Request, timestamp: int) -> str:
-    """For tests and simulators, where the secret is no secret. Production asks the signer."""
-    return hmac.new(secret, signing_text(request, timestamp), hashlib.sha512).hexdigest()

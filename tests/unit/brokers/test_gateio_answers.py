@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.brokers.gateio import answers, labels, state
+from fanout.brokers.gate import labels
+from fanout.brokers.gate.reading import Answer, Unreadable
+from fanout.brokers.gateio import answers, state
 from fanout.brokers.gateio.answers import Missing
-from fanout.brokers.gateio.reading import Answer, Unreadable
 from fanout.order import OrdState
 from fanout.ports import (
     Acked,

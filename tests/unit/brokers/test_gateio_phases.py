@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from fanout.brokers.gate.client import ClockError
+from fanout.brokers.gate.venue_time import Compared, instant
 from fanout.brokers.gateio.adapter import GateioBroker
-from fanout.brokers.gateio.client import ClockError
-from fanout.brokers.gateio.venue_time import Compared, instant
 from fanout.order import OrdState
 from fanout.ports import (
     Acked,

@@ -23,11 +23,11 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from fanout.brokers.gateio import state, wire
-from fanout.brokers.gateio.reading import Answer
-from fanout.brokers.gateio.settings import GateioSettings
-from fanout.brokers.gateio.venue_time import ClockError as ClockError
-from fanout.brokers.gateio.venue_time import VenueTime
+from fanout.brokers.gate import request as wire
+from fanout.brokers.gate.reading import Answer, server_time_ms
+from fanout.brokers.gate.settings import GateSettings
+from fanout.brokers.gate.venue_time import ClockError as ClockError
+from fanout.brokers.gate.venue_time import VenueTime
 from fanout.ports import BrokerAccount, RequestSigner
 from tenancy.clock import Clock
 from tenancy.errors import OutcomeUnknown, Unavailable
@@ -52,10 +52,10 @@ class NoAnswer(OutcomeUnknown):
     code = "no_answer"
 
 
-class GateioClient:
+class GateClient:
     """One pool of connections to Gate.io for all accounts of this process."""
 
-    def __init__(self, settings: GateioSettings, signer: RequestSigner, clock: Clock) -> None:
+    def __init__(self, settings: GateSettings, signer: RequestSigner, clock: Clock) -> None:
         self._settings = settings
         self._signer = signer
         self._clock = clock
@@ -72,7 +72,7 @@ class GateioClient:
 
     def __repr__(self) -> str:
         word = "closed" if self._session is None else "open"
-        return f"GateioClient({self._settings.base_url}, {word})"
+        return f"GateClient({self._settings.base_url}, {word})"
 
     async def open(self) -> None:
         """Open the pool, warm it, compare the clocks. Raises NotSent, NoAnswer, ClockError or TimeUnknown."""
@@ -113,7 +113,7 @@ class GateioClient:
 
     async def _ask_time(self) -> int | None:
         """Gate's clock, Unix ms; None where this host does not say, or counts one question too many."""
-        return state.server_time_ms(await self.send(wire.server_time(), PUBLIC))
+        return server_time_ms(await self.send(wire.server_time(), PUBLIC))
 
     async def close(self) -> None:
         session, self._session = self._session, None
