@@ -17,6 +17,7 @@ from loadtest.exchanges.gateio.refusal import Refusal
 
 TOLERANCE_S = 60.0
 NORMAL = 1
+PRODUCTS = ("futures", "spot", "unified")
 _EMPTY = hashlib.sha512(b"").hexdigest()
 
 
@@ -60,13 +61,21 @@ def authenticate(
         raise Refusal("INVALID_SIGNATURE", "Signature mismatch")
     if account.ip_whitelist and peer not in account.ip_whitelist:
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
-    if "/futures/" in path and "futures" not in account.permissions:
-        raise Refusal("FORBIDDEN", "the key has no futures permission")
-    if "/futures/" in path and method != "GET" and "futures" in account.read_only:
-        raise Refusal("READ_ONLY", "the key may only read futures")
-    if "/futures/" in path and account.key_state != NORMAL:
-        raise Refusal("FORBIDDEN", "the key is locked")
+    _permitted(account, method, path)
     return account
+
+
+def _permitted(account: Account, method: str, path: str) -> None:
+    """What a key may do is said per product: the first segment after /api/v4/."""
+    product = path.split("/", 4)[3]
+    if product not in PRODUCTS:
+        return
+    if product not in account.permissions:
+        raise Refusal("FORBIDDEN", f"the key has no {product} permission")
+    if method != "GET" and product in account.read_only:
+        raise Refusal("READ_ONLY", f"the key may only read {product}")
+    if account.key_state != NORMAL:
+        raise Refusal("FORBIDDEN", "the key is locked")
 
 
 def _in_time(timestamp: str, now: float) -> None:

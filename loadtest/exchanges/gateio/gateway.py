@@ -130,6 +130,8 @@ class Gateway:
         weight = 1
         if endpoint.path.endswith("batch_orders"):
             weight = max(1, request.body.count(b'"contract"'))
+        elif endpoint.path.endswith("batch_amend_orders"):
+            weight = max(1, request.body.count(b"{"))
         who = account.uid if account else request.peer
         return self.limiter.count(who, endpoint.counts_as, self.exchange.now(), weight)
 
