@@ -3,7 +3,8 @@
 1. `account/detail` and `account/main_keys`: the scopes (keys.py). A key that may not ask, or whose
    answer cannot be read, is refused: its scopes are unknown.
 2. `futures/…/accounts`, signed by the key: it works, and the account is in the position mode that its
-   settings say, one-way where they say nothing. A user who never funded futures has nothing to read,
+   settings say, one-way where they say nothing. Of a unified account the key may read the equity, too
+   (its permission `unified`, read-only). A user who never funded futures has nothing to read,
    which is no fault of the key.
 3. If asked for, a test order: post-only, the smallest size, far below the market, cancelled at once.
 
@@ -102,6 +103,9 @@ class GateioProver:
             raise refused("account_mode", f"the futures account is unclear: {why}") from why
         if one_way == said.hedge:
             raise refused("account_mode", _WRONG_MODE[said.hedge])
+        if said.account_kind == "unified":
+            # Its equity stands there, so a key that may not read it would leave every order unsized.
+            await self._questions.ask(account, account_wire.unified_account(), "cannot_trade")
         return "account_read"
 
     # -------------------------------------------------------------- 3.
