@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from fanout.lifecycle import Surprise
 
 LATENCY_BUCKETS = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
@@ -30,8 +34,12 @@ FIRST_ORDER_SECONDS = Histogram(
 IN_DOUBT = Gauge("portcullis_orders_in_doubt", "Orders in doubt in this worker's lanes")
 LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
 SURPRISES = Counter(
-    "portcullis_surprising_reports_total", "Reports of orders that the book had ruled out"
+    "portcullis_surprising_reports_total",
+    "Reports that the book had ruled out, by what is odd about them (fanout/lifecycle.py)",
+    ["surprise"],
 )
+for _surprise in get_args(Surprise):
+    SURPRISES.labels(_surprise)  # an alert asks for the increase: the first one counts, too
 SWITCH_AGE = Gauge(
     "portcullis_switch_age_seconds", "Since this worker knew where the kill switch stands"
 )
