@@ -118,3 +118,11 @@ UNPROVEN = Gauge(
     "Credentials that this worker has no proof of yet, or asks about again",
 )
 PROOFS = Counter("portcullis_credential_proofs_total", "Answers of brokers about keys", ["outcome"])
+
+BUDGET_SHARED = Gauge(
+    "portcullis_budget_shared",
+    "1: Redis gives out the broker's places; 0: this worker goes on with its own share", ["broker"],
+)  # fmt: skip
+BUDGET_WAITING = Gauge(
+    "portcullis_budget_waiting", "Orders that wait for a place in the broker's limit", ["broker"]
+)

@@ -59,7 +59,7 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio.table import ContractTable
 from fanout.brokers.gateio.venue_time import exptime
 from fanout.brokers.sealing import stays_inside
-from fanout.budget import Budgets
+from fanout.budget import Budgets, Pace
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -107,11 +107,13 @@ class GateioBroker:
         clock: Clock,
         *,
         sleep: Sleep = asyncio.sleep,
+        budgets: Pace | None = None,
     ) -> None:
+        """`budgets`: shared with other workers; without it this process counts alone."""
         self._settings = settings
         self._clock = clock
         self._client = GateioClient(settings, signer, clock)
-        self._budgets = Budgets(
+        self._budgets: Pace = budgets or Budgets(
             limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
         self._sleep = sleep
@@ -162,9 +164,9 @@ class GateioBroker:
 
     # -------------------------------------------------------------- orders
 
-    async def turn(self, account: BrokerAccount) -> None:
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
         """Gate's limit is per user id, which is one account of ours."""
-        await self._budgets.wait(account.account_id)
+        await self._budgets.wait(account.account_id, closes=closes)
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """One POST, never a second. X-Gate-Exptime runs from after the signature.
