@@ -37,13 +37,14 @@ from fanout.brokers.gateio import account_settings, account_wire, answers, holdi
 from fanout.brokers.gateio.account_settings import BadAccountSettings
 from fanout.brokers.gateio.arranging import Arranger
 from fanout.brokers.gateio.doubt import PAGES_MAX, Doubt, Sleep
-from fanout.brokers.gateio.limits import Door, Limiter, Limits
+from fanout.brokers.gateio.limits import Door, Limits
 from fanout.brokers.gateio.orders import Orders
 from fanout.brokers.gateio.protecting import Protector
 from fanout.brokers.gateio.proving import GateioProver
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio.table import Contracts
 from fanout.brokers.sealing import stays_inside
+from fanout.budget import Pace
 from fanout.order import Order
 from fanout.ports import (
     BrokerAccount,
@@ -82,9 +83,9 @@ class GateioBroker:
         clock: Clock,
         *,
         sleep: Sleep = asyncio.sleep,
-        budgets: Limiter | None = None,
+        budgets: Pace | None = None,
     ) -> None:
-        """`budgets`: in place of this process's own budget for placing and amending."""
+        """`budgets`: for placing and amending, shared with other workers; else this process counts alone."""
         self._settings = settings
         self._clock = clock
         self._client = GateClient(settings, signer, clock)
@@ -158,9 +159,9 @@ class GateioBroker:
 
     # -------------------------------------------------------------- orders
 
-    async def turn(self, account: BrokerAccount) -> None:
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
         """Gate's limit is per user id, which is one account of ours. Of a batch, once for each order."""
-        await self._limits.placing.wait(account.account_id)
+        await self._limits.placing.wait(account.account_id, closes=closes)
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """One POST, never a second. X-Gate-Exptime runs from after the signature.

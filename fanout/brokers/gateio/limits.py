@@ -10,42 +10,32 @@ Placing is waited for in `Broker.turn`, before a lease is looked at; everything 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
 
 from fanout.brokers.gate.client import GateClient
 from fanout.brokers.gate.reading import Answer, rate_hint
 from fanout.brokers.gate.request import Request
 from fanout.brokers.gateio.settings import GateioSettings
-from fanout.budget import Budgets
+from fanout.budget import Budgets, Pace
 from fanout.ports import BrokerAccount
-from tenancy.values import AccountID
 
 ASKING_WINDOW_S = 10.0
 _CANCELS = ("batch_cancel_orders", "autoorder/v1/trail/stop")
 
 
-class Limiter(Protocol):
-    """fanout/budget.py `Budgets`, or one that several workers share."""
-
-    async def wait(self, account_id: AccountID) -> None: ...
-
-    def hint(self, account_id: AccountID, *, remaining: int, reset_in_s: float) -> None: ...
-
-
 class Limits:
     """The budgets of all accounts of this process."""
 
-    def __init__(self, settings: GateioSettings, placing: Limiter | None = None) -> None:
+    def __init__(self, settings: GateioSettings, placing: Pace | None = None) -> None:
         """`placing`: in place of a budget of this process alone."""
-        self.placing: Limiter = placing or Budgets(
+        self.placing: Pace = placing or Budgets(
             limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
         cancels = settings.cancels_per_s
-        self.cancelling = Budgets(limit=cancels, window_s=1.0, burst=max(1, cancels // 2))
+        self.cancelling: Pace = Budgets(limit=cancels, window_s=1.0, burst=max(1, cancels // 2))
         self._asks = settings.asks_per_10s
         self._asking: dict[str, Budgets] = {}
 
-    def of(self, request: Request) -> Limiter:
+    def of(self, request: Request) -> Pace:
         """The budget that the request comes out of; placing is paid for in turn()."""
         where = request.path.split("/futures/", 1)[-1].split("/", 1)[-1]
         if where.startswith("orders") and request.method in ("POST", "PUT"):
@@ -72,13 +62,13 @@ class Door:
     async def ask(self, account: BrokerAccount, request: Request) -> Answer:
         """Wait, sign, send, and learn from the headers. Raises NotSent or NoAnswer."""
         limiter = self.limits.of(request)
-        await limiter.wait(account.account_id)
+        await limiter.wait(account.account_id, closes=limiter is self.limits.cancelling)
         answer = await self.client.ask(account, request)
         learn(limiter, account, answer, self.client.time.now())
         return answer
 
 
-def learn(limiter: Limiter, account: BrokerAccount, answer: Answer, now: datetime) -> None:
+def learn(limiter: Pace, account: BrokerAccount, answer: Answer, now: datetime) -> None:
     """Pass on what the answer says of the limit."""
     hint = rate_hint(answer, now)
     if hint is not None:
