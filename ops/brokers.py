@@ -17,6 +17,7 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
+from fanout.budget import MakesPace, alone
 from fanout.ports import Broker
 from fanout.remembered import RememberedPositions
 from tenancy.clock import Clock
@@ -33,8 +34,12 @@ def make_brokers(
     signer: SigningClient,
     database: Database,
     clock: Clock,
+    pace: MakesPace = alone,
 ) -> dict[str, Broker]:
-    """One adapter per table; not opened yet. Raises ConfigurationError."""
+    """One adapter per table; not opened yet. `pace`: keeps them within their limits.
+
+    Raises ConfigurationError.
+    """
     unknown = set(tables) - {"gateio", "paper"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
@@ -42,7 +47,12 @@ def make_brokers(
     gateio = None
     if "gateio" in tables:
         settings = _read("gateio", tables["gateio"], GateioSettings)
-        made["gateio"] = gateio = GateioBroker(settings, HsmRequestSigner(signer), clock)
+        budgets = pace(
+            "gateio", limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
+        )
+        made["gateio"] = gateio = GateioBroker(
+            settings, HsmRequestSigner(signer), clock, budgets=budgets
+        )
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)
         # Without instruments of its own, paper follows the real venue's prices.

@@ -23,8 +23,8 @@ from fanout import (
     stops_book,
     stops_store,
 )
+from fanout.brokers.gate.client import GateClient
 from fanout.brokers.gateio.adapter import GateioBroker
-from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -93,7 +93,7 @@ def _is_order(_client: Any, _account: Any, request: Any) -> bool:
 
 
 def _after_post() -> None:
-    original = GateioClient.send
+    original = GateClient.send
 
     async def wrapped(client: Any, request: Any, headers: Any) -> Any:
         answer = await original(client, request, headers)
@@ -101,19 +101,19 @@ def _after_post() -> None:
             die()
         return answer
 
-    GateioClient.send = wrapped  # type: ignore[method-assign]
+    GateClient.send = wrapped  # type: ignore[method-assign]
 
 
 def _while_posting() -> None:
     """The bytes have left; the exchange has not executed them yet."""
-    original = GateioClient.send
+    original = GateClient.send
 
     async def wrapped(client: Any, request: Any, headers: Any) -> Any:
         if request.method == "POST":
             asyncio.get_running_loop().call_later(0.1, die)
         return await original(client, request, headers)
 
-    GateioClient.send = wrapped  # type: ignore[method-assign]
+    GateClient.send = wrapped  # type: ignore[method-assign]
 
 
 def _any_orders(_self: Any, _scope: Any, orders: Any) -> bool:
@@ -156,7 +156,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "approved_before_commit": lambda: _after(approvals, "carry"),
     "approved_after_commit": lambda: _after(ApprovedIntender, "_carry"),
     "expire_before_commit": lambda: _after(approvals, "expire_due"),
-    "send_before": lambda: _before(GateioClient, "send", _is_post),
+    "send_before": lambda: _before(GateClient, "send", _is_post),
     "send_under_way": _while_posting,
     "send_after": _after_post,
     "learn_before_commit": lambda: _after(book, "learn"),
@@ -165,8 +165,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "resolve_asking": lambda: _before(GateioBroker, "find"),
     "resolve_answered": lambda: _after(GateioBroker, "find"),
     "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
-    "frozen_before_signing": lambda: _frozen_before(GateioClient, "sign", _is_order),
-    "frozen_before_send": lambda: _frozen_before(GateioClient, "send", _is_post),
+    "frozen_before_signing": lambda: _frozen_before(GateClient, "sign", _is_order),
+    "frozen_before_send": lambda: _frozen_before(GateClient, "send", _is_post),
     "switch_denied_before_learning": lambda: _after(
         Switch, "refusal", lambda refused: bool(refused)
     ),

@@ -2,8 +2,10 @@
 
 1. `account/detail` and `account/main_keys`: the scopes (keys.py). A key that may not ask, or whose
    answer cannot be read, is refused: its scopes are unknown.
-2. `futures/…/accounts`, signed by the key: it works, and the account is in one-way mode. A user who
-   never funded futures has nothing to read, which is no fault of the key.
+2. `futures/…/accounts`, signed by the key: it works, and the account is in the position mode that its
+   settings say, one-way where they say nothing. Of a unified account the key may read the equity, too
+   (its permission `unified`, read-only). A user who never funded futures has nothing to read,
+   which is no fault of the key.
 3. If asked for, a test order: post-only, the smallest size, far below the market, cancelled at once.
 
 Every question may be asked again: nothing changes at Gate in 1 and 2. In 3 the order's `text` is a
@@ -24,26 +26,32 @@ from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
-from fanout.brokers.gateio import keys, labels, wire
-from fanout.brokers.gateio.client import GateioClient, NoAnswer, NotSent
-from fanout.brokers.gateio.reading import Answer, Unreadable, decode, label_of
-from fanout.brokers.gateio.venue_time import Departure, exptime
+from fanout.brokers.gate import keys, labels
+from fanout.brokers.gate.client import GateClient
+from fanout.brokers.gate.questions import Questions, Refusal, check_json, refused
+from fanout.brokers.gate.reading import Unreadable, decode
+from fanout.brokers.gate.venue_time import Departure
+from fanout.brokers.gateio import account_settings, account_wire, wire
+from fanout.brokers.gateio.account_settings import AccountSettings
 from fanout.ports import BrokerAccount, Instrument
 from fanout.proof import NotProven, Proof
-from hsm.errors import SealBroken, SigningRefused, TokenRefused
-from tenancy.errors import UNREADABLE, Unavailable
+from tenancy.errors import Unavailable
 
 FAR = Decimal("0.9")
 """Of the market's price. A buy there rests: post-only would refuse it otherwise."""
-_NEVER_SIGNED = (SealBroken, SigningRefused, TokenRefused)
 
 
-class Refusal(Exception):
-    """The key is not taken: carries why."""
+_WRONG_MODE = {
+    False: "the futures account is in hedge mode: use one-way mode, or say position_mode = hedge",
+    True: "the futures account is in one-way mode, and its settings say position_mode = hedge",
+}
 
-    def __init__(self, proof: NotProven) -> None:
-        super().__init__(proof.words)
-        self.proof = proof
+
+def _said(account: BrokerAccount) -> AccountSettings:
+    try:
+        return account_settings.read(account.settings)
+    except account_settings.BadAccountSettings as why:
+        raise refused("account_mode", str(why)) from why
 
 
 class GateioProver:
@@ -51,11 +59,12 @@ class GateioProver:
 
     def __init__(
         self,
-        client: GateioClient,
+        client: GateClient,
         settle: str,
         instruments: Callable[[], Awaitable[Mapping[str, Instrument]]],
     ) -> None:
         self._client = client
+        self._questions = Questions(client)
         self._settle = settle
         self._instruments = instruments
 
@@ -66,10 +75,12 @@ class GateioProver:
         # Before the questions: `not_after` is by a time of day that could be set during them.
         departure = None if test_order is None else await self._client.time.depart(not_after)
         try:
-            seen = await self._scopes(account)
+            said = _said(account)
+            unified = said.account_kind == "unified"
+            seen = await self._questions.scopes(account, "futures", unified=unified)
             if isinstance(seen, NotProven):
                 return seen
-            done = [*seen.checks, await self._account(account)]
+            done = [*seen.checks, await self._account(account, said)]
             if test_order is not None and departure is not None:
                 await self._try_order(account, test_order, departure)
                 done.append("test_order")
@@ -77,35 +88,24 @@ class GateioProver:
         except Refusal as refusal:
             return refusal.proof
 
-    # -------------------------------------------------------------- 1.
-
-    async def _scopes(self, account: BrokerAccount) -> Proof:
-        answers = [
-            await self._ask(account, request, "scope_unknown")
-            for request in (wire.account_detail(), wire.main_keys())
-        ]
-        for answer in answers:
-            _check_json(answer)
-        try:
-            return keys.judged(account.api_key or "", answers[0].body, answers[1].body)
-        except Unreadable as why:
-            return NotProven(code="scope_unknown", words=f"what the key may do is unclear: {why}")
-
     # -------------------------------------------------------------- 2.
 
-    async def _account(self, account: BrokerAccount) -> str:
-        answer = await self._ask(
-            account, wire.account(self._settle), "cannot_trade", but=labels.NEVER_FUNDED
+    async def _account(self, account: BrokerAccount, said: AccountSettings) -> str:
+        answer = await self._questions.ask(
+            account, account_wire.account(self._settle), "cannot_trade", but=labels.NEVER_FUNDED
         )
         if answer.status != 200:
             return "never_funded"
-        _check_json(answer)
+        check_json(answer)
         try:
             one_way = keys.in_one_way_mode(answer.body)
         except Unreadable as why:
-            raise _refused("account_mode", f"the futures account is unclear: {why}") from why
-        if not one_way:
-            raise _refused("account_mode", "the futures account is in hedge mode: use one-way mode")
+            raise refused("account_mode", f"the futures account is unclear: {why}") from why
+        if one_way == said.hedge:
+            raise refused("account_mode", _WRONG_MODE[said.hedge])
+        if said.account_kind == "unified":
+            # Its equity stands there, so a key that may not read it would leave every order unsized.
+            await self._questions.ask(account, account_wire.unified_account(), "cannot_trade")
         return "account_read"
 
     # -------------------------------------------------------------- 3.
@@ -115,7 +115,7 @@ class GateioProver:
         await self._clear(account, text)  # a.
         contract = _smallest(await self._instruments(), self._settle)
         request = wire.place_far_below(self._settle, contract, _price(contract), text)
-        placed = await self._ask(  # b.
+        placed = await self._questions.ask(  # b.
             account,
             request,
             "test_order",
@@ -125,72 +125,19 @@ class GateioProver:
 
     async def _clear(self, account: BrokerAccount, text: str) -> None:
         request = wire.one_order(self._settle, "GET", text)
-        answer = await self._ask(account, request, "test_order", but=labels.GONE)
+        answer = await self._questions.ask(account, request, "test_order", but=labels.GONE)
         if answer.status == 200 and (left := _read(answer.body)).status == "open":
             await self._cancel(account, left.id)
 
     async def _cancel(self, account: BrokerAccount, order: int) -> None:
         request = wire.one_order(self._settle, "DELETE", str(order))
-        ended = _read((await self._ask(account, request, "test_order")).body)
+        ended = _read((await self._questions.ask(account, request, "test_order")).body)
         if ended.status != "finished":
             raise Unavailable(f"Gate.io still shows the test order as {ended.status}")
         if ended.left != ended.size:
-            raise _refused(
+            raise refused(
                 "test_order", "the test order was filled: the account holds it, close it by hand"
             )
-
-    # -------------------------------------------------------------- asking
-
-    async def _ask(
-        self,
-        account: BrokerAccount,
-        request: wire.Request,
-        code: str,
-        *,
-        but: str = "",
-        departure: Departure | None = None,
-    ) -> Answer:
-        """A 2xx answer, or the refusal labelled `but`. Raises Refusal (`code`), Unavailable."""
-        try:
-            headers = await self._client.sign(account, request)
-            if departure is not None:
-                headers["X-Gate-Exptime"] = exptime(self._client.time.deadline(departure))
-            answer = await self._client.send(request, headers)
-        except NotSent as why:
-            if isinstance(why.__cause__, _NEVER_SIGNED):
-                raise _refused("not_signed", str(why)) from why
-            raise
-        except NoAnswer as why:
-            raise Unavailable(f"Gate.io did not answer: {why}") from why
-        label, text = label_of(answer)
-        if 200 <= answer.status < 300 or (but and label == but):
-            return answer
-        raise _meaning(answer.status, label, text, code)
-
-
-def _check_json(answer: Answer) -> None:
-    """An answer that was cut off or spoilt says nothing; one of another shape says that we do not know
-    what the key may do. Raises Unavailable for the first."""
-    try:
-        msgspec.json.decode(answer.body)
-    except UNREADABLE:
-        raise Unavailable("Gate.io's answer is no JSON") from None
-
-
-def _meaning(status: int, label: str, text: str, code: str) -> Exception:
-    """What a refusal says of the key: final by Gate's word, or nothing."""
-    said = f"Gate.io: {label}: {text}" if label else f"Gate.io: status {status}"
-    unclear = not 400 <= status < 500 or status == 429 or not label
-    if unclear or label in labels.TOO_MANY or label in labels.SERVER_FAULT:
-        return Unavailable(said)
-    kind = labels.AUTH.get(label)
-    if kind == "clock":
-        return Unavailable(f"{said}: put this host's clock right")
-    return _refused(kind or code, said)
-
-
-def _refused(code: str, words: str) -> Refusal:
-    return Refusal(msgspec.convert({"type": "NotProven", "code": code, "words": words}, NotProven))
 
 
 class _Placed(msgspec.Struct):

@@ -15,8 +15,8 @@ from math import ceil, floor
 import msgspec
 
 from fanout.abilities import BrokerFill
+from fanout.brokers.gate.reading import Unreadable, decode
 from fanout.brokers.gateio import wire
-from fanout.brokers.gateio.reading import Unreadable, decode
 from tenancy.errors import Unavailable
 
 PAGES_MAX = 1000

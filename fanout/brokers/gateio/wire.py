@@ -18,45 +18,29 @@ What the answers mean is answers.py. Source: https://www.gate.com/docs/developer
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
+from fanout.brokers.gate.request import PAGE as PAGE
+from fanout.brokers.gate.request import PREFIX as PREFIX
+from fanout.brokers.gate.request import Request as Request
+from fanout.brokers.gate.request import Unsupported as Unsupported
+from fanout.brokers.gate.request import account_detail as account_detail
+from fanout.brokers.gate.request import client_text as client_text
+from fanout.brokers.gate.request import main_keys as main_keys
+from fanout.brokers.gate.request import server_time as server_time
+from fanout.brokers.gate.request import signature as signature
+from fanout.brokers.gate.request import signing_text as signing_text
 from fanout.order import Order, TimeInForce
 from fanout.ports import Instrument
-from tenancy.errors import Invalid
 from tenancy.values import plain
-
-SCHEME = "gateio"
-PREFIX = "/api/v4"
-PAGE = 100  # Gate's default page; every version of the API honours it
-EMPTY_SHA512 = hashlib.sha512(b"").hexdigest()
 
 TIF: dict[str, dict[str, TimeInForce]] = {
     "market": {"day": "ioc", "gtc": "ioc", "ioc": "ioc"},
     "limit": {"day": "gtc", "gtc": "gtc", "ioc": "ioc", "fok": "fok"},
 }
-
-
-class Unsupported(Invalid):
-    """Gate has no such order: says which part, so that the plan can be changed."""
-
-    code = "unsupported_order"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One HTTP request, exactly as it is signed. `query` is un-escaped, in URL order."""
-
-    method: str
-    path: str
-    query: str = ""
-    body: bytes = b""
-
-    @property
-    def target(self) -> str:
-        return f"{self.path}?{self.query}" if self.query else self.path
 
 
 class _Place(msgspec.Struct, omit_defaults=True):
@@ -68,22 +52,40 @@ class _Place(msgspec.Struct, omit_defaults=True):
     reduce_only: bool = False
 
 
+class _Amend(msgspec.Struct, omit_defaults=True):
+    size: str | None = None
+    price: str | None = None
+
+
+BATCH_MAX = 10
+"""Orders in one POST; each counts for itself in Gate's rate limit."""
+CANCEL_BATCH_MAX = 20
+COUNTDOWN_LEAST_S = 5
+
 _encode = msgspec.json.Encoder().encode
-
-
-def client_text(cl_ord_id: str) -> str:
-    """The `text` field: at most 28 of [0-9A-Za-z_.-] after `t-`."""
-    return f"t-{cl_ord_id}"
 
 
 def place(settle: str, order: Order) -> Request:
     """POST of a new order. Raises Unsupported where Gate has no such order."""
+    return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(_placing(order)))
+
+
+def place_batch(settle: str, orders: Sequence[Order]) -> Request:
+    """POST of several new orders. Raises Unsupported where Gate has not one of them.
+
+    Gate refuses all of them where one is malformed, and judges each by itself after that.
+    """
+    body = _encode([_placing(order) for order in orders])
+    return Request("POST", f"{PREFIX}/futures/{settle}/batch_orders", "", body)
+
+
+def _placing(order: Order) -> _Place:
     tif = TIF.get(order.ord_type, {}).get(order.time_in_force)
     if tif is None:
         raise Unsupported(
             f"Gate futures have no {order.ord_type} order with time in force {order.time_in_force}"
         )
-    body = _Place(
+    return _Place(
         contract=order.symbol,
         size=signed_size(order),
         price="0" if order.ord_type == "market" else _limit_price(order),
@@ -91,7 +93,35 @@ def place(settle: str, order: Order) -> Request:
         text=client_text(order.cl_ord_id),
         reduce_only=order.reduce_only,
     )
-    return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(body))
+
+
+def amend(
+    settle: str, order: Order, *, order_qty: Decimal | None, price: Decimal | None
+) -> Request:
+    """PUT of a new size (filled contracts included) or price. Raises Unsupported."""
+    if order.ord_type != "limit" or (order_qty is None and price is None):
+        raise Unsupported("only size or price of a limit order can be changed")
+    after = amended(order, order_qty=order_qty, price=price)
+    body = _Amend(
+        size=None if order_qty is None else signed_size(after),
+        price=None if price is None else _limit_price(after),
+    )
+    path = f"{PREFIX}/futures/{settle}/orders/{order_ref(order)}"
+    return Request("PUT", path, "", _encode(body))
+
+
+def amended(order: Order, *, order_qty: Decimal | None, price: Decimal | None) -> Order:
+    """The order as it is to stand."""
+    return msgspec.structs.replace(
+        order,
+        order_qty=order.order_qty if order_qty is None else order_qty,
+        price=order.price if price is None else price,
+    )
+
+
+def order_ref(order: Order) -> str:
+    """Gate's own id once we know it, else our text."""
+    return order.broker_order_id or client_text(order.cl_ord_id)
 
 
 def signed_size(order: Order) -> str:
@@ -113,6 +143,24 @@ def one_order(settle: str, method: str, order_ref: str) -> Request:
     return Request(method, f"{PREFIX}/futures/{settle}/orders/{order_ref}")
 
 
+def cancel_all(settle: str, contract: str | None) -> Request:
+    """DELETE of all open orders, in one contract or in all. Price-triggered ones stay."""
+    query = f"contract={contract}" if contract else ""
+    return Request("DELETE", f"{PREFIX}/futures/{settle}/orders", query)
+
+
+def cancel_batch(settle: str, ids: Sequence[str]) -> Request:
+    """Cancel up to CANCEL_BATCH_MAX orders by Gate's ids."""
+    path = f"{PREFIX}/futures/{settle}/batch_cancel_orders"
+    return Request("POST", path, "", _encode(list(ids)))
+
+
+def countdown(settle: str, seconds: int) -> Request:
+    """Have all open orders cancelled in so many seconds (≥ COUNTDOWN_LEAST_S); 0 calls it off."""
+    path = f"{PREFIX}/futures/{settle}/countdown_cancel_all"
+    return Request("POST", path, "", _encode({"timeout": seconds}))
+
+
 def list_open(settle: str, offset: int) -> Request:
     query = f"status=open&limit={PAGE}&offset={offset}"
     return Request("GET", f"{PREFIX}/futures/{settle}/orders", query)
@@ -130,24 +178,6 @@ def my_trades_between(settle: str, since_s: int, until_s: int, offset: int) -> R
     return Request("GET", f"{PREFIX}/futures/{settle}/my_trades_timerange", query)
 
 
-def list_positions(settle: str) -> Request:
-    return Request("GET", f"{PREFIX}/futures/{settle}/positions", "holding=true")
-
-
-def account(settle: str) -> Request:
-    return Request("GET", f"{PREFIX}/futures/{settle}/accounts")
-
-
-def account_detail() -> Request:
-    """Whose key it is, and in which mode the account is."""
-    return Request("GET", f"{PREFIX}/account/detail")
-
-
-def main_keys() -> Request:
-    """What the key may do."""
-    return Request("GET", f"{PREFIX}/account/main_keys")
-
-
 def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str) -> Request:
     """POST of the smallest buy, post-only (`poc`): it rests or is refused, it never trades at once."""
     body = _Place(
@@ -160,11 +190,6 @@ def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str
     return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(body))
 
 
-def server_time() -> Request:
-    """Public, small, and counted apart from trading."""
-    return Request("GET", f"{PREFIX}/spot/time")
-
-
 def contracts(settle: str) -> Request:
     """Public: needs no signature."""
     return Request("GET", f"{PREFIX}/futures/{settle}/contracts")
@@ -173,15 +198,3 @@ def contracts(settle: str) -> Request:
 def tickers(settle: str) -> Request:
     """Public: the best bid and ask of every contract."""
     return Request("GET", f"{PREFIX}/futures/{settle}/tickers")
-
-
-def signing_text(request: Request, timestamp: int) -> bytes:
-    """What Gate's APIv4 scheme signs with HMAC-SHA512. The signer builds the same from its parts."""
-    body_hash = hashlib.sha512(request.body).hexdigest() if request.body else EMPTY_SHA512
-    parts = (request.method, request.path, request.query, body_hash, str(timestamp))
-    return "\n".join(parts).encode()
-
-
-def signature(secret: bytes, request: Request, timestamp: int) -> str:
-    """For tests and simulators, where the secret is no secret. Production asks the signer."""
-    return hmac.new(secret, signing_text(request, timestamp), hashlib.sha512).hexdigest()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.brokers.gateio.keys import MOVES_MONEY, TRADES, judged
-from fanout.brokers.gateio.reading import Unreadable
+from fanout.brokers.gate.keys import MOVES_MONEY, TRADES, judged
+from fanout.brokers.gate.reading import Unreadable
 from fanout.proof import NotProven, Proof, Proven, of_the_same_user
 from fanout.proving import is_news
 from fanout.proving_rows import Said

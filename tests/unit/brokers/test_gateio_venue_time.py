@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fanout.brokers.gateio import venue_time
-from fanout.brokers.gateio.venue_time import ClockError, TimeUnknown, VenueTime
+from fanout.brokers.gate import venue_time
+from fanout.brokers.gate.venue_time import ClockError, TimeUnknown, VenueTime
 from fanout.ports import AbsentUnproven, Unsent
 from tenancy.errors import PortcullisError, Unavailable
 from tests.fakes.orders import submitted

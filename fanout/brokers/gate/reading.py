@@ -107,3 +107,17 @@ def moment(seconds: float | None) -> datetime:
         return datetime.fromtimestamp(seconds or 0.0, UTC)
     except (OverflowError, ValueError, OSError):
         raise Unreadable(f"time {seconds!r}") from None
+
+
+class _Time(msgspec.Struct):
+    server_time: int
+
+
+def server_time_ms(answer: Answer) -> int | None:
+    """Gate's clock, Unix ms; None where the answer holds none."""
+    if answer.status != 200:
+        return None
+    try:
+        return decode(answer.body, _Time).server_time
+    except Unreadable:
+        return None

@@ -8,8 +8,8 @@ Both forms are read; every entry that may be ours counts, and none that is ours 
 
 The permissions and what each could do if it may write:
 
-    futures                          what we need
-    spot, margin, delivery, options  trades, moves nothing out
+    futures, spot                    what an account of either kind needs; trades, moves nothing out
+    margin, delivery, options        trades, moves nothing out
     wallet, custody                  withdraws and transfers
     account, earn, loan, unified,    sub-accounts, deposits into products, loans, gifts: value moves
     copy, pilot, otc, alpha, crossx
@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import msgspec
 
-from fanout.brokers.gateio.reading import Unreadable, decode
+from fanout.brokers.gate.reading import Unreadable, decode
 from fanout.proof import Code, NotProven, Proof, Proven
 
-NEEDED = "futures"
+NEEDED = {"futures": "perpetual futures", "spot": "spot trading"}
+"""What a key is to write to, and Gate's own word for it where keys are made."""
 TRADES = frozenset({"futures", "spot", "margin", "delivery", "options"})
 MOVES_MONEY = frozenset(
     {
@@ -61,8 +62,13 @@ class _Detail(msgspec.Struct):
     ip_whitelist: list[str] = []
 
 
-def judged(api_key: str, detail: bytes, keys: bytes) -> Proof:
-    """May this key be taken? Raises Unreadable: what cannot be read is not a yes."""
+def judged(
+    api_key: str, detail: bytes, keys: bytes, *, needed: str = "futures", unified: bool = False
+) -> Proof:
+    """May this key be taken for an account that writes to `needed`, and is `unified` or classic?
+
+    Raises Unreadable: what cannot be read is not a yes.
+    """
     account = decode(detail, _Detail)
     ours = _ours(api_key, keys)
     user = str(account.user_id)
@@ -85,14 +91,19 @@ def judged(api_key: str, detail: bytes, keys: bytes) -> Proof:
             return refused(
                 "can_withdraw",
                 f"the key may write to {', '.join(moves)}: it could move money. Make one with"
-                " perpetual futures alone",
+                f" {NEEDED[needed]} alone",
             )
-        if not any(p.name == NEEDED and not p.read_only for p in perms):
-            return refused("cannot_trade", "the key may not write to futures")
+        if not any(p.name == needed and not p.read_only for p in perms):
+            return refused("cannot_trade", f"the key may not write to {needed}")
     if any(one.state != NORMAL for one in ours):
         return refused("locked", "Gate.io says that the key is locked or frozen")
-    if account.key.mode != CLASSIC:
-        return refused("account_mode", "only classic accounts are traded, this one is unified")
+    if (account.key.mode != CLASSIC) != unified:
+        words = (
+            "the account is classic, and its settings say unified"
+            if unified
+            else "only classic accounts are traded, this one is unified"
+        )
+        return refused("account_mode", words)
     bound = ("ip_bound",) if account.ip_whitelist else ("not_ip_bound",)
     return Proven(scopes=scopes, checks=("scopes", *bound), broker_user=user)
 
@@ -121,6 +132,11 @@ def _text(perm: _Perm) -> str:
 class _Futures(msgspec.Struct):
     in_dual_mode: bool = False
     position_mode: str = "single"
+
+
+def user_id(detail: bytes) -> str:
+    """Whose key it is, of account/detail. Raises Unreadable."""
+    return str(decode(detail, _Detail).user_id)
 
 
 def in_one_way_mode(body: bytes) -> bool:
