@@ -8,6 +8,8 @@ Files: `server` and `connection` (HTTP), `gateway` (a request's way through it),
 in and out), `exchange` (the venue), `book`, `ledger`, `contracts`, `control` and `control_client`
 (for tests, demo, chaos and the auditor).
 
-Not here: the WebSocket channels, spot, hedge (dual) mode, funding, liquidation, price-triggered
+Spot is in the files `spot_*`, sharing users, keys, limits and faults with futures (`routes` joins both).
+
+Not here: the WebSocket channels, hedge (dual) mode, funding, liquidation, price-triggered
 orders, amend. Everything is in memory: a restart starts empty.
 """

@@ -60,13 +60,21 @@ def authenticate(
         raise Refusal("INVALID_SIGNATURE", "Signature mismatch")
     if account.ip_whitelist and peer not in account.ip_whitelist:
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
-    if "/futures/" in path and "futures" not in account.permissions:
-        raise Refusal("FORBIDDEN", "the key has no futures permission")
-    if "/futures/" in path and method != "GET" and "futures" in account.read_only:
-        raise Refusal("READ_ONLY", "the key may only read futures")
-    if "/futures/" in path and account.key_state != NORMAL:
-        raise Refusal("FORBIDDEN", "the key is locked")
+    _permitted(account, method, path)
     return account
+
+
+def _permitted(account: Account, method: str, path: str) -> None:
+    """May the key do this? What is neither futures nor spot asks for no permission here."""
+    kind = "futures" if "/futures/" in path else "spot" if "/spot/" in path else None
+    if kind is None:
+        return
+    if kind not in account.permissions:
+        raise Refusal("FORBIDDEN", f"the key has no {kind} permission")
+    if method != "GET" and kind in account.read_only:
+        raise Refusal("READ_ONLY", f"the key may only read {kind}")
+    if account.key_state != NORMAL:
+        raise Refusal("FORBIDDEN", "the key is locked")
 
 
 def _in_time(timestamp: str, now: float) -> None:

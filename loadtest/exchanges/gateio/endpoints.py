@@ -1,7 +1,7 @@
 """Gate's paths: which call each is, whom it counts against, and what it answers.
 
 Paths are matched on their segments after `/api/v4/`; `{}` stands for one segment. A handler gets
-the call and returns status and JSON; the whole list is ENDPOINTS at the end.
+the call and returns status and JSON; the list is ENDPOINTS at the end, spot's is spot_endpoints.py.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _positions(call: Call) -> Answered:
         for name, position in call.user.positions.items()
         if position.size or not holding
     ]
-    return 200, _page(call, shown)
+    return 200, page_of(call, shown)
 
 
 def _position(call: Call) -> Answered:
@@ -126,7 +126,7 @@ def _list_orders(call: Call) -> Answered:
     if status is None:
         raise Refusal("MISSING_REQUIRED_PARAM", "Missing required parameter: status")
     orders = call.exchange.list_orders(call.user, status, call.query.get("contract"))
-    return 200, [views.order(order, decimals=call.decimals) for order in _page(call, orders)]
+    return 200, [views.order(order, decimals=call.decimals) for order in page_of(call, orders)]
 
 
 def _find(call: Call) -> Answered:
@@ -155,7 +155,7 @@ def _my_trades(call: Call) -> Answered:
         for trade in reversed(call.user.trades)
         if contract in (None, trade.contract) and order_id in (None, str(trade.order_id))
     ]
-    return 200, [views.trade(trade, decimals=call.decimals) for trade in _page(call, trades)]
+    return 200, [views.trade(trade, decimals=call.decimals) for trade in page_of(call, trades)]
 
 
 def _my_trades_between(call: Call) -> Answered:
@@ -168,7 +168,7 @@ def _my_trades_between(call: Call) -> Answered:
         for trade in reversed(call.user.trades)
         if contract in (None, trade.contract) and since <= trade.create_time <= until
     ]
-    shown = [views.trade(trade, decimals=call.decimals) for trade in _page(call, trades)]
+    shown = [views.trade(trade, decimals=call.decimals) for trade in page_of(call, trades)]
     return 200, [{"trade_id": str(one.pop("id")), **one} for one in shown]
 
 
@@ -193,7 +193,7 @@ def _funded(call: Call) -> None:
     call.exchange.funded(call.user)
 
 
-def _page(call: Call, rows: list[Any]) -> list[Any]:
+def page_of(call: Call, rows: list[Any]) -> list[Any]:
     bounds = []
     for name, default, lowest, highest in (("limit", 100, 1, 1000), ("offset", 0, 0, 1_000_000)):
         text = call.query.get(name, str(default))
@@ -223,20 +223,3 @@ ENDPOINTS = (
     Endpoint("GET", "futures/usdt/tickers", "tickers", _tickers, public=True),
     Endpoint("GET", "spot/time", "time", _time, public=True),
 )
-
-_BY_PATH = {(e.method, PREFIX + e.path): e for e in ENDPOINTS}
-_KNOWN_PATHS = {path for _, path in _BY_PATH}
-
-
-def route(method: str, path: str) -> tuple[Endpoint, str]:
-    """The endpoint and its path argument. Raises NOT_FOUND or METHOD_NOT_ALLOWED."""
-    found = _BY_PATH.get((method, path))
-    if found is not None:
-        return found, ""
-    head, _, argument = path.rpartition("/")
-    found = _BY_PATH.get((method, head + "/{}")) if argument else None
-    if found is not None:
-        return found, argument
-    if path in _KNOWN_PATHS or head + "/{}" in _KNOWN_PATHS:
-        raise Refusal("METHOD_NOT_ALLOWED", f"{method} is not allowed here")
-    raise Refusal("NOT_FOUND", "Request URL not exists")

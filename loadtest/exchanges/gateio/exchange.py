@@ -24,6 +24,8 @@ from loadtest.exchanges.gateio.contracts import DEFAULT_CONTRACTS, Contract
 from loadtest.exchanges.gateio.ledger import Account
 from loadtest.exchanges.gateio.orders import TEXT, ZERO, Arrival, NewOrder, Order
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
+from loadtest.exchanges.gateio.spot_exchange import SpotExchange
+from loadtest.exchanges.gateio.spot_triggers import Triggers
 
 TEXT_MEMORY_S = 60.0
 ID_MEMORY_S = 600.0
@@ -42,6 +44,8 @@ class Exchange:
     ) -> None:
         self.now = now
         self.monotonic = monotonic
+        self.spot = SpotExchange(now=now, monotonic=monotonic)
+        self.spot_triggers = Triggers(self.spot)
         self.books = {contract.name: Book(contract) for contract in contracts}
         self.marks = {name: book.mark for name, book in self.books.items()}
         self.accounts: dict[str, Account] = {}  # by api key

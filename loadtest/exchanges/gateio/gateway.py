@@ -21,13 +21,14 @@ import msgspec
 import orjson
 
 from loadtest.exchanges.gateio.auth import authenticate
-from loadtest.exchanges.gateio.endpoints import Call, Endpoint, route
+from loadtest.exchanges.gateio.endpoints import Call, Endpoint
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.faults import Faults, Rule
 from loadtest.exchanges.gateio.ledger import Account
 from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany, rate_headers
 from loadtest.exchanges.gateio.orders import Arrival
 from loadtest.exchanges.gateio.refusal import Refusal
+from loadtest.exchanges.gateio.routes import route
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -128,13 +129,14 @@ class Gateway:
         self, endpoint: Endpoint, account: Account | None, request: Request
     ) -> dict[str, str]:
         weight = 1
-        if endpoint.path.endswith("batch_orders"):
-            weight = max(1, request.body.count(b'"contract"'))
+        if endpoint.path.endswith("/batch_orders"):
+            named = b'"currency_pair"' if "/spot/" in request.path else b'"contract"'
+            weight = max(1, request.body.count(named))
         who = account.uid if account else request.peer
         return self.limiter.count(who, endpoint.counts_as, self.exchange.now(), weight)
 
     async def _before(self, endpoint: Endpoint, rule: Rule | None) -> None:
-        if self.order_delay_s and endpoint.counts_as == "orders":
+        if self.order_delay_s and endpoint.counts_as in ("orders", "spot_orders"):
             await asyncio.sleep(self.order_delay_s)
         if rule is None:
             return
