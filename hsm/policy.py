@@ -54,7 +54,7 @@ _ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {
     "gateio": [(frozenset(methods.split()), re.compile(path)) for methods, path in _GATEIO],
 }
 
-_SCHEME_OF = {"gateio": "gateio"}
+_SCHEME_OF = {"gateio": "gateio", "gateio_spot": "gateio"}
 """Which scheme a key of each purpose (broker) may be used with."""
 
 _QUERY = re.compile(r"[\x21-\x7e]*")

@@ -14,6 +14,8 @@ import msgspec
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
+from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
@@ -35,22 +37,25 @@ def make_brokers(
     clock: Clock,
 ) -> dict[str, Broker]:
     """One adapter per table; not opened yet. Raises ConfigurationError."""
-    unknown = set(tables) - {"gateio", "paper"}
+    unknown = set(tables) - {"gateio", "gateio_spot", "paper"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
     made: dict[str, Broker] = {}
-    gateio = None
     if "gateio" in tables:
         settings = _read("gateio", tables["gateio"], GateioSettings)
-        made["gateio"] = gateio = GateioBroker(settings, HsmRequestSigner(signer), clock)
+        made["gateio"] = GateioBroker(settings, HsmRequestSigner(signer), clock)
+    if "gateio_spot" in tables:
+        spot = _read("gateio_spot", tables["gateio_spot"], GateioSpotSettings)
+        made["gateio_spot"] = GateioSpotBroker(spot, HsmRequestSigner(signer), clock)
+    venues = list(made.values())
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)
-        # Without instruments of its own, paper follows the real venue's prices.
-        follows = gateio.instruments if gateio is not None and not paper.instruments else None
+        # Without instruments of its own, paper follows the first real venue's prices.
+        follows = venues[0].instruments if venues and not paper.instruments else None
         remembered = RememberedPositions(database)
         made["paper"] = PaperBroker(paper, clock, source=follows, remembered=remembered)
-    if gateio is not None:
-        made |= _shadows(gateio, tables.get("paper", {}), RememberedPositions(database), clock)
+    for venue in venues:
+        made |= _shadows(venue, tables.get("paper", {}), RememberedPositions(database), clock)
     return made
 
 
