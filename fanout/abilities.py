@@ -133,6 +133,10 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     qty: Decimal
     stop_px: Decimal | None
     target_px: Decimal | None
+    trail_amount: Decimal | None = None
+    """In place of `stop_px`: a stop that follows the market so far behind."""
+    trail_percent: Decimal | None = None
+    """As `trail_amount`, in percent of the market."""
 
 
 class Protects(Protocol):

@@ -267,12 +267,17 @@ def _apply(before: Order, lesson: Lesson) -> tuple[Order | None, Progress | None
         if lesson.state not in OUR_WORD.get(before.state, frozenset()):
             return None, None
         return msgspec.structs.replace(before, state=lesson.state), None
-    progress = advance(before.state, before.cum_qty, before.avg_px, lesson.report)
+    progress = advance(
+        before.state, before.cum_qty, before.avg_px, lesson.report, order_qty=before.order_qty
+    )
     if progress is None:
         return None, None
-    if progress.surprising:
-        metrics.SURPRISES.inc()
-        log.error("report_of_a_finished_order", cl_ord_id=before.cl_ord_id, state=before.state)
+    if progress.surprise is not None:
+        metrics.SURPRISES.labels(progress.surprise).inc()
+        log.error(
+            "surprising_report", cl_ord_id=before.cl_ord_id, state=before.state,
+            surprise=progress.surprise, reported=lesson.report.ord_status, cum_qty=progress.cum_qty,
+        )  # fmt: skip
     after = msgspec.structs.replace(
         before,
         state=progress.state,

@@ -10,8 +10,22 @@ a time of day that was put right tells. A step forward costs a beat, one back le
 lane, and a request under way never outlives the lease that allowed it. A worker that cannot reach
 PostgreSQL stops sending by itself.
 
-What is left: PostgreSQL counts by the time of day of *its* host. Set forward there by as much as a
-lease lasts, a lease ends for others while it still stands for its owner; chrony there must slew.
+PostgreSQL counts by the time of day of *its* host, which somebody may set forward. So that nobody takes
+a lease that still stands for its owner, its end in PostgreSQL is not enough: who takes it has seen
+the row unrenewed (same epoch, same end) for a whole `ttl_s` by its own monotonic clock. Why that holds,
+whatever PostgreSQL's clock does:
+
+1. An owner believes in its lease until T + ttl_s, where T is before the request that renewed it.
+2. A renewal changes the row's end, for `now()` moved on. Whoever sees it there sees it after T,
+   and counts from after it has seen it: its ttl_s ends after the owner's.
+3. It compares once more in the statement that takes: a renewal that came between stops it.
+4. No wait is needed where nobody believes anything: a lease that was given back (its end is
+   -infinity), and our own (its holder is this very run of ours, which has dropped it).
+
+A step forward thus costs the owner one beat (it takes the lease again, under a new epoch) and others
+nothing. A step back leaves ends in the far future: these, too, end by being watched. What it
+costs: who has just started waits for the whole of a dead worker's lease. The owner's own check,
+and not_after at the exchange, stay as they are.
 
 What a crash leaves: leases that run out. Whoever takes one finds every order of the partition
 that is not final, and treats an intent as doubt.
@@ -23,11 +37,13 @@ import asyncio
 import contextlib
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Any
 
 import msgspec
 import structlog
 
 from fanout import metrics
+from fanout.shares import Crew
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, PortcullisError, Unavailable
@@ -49,14 +65,22 @@ RETURNING part, epoch"""
 _TAKE = """
 UPDATE leases SET holder = %(me)s, epoch = epoch + 1,
                   expires_at = now() + make_interval(secs => %(ttl)s)
-WHERE part IN (SELECT part FROM leases WHERE expires_at <= now()
+WHERE part IN (SELECT part FROM leases WHERE
+               expires_at = '-infinity' OR (holder = %(me)s AND expires_at <= now())
+               OR ((expires_at <= now() OR expires_at > now() + make_interval(secs => %(ttl)s))
+                   AND (part, epoch, expires_at) IN (SELECT * FROM unnest(
+                        %(parts)s::smallint[], %(epochs)s::bigint[], %(ends)s::timestamptz[])))
                ORDER BY part LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING part, epoch"""
-_RELEASE = "UPDATE leases SET expires_at = now() WHERE holder = %s AND part = ANY(%s)"
+_SEEN = "SELECT part, epoch, expires_at FROM leases WHERE expires_at > '-infinity'"
+_RELEASE = "UPDATE leases SET expires_at = '-infinity' WHERE holder = %s AND part = ANY(%s)"
 _STILL = """
 SELECT l.part, l.epoch FROM leases l
 JOIN unnest(%s::smallint[], %s::bigint[]) AS n(part, epoch) USING (part, epoch)
 WHERE l.holder = %s AND l.expires_at > now() ORDER BY l.part FOR SHARE OF l"""
+
+Seen = tuple[int, int, datetime]
+"""A lease's row: partition, epoch, end."""
 
 YOUNG_BEATS = 5
 """How many times as often a worker beats during the length of its first lease."""
@@ -81,7 +105,18 @@ class Lease(msgspec.Struct, frozen=True):
 class Leases:
     """This worker's partitions."""
 
-    def __init__(self, database: Database, clock: Clock, worker_id: str, *, ttl_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        worker_id: str,
+        *,
+        ttl_s: float,
+        crew: Crew | None = None,
+    ) -> None:
+        """`crew` is told how many workers are live, whenever that is known."""
+        self._crew = crew
+        self._watched: dict[Seen, float] = {}  # since when a row has stood so
         self._database = database
         self._clock = clock
         self.worker_id = worker_id
@@ -152,17 +187,30 @@ class Leases:
             await conn.execute(_BEAT, values)
             await conn.execute(_FORGET)
             live = await (await conn.execute(_LIVE, values)).fetchone()
+            ripe = self._watch(await (await conn.execute(_SEEN)).fetchall())
             renewed = await (await conn.execute(_RENEW, values)).fetchall()
             share = ceil(PARTITIONS / max(1, live[0] if live else 1))
             most = share - len(renewed)
             if most > 0:
-                taken = await (await conn.execute(_TAKE, {**values, "most": most})).fetchall()
+                values |= ripe | {"most": most}
+                taken = await (await conn.execute(_TAKE, values)).fetchall()
         until, until_at = started + self._ttl_s, started_at + timedelta(seconds=self._ttl_s)
         self._held = {part: Lease(epoch, until, until_at) for part, epoch in [*renewed, *taken]}
         leaving = sorted(self._held)[share:]
         self._leaving = {part: self._leaving.get(part, started) for part in leaving}
         metrics.PARTITIONS_HELD.set(len(self._held))
+        if self._crew is not None:
+            self._crew.counted(live[0] if live else None, self._clock.monotonic())
         return {part for part, _ in taken}
+
+    def _watch(self, rows: list[Seen]) -> dict[str, list[Any]]:
+        """The rows that have stood as they are for as long as any owner's belief lasts."""
+        now = self._clock.monotonic()  # after the look: an owner's belief began before it
+        self._watched = {row: self._watched.get(row, now) for row in rows}
+        ripe = [row for row, since in self._watched.items() if now - since >= self._ttl_s]
+        return {
+            name: [row[at] for row in ripe] for at, name in enumerate(("parts", "epochs", "ends"))
+        }
 
     def leaving(self) -> set[int]:
         """Partitions beyond our share: no new work; give them back when their lanes are idle.
@@ -187,6 +235,8 @@ class Leases:
                 await self.beat()
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("lease_beat_failed", error=str(error), held=len(self.parts()))
+                if self._crew is not None:
+                    self._crew.counted(None, self._clock.monotonic())
             # At first more often: what others give back to us should not lie there for a beat.
             young = self._clock.monotonic() - began < self._ttl_s
             with contextlib.suppress(TimeoutError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from fanout.lifecycle import Surprise
 
 LATENCY_BUCKETS = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
@@ -30,8 +34,12 @@ FIRST_ORDER_SECONDS = Histogram(
 IN_DOUBT = Gauge("portcullis_orders_in_doubt", "Orders in doubt in this worker's lanes")
 LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
 SURPRISES = Counter(
-    "portcullis_surprising_reports_total", "Reports of orders that the book had ruled out"
+    "portcullis_surprising_reports_total",
+    "Reports that the book had ruled out, by what is odd about them (fanout/lifecycle.py)",
+    ["surprise"],
 )
+for _surprise in get_args(Surprise):
+    SURPRISES.labels(_surprise)  # an alert asks for the increase: the first one counts, too
 SWITCH_AGE = Gauge(
     "portcullis_switch_age_seconds", "Since this worker knew where the kill switch stands"
 )
@@ -110,3 +118,11 @@ UNPROVEN = Gauge(
     "Credentials that this worker has no proof of yet, or asks about again",
 )
 PROOFS = Counter("portcullis_credential_proofs_total", "Answers of brokers about keys", ["outcome"])
+
+BUDGET_SHARED = Gauge(
+    "portcullis_budget_shared",
+    "1: Redis gives out the broker's places; 0: this worker goes on with its own share", ["broker"],
+)  # fmt: skip
+BUDGET_WAITING = Gauge(
+    "portcullis_budget_waiting", "Orders that wait for a place in the broker's limit", ["broker"]
+)

@@ -283,8 +283,11 @@ class Broker(Protocol):
         """All tradable instruments by symbol, with reference prices. Raises Unavailable."""
         ...
 
-    async def turn(self, account: BrokerAccount) -> None:
-        """Return when this account may place one more order within the broker's rate limits."""
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
+        """Return when this account may place one more order within the broker's rate limits.
+
+        `closes`: the order only reduces, and goes before those that open.
+        """
         ...
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:

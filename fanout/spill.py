@@ -250,7 +250,7 @@ class Spiller:
             )  # nothing is durable, nothing leaves
             raise
         while True:
-            await broker.turn(account)
+            await broker.turn(account, closes=True)
             not_after = self._leases.require(order.part, held.epoch, needs_s)
             outcome = await broker.submit(account, order, not_after=not_after)
             log.warning("spilled_reduction", cl_ord_id=order.cl_ord_id, outcome=repr(outcome))

@@ -38,6 +38,7 @@ from fanout.plan import Rules
 from fanout.ports import Broker
 from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
+from fanout.shares import Crew
 from fanout.spill import Spiller, SpillPlace
 from fanout.spill_drain import Drain
 from fanout.statements import Statements
@@ -76,8 +77,9 @@ class Worker:
         patience: Patience | None = None,
         quality: Callable[[], Quality] = unmeasured,
         spill: SpillPlace | None = None,
+        crew: Crew | None = None,
     ) -> None:
-        """Without `spill` nothing at all leaves while PostgreSQL is away."""
+        """Without `spill` nothing at all leaves while PostgreSQL is away. `crew` is told who is live."""
         settings.check(brokers)
         self._woken = asyncio.Event()
         self._database = database
@@ -85,7 +87,7 @@ class Worker:
         self._brokers = brokers
         self._clock = clock
         self._settings = settings
-        self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s)
+        self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s, crew=crew)
         self._accounts = Accounts(database, clock)
         known: set[str] = set()
         self.outcomes = Outcomes(database, self.leases, clock)

@@ -36,6 +36,13 @@ _GATEIO = [
     ("GET", rf"{_SETTLE}/(?:accounts|account_book|positions|my_trades|my_trades_timerange)"),
     ("GET", rf"{_SETTLE}/(?:orders_timerange|position_close|liquidates|fee)"),
     ("GET", rf"{_SETTLE}/(?:positions|dual_comp/positions)/{_NAME}"),
+    # Futures: how an account holds its positions. Margin is not moved, risk limits are not raised.
+    ("POST", rf"{_SETTLE}/(?:positions|dual_comp/positions)/{_NAME}/leverage"),
+    ("POST", rf"{_SETTLE}/(?:positions|dual_comp/positions)/cross_mode"),
+    ("POST", rf"{_SETTLE}/dual_mode"),
+    # Futures: trailing orders.
+    ("POST", rf"{_SETTLE}/autoorder/v1/trail/(?:create|stop)"),
+    ("GET", rf"{_SETTLE}/autoorder/v1/trail/list"),
     ("GET", rf"{_SETTLE}/(?:contracts|tickers|order_book)(?:/{_NAME})?"),
     # Spot: orders.
     ("GET POST DELETE", r"/api/v4/spot/orders"),
@@ -48,14 +55,22 @@ _GATEIO = [
     ("GET", r"/api/v4/spot/(?:accounts|account_book|open_orders|my_trades|fee)"),
     # The account and what its key may do.
     ("GET", r"/api/v4/account/(?:detail|main_keys)"),
+    ("GET", r"/api/v4/unified/accounts"),
+]
+
+_GATEIO_WS = [
+    # Listening to an account's own channels: `method` is the event, `path` the channel. No order goes this way.
+    ("subscribe", r"futures\.(?:orders|usertrades|positions|balances)"),
+    ("subscribe", r"spot\.(?:orders|usertrades|balances)"),
 ]
 
 _ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {
-    "gateio": [(frozenset(methods.split()), re.compile(path)) for methods, path in _GATEIO],
+    scheme: [(frozenset(methods.split()), re.compile(path)) for methods, path in rows]
+    for scheme, rows in (("gateio", _GATEIO), ("gateio_ws", _GATEIO_WS))
 }
 
-_SCHEME_OF = {"gateio": "gateio", "gateio_spot": "gateio"}
-"""Which scheme a key of each purpose (broker) may be used with."""
+_SCHEMES_OF = {broker: frozenset({"gateio", "gateio_ws"}) for broker in ("gateio", "gateio_spot")}
+"""Which schemes a key of each purpose (broker) may be used with."""
 
 _QUERY = re.compile(r"[\x21-\x7e]*")
 
@@ -96,6 +111,8 @@ def check_request(request: Signable, now: float) -> None:
         raise SigningRefused(f"no signing scheme {request.scheme!r}")
     if not _names(request.scheme, request.method, request.path):
         raise SigningRefused(f"{request.method} {request.path!r} is not a request we sign")
+    if request.scheme == "gateio_ws" and (request.query or request.body):
+        raise SigningRefused("a subscription is signed with neither query nor body")
     if request.query and not _QUERY.fullmatch(request.query):
         raise SigningRefused("the query holds a character that is not printable ASCII")
     if abs(request.timestamp - now) > CLOCK_TOLERANCE_S:
@@ -112,7 +129,7 @@ def _names(scheme: str, method: str, path: str) -> bool:
 
 def check_purpose(purpose: str, scheme: str) -> None:
     """Raise SigningRefused unless keys of `purpose` are for `scheme`."""
-    if _SCHEME_OF.get(purpose) != scheme:
+    if scheme not in _SCHEMES_OF.get(purpose, ()):
         raise SigningRefused(f"a key for {purpose!r} does not sign {scheme!r} requests")
 
 
@@ -123,7 +140,13 @@ def check_opening(purpose: str) -> None:
 
 
 def text_to_sign(request: Signable) -> bytes:
-    """Gate API v4: METHOD, path, query, hex SHA-512 of the body, seconds; one line each."""
+    """Gate API v4: METHOD, path, query, hex SHA-512 of the body, seconds; one line each.
+
+    Its WebSocket: channel, event and seconds. It can never be read as the other: it has no line break.
+    """
+    if request.scheme == "gateio_ws":
+        said = f"channel={request.path}&event={request.method}&time={request.timestamp}"
+        return said.encode("ascii")
     digest = sha512(request.body).hexdigest()
     return (
         f"{request.method}\n{request.path}\n{request.query}\n{digest}\n{request.timestamp}"

@@ -19,6 +19,7 @@ from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
+from fanout.budget import MakesPace, alone
 from fanout.ports import Broker
 from fanout.remembered import RememberedPositions
 from tenancy.clock import Clock
@@ -35,18 +36,30 @@ def make_brokers(
     signer: SigningClient,
     database: Database,
     clock: Clock,
+    pace: MakesPace = alone,
 ) -> dict[str, Broker]:
-    """One adapter per table; not opened yet. Raises ConfigurationError."""
+    """One adapter per table; not opened yet. `pace`: keeps them within their limits.
+
+    Raises ConfigurationError.
+    """
     unknown = set(tables) - {"gateio", "gateio_spot", "paper"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
     made: dict[str, Broker] = {}
     if "gateio" in tables:
         settings = _read("gateio", tables["gateio"], GateioSettings)
-        made["gateio"] = GateioBroker(settings, HsmRequestSigner(signer), clock)
+        budgets = pace(
+            "gateio", limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
+        )
+        made["gateio"] = GateioBroker(settings, HsmRequestSigner(signer), clock, budgets=budgets)
     if "gateio_spot" in tables:
         spot = _read("gateio_spot", tables["gateio_spot"], GateioSpotSettings)
-        made["gateio_spot"] = GateioSpotBroker(spot, HsmRequestSigner(signer), clock)
+        budgets = pace(
+            "gateio_spot", limit=spot.orders_per_s, window_s=1.0, burst=spot.orders_burst
+        )
+        made["gateio_spot"] = GateioSpotBroker(
+            spot, HsmRequestSigner(signer), clock, budgets=budgets
+        )
     venues = list(made.values())
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)

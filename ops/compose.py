@@ -25,6 +25,8 @@ from audit.policy import parse_policy
 from audit.ports import NoteSigner
 from audit.recorder import Recorder
 from audit.spill import host_key
+from fanout.shared_budget import SharedPaces
+from fanout.shares import Crew
 from fanout.spill import SpillPlace
 from fanout.worker import Worker
 from fanout.worker import WorkerSettings as FanoutSettings
@@ -147,21 +149,39 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         redis_client(settings) as redis,
         audit_keys(settings, settings.database.worker, f"worker-{seat.index}"),
         signer_client(settings.hsm) as signer,
+        shared_paces(settings, redis, f"worker-{seat.index}-{new_id()}", clock) as pace,
     ):
         work = Worker(
             database=database,
             redis=redis,
-            brokers=make_brokers(settings.brokers, signer=signer, database=database, clock=clock),
+            brokers=make_brokers(
+                settings.brokers, signer=signer, database=database, clock=clock, pace=pace
+            ),
             clock=clock,
-            worker_id=f"worker-{seat.index}-{new_id()}",
+            worker_id=pace.worker_id,
             settings=fanout_settings(settings),
             quality=sense.quality,
             spill=spill_place(settings),
+            crew=pace.crew,
         )
+        pace.open()
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
         }  # fmt: skip
         yield checks, asyncio.create_task(beside(work.run(seat.stop), watch(sense, seat.stop)))
+
+
+@asynccontextmanager
+async def shared_paces(
+    settings: Settings, redis: Redis, worker_id: str, clock: Clock
+) -> AsyncIterator[SharedPaces]:
+    """Brokers' limits, shared with the other workers. All of them have counted us after a lease's length."""
+    crew = Crew(settle_s=settings.worker.lease_ttl_s)
+    paces = SharedPaces(redis, crew, worker_id, clock.monotonic)
+    try:
+        yield paces
+    finally:
+        await paces.close()
 
 
 @asynccontextmanager

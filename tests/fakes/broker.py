@@ -90,7 +90,7 @@ class FakeBroker:
         other = instrument("ETH_USDT", as_of=self.as_of())
         return {known.symbol: known, other.symbol: other}
 
-    async def turn(self, account: BrokerAccount) -> None: ...
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None: ...
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         assert not_after > datetime.now(UTC)

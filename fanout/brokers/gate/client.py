@@ -24,8 +24,10 @@ import aiohttp
 from yarl import URL
 
 from fanout.brokers.gate import request as wire
+from fanout.brokers.gate import stream_wire
 from fanout.brokers.gate.reading import Answer, server_time_ms
 from fanout.brokers.gate.settings import GateSettings
+from fanout.brokers.gate.stream_wire import Auth
 from fanout.brokers.gate.venue_time import ClockError as ClockError
 from fanout.brokers.gate.venue_time import VenueTime
 from fanout.ports import BrokerAccount, RequestSigner
@@ -122,12 +124,30 @@ class GateClient:
 
     async def sign(self, account: BrokerAccount, request: wire.Request) -> dict[str, str]:
         """The headers that make the request the account's own. Raises NotSent, whatever went wrong."""
+        timestamp, signature = await self._signature(account, wire.SCHEME, request)
+        return {
+            **PUBLIC,
+            "Content-Type": "application/json",
+            "KEY": account.api_key or "",
+            "Timestamp": str(timestamp),
+            "SIGN": signature,
+        }
+
+    async def sign_subscription(self, account: BrokerAccount, channel: str, event: str) -> Auth:
+        """What makes a WebSocket subscription the account's own. Raises NotSent, whatever went wrong."""
+        said = wire.Request(event, channel)
+        timestamp, signature = await self._signature(account, stream_wire.SCHEME, said)
+        return Auth(account.api_key or "", signature, timestamp)
+
+    async def _signature(
+        self, account: BrokerAccount, scheme: str, request: wire.Request
+    ) -> tuple[int, str]:
         timestamp = int(self._clock.now_ns() // 1_000_000_000)
         try:
             async with asyncio.timeout(self._settings.sign_timeout_s):
-                signature = await self._signer.sign_request(
+                return timestamp, await self._signer.sign_request(
                     account,
-                    scheme=wire.SCHEME,
+                    scheme=scheme,
                     method=request.method,
                     path=request.path,
                     query=request.query,
@@ -140,13 +160,6 @@ class GateClient:
             # Any failure of the signer, foreseen or not, comes before the first byte leaves.
             code = getattr(why, "code", type(why).__name__)
             raise NotSent(f"not signed: {code}: {why}") from why
-        return {
-            **PUBLIC,
-            "Content-Type": "application/json",
-            "KEY": account.api_key or "",
-            "Timestamp": str(timestamp),
-            "SIGN": signature,
-        }
 
     async def send(self, request: wire.Request, headers: Mapping[str, str]) -> Answer:
         """Send once; any HTTP status is an answer. Raises NotSent or NoAnswer."""

@@ -62,8 +62,10 @@ class _Detail(msgspec.Struct):
     ip_whitelist: list[str] = []
 
 
-def judged(api_key: str, detail: bytes, keys: bytes, *, needed: str = "futures") -> Proof:
-    """May this key be taken for an account that writes to `needed`?
+def judged(
+    api_key: str, detail: bytes, keys: bytes, *, needed: str = "futures", unified: bool = False
+) -> Proof:
+    """May this key be taken for an account that writes to `needed`, and is `unified` or classic?
 
     Raises Unreadable: what cannot be read is not a yes.
     """
@@ -95,8 +97,13 @@ def judged(api_key: str, detail: bytes, keys: bytes, *, needed: str = "futures")
             return refused("cannot_trade", f"the key may not write to {needed}")
     if any(one.state != NORMAL for one in ours):
         return refused("locked", "Gate.io says that the key is locked or frozen")
-    if account.key.mode != CLASSIC:
-        return refused("account_mode", "only classic accounts are traded, this one is unified")
+    if (account.key.mode != CLASSIC) != unified:
+        words = (
+            "the account is classic, and its settings say unified"
+            if unified
+            else "only classic accounts are traded, this one is unified"
+        )
+        return refused("account_mode", words)
     bound = ("ip_bound",) if account.ip_whitelist else ("not_ip_bound",)
     return Proven(scopes=scopes, checks=("scopes", *bound), broker_user=user)
 
@@ -125,6 +132,11 @@ def _text(perm: _Perm) -> str:
 class _Futures(msgspec.Struct):
     in_dual_mode: bool = False
     position_mode: str = "single"
+
+
+def user_id(detail: bytes) -> str:
+    """Whose key it is, of account/detail. Raises Unreadable."""
+    return str(decode(detail, _Detail).user_id)
 
 
 def in_one_way_mode(body: bytes) -> bool:

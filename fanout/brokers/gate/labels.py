@@ -46,6 +46,8 @@ REJECTED: dict[str, RejectKind] = {
     "INCREASE_POSITION": "risk",
     "TOO_MANY_ORDERS": "risk",
     "PRICE_TOO_DEVIATED": "price",
+    "AUTO_TRIGGER_PRICE_LESS_LAST": "price",
+    "AUTO_TRIGGER_PRICE_GREATE_LAST": "price",
     "PRICE_OVER_LIQUIDATION": "price",
     "PRICE_OVER_BANKRUPT": "price",
     "SIZE_TOO_LARGE": "size",
@@ -77,6 +79,8 @@ TOO_MANY = frozenset({"TOO_MANY_REQUESTS", "TOO_FAST"})
 SERVER_FAULT = frozenset({"INTERNAL", "SERVER_ERROR", "TOO_BUSY"})
 """Doubt whatever the status: the fault may have come after the order was taken."""
 
+NO_POSITION = "POSITION_NOT_FOUND"
+"""Never traded in that contract."""
 GONE = "ORDER_NOT_FOUND"
 TOO_LATE = frozenset({GONE, "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"})
 NEVER_FUNDED = "USER_NOT_FOUND"

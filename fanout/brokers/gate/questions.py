@@ -35,7 +35,7 @@ class Questions:
     def __init__(self, client: GateClient) -> None:
         self._client = client
 
-    async def scopes(self, account: BrokerAccount, needed: str) -> Proof:
+    async def scopes(self, account: BrokerAccount, needed: str, *, unified: bool = False) -> Proof:
         """What the key may do, and whether it may be taken for what `needed` names. Raises as ask()."""
         answers = [
             await self.ask(account, request, "scope_unknown")
@@ -45,7 +45,11 @@ class Questions:
             check_json(answer)
         try:
             return keys.judged(
-                account.api_key or "", answers[0].body, answers[1].body, needed=needed
+                account.api_key or "",
+                answers[0].body,
+                answers[1].body,
+                needed=needed,
+                unified=unified,
             )
         except Unreadable as why:
             return NotProven(code="scope_unknown", words=f"what the key may do is unclear: {why}")

@@ -41,10 +41,10 @@ class InstrumentTable:
 
     async def get(self) -> Mapping[str, Instrument]:
         """The table, never older than instruments_max_age_s. Raises Unavailable."""
-        if self._age_s() <= self._settings.instruments_max_age_s:
+        if self.age_s() <= self._settings.instruments_max_age_s:
             return self._table
         async with self._lock:
-            if self._age_s() > self._settings.instruments_max_age_s:
+            if self.age_s() > self._settings.instruments_max_age_s:
                 await self._fetch()
             return self._table
 
@@ -58,7 +58,8 @@ class InstrumentTable:
                 # The old table stays until it is too old; then get() raises.
                 log.warning("instruments_not_refreshed", broker=self._broker, error=str(why))
 
-    def _age_s(self) -> float:
+    def age_s(self) -> float:
+        """How old the table is, in seconds; infinite where there was never one."""
         return self._clock.monotonic() - self._at_s
 
     async def _fetch(self) -> None:

@@ -2,8 +2,10 @@
 
 1. `account/detail` and `account/main_keys`: the scopes (keys.py). A key that may not ask, or whose
    answer cannot be read, is refused: its scopes are unknown.
-2. `futures/…/accounts`, signed by the key: it works, and the account is in one-way mode. A user who
-   never funded futures has nothing to read, which is no fault of the key.
+2. `futures/…/accounts`, signed by the key: it works, and the account is in the position mode that its
+   settings say, one-way where they say nothing. Of a unified account the key may read the equity, too
+   (its permission `unified`, read-only). A user who never funded futures has nothing to read,
+   which is no fault of the key.
 3. If asked for, a test order: post-only, the smallest size, far below the market, cancelled at once.
 
 Every question may be asked again: nothing changes at Gate in 1 and 2. In 3 the order's `text` is a
@@ -29,13 +31,27 @@ from fanout.brokers.gate.client import GateClient
 from fanout.brokers.gate.questions import Questions, Refusal, check_json, refused
 from fanout.brokers.gate.reading import Unreadable, decode
 from fanout.brokers.gate.venue_time import Departure
-from fanout.brokers.gateio import wire
+from fanout.brokers.gateio import account_settings, account_wire, wire
+from fanout.brokers.gateio.account_settings import AccountSettings
 from fanout.ports import BrokerAccount, Instrument
 from fanout.proof import NotProven, Proof
 from tenancy.errors import Unavailable
 
 FAR = Decimal("0.9")
 """Of the market's price. A buy there rests: post-only would refuse it otherwise."""
+
+
+_WRONG_MODE = {
+    False: "the futures account is in hedge mode: use one-way mode, or say position_mode = hedge",
+    True: "the futures account is in one-way mode, and its settings say position_mode = hedge",
+}
+
+
+def _said(account: BrokerAccount) -> AccountSettings:
+    try:
+        return account_settings.read(account.settings)
+    except account_settings.BadAccountSettings as why:
+        raise refused("account_mode", str(why)) from why
 
 
 class GateioProver:
@@ -59,10 +75,12 @@ class GateioProver:
         # Before the questions: `not_after` is by a time of day that could be set during them.
         departure = None if test_order is None else await self._client.time.depart(not_after)
         try:
-            seen = await self._questions.scopes(account, "futures")
+            said = _said(account)
+            unified = said.account_kind == "unified"
+            seen = await self._questions.scopes(account, "futures", unified=unified)
             if isinstance(seen, NotProven):
                 return seen
-            done = [*seen.checks, await self._account(account)]
+            done = [*seen.checks, await self._account(account, said)]
             if test_order is not None and departure is not None:
                 await self._try_order(account, test_order, departure)
                 done.append("test_order")
@@ -72,9 +90,9 @@ class GateioProver:
 
     # -------------------------------------------------------------- 2.
 
-    async def _account(self, account: BrokerAccount) -> str:
+    async def _account(self, account: BrokerAccount, said: AccountSettings) -> str:
         answer = await self._questions.ask(
-            account, wire.account(self._settle), "cannot_trade", but=labels.NEVER_FUNDED
+            account, account_wire.account(self._settle), "cannot_trade", but=labels.NEVER_FUNDED
         )
         if answer.status != 200:
             return "never_funded"
@@ -83,8 +101,11 @@ class GateioProver:
             one_way = keys.in_one_way_mode(answer.body)
         except Unreadable as why:
             raise refused("account_mode", f"the futures account is unclear: {why}") from why
-        if not one_way:
-            raise refused("account_mode", "the futures account is in hedge mode: use one-way mode")
+        if one_way == said.hedge:
+            raise refused("account_mode", _WRONG_MODE[said.hedge])
+        if said.account_kind == "unified":
+            # Its equity stands there, so a key that may not read it would leave every order unsized.
+            await self._questions.ask(account, account_wire.unified_account(), "cannot_trade")
         return "account_read"
 
     # -------------------------------------------------------------- 3.

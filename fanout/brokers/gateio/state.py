@@ -1,4 +1,4 @@
-"""What Gate.io says of an account and of what can be traded there. Pure; raises only Unreadable."""
+"""What Gate.io says of what can be traded there. Pure; raises only Unreadable."""
 
 from __future__ import annotations
 
@@ -10,23 +10,8 @@ from decimal import Decimal
 import msgspec
 
 from fanout.brokers.gate.reading import Unreadable, decode, finite, optional
-from fanout.ports import BrokerPosition, Equity, Instrument
+from fanout.ports import Instrument
 from tenancy.values import exact
-
-
-class _Position(msgspec.Struct):
-    contract: str
-    size: Decimal
-    mode: str = "single"
-    entry_price: Decimal | None = None
-    unrealised_pnl: Decimal | None = None
-
-
-class _Account(msgspec.Struct):
-    total: Decimal
-    unrealised_pnl: Decimal
-    available: Decimal
-    currency: str
 
 
 class _Contract(msgspec.Struct):
@@ -49,38 +34,6 @@ class _Ticker(msgspec.Struct):
 
 Quotes = Mapping[str, tuple[Decimal | None, Decimal | None]]
 """Best bid and ask by contract; None where there is none."""
-
-
-def positions(body: bytes) -> list[BrokerPosition]:
-    """One-way positions. Raises Unreadable for an account in hedge mode: not supported yet."""
-    found = []
-    for position in decode(body, list[_Position]):
-        if not position.size:
-            continue
-        if position.mode != "single":
-            raise Unreadable(f"{position.contract} is in {position.mode} mode: use one-way mode")
-        found.append(
-            BrokerPosition(
-                symbol=position.contract,
-                qty=finite(position.size, "size"),
-                avg_px=optional(position.entry_price, "entry_price"),
-                unrealised_pnl=optional(position.unrealised_pnl, "unrealised_pnl"),
-            )
-        )
-    return found
-
-
-def equity(body: bytes, now: datetime) -> Equity:
-    """Classic accounts: `total` is the wallet, so unrealised profit is added. Raises Unreadable."""
-    seen = decode(body, _Account)
-    unrealised = finite(seen.unrealised_pnl, "unrealised_pnl")
-    return Equity(
-        equity=finite(seen.total, "total") + unrealised,
-        available=finite(seen.available, "available"),
-        unrealised=unrealised,
-        currency=seen.currency.upper(),
-        as_of=now,
-    )
 
 
 def quotes(body: bytes) -> Quotes:

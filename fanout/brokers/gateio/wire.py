@@ -18,6 +18,7 @@ What the answers mean is answers.py. Source: https://www.gate.com/docs/developer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -51,17 +52,40 @@ class _Place(msgspec.Struct, omit_defaults=True):
     reduce_only: bool = False
 
 
+class _Amend(msgspec.Struct, omit_defaults=True):
+    size: str | None = None
+    price: str | None = None
+
+
+BATCH_MAX = 10
+"""Orders in one POST; each counts for itself in Gate's rate limit."""
+CANCEL_BATCH_MAX = 20
+COUNTDOWN_LEAST_S = 5
+
 _encode = msgspec.json.Encoder().encode
 
 
 def place(settle: str, order: Order) -> Request:
     """POST of a new order. Raises Unsupported where Gate has no such order."""
+    return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(_placing(order)))
+
+
+def place_batch(settle: str, orders: Sequence[Order]) -> Request:
+    """POST of several new orders. Raises Unsupported where Gate has not one of them.
+
+    Gate refuses all of them where one is malformed, and judges each by itself after that.
+    """
+    body = _encode([_placing(order) for order in orders])
+    return Request("POST", f"{PREFIX}/futures/{settle}/batch_orders", "", body)
+
+
+def _placing(order: Order) -> _Place:
     tif = TIF.get(order.ord_type, {}).get(order.time_in_force)
     if tif is None:
         raise Unsupported(
             f"Gate futures have no {order.ord_type} order with time in force {order.time_in_force}"
         )
-    body = _Place(
+    return _Place(
         contract=order.symbol,
         size=signed_size(order),
         price="0" if order.ord_type == "market" else _limit_price(order),
@@ -69,7 +93,35 @@ def place(settle: str, order: Order) -> Request:
         text=client_text(order.cl_ord_id),
         reduce_only=order.reduce_only,
     )
-    return Request("POST", f"{PREFIX}/futures/{settle}/orders", "", _encode(body))
+
+
+def amend(
+    settle: str, order: Order, *, order_qty: Decimal | None, price: Decimal | None
+) -> Request:
+    """PUT of a new size (filled contracts included) or price. Raises Unsupported."""
+    if order.ord_type != "limit" or (order_qty is None and price is None):
+        raise Unsupported("only size or price of a limit order can be changed")
+    after = amended(order, order_qty=order_qty, price=price)
+    body = _Amend(
+        size=None if order_qty is None else signed_size(after),
+        price=None if price is None else _limit_price(after),
+    )
+    path = f"{PREFIX}/futures/{settle}/orders/{order_ref(order)}"
+    return Request("PUT", path, "", _encode(body))
+
+
+def amended(order: Order, *, order_qty: Decimal | None, price: Decimal | None) -> Order:
+    """The order as it is to stand."""
+    return msgspec.structs.replace(
+        order,
+        order_qty=order.order_qty if order_qty is None else order_qty,
+        price=order.price if price is None else price,
+    )
+
+
+def order_ref(order: Order) -> str:
+    """Gate's own id once we know it, else our text."""
+    return order.broker_order_id or client_text(order.cl_ord_id)
 
 
 def signed_size(order: Order) -> str:
@@ -91,6 +143,24 @@ def one_order(settle: str, method: str, order_ref: str) -> Request:
     return Request(method, f"{PREFIX}/futures/{settle}/orders/{order_ref}")
 
 
+def cancel_all(settle: str, contract: str | None) -> Request:
+    """DELETE of all open orders, in one contract or in all. Price-triggered ones stay."""
+    query = f"contract={contract}" if contract else ""
+    return Request("DELETE", f"{PREFIX}/futures/{settle}/orders", query)
+
+
+def cancel_batch(settle: str, ids: Sequence[str]) -> Request:
+    """Cancel up to CANCEL_BATCH_MAX orders by Gate's ids."""
+    path = f"{PREFIX}/futures/{settle}/batch_cancel_orders"
+    return Request("POST", path, "", _encode(list(ids)))
+
+
+def countdown(settle: str, seconds: int) -> Request:
+    """Have all open orders cancelled in so many seconds (≥ COUNTDOWN_LEAST_S); 0 calls it off."""
+    path = f"{PREFIX}/futures/{settle}/countdown_cancel_all"
+    return Request("POST", path, "", _encode({"timeout": seconds}))
+
+
 def list_open(settle: str, offset: int) -> Request:
     query = f"status=open&limit={PAGE}&offset={offset}"
     return Request("GET", f"{PREFIX}/futures/{settle}/orders", query)
@@ -106,14 +176,6 @@ def my_trades_between(settle: str, since_s: int, until_s: int, offset: int) -> R
     """The account's own fills in all contracts, from `since_s` to `until_s`, Unix seconds, both included."""
     query = f"from={since_s}&to={until_s}&limit={PAGE}&offset={offset}"
     return Request("GET", f"{PREFIX}/futures/{settle}/my_trades_timerange", query)
-
-
-def list_positions(settle: str) -> Request:
-    return Request("GET", f"{PREFIX}/futures/{settle}/positions", "holding=true")
-
-
-def account(settle: str) -> Request:
-    return Request("GET", f"{PREFIX}/futures/{settle}/accounts")
 
 
 def place_far_below(settle: str, contract: Instrument, price: Decimal, text: str) -> Request:

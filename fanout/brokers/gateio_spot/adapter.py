@@ -41,7 +41,7 @@ from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.gateio_spot.table import PairTable
 from fanout.brokers.gateio_spot.wire import Sized
 from fanout.brokers.sealing import stays_inside
-from fanout.budget import Budgets
+from fanout.budget import Budgets, Pace
 from fanout.order import Order
 from fanout.ports import (
     AbsentUnproven,
@@ -95,11 +95,12 @@ class GateioSpotBroker:
         clock: Clock,
         *,
         sleep: Sleep = asyncio.sleep,
+        budgets: Pace | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._client = GateClient(settings, signer, clock)
-        self._budgets = Budgets(
+        self._budgets: Pace = budgets or Budgets(
             limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
         self._sleep = sleep
@@ -156,8 +157,9 @@ class GateioSpotBroker:
 
     # -------------------------------------------------------------- orders
 
-    async def turn(self, account: BrokerAccount) -> None:
-        await self._budgets.wait(account.account_id)
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
+        """Of a batch, once for each order."""
+        await self._budgets.wait(account.account_id, closes=closes)
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         """One POST, never a second, with X-Gate-Exptime from after the signature, cut to `not_after`."""

@@ -149,7 +149,7 @@ class PaperBroker:
         at = positive(price, "price")
         self._own[symbol] = self._declared[symbol].at(at, self._clock.now())
 
-    async def turn(self, account: BrokerAccount) -> None:
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
         """Paper has no rate limit."""
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:

@@ -3,13 +3,18 @@
 Written from Gate's documentation and the official `gate-api` package, never from our adapter, so
 that the two can disagree. It imports nothing of ours.
 
-Files: `server` and `connection` (HTTP), `gateway` (a request's way through it), `auth`, `limits`,
-`faults` (what guards, counts and breaks requests), `endpoints` (paths), `orders` and `views` (JSON
-in and out), `exchange` (the venue), `book`, `ledger`, `contracts`, `control` and `control_client`
-(for tests, demo, chaos and the auditor).
+| files | what |
+| --- | --- |
+| `server`, `connection` | HTTP on a port |
+| `gateway`, `auth`, `limits`, `faults` | a request's way through the venue: who, how often, what goes wrong |
+| `endpoints`, `call`, `rest/` | paths and what answers them; a new product adds its ENDPOINTS there |
+| `views`, `account_views`, `market_views` | the venue's objects as JSON |
+| `orders`, `rules`, `exchange`, `matching`, `amending`, `book` | an order's life |
+| `spot_*` | the spot market: pairs, wallets, orders, triggers; users, keys, limits and faults are shared |
+| `positions`, `ledger`, `contracts` | who holds what |
+| `triggers`, `trails`, `countdown` | what waits for a price or for the clock |
+| `control`, `control_client` | for tests, demo, chaos and the auditor |
 
-Spot is in the files `spot_*`, sharing users, keys, limits and faults with futures (`routes` joins both).
-
-Not here: the WebSocket channels, hedge (dual) mode, funding, liquidation, price-triggered
-orders, amend. Everything is in memory: a restart starts empty.
+Not here: funding, liquidation, split positions (dual_plus), self-trade prevention, chase orders,
+candles. Everything is in memory: a restart starts empty.
 """

@@ -17,6 +17,7 @@ from loadtest.exchanges.gateio.refusal import Refusal
 
 TOLERANCE_S = 60.0
 NORMAL = 1
+PRODUCTS = ("futures", "spot", "unified")
 _EMPTY = hashlib.sha512(b"").hexdigest()
 
 
@@ -65,14 +66,14 @@ def authenticate(
 
 
 def _permitted(account: Account, method: str, path: str) -> None:
-    """May the key do this? What is neither futures nor spot asks for no permission here."""
-    kind = "futures" if "/futures/" in path else "spot" if "/spot/" in path else None
-    if kind is None:
+    """What a key may do is said per product: the first segment after /api/v4/."""
+    product = path.split("/", 4)[3]
+    if product not in PRODUCTS:
         return
-    if kind not in account.permissions:
-        raise Refusal("FORBIDDEN", f"the key has no {kind} permission")
-    if method != "GET" and kind in account.read_only:
-        raise Refusal("READ_ONLY", f"the key may only read {kind}")
+    if product not in account.permissions:
+        raise Refusal("FORBIDDEN", f"the key has no {product} permission")
+    if method != "GET" and product in account.read_only:
+        raise Refusal("READ_ONLY", f"the key may only read {product}")
     if account.key_state != NORMAL:
         raise Refusal("FORBIDDEN", "the key is locked")
 

@@ -25,6 +25,7 @@ class Quote(msgspec.Struct, eq=False):
     order: Order | None
 
 
+Level = tuple[Decimal, Decimal]  # price and contracts
 _Resting = tuple[Decimal, int, Order]  # the key sorts best price first, then oldest
 
 
@@ -43,10 +44,11 @@ class Book:
     def quote_around(
         self, mark: Decimal, *, levels: int | None = None, level_size: Decimal | None = None
     ) -> None:
-        """Move the mark price and the maker's quotes with it."""
+        """Move the mark price, the last price and the maker's quotes with it."""
         self.mark = mark
         self.levels = self.levels if levels is None else levels
         self.level_size = self.level_size if level_size is None else level_size
+        self.last = mark
         tick = self.contract.order_price_round
         first_ask = (mark / tick + Decimal("0.5")).to_integral_value(ROUND_CEILING) * tick
         first_bid = (mark / tick - Decimal("0.5")).to_integral_value(ROUND_FLOOR) * tick
@@ -54,6 +56,10 @@ class Book:
         self._maker_bids = [
             price for n in range(self.levels) if (price := first_bid - tick * n) > 0
         ]
+
+    def price_of(self, kind: int) -> Decimal:
+        """0 the last price, 1 the mark, 2 the index (which is the mark here)."""
+        return self.last if kind == 0 else self.mark
 
     # ------------------------------------------------------------------ resting orders
 
@@ -78,7 +84,7 @@ class Book:
 
     @staticmethod
     def _entry(order: Order) -> _Resting:
-        return (-order.price if order.is_buy else order.price, order.id, order)
+        return (-order.price if order.is_buy else order.price, order.queue, order)
 
     # ------------------------------------------------------------------ matching
 
@@ -124,6 +130,13 @@ class Book:
             return bool(self._maker_asks) and self._maker_asks[0] <= order.price
         return bool(self._maker_bids) and self._maker_bids[0] >= order.price
 
+    def depth(self, levels: int) -> tuple[list[Level], list[Level]]:
+        """Bids and asks, best first, one row a price."""
+        return (
+            _levels(self.opposite(buy=False, limit=Decimal(0)), levels),
+            _levels(self.opposite(buy=True, limit=Decimal("Infinity")), levels),
+        )
+
     def best(self) -> tuple[Quote | None, Quote | None]:
         """Best bid and best ask."""
         bid = next(self.opposite(buy=False, limit=Decimal(0)), None)
@@ -137,3 +150,12 @@ def _at_least(order: Order, maker_price: Decimal, buy: bool) -> bool:
 
 def _beyond(price: Decimal, limit: Decimal, buy: bool) -> bool:
     return price > limit if buy else price < limit
+
+
+def _levels(quotes: Iterator[Quote], most: int) -> list[Level]:
+    found: dict[Decimal, Decimal] = {}
+    for quote in quotes:
+        if quote.price not in found and len(found) == most:
+            break
+        found[quote.price] = found.get(quote.price, Decimal(0)) + quote.qty
+    return list(found.items())

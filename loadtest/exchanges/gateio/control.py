@@ -36,6 +36,8 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     permissions: tuple[str, ...] = ("futures",)
     read_only: tuple[str, ...] = ()
     ip_whitelist: tuple[str, ...] = ()
+    sub_of: str | None = None
+    """The key of the account that this is a sub-account of."""
 
     def __repr__(self) -> str:
         return f"NewAccount(key={self.key!r})"
@@ -51,6 +53,7 @@ class ChangedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     listed: Listed | None = None
     revoked: bool | None = None
     unified: bool | None = None
+    evolved: bool | None = None
     dual_mode: bool | None = None
 
 
@@ -128,6 +131,7 @@ class Control:
                 permissions=it.permissions,
                 read_only=it.read_only,
                 ip_whitelist=it.ip_whitelist,
+                sub_of=it.sub_of,
             )
             opened.append({"key": account.key, "uid": account.uid})
         return opened
@@ -183,11 +187,12 @@ class Control:
                 "key": account.key,
                 "uid": account.uid,
                 "contract": name,
+                "leg": position.leg,
                 "size": plain(position.size),
                 "entry_price": money(position.entry_price),
             }
             for account in (self._exchange.house, *self._exchange.accounts.values())
-            for name, position in account.positions.items()
+            for (name, _), position in account.positions.items()
         ]
 
     def stats(self) -> dict[str, object]:

@@ -58,6 +58,7 @@ class HeldPosition(msgspec.Struct, frozen=True):
     contract: str
     size: Decimal
     entry_price: Decimal
+    leg: str = "single"
 
 
 class ControlRefused(Exception):

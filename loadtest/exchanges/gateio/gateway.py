@@ -21,14 +21,13 @@ import msgspec
 import orjson
 
 from loadtest.exchanges.gateio.auth import authenticate
-from loadtest.exchanges.gateio.endpoints import Call, Endpoint
+from loadtest.exchanges.gateio.endpoints import Call, Endpoint, route
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.faults import Faults, Rule
 from loadtest.exchanges.gateio.ledger import Account
 from loadtest.exchanges.gateio.limits import Limiter, Limits, TooMany, rate_headers
 from loadtest.exchanges.gateio.orders import Arrival
 from loadtest.exchanges.gateio.refusal import Refusal
-from loadtest.exchanges.gateio.routes import route
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -132,6 +131,8 @@ class Gateway:
         if endpoint.path.endswith("/batch_orders"):
             named = b'"currency_pair"' if "/spot/" in request.path else b'"contract"'
             weight = max(1, request.body.count(named))
+        elif endpoint.path.endswith("batch_amend_orders"):
+            weight = max(1, request.body.count(b"{"))
         who = account.uid if account else request.peer
         return self.limiter.count(who, endpoint.counts_as, self.exchange.now(), weight)
 

@@ -1,18 +1,23 @@
-"""Who owns what: accounts, positions, fees and profit. One-way mode, cross margin, in USDT.
+"""Who owns what: accounts, their positions, fees and profit, in USDT.
 
-`total` is the wallet balance: deposits, realised profit and fees. Available is total plus
-unrealised profit less what positions and open orders hold back. No funding, no liquidation.
+`total` is the wallet balance: deposits, realised profit and fees. Available is total plus the
+unrealised profit of cross positions less what positions and open orders hold back. No funding, no
+liquidation.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from loadtest.exchanges.gateio.contracts import Contract
-from loadtest.exchanges.gateio.orders import ZERO, Order
+from loadtest.exchanges.gateio.orders import Order
+from loadtest.exchanges.gateio.positions import ZERO, Closed, Leg, Position
+
+if TYPE_CHECKING:
+    from loadtest.exchanges.gateio.triggers import Triggered
 
 Listed = Literal["object", "list", "forbidden"]
 
@@ -30,57 +35,30 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     text: str
     fee: Decimal
+    pnl: Decimal = ZERO  # realised by it
+    balance: Decimal = ZERO  # of the wallet after it
 
 
-class Position(msgspec.Struct, kw_only=True, eq=False):
-    """A net position. `size` is signed contracts, `entry_price` its average cost."""
+class Feed(Protocol):
+    """Who is told at once what happens to an account: its WebSocket subscriptions (ws/hub.py)."""
 
-    contract: Contract
-    size: Decimal = ZERO
-    entry_price: Decimal = ZERO
-    realised_pnl: Decimal = ZERO  # of price moves
-    realised_fee: Decimal = ZERO  # fees paid, positive
-    update_id: int = 0
-    update_time: float = 0.0
-    open_time: float = 0.0
+    def order(self, order: Order) -> None: ...
 
-    def apply(self, qty: Decimal, price: Decimal, now: float) -> tuple[Decimal, Decimal]:
-        """Trade `qty` (signed) at `price`; returns realised profit and contracts closed (signed)."""
-        before = self.size
-        closed = ZERO
-        pnl = ZERO
-        if before * qty < 0:
-            closed = min(abs(qty), abs(before)).copy_sign(qty)
-            pnl = -closed * (price - self.entry_price) * self.contract.quanto_multiplier
-        after = before + qty
-        if after == 0:
-            self.entry_price = ZERO
-        elif before * after <= 0:  # opened, or turned round
-            self.entry_price = price
-            self.open_time = now
-        elif not closed:
-            self.entry_price = (before * self.entry_price + qty * price) / after
-        self.size = after
-        self.realised_pnl += pnl
-        self.update_id += 1
-        self.update_time = now
-        return pnl, closed
+    def fill(self, account: Account, trade: Trade, position: Position) -> None: ...
 
-    def unrealised(self, mark: Decimal) -> Decimal:
-        if not self.size:
-            return ZERO
-        return self.size * (mark - self.entry_price) * self.contract.quanto_multiplier
+    def position(self, account: Account, position: Position) -> None: ...
 
-    def value(self, mark: Decimal) -> Decimal:
-        return abs(self.size) * mark * self.contract.quanto_multiplier
+    def auto_order(self, it: Triggered) -> None: ...
 
 
 class Account(msgspec.Struct, kw_only=True, eq=False):
     """One user with one key. `balance` is None until the futures account was funded for the first time.
 
     `permissions` the key may use, those in `read_only` without changing anything; `wallet` is the one
-    that withdraws. `listed`: how account/main_keys shows it (views.py). `unified`, `dual_mode`: the
-    account is of a kind that this venue knows by name only.
+    that withdraws. `listed`: how account/main_keys shows it (views.py). `main`: the uid of the account
+    that this is a sub-account of. `unified`: the equity is asked of unified/accounts. `evolved`: Gate's
+    newer classic margin mode, which shows cross_margin_balance. `feed`: told of everything, where
+    anybody listens.
     """
 
     uid: int
@@ -94,69 +72,116 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
     listed: Listed = "object"
     revoked: bool = False
     unified: bool = False
+    evolved: bool = False
     dual_mode: bool = False
     ip_whitelist: tuple[str, ...] = ()
+    main: int | None = None
+    feed: Feed | None = None
+    created_at: float = 0.0
     deposits: Decimal = ZERO
     pnl: Decimal = ZERO
     fees: Decimal = ZERO
     order_margin: Decimal = ZERO
-    positions: dict[str, Position] = {}
+    positions: dict[tuple[str, Leg], Position] = {}
     open_orders: dict[int, Order] = {}
     orders: list[Order] = []
     by_text: dict[str, Order] = {}
     trades: list[Trade] = []
+    closed: list[Closed] = []
 
     def __repr__(self) -> str:
         return f"Account(uid={self.uid}, key={self.key!r})"
 
-    def position(self, contract: Contract) -> Position:
-        found = self.positions.get(contract.name)
+    def position(self, contract: Contract, leg: Leg = "single") -> Position:
+        found = self.positions.get((contract.name, leg))
         if found is None:
-            found = self.positions[contract.name] = Position(contract=contract)
+            found = Position(contract=contract, leg=leg, cross_limit=self.leverage)
+            self.positions[contract.name, leg] = found
         return found
 
-    def size_of(self, contract: str) -> Decimal:
-        found = self.positions.get(contract)
+    def size_of(self, contract: str, leg: Leg = "single") -> Decimal:
+        found = self.positions.get((contract, leg))
         return found.size if found else ZERO
 
+    def legs(self) -> tuple[Leg, ...]:
+        return ("dual_long", "dual_short") if self.dual_mode else ("single",)
+
     def unrealised(self, marks: dict[str, Decimal]) -> Decimal:
-        return sum((p.unrealised(marks[name]) for name, p in self.positions.items()), ZERO)
+        return sum((p.unrealised(marks[name]) for (name, _), p in self.positions.items()), ZERO)
+
+    def cross_unrealised(self, marks: dict[str, Decimal]) -> Decimal:
+        held = self.positions.items()
+        return sum((p.unrealised(marks[name]) for (name, _), p in held if not p.leverage), ZERO)
 
     def position_margin(self, marks: dict[str, Decimal]) -> Decimal:
-        held = sum((p.value(marks[name]) for name, p in self.positions.items() if p.size), ZERO)
-        return held / self.leverage
+        held = self.positions.items()
+        return sum((p.margin(marks[name]) for (name, _), p in held if p.size), ZERO)
 
     def available(self, marks: dict[str, Decimal]) -> Decimal:
         """At least zero."""
-        free = (self.balance or ZERO) + self.unrealised(marks)
+        free = (self.balance or ZERO) + self.cross_unrealised(marks)
         return max(ZERO, free - self.position_margin(marks) - self.order_margin)
 
     def fill(self, order: Order, qty: Decimal, price: Decimal, *, taker: bool, trade: int,
              contract: Contract, now: float) -> None:  # fmt: skip
         """Book `qty` (> 0) of an order of ours at `price`: position, fee, profit, the order itself."""
         signed = qty.copy_sign(order.size)
-        position = self.position(contract)
+        position = self.position(contract, order.leg)
+        before = position.size
+        entry = position.entry_price
         pnl, closed = position.apply(signed, price, now)
         rate = order.taker_fee_rate if taker else order.maker_fee_rate
         fee = qty * price * contract.quanto_multiplier * rate
         position.realised_fee += fee
+        position.life_fee += fee
         self.balance = (self.balance or ZERO) + pnl - fee
         self.pnl += pnl
         self.fees += fee
         order.left -= signed
         order.value += qty * price
         order.update_time = now
-        self.trades.append(
-            Trade(
-                id=trade,
-                create_time=now,
-                contract=order.contract,
-                order_id=order.id,
-                size=signed,
-                close_size=closed,
-                price=price,
-                role="taker" if taker else "maker",
-                text=order.text,
-                fee=fee,
+        made = Trade(
+            id=trade,
+            create_time=now,
+            contract=order.contract,
+            order_id=order.id,
+            size=signed,
+            close_size=closed,
+            price=price,
+            role="taker" if taker else "maker",
+            text=order.text,
+            fee=fee,
+            pnl=pnl,
+            balance=self.balance,
+        )
+        self.trades.append(made)
+        if not position.size or before * position.size < 0:
+            self._ended(position, order.text, before, entry, price)
+        if self.feed is not None:
+            self.feed.fill(self, made, position)
+
+    def _ended(
+        self, position: Position, text: str, held: Decimal, entry: Decimal, price: Decimal
+    ) -> None:
+        """Keep the life of a position that is empty or turned round. `held` and `entry`: just before."""
+        net = position.life_pnl - position.life_fee
+        position.last_close_pnl = net
+        position.history_pnl += net
+        position.extra_margin = ZERO
+        self.closed.append(
+            Closed(
+                at=position.update_time,
+                contract=position.contract.name,
+                side="long" if held > 0 else "short",
+                pnl=position.life_pnl,
+                fees=position.life_fee,
+                text=text,
+                max_size=position.max_size,
+                accum_size=position.accum_size,
+                opened_at=position.open_time,
+                entry_price=entry,
+                exit_price=price,
             )
         )
+        position.max_size = position.accum_size = abs(position.size)
+        position.life_pnl = position.life_fee = ZERO

@@ -12,11 +12,12 @@ from typing import Literal
 
 import msgspec
 
+from loadtest.exchanges.gateio.positions import ZERO, Leg
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
 
 TEXT = re.compile(r"t-[0-9A-Za-z_.\-]{1,28}")
 TIFS = ("gtc", "ioc", "poc", "fok")
-ZERO = Decimal(0)
+AUTO_SIZES = ("close_long", "close_short")
 
 Number = int | float | str
 
@@ -49,6 +50,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     close: bool
     iceberg: Decimal
     slip_ratio: Decimal | None
+    auto_size: str | None = None
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
     """One order in the venue's memory. `size` and `left` carry the side's sign."""
 
     id: int
+    queue: int  # its place in time among those of its price
     uid: int
     key: str
     contract: str
@@ -85,6 +88,10 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
     value: Decimal = ZERO  # sum of price times contracts filled
     margin_each: Decimal = ZERO  # margin held back per contract left
     resting: bool = False  # on the book
+    leg: Leg = "single"
+    auto_size: str | None = None
+    amend_text: str = "-"
+    update_id: int = 1
 
     @property
     def is_buy(self) -> bool:
@@ -99,6 +106,11 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
         """Contracts filled, at least zero."""
         return abs(self.size - self.left)
 
+    @property
+    def reducing(self) -> bool:
+        """May only bring its position nearer to zero."""
+        return self.reduce_only or self.close or self.auto_size is not None
+
     def finish(self, finish_as: str, now: float) -> None:
         self.finish_as = finish_as
         self.finish_time = self.update_time = now
@@ -108,28 +120,34 @@ _one = msgspec.json.Decoder(_Body)
 _many = msgspec.json.Decoder(list[_Body])
 
 
-def read_order(body: bytes) -> NewOrder:
-    """Raises Refusal INVALID_REQUEST_BODY, MISSING_REQUIRED_PARAM or INVALID_PARAM_VALUE."""
+def read_order(body: bytes, source: str = "api") -> NewOrder:
+    """`source`: the text of an order that has none of its own.
+
+    Raises Refusal INVALID_REQUEST_BODY, MISSING_REQUIRED_PARAM or INVALID_PARAM_VALUE.
+    """
     try:
-        return _well_formed(_one.decode(body))
+        return _well_formed(_one.decode(body), source)
     except msgspec.DecodeError as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
 
 
-def read_batch(body: bytes) -> list[NewOrder]:
+def read_batch(body: bytes, source: str = "api") -> list[NewOrder]:
     """One to ten orders; one malformed element fails all. Raises as read_order does."""
     try:
         bodies = _many.decode(body)
     except msgspec.DecodeError as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
     if not 1 <= len(bodies) <= 10:
         raise Refusal("INVALID_PARAM_VALUE", "a batch has 1 to 10 orders")
-    return [_well_formed(body) for body in bodies]
+    return [_well_formed(body, source) for body in bodies]
 
 
-def _unreadable(error: msgspec.DecodeError) -> Refusal:
-    if "missing required field" in str(error):
-        return Refusal("MISSING_REQUIRED_PARAM", "Missing required parameter: contract")
+def unreadable(error: msgspec.DecodeError) -> Refusal:
+    """Gate's label for a body that cannot be read."""
+    said = str(error)
+    if "missing required field" in said:
+        name = said.partition("`")[2].partition("`")[0]
+        return Refusal("MISSING_REQUIRED_PARAM", f"Missing required parameter: {name}")
     label = (
         "INVALID_PARAM_VALUE"
         if isinstance(error, msgspec.ValidationError)
@@ -138,23 +156,26 @@ def _unreadable(error: msgspec.DecodeError) -> Refusal:
     return Refusal(label, f"Invalid request body: {error}")
 
 
-def _number(name: str, value: Number | None) -> Decimal:
+def number(name: str, value: Number | None) -> Decimal:
+    """None is zero. Raises INVALID_PARAM_VALUE for what is no finite number."""
     if value is None:
         return ZERO
     try:
-        number = Decimal(str(value))
+        read = Decimal(str(value))
     except InvalidOperation:
         raise invalid(name, value) from None
-    if not number.is_finite():
+    if not read.is_finite():
         raise invalid(name, value)
-    return number
+    return read
 
 
-def _well_formed(body: _Body) -> NewOrder:
-    size = _number("size", body.size)
-    price = _number("price", body.price)
+def _well_formed(body: _Body, source: str) -> NewOrder:
+    size = number("size", body.size)
+    price = number("price", body.price)
     tif = body.tif or "gtc"
-    if body.size is None and not body.close:
+    auto_size = body.auto_size or None
+    whole = bool(body.close) or auto_size is not None  # the venue knows how much
+    if body.size is None and not whole:
         raise Refusal("MISSING_REQUIRED_PARAM", "Missing required parameter: size")
     if tif not in TIFS:
         raise invalid("tif", body.tif)
@@ -162,12 +183,10 @@ def _well_formed(body: _Body) -> NewOrder:
         raise invalid("price", body.price)
     if body.text and not TEXT.fullmatch(body.text):
         raise invalid("text", body.text)
-    if body.close and size != 0:
+    if auto_size not in (None, *AUTO_SIZES) or (auto_size and not body.reduce_only):
+        raise invalid("auto_size", body.auto_size)
+    if whole != (size == 0):
         raise invalid("size", body.size)
-    if size == 0 and not body.close:
-        raise invalid("size", body.size)
-    if body.auto_size is not None:
-        raise invalid("auto_size", body.auto_size)  # needs hedge mode
     if body.stp_act not in (None, "", "-"):
         raise invalid("stp_act", body.stp_act)  # needs membership of an STP group
     slip = body.market_order_slip_ratio
@@ -176,9 +195,10 @@ def _well_formed(body: _Body) -> NewOrder:
         size=size,
         price=price,
         tif=tif,
-        text=body.text or "api",
+        text=body.text or source,
         reduce_only=bool(body.reduce_only),
         close=bool(body.close),
-        iceberg=_number("iceberg", body.iceberg),
-        slip_ratio=_number("market_order_slip_ratio", slip) if slip else None,
+        iceberg=number("iceberg", body.iceberg),
+        slip_ratio=number("market_order_slip_ratio", slip) if slip else None,
+        auto_size=auto_size,
     )

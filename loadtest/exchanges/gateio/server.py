@@ -16,6 +16,7 @@ from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.gateway import Answer, Cut, Gateway, Request
 
 STOP_TIMEOUT_S = 0.5
+TICK_S = 0.02
 
 
 class Simulator:
@@ -38,17 +39,25 @@ class Simulator:
             port,
             backlog=4096,
         )
+        self._clock = asyncio.create_task(self._tick())
         address = self._listener.sockets[0].getsockname()
         self.url = f"http://{address[0]}:{address[1]}"
         return self.url
 
     async def stop(self) -> None:
         """Close the listener and all connections; what is under way is dropped."""
+        self._clock.cancel()
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
         await self._aiohttp_server.shutdown(STOP_TIMEOUT_S)
         await self._listener.wait_closed()
+
+    async def _tick(self) -> None:
+        """What the venue does by its clock, and not because somebody asked."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.exchange.tick()
 
     async def _serve(self, request: Request) -> Answer:
         if request.path.startswith(CONTROL_PREFIX):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from loadtest.exchanges.gateio import spot_views as views
-from loadtest.exchanges.gateio.endpoints import Answered, Call, Endpoint, page_of
+from loadtest.exchanges.gateio.call import Answered, Call, Endpoint
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
 from loadtest.exchanges.gateio.spot_orders import (
     CANCELS_MAX,
@@ -69,18 +69,11 @@ def _tickers(call: Call) -> Answered:
 
 
 def _order_book(call: Call) -> Answered:
-    book = call.exchange.spot.book(_needed(call, "currency_pair"))
+    book = call.exchange.spot.book(call.needed("currency_pair"))
     return 200, views.order_book(book, int(call.query.get("limit", "10")), call.exchange.now())
 
 
 # ------------------------------------------------------------------ orders
-
-
-def _needed(call: Call, name: str) -> str:
-    value = call.query.get(name)
-    if value is None:
-        raise Refusal("MISSING_REQUIRED_PARAM", f"Missing required parameter: {name}")
-    return value
 
 
 def _place(call: Call) -> Answered:
@@ -110,10 +103,10 @@ def _failed(refusal: Refusal) -> dict[str, Any]:
 
 
 def _list(call: Call) -> Answered:
-    spot, status = call.exchange.spot, _needed(call, "status")
+    spot, status = call.exchange.spot, call.needed("status")
     wallet = spot.wallet(call.user)
     if status == "open":
-        pair = _needed(call, "currency_pair")
+        pair = call.needed("currency_pair")
         spot.book(pair)
         rows = [o for o in reversed(wallet.open_orders.values()) if o.pair == pair]
         if int(call.query.get("limit", "100")) > 100:
@@ -140,7 +133,7 @@ def _find(call: Call) -> Answered:
 
 def _amend(call: Call) -> Answered:
     patch: _Patch = _read(call.body, _Patch)
-    pair = patch.currency_pair or _needed(call, "currency_pair")
+    pair = patch.currency_pair or call.needed("currency_pair")
     return 200, views.order(_amended(call, call.argument, pair, patch))
 
 
@@ -170,7 +163,7 @@ def _amend_batch(call: Call) -> Answered:
 
 
 def _cancel(call: Call) -> Answered:
-    order = call.exchange.spot.cancel(call.user, call.argument, _needed(call, "currency_pair"))
+    order = call.exchange.spot.cancel(call.user, call.argument, call.needed("currency_pair"))
     return 200, views.order(order)
 
 
@@ -293,9 +286,9 @@ def _trigger(call: Call) -> Answered:
 
 def _triggers(call: Call) -> Answered:
     rows = call.exchange.spot_triggers.of(
-        call.user, _needed(call, "status"), call.query.get("market")
+        call.user, call.needed("status"), call.query.get("market")
     )
-    return 200, [shown(one) for one in page_of(call, rows)]
+    return 200, [shown(one) for one in call.page(rows)]
 
 
 def _trigger_found(call: Call) -> Answered:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
 
 from loadtest.exchanges.gateio.ledger import Account
-from loadtest.exchanges.gateio.orders import TEXT, ZERO, Arrival
+from loadtest.exchanges.gateio.orders import TEXT, Arrival
+from loadtest.exchanges.gateio.positions import ZERO
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
 from loadtest.exchanges.gateio.spot_book import SpotBook, SpotQuote
 from loadtest.exchanges.gateio.spot_orders import NewSpotOrder, SpotOrder

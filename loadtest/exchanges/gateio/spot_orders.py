@@ -10,7 +10,8 @@ from decimal import Decimal, InvalidOperation
 
 import msgspec
 
-from loadtest.exchanges.gateio.orders import TEXT, ZERO, Arrival
+from loadtest.exchanges.gateio.orders import TEXT, Arrival
+from loadtest.exchanges.gateio.positions import ZERO
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
 
 TIFS = ("gtc", "ioc", "poc", "fok")

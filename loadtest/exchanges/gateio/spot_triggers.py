@@ -55,7 +55,7 @@ class Triggered(msgspec.Struct, kw_only=True, eq=False):
     fired_order_id: int = 0
 
 
-class Triggers:
+class SpotTriggers:
     """All price-triggered orders of the venue."""
 
     def __init__(self, spot: SpotExchange) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from loadtest.exchanges.gateio.orders import ZERO
+from loadtest.exchanges.gateio.positions import ZERO
 from loadtest.exchanges.gateio.spot_book import SpotBook
 from loadtest.exchanges.gateio.spot_orders import SpotOrder
 from loadtest.exchanges.gateio.spot_wallets import Holding, SpotTrade

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from loadtest.exchanges.gateio.orders import ZERO
+from loadtest.exchanges.gateio.positions import ZERO
 from loadtest.exchanges.gateio.spot_orders import SpotOrder
 
 

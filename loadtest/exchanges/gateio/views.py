@@ -1,4 +1,6 @@
-"""What the venue answers: its objects as Gate's JSON, field by field as in the official models.
+"""What the venue answers of orders, fills and positions: Gate's JSON, field by field as in the official models.
+
+Accounts and keys are in account_views.py, what is public in market_views.py.
 
 Sizes are decimal strings for a client that sends `X-Gate-Size-Decimal: 1` (the official one does)
 and whole numbers, cut towards zero, for one that does not.
@@ -9,9 +11,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from loadtest.exchanges.gateio.book import Book
-from loadtest.exchanges.gateio.ledger import Account, Position, Trade
-from loadtest.exchanges.gateio.orders import ZERO, Order
+from loadtest.exchanges.gateio.ledger import Account, Trade
+from loadtest.exchanges.gateio.orders import Order
+from loadtest.exchanges.gateio.positions import ZERO, Closed, Position
+from loadtest.exchanges.gateio.trails import Trail
+from loadtest.exchanges.gateio.triggers import Triggered
 
 Json = dict[str, Any]
 
@@ -56,9 +60,11 @@ def order(it: Order, *, decimals: bool) -> Json:
         "refu": 0,
         "stp_id": 0,
         "stp_act": "-",
-        "amend_text": "-",
+        "amend_text": it.amend_text,
         "biz_info": "-",
     }
+    if it.auto_size is not None:
+        shown["auto_size"] = it.auto_size
     if it.finish_as is not None:
         shown["finish_as"] = it.finish_as
         shown["finish_time"] = round(it.finish_time or 0.0, 3)
@@ -81,57 +87,25 @@ def trade(it: Trade, *, decimals: bool) -> Json:
     }
 
 
-def account(it: Account, marks: dict[str, Decimal]) -> Json:
-    balance = it.balance or ZERO
-    margin = it.position_margin(marks)
-    return {
-        "user": it.uid,
-        "currency": "USDT",
-        "total": money(balance),
-        "unrealised_pnl": money(it.unrealised(marks)),
-        "position_margin": money(margin),
-        "order_margin": money(it.order_margin),
-        "available": money(it.available(marks)),
-        "point": "0",
-        "bonus": "0",
-        "in_dual_mode": it.dual_mode,
-        "position_mode": "dual" if it.dual_mode else "single",
-        "enable_credit": False,
-        "enable_evolved_classic": False,
-        "enable_new_dual_mode": False,
-        "margin_mode": 0,
-        "position_initial_margin": "0",
-        "maintenance_margin": "0",
-        "history": {
-            "dnw": money(it.deposits),
-            "pnl": money(it.pnl),
-            "fee": money(-it.fees),
-            "refr": "0",
-            "fund": "0",
-            "point_dnw": "0",
-            "point_fee": "0",
-            "point_refr": "0",
-            "bonus_dnw": "0",
-            "bonus_offset": "0",
-        },
-    }
-
-
 def position(it: Position, owner: Account, mark: Decimal, *, decimals: bool) -> Json:
-    margin = it.value(mark) / owner.leverage
-    pending = sum(o.contract == it.contract.name for o in owner.open_orders.values())
+    margin = it.margin(mark) if it.size else ZERO
+    pending = sum(
+        o.contract == it.contract.name and o.leg == it.leg for o in owner.open_orders.values()
+    )
     return {
         "user": owner.uid,
         "contract": it.contract.name,
         "size": size(it.size, decimals),
-        "leverage": "0",  # cross margin
-        "cross_leverage_limit": plain(owner.leverage),
+        "leverage": plain(it.leverage),  # zero: cross margin
+        "cross_leverage_limit": "0" if it.isolated else plain(it.cross_limit),
+        "lever": plain(it.lever),
         "leverage_max": plain(it.contract.leverage_max),
         "risk_limit": "1000000",
         "maintenance_rate": plain(it.contract.maintenance_rate),
         "value": money(it.value(mark)),
         "margin": money(margin),
         "initial_margin": money(margin),
+        "average_maintenance_rate": plain(it.contract.maintenance_rate),
         "maintenance_margin": money(it.value(mark) * it.contract.maintenance_rate),
         "entry_price": money(it.entry_price),
         "liq_price": "0",
@@ -141,125 +115,105 @@ def position(it: Position, owner: Account, mark: Decimal, *, decimals: bool) -> 
         "pnl_pnl": money(it.realised_pnl),
         "pnl_fund": "0",
         "pnl_fee": money(-it.realised_fee),
-        "history_pnl": "0",
-        "last_close_pnl": "0",
+        "history_pnl": money(it.history_pnl),
+        "last_close_pnl": money(it.last_close_pnl),
         "realised_point": "0",
         "history_point": "0",
         "adl_ranking": 6 if not it.size else 5,
         "pending_orders": pending,
         "close_order": None,
-        "mode": "single",
-        "pos_margin_mode": "cross",
+        "mode": it.leg,
+        "pos_margin_mode": "isolated" if it.isolated else "cross",
         "update_time": int(it.update_time),
         "update_id": it.update_id,
         "open_time": int(it.open_time),
     }
 
 
-def contract(book: Book, *, decimals: bool) -> Json:
-    it = book.contract
+def closed(it: Closed) -> Json:
+    shown_long, shown_short = (
+        (it.entry_price, it.exit_price) if it.side == "long" else (it.exit_price, it.entry_price)
+    )
     return {
-        "name": it.name,
-        "type": "direct",
-        "quanto_multiplier": plain(it.quanto_multiplier),
-        "leverage_min": "1",
-        "leverage_max": plain(it.leverage_max),
-        "maintenance_rate": plain(it.maintenance_rate),
-        "mark_type": "index",
-        "mark_price": plain(book.mark),
-        "index_price": plain(book.mark),
-        "last_price": plain(book.last),
-        "maker_fee_rate": plain(it.maker_fee_rate),
-        "taker_fee_rate": plain(it.taker_fee_rate),
-        "order_price_round": plain(it.order_price_round),
-        "mark_price_round": plain(it.order_price_round),
-        "funding_rate": "0",
-        "funding_interval": 28800,
-        "funding_next_apply": 0,
-        "risk_limit_base": "1000000",
-        "risk_limit_step": "1000000",
-        "risk_limit_max": "100000000",
-        "order_size_min": size(it.order_size_min, decimals),
-        "order_size_max": size(it.order_size_max, decimals),
-        "enable_decimal": it.enable_decimal,
-        "order_price_deviate": plain(it.order_price_deviate),
-        "market_order_slip_ratio": plain(it.market_order_slip_ratio),
-        "market_order_size_max": plain(it.order_size_max),
-        "ref_discount_rate": "0",
-        "ref_rebate_rate": "0.2",
-        "orderbook_id": 0,
-        "trade_id": 0,
-        "trade_size": size(ZERO, decimals),
-        "position_size": size(ZERO, decimals),
-        "config_change_time": 0,
-        "create_time": 0,
-        "launch_time": 0,
-        "in_delisting": False,
-        "status": "trading",
-        "orders_limit": it.orders_limit,
-        "enable_bonus": False,
-        "enable_credit": True,
-        "contract_type": "",
+        "time": round(it.at, 3),
+        "contract": it.contract,
+        "side": it.side,
+        "pnl": money(it.pnl - it.fees),
+        "pnl_pnl": money(it.pnl),
+        "pnl_fund": "0",
+        "pnl_fee": money(-it.fees),
+        "text": it.text,
+        "max_size": plain(it.max_size),
+        "accum_size": plain(it.accum_size),
+        "first_open_time": int(it.opened_at),
+        "long_price": money(shown_long),
+        "short_price": money(shown_short),
     }
 
 
-def ticker(book: Book, *, decimals: bool) -> Json:
-    bid, ask = book.best()
+def triggered(it: Triggered) -> Json:
+    """A price-triggered order. Its size is whole here, `amount` has it with its decimals."""
+    wanted = it.wanted
+    trigger: Json = {
+        "strategy_type": 0,
+        "price_type": it.price_type,
+        "price": plain(it.price),
+        "rule": it.rule,
+        "expiration": it.expiration or 0,
+    }
+    shown: Json = {
+        "id": it.id,
+        "id_string": str(it.id),
+        "user": it.owner.uid,
+        "create_time": round(it.create_time, 3),
+        "status": it.status,
+        "reason": it.reason,
+        "trade_id": it.trade_id,
+        "order_type": it.order_type,
+        "trigger": trigger,
+        "initial": {
+            "contract": wanted.contract,
+            "size": int(wanted.size),
+            "amount": plain(wanted.size),
+            "price": plain(wanted.price),
+            "tif": wanted.tif,
+            "text": wanted.text,
+            "is_close": wanted.close,
+            "is_reduce_only": wanted.reduce_only,
+            "auto_size": wanted.auto_size or "",
+        },
+    }
+    if it.finish_as is not None:
+        shown |= {"finish_as": it.finish_as, "finish_time": round(it.finish_time or 0.0, 3)}
+    return shown
+
+
+def trail(it: Trail) -> Json:
     return {
-        "contract": book.contract.name,
-        "last": plain(book.last),
-        "change_percentage": "0",
-        "total_size": size(ZERO, decimals),
-        "low_24h": plain(book.last),
-        "high_24h": plain(book.last),
-        "volume_24h": "0",
-        "volume_24h_base": "0",
-        "volume_24h_quote": "0",
-        "volume_24h_settle": "0",
-        "mark_price": plain(book.mark),
-        "index_price": plain(book.mark),
-        "funding_rate": "0",
-        "funding_rate_indicative": "0",
-        "quanto_base_rate": "",
-        "lowest_ask": plain(ask.price) if ask else "",
-        "lowest_size": plain(ask.qty) if ask else "",
-        "highest_bid": plain(bid.price) if bid else "",
-        "highest_size": plain(bid.qty) if bid else "",
+        "id": it.id,
+        "user_id": it.owner.uid,
+        "user": it.owner.uid,
+        "contract": it.contract,
+        "settle": "usdt",
+        "amount": plain(it.amount),
+        "is_gte": it.is_gte,
+        "activation_price": plain(it.activation_price),
+        "price_type": it.price_type,
+        "price_offset": it.price_offset,
+        "text": it.text,
+        "reduce_only": it.reduce_only,
+        "position_related": it.position_related,
+        "created_at": int(it.created_at),
+        "activated_at": int(it.activated_at or 0),
+        "finished_at": int(it.finished_at or 0),
+        "create_time": int(it.created_at),
+        "active_time": int(it.activated_at or 0),
+        "finish_time": int(it.finished_at or 0),
+        "reason": it.reason,
+        "suborder_id": it.suborder_id,
+        "is_dual_mode": it.owner.dual_mode,
+        "trigger_price": plain(it.trigger_price),
+        "status": "open" if it.finished_at is None else "finished",
+        "extremum_price": plain(it.extremum) if it.extremum is not None else "",
+        "side_label": "short" if it.sells else "long",
     }
-
-
-def account_detail(it: Account) -> Json:
-    return {
-        "user_id": it.uid,
-        "ip_whitelist": list(it.ip_whitelist),
-        "currency_pairs": [],
-        "tier": 0,
-        "key": {"mode": _mode(it)},
-        "copy_trading_role": 0,
-    }
-
-
-def main_keys(it: Account) -> Json | list[Json]:
-    """What the key may do. As one object, which is how the official client reads it, or as a list of
-    the user's keys, each cut to its first characters, which is how the documentation shows it."""
-    shown = {
-        "state": it.key_state,
-        "mode": _mode(it),
-        "name": "simulated",
-        "user_id": it.uid,
-        "currency_pairs": [],
-        "ip_whitelist": list(it.ip_whitelist),
-        "perms": [{"name": name, "read_only": name in it.read_only} for name in it.permissions],
-    }
-    if it.listed == "object":
-        return {**shown, "key": {"mode": _mode(it)}}
-    another = {
-        **shown,
-        "key": "52fd0035f665*****",
-        "perms": [{"name": "wallet", "read_only": False}],
-    }
-    return [another, {**shown, "key": it.key[:12] + "*****"}]
-
-
-def _mode(it: Account) -> int:
-    return 2 if it.unified else 1

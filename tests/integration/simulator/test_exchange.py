@@ -321,7 +321,7 @@ def test_profit_fee_and_entry_price_by_hand(venue):
     venue.exchange.set_price(BTC, D(61000))
     assert user.unrealised(venue.exchange.marks) == D("0.9999")
     venue.send(user, -5)
-    position = user.positions[BTC]
+    position = user.positions[BTC, "single"]
     assert (position.size, position.entry_price) == (5, D("60000.1"))
     assert position.realised_pnl == 5 * D("0.0001") * (D("60999.9") - D("60000.1"))
     fees = D("0.0005") * D("0.0001") * (10 * D("60000.1") + 5 * D("60999.9"))
@@ -335,7 +335,7 @@ def test_a_turned_position_takes_the_new_price(venue):
     venue.send(user, 2)
     venue.exchange.set_price(BTC, D(50000))
     venue.send(user, -5)
-    position = user.positions[BTC]
+    position = user.positions[BTC, "single"]
     assert (position.size, position.entry_price) == (-3, D("49999.9"))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fanout.brokers.gate import labels
 from fanout.brokers.gate.reading import Answer, Unreadable
-from fanout.brokers.gateio import answers, state
+from fanout.brokers.gateio import answers, holdings, state
 from fanout.brokers.gateio.answers import Missing
 from fanout.order import OrdState
 from fanout.ports import (
@@ -215,16 +215,16 @@ def test_equity_adds_unrealised_profit_to_the_wallet() -> None:
     content = json.dumps(
         {"total": "1000.5", "unrealised_pnl": "-0.5", "available": "900", "currency": "usdt"}
     ).encode()
-    seen = state.equity(content, NOW)
+    seen = holdings.equity(holdings.futures_account(content), NOW)
     assert (seen.equity, seen.available, seen.currency) == (Decimal(1000), Decimal(900), "USDT")
     assert seen.unrealised == Decimal("-0.5")
 
 
 def test_positions_of_a_hedged_account_are_refused_not_netted() -> None:
     one = {"contract": "BTC_USDT", "size": "-3", "mode": "single", "entry_price": "5"}
-    assert state.positions(json.dumps([one]).encode())[0].qty == -3
+    assert holdings.positions(json.dumps([one]).encode())[0].qty == -3
     with pytest.raises(Unreadable):
-        state.positions(json.dumps([one | {"mode": "dual_short"}]).encode())
+        holdings.positions(json.dumps([one | {"mode": "dual_short"}]).encode())
 
 
 def test_instruments_leave_out_what_cannot_be_traded() -> None:

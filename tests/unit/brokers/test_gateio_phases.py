@@ -191,7 +191,7 @@ async def test_a_429_slows_the_accounts_budget_down() -> None:
     limited = reply(429, {"label": "TOO_MANY_REQUESTS"}, Retry_After="3")
     async with at_gate(lambda seen: limited) as (broker, _):
         assert await submitted(broker, ACCOUNT, ORDER) == RateLimited(retry_after_s=3.0)
-        wait_s = broker._budgets.of(ACCOUNT.account_id).reserve(time.monotonic())
+        wait_s = broker._limits.placing.of(ACCOUNT.account_id).reserve(time.monotonic())
     assert 2.5 < wait_s <= 3.0
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import gate_api
 import pytest
 
-from fanout.brokers.gateio import wire
+from fanout.brokers.gateio import account_wire, wire
 from tests.fakes.orders import an_account, an_order
 from tests.fakes.signer import InProcessSigner
 
@@ -124,8 +124,11 @@ def test_an_order_is_the_request_that_the_official_client_makes(ours: dict, thei
             wire.my_trades("usdt", "BTC_USDT", 0),
             lambda api: api.get_my_trades("usdt", contract="BTC_USDT", limit=100, offset=0),
         ),
-        (wire.list_positions("usdt"), lambda api: api.list_positions("usdt", holding="true")),
-        (wire.account("usdt"), lambda api: api.list_futures_accounts("usdt")),
+        (
+            account_wire.list_positions("usdt"),
+            lambda api: api.list_positions("usdt", holding="true"),
+        ),
+        (account_wire.account("usdt"), lambda api: api.list_futures_accounts("usdt")),
         (wire.contracts("usdt"), lambda api: api.list_futures_contracts("usdt")),
         (wire.tickers("usdt"), lambda api: api.list_futures_tickers("usdt")),
         (wire.server_time(), lambda api: gate_api.SpotApi(api.api_client).get_system_time()),

@@ -54,5 +54,58 @@ def test_the_same_report_twice_is_news_once():
     assert advance(S.FILLED, Decimal(10), Decimal(50_000), same) is None
 
 
+ODD = [
+    # what we know, what is reported (state, filled), what it becomes, what is odd about it
+    (S.UNSENT, 0, S.NEW, 0, S.NEW, "after_its_end"),
+    (S.ABSENT, 0, S.FILLED, 10, S.FILLED, "after_its_end"),
+    (S.ABSENT, 0, S.REJECTED, 0, S.REJECTED, "after_its_end"),
+    (S.DENIED, 0, S.PARTIALLY_FILLED, 2, S.PARTIALLY_FILLED, "after_its_end"),
+    (S.CANCELED, 0, S.FILLED, 10, S.FILLED, "after_its_end"),
+    (S.CANCELED, 3, S.PARTIALLY_FILLED, 5, S.PARTIALLY_FILLED, "after_its_end"),
+    (S.EXPIRED, 3, S.EXPIRED, 5, S.EXPIRED, "after_its_end"),
+    (S.REJECTED, 0, S.FILLED, 10, S.FILLED, "after_its_end"),
+    (S.PARTIALLY_FILLED, 3, S.REJECTED, 4, S.CANCELED, "filled_and_refused"),
+    (S.NEW, 0, S.FILLED, 11, S.FILLED, "overfilled"),
+    (S.FILLED, 10, S.FILLED, 11, S.FILLED, "overfilled"),
+    (S.HELD, 0, S.FILLED, 10, S.HELD, "never_sent"),
+    (S.WAITING, 0, S.FILLED, 10, S.WAITING, "never_sent"),
+    (S.INTENT, 0, S.PARTIALLY_FILLED, 2, S.PARTIALLY_FILLED, None),  # before its acknowledgement
+    (S.IN_DOUBT, 0, S.FILLED, 10, S.FILLED, None),
+    (S.NEW, 0, S.REJECTED, 0, S.REJECTED, None),
+    (S.NEW, 0, S.FILLED, 10, S.FILLED, None),  # and its cancel was refused
+    (S.INTENT, 0, S.NEW, 3, S.PARTIALLY_FILLED, None),
+]
+
+
+@pytest.mark.parametrize(("known", "had", "reported", "cum", "becomes", "surprise"), ODD)
+def test_each_odd_row_counts_what_was_filled_and_says_what_is_odd(
+    known, had, reported, cum, becomes, surprise
+):
+    heard = report(order(), reported, cum_qty=Decimal(cum), avg_px=Decimal(5) if cum else None)
+    progress = advance(
+        known, Decimal(had), Decimal(5) if had else None, heard, order_qty=Decimal(10)
+    )
+    assert progress is not None
+    assert (progress.state, progress.cum_qty, progress.last_qty) == (becomes, cum, cum - had)
+    assert progress.surprise == surprise
+
+
+IGNORED = [
+    (S.HELD, 0, S.NEW, 0),
+    (S.WAITING, 0, S.CANCELED, 0),
+    (S.REJECTED, 0, S.NEW, 0),  # the acknowledgement came after the refusal
+    (S.CANCELED, 0, S.NEW, 0),
+    (S.FILLED, 10, S.CANCELED, 10),
+    (S.CANCELED, 3, S.EXPIRED, 3),  # of two ends the first stands
+    (S.PARTIALLY_FILLED, 5, S.CANCELED, 3),  # its end, too: older than what we know
+]
+
+
+@pytest.mark.parametrize(("known", "had", "reported", "cum"), IGNORED)
+def test_what_knows_no_more_than_the_book_is_no_news(known, had, reported, cum):
+    heard = report(order(), reported, cum_qty=Decimal(cum), avg_px=Decimal(5) if cum else None)
+    assert advance(known, Decimal(had), Decimal(5) if had else None, heard) is None
+
+
 def test_an_order_that_was_never_sent_cannot_be_reported():
     assert MOVES[S.WAITING] == frozenset()

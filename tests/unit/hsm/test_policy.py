@@ -115,7 +115,8 @@ def test_time_is_ours_give_or_take_a_minute():
 
 def test_a_key_signs_only_the_scheme_of_its_broker():
     check_purpose("gateio", "gateio")
-    for purpose, scheme in (("hook", "gateio"), ("gateio", "gateio_ws"), ("paper", "gateio")):
+    check_purpose("gateio", "gateio_ws")
+    for purpose, scheme in (("hook", "gateio"), ("gateio", "gateio_wss"), ("paper", "gateio")):
         with pytest.raises(SigningRefused):
             check_purpose(purpose, scheme)
 

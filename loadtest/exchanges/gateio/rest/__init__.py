@@ -1,0 +1,1 @@
+"""The REST paths of USDT futures, by subject; endpoints.py puts them together."""
