@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,9 +32,14 @@ class SimulatorProcess:
             return await self.process.wait()
 
 
-async def launch(*, port: int = 0, state_file: Path | None = None) -> SimulatorProcess:
-    """Returns when it listens. Raises TimeoutError or RuntimeError where it does not."""
-    command = [sys.executable, "-m", "loadtest.exchanges.gateio", "--port", str(port)]
+async def launch(
+    *, port: int = 0, state_file: Path | None = None, arguments: Sequence[str] = ()
+) -> SimulatorProcess:
+    """Returns when it listens. `arguments`: more of its command line (--seed, --fault).
+
+    Raises TimeoutError or RuntimeError where it does not listen.
+    """
+    command = [sys.executable, "-m", "loadtest.exchanges.gateio", "--port", str(port), *arguments]
     if state_file is not None:
         command += ["--state-file", str(state_file)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -54,10 +59,10 @@ async def launch(*, port: int = 0, state_file: Path | None = None) -> SimulatorP
 
 @asynccontextmanager
 async def launched(
-    *, port: int = 0, state_file: Path | None = None
+    *, port: int = 0, state_file: Path | None = None, arguments: Sequence[str] = ()
 ) -> AsyncIterator[SimulatorProcess]:
     """A simulator process for the length of a `with` block."""
-    running = await launch(port=port, state_file=state_file)
+    running = await launch(port=port, state_file=state_file, arguments=arguments)
     try:
         yield running
     finally:

@@ -50,7 +50,7 @@ def authenticate(
             raise Refusal("MISSING_REQUIRED_HEADER", f"Missing required header: {name}")
         values.append(value)
     timestamp, key, sign = values
-    _in_time(timestamp, now)
+    within_tolerance(timestamp, now)
     account = accounts.get(key)
     if account is None or account.revoked:
         raise Refusal("INVALID_KEY", "Invalid key provided")
@@ -61,12 +61,12 @@ def authenticate(
         raise Refusal("INVALID_SIGNATURE", "Signature mismatch")
     if account.ip_whitelist and peer not in account.ip_whitelist:
         raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist")
-    _permitted(account, method, path)
+    permitted(account, method, path)
     return account
 
 
-def _permitted(account: Account, method: str, path: str) -> None:
-    """What a key may do is said per product: the first segment after /api/v4/."""
+def permitted(account: Account, method: str, path: str) -> None:
+    """What a key may do is said per product, the first segment after /api/v4/. Raises Refusal."""
     product = path.split("/", 4)[3]
     if product not in PRODUCTS:
         return
@@ -78,7 +78,8 @@ def _permitted(account: Account, method: str, path: str) -> None:
         raise Refusal("FORBIDDEN", "the key is locked")
 
 
-def _in_time(timestamp: str, now: float) -> None:
+def within_tolerance(timestamp: float | str, now: float) -> None:
+    """Raises REQUEST_EXPIRED for what is 60 seconds early or late."""
     try:
         gap = abs(now - float(timestamp))
     except ValueError:

@@ -26,6 +26,8 @@ class Call(msgspec.Struct, kw_only=True):
     body: bytes
     decimals: bool
     arrival: Arrival
+    source: str = "api"
+    """The text of an order that has none of its own."""
 
     @property
     def user(self) -> Account:

@@ -2,8 +2,9 @@
 
 aiohttp's server costs 60–80 µs a request, more than the whole venue behind it; the simulator must
 not be what limits a load test. Plain is: HTTP/1.1, a Content-Length or no body, nothing asked of
-the connection but keep-alive or close. Anything else (chunked bodies, Expect, Upgrade, malformed or
-oversized heads) hands the connection, with what was read of it, to aiohttp for good.
+the connection but keep-alive or close. Anything else hands the connection, with what was read of it,
+over for good: the handshake of a WebSocket to ws/wire.py, the rest (chunked bodies, Expect, malformed
+or oversized heads) to aiohttp.
 
 Requests on one connection are answered one after the other, in order. A client that goes away does
 not stop the request that is under way.
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import cast
 
-from loadtest.exchanges.gateio.gateway import Answer, Cut, Request
+from loadtest.exchanges.gateio.gateway import Answer, Cut, HalfOpen, Request
 
 HEAD_MAX_BYTES = 16_384
 BODY_MAX_BYTES = 1_048_576
@@ -26,6 +27,8 @@ _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade"})
 _log = logging.getLogger(__name__)
 
 Serve = Callable[[Request], Awaitable[Answer]]
+Fallback = Callable[[bytes], asyncio.Protocol]
+"""Of the connection's unread bytes."""
 
 
 class NotPlain(Exception):
@@ -33,16 +36,15 @@ class NotPlain(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """`serve` answers a request or raises Cut; `fallback` makes the protocol that takes over."""
+    """`serve` answers a request or raises Cut or HalfOpen; `fallback` makes the protocol that takes over."""
 
-    def __init__(
-        self, serve: Serve, fallback: Callable[[], asyncio.Protocol], open_ones: set[Connection]
-    ) -> None:
+    def __init__(self, serve: Serve, fallback: Fallback, open_ones: set[Connection]) -> None:
         self._serve = serve
         self._fallback = fallback
         self._open_ones = open_ones
         self._buffer = b""
         self._task: asyncio.Task[None] | None = None
+        self._dead = False  # half open: it takes everything and says nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
@@ -56,6 +58,8 @@ class Connection(asyncio.Protocol):
             self._open_ones.discard(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._dead:
+            return
         self._buffer += data
         if self._task is None:
             self._next()
@@ -86,6 +90,9 @@ class Connection(asyncio.Protocol):
             answer = await self._serve(request)
         except Cut:
             self._transport.abort()
+        except HalfOpen:
+            self._dead = True
+            self._buffer = b""
         except Exception:
             _log.exception("the simulator failed on %s %s", request.method, request.path)
             self._transport.abort()
@@ -101,7 +108,7 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def _hand_over(self) -> None:
-        successor = self._fallback()
+        successor = self._fallback(self._buffer)
         self._open_ones.discard(self)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
@@ -166,5 +173,5 @@ def _bytes(answer: Answer, lasting: bool) -> bytes:
         head += f"{name}: {value}\r\n"
     if not lasting:
         head += "Connection: close\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(answer.body)}\r\n\r\n"
+    head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n\r\n"
     return head.encode("ascii") + answer.body

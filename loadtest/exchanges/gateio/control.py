@@ -1,7 +1,7 @@
 """The other side of the simulator: set up, misbehave, audit. Only loopback is answered.
 
 Paths below /_control/: POST accounts, POST keys, POST price, POST faults, DELETE faults, GET faults,
-POST settings, GET audit, GET positions, GET stats; spot's are in
+POST mood, GET mood, DELETE mood, POST settings, GET audit, GET positions, GET stats; spot's are in
 spot_control.py. Bodies and answers are JSON; errors are 400 with a `message`.
 """
 
@@ -17,6 +17,7 @@ from loadtest.exchanges.gateio.faults import Rule
 from loadtest.exchanges.gateio.gateway import Answer, Gateway, Request
 from loadtest.exchanges.gateio.ledger import Listed
 from loadtest.exchanges.gateio.limits import Limits
+from loadtest.exchanges.gateio.mood import BadMood, SeededMood
 from loadtest.exchanges.gateio.orders import Order
 from loadtest.exchanges.gateio.refusal import Refusal
 from loadtest.exchanges.gateio.spot_control import SpotControl
@@ -110,6 +111,16 @@ class Control:
             case ("DELETE", "faults"):
                 self._gateway.faults.clear()
                 return []
+            case ("POST", "mood"):
+                mood = SeededMood(msgspec.json.decode(request.body, type=BadMood))
+                self._gateway.faults.mood = mood
+                return mood.report()
+            case ("GET", "mood"):
+                mood_now = self._gateway.faults.mood
+                return mood_now.report() if isinstance(mood_now, SeededMood) else None
+            case ("DELETE", "mood"):
+                self._gateway.faults.mood = None
+                return None
             case ("POST", "settings"):
                 return self._settings(msgspec.json.decode(request.body, type=Settings))
             case ("GET", "audit"):

@@ -12,6 +12,7 @@ import orjson
 
 from loadtest.exchanges.gateio.control import ChangedKey, NewAccount, NewPrice, Settings
 from loadtest.exchanges.gateio.faults import Rule
+from loadtest.exchanges.gateio.mood import BadMood
 
 
 class AuditedOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,18 @@ class ControlClient:
 
     async def clear_faults(self) -> None:
         await self._ask("DELETE", "faults")
+
+    async def set_mood(self, seed: int, *, share: float = 0.1) -> None:
+        """Faults by number (mood.py), in place of those by another."""
+        await self._ask("POST", "mood", BadMood(seed=seed, share=share))
+
+    async def mood(self) -> dict[str, Any] | None:
+        """What is asked for, and `hits` by kind; None where the venue is well."""
+        found: dict[str, Any] | None = orjson.loads(await self._ask("GET", "mood"))
+        return found
+
+    async def clear_mood(self) -> None:
+        await self._ask("DELETE", "mood")
 
     async def set_delay(self, order_delay_ms: float) -> None:
         """Delay every order by this much before its execution; 0 ends it."""

@@ -61,6 +61,8 @@ class Exchange:
         self.trails = Trails(self)
         self.countdowns = Countdowns(self)
         self.refused: Counter[str] = Counter()
+        self.on_market: Callable[[str], None] | None = None
+        """Told the contract whose market may have moved, where anybody listens."""
         self._next_id = 36_028_797_018_963_968  # as wide as the real ones
         self._next_auto = 1_700_000_000
         self._queue_end = 0
@@ -128,6 +130,8 @@ class Exchange:
             if order.status == "open":
                 self.matching.meet_maker(book, order)
         self._traded(contract)
+        if self.on_market is not None:
+            self.on_market(contract)
         return len(hit)
 
     @property
@@ -169,6 +173,8 @@ class Exchange:
             self.matching.settle(account, order, book, takes)
         if order.filled:
             self._traded(contract.name)
+        if self.on_market is not None:
+            self.on_market(contract.name)
         return order
 
     def _traded(self, contract: str) -> None:
@@ -265,6 +271,8 @@ class Exchange:
         if order.status != "open":
             raise Refusal("ORDER_FINISHED", "order finished")
         self.matching.end(account, order, "cancelled")
+        if self.on_market is not None:
+            self.on_market(order.contract)
         return order
 
     def cancel_all(

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
 
-from loadtest.exchanges.gateio.auth import authenticate
+from loadtest.exchanges.gateio.auth import authenticate, permitted
 from loadtest.exchanges.gateio.endpoints import Call, Endpoint, route
 from loadtest.exchanges.gateio.exchange import Exchange
 from loadtest.exchanges.gateio.faults import Faults, Rule
@@ -46,6 +46,11 @@ class Answer(msgspec.Struct):
     status: int
     body: bytes
     headers: dict[str, str]
+    content_type: str = "application/json"
+
+
+class HalfOpen(Exception):
+    """There is no answer, to this request and to all that follow on its connection, which stays."""
 
 
 class Cut(Exception):
@@ -53,6 +58,7 @@ class Cut(Exception):
 
 
 NO_HEADERS: dict[str, str] = {}
+MAINTENANCE = b"<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>"
 
 
 class Gateway:
@@ -66,16 +72,34 @@ class Gateway:
         self.arrivals = 0
         self.answers: Counter[int] = Counter()
 
-    async def answer(self, request: Request) -> Answer:
-        """Raises Cut where the answer is that there is none."""
+    async def answer(
+        self,
+        request: Request,
+        *,
+        account: Account | None = None,
+        counted: Callable[[dict[str, str]], None] | None = None,
+        source: str = "api",
+    ) -> Answer:
+        """Raises Cut or HalfOpen where the answer is that there is none.
+
+        `account`: who signed, where that was judged already. `counted` is told the rate limit's
+        headers before anything is executed. `source`: the text of orders that have none.
+        """
         arrival = Arrival(self.arrivals, self.exchange.monotonic(), self.exchange.now())
         self.arrivals += 1
         headers = NO_HEADERS
         try:
             endpoint, argument = route(request.method, request.path)
-            account = None if endpoint.public else self._who(request)
+            if account is not None:
+                permitted(account, request.method, request.path)
+            elif not endpoint.public:
+                account = self._who(request)
             headers = self._count(endpoint, account, request)
-            answer = await self._served(request, endpoint, argument, account, headers, arrival)
+            if counted is not None:
+                counted(headers)
+            answer = await self._served(
+                request, endpoint, argument, account, headers, arrival, source
+            )
         except TooMany as refusal:
             answer = self._refuse(refusal, refusal.headers)
         except Refusal as refusal:
@@ -91,12 +115,15 @@ class Gateway:
         account: Account | None,
         headers: dict[str, str],
         arrival: Arrival,
+        source: str,
     ) -> Answer:
         """Steps 2 to 5."""
         rule = self.faults.choose(
             request.method, request.path, account.key if account else "", request.body
         )
         await self._before(endpoint, rule)
+        if rule is not None and rule.kind == "maintenance":
+            return Answer(503, MAINTENANCE, {}, "text/html")
         self._in_time(request)
         call = Call(
             exchange=self.exchange,
@@ -106,11 +133,33 @@ class Gateway:
             body=request.body,
             decimals=request.headers.get("x-gate-size-decimal") == "1",
             arrival=arrival,
+            source=source,
         )
         status, document = endpoint.handler(call)
         if rule is not None:
             return await self._after(rule, status, document, headers)
         return Answer(status, orjson.dumps(document), headers)
+
+    async def shaken(self, path: str) -> int | None:
+        """A WebSocket asks to be let in: None, or the status to refuse it with; 0: cut it."""
+        rule = self.faults.choose("GET", path, "", b"")
+        match rule.kind if rule is not None else "":
+            case "drop_before" | "drop_after":
+                return 0
+            case "429":
+                return 429
+            case "500_before" | "500_after":
+                return 500
+            case "maintenance":
+                return 503
+            case "delay_before" | "delay_after":
+                assert rule is not None
+                await asyncio.sleep(rule.seconds)
+            case "hang_before" | "hang_after":
+                assert rule is not None
+                await asyncio.sleep(rule.seconds)
+                return 0
+        return None
 
     def _who(self, request: Request) -> Account:
         return authenticate(
@@ -144,6 +193,8 @@ class Gateway:
         match rule.kind:
             case "drop_before":
                 raise Cut
+            case "half_open_before":
+                raise HalfOpen
             case "429":
                 limit = self.limiter.limits.orders_per_s
                 raise TooMany(rate_headers(limit, 0, self.exchange.now() + rule.seconds))
@@ -170,6 +221,8 @@ class Gateway:
         match rule.kind:
             case "drop_after":
                 raise Cut
+            case "half_open_after":
+                raise HalfOpen
             case "500_after":
                 raise Refusal("INTERNAL", "internal server error")
             case "hang_after":

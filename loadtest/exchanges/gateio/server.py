@@ -1,6 +1,7 @@
 """The simulator on a port: the venue and its control API behind HTTP.
 
-Plain requests are read by `connection`, the others by aiohttp; both come to the same answer.
+Plain requests are read by `connection`, the others by aiohttp; both come to the same answer. A WebSocket's
+handshake goes to ws/.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from loadtest.exchanges.gateio.connection import Connection
 from loadtest.exchanges.gateio.control import PREFIX as CONTROL_PREFIX
 from loadtest.exchanges.gateio.control import Control
 from loadtest.exchanges.gateio.exchange import Exchange
-from loadtest.exchanges.gateio.gateway import Answer, Cut, Gateway, Request
+from loadtest.exchanges.gateio.gateway import Answer, Cut, Gateway, HalfOpen, Request
+from loadtest.exchanges.gateio.ws.wire import Sockets, WebSocket
 
 STOP_TIMEOUT_S = 0.5
 TICK_S = 0.02
@@ -26,6 +28,7 @@ class Simulator:
         self.exchange = exchange or Exchange()
         self.gateway = Gateway(self.exchange)
         self.control = Control(self.gateway)
+        self.sockets = Sockets(self.gateway)
         self.url = ""
         self._connections: set[Connection] = set()
 
@@ -33,8 +36,12 @@ class Simulator:
         """Listen; returns the URL. Port 0 takes a free one."""
         aiohttp_server = web.Server(self._through_aiohttp, access_log=None)
         self._aiohttp_server = aiohttp_server
+
+        def fallback(head: bytes) -> asyncio.Protocol:
+            return WebSocket(self.sockets) if self.sockets.wanted(head) else aiohttp_server()
+
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._serve, aiohttp_server, self._connections),
+            lambda: Connection(self._serve, fallback, self._connections),
             host,
             port,
             backlog=4096,
@@ -50,6 +57,8 @@ class Simulator:
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
+        for socket in list(self.sockets.open):
+            socket.cut()
         await self._aiohttp_server.shutdown(STOP_TIMEOUT_S)
         await self._listener.wait_closed()
 
@@ -58,6 +67,7 @@ class Simulator:
         while True:
             await asyncio.sleep(TICK_S)
             self.exchange.tick()
+            self.sockets.tick(asyncio.get_running_loop().time())
 
     async def _serve(self, request: Request) -> Answer:
         if request.path.startswith(CONTROL_PREFIX):
@@ -80,9 +90,12 @@ class Simulator:
             if http.transport is not None:
                 http.transport.abort()
             return web.Response(status=500)  # goes nowhere: the connection is gone
+        except HalfOpen:
+            await asyncio.Event().wait()  # for ever, or until the client goes away
+            raise
         return web.Response(
             status=answer.status,
             body=answer.body,
             headers=answer.headers,
-            content_type="application/json",
+            content_type=answer.content_type,
         )

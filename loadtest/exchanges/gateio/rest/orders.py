@@ -22,7 +22,7 @@ def shown(call: Call, orders: list[Order]) -> list[Json]:
 
 
 def _place(call: Call) -> Answered:
-    order = call.exchange.place(call.user, read_order(call.body), call.arrival)
+    order = call.exchange.place(call.user, read_order(call.body, call.source), call.arrival)
     return 201, views.order(order, decimals=call.decimals)
 
 
@@ -33,7 +33,7 @@ def _place_batch(call: Call) -> Answered:
             partial(call.exchange.place, call.user, wanted, call.arrival),
             {"contract": wanted.contract, "text": wanted.text},
         )
-        for wanted in read_batch(call.body)
+        for wanted in read_batch(call.body, call.source)
     ]
 
 
