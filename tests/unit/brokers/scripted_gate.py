@@ -9,6 +9,7 @@ from typing import Any
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.budget import Pace
 from tenancy.clock import Clock, SystemClock
 from tests.fakes.orders import an_account, an_order
 from tests.fakes.scripted_http import Script, ScriptedServer, Seen, reply, scripted
@@ -56,6 +57,7 @@ async def at_gate(
     *,
     clock: Clock | None = None,
     shown: Callable[[], bytes | str] = shown_time,
+    budgets: Pace | None = None,
     **changed: Any,
 ) -> AsyncIterator[tuple[GateioBroker, Any]]:
     """A broker on a scripted Gate, whose contract table is empty. `shown`: what it says of its time."""
@@ -69,7 +71,9 @@ async def at_gate(
 
     signer = InProcessSigner({}, default=b"secret")
     async with scripted(with_contracts) as server:
-        broker = GateioBroker(settings(server.url, **changed), signer, clock or SystemClock())
+        broker = GateioBroker(
+            settings(server.url, **changed), signer, clock or SystemClock(), budgets=budgets
+        )
         server.signer = signer
         await broker.open()
         server.seen.clear()

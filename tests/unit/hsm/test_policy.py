@@ -60,6 +60,14 @@ def test_the_string_is_the_one_gate_signs(method, query, body, signature):
         ("PATCH", "/api/v4/spot/orders/123"),
         ("GET", "/api/v4/account/detail"),
         ("GET", "/api/v4/account/main_keys"),
+        ("GET", "/api/v4/unified/accounts"),
+        ("POST", "/api/v4/futures/usdt/positions/BTC_USDT/leverage"),
+        ("POST", "/api/v4/futures/usdt/dual_comp/positions/BTC_USDT/leverage"),
+        ("POST", "/api/v4/futures/usdt/positions/cross_mode"),
+        ("POST", "/api/v4/futures/usdt/dual_mode"),
+        ("POST", "/api/v4/futures/usdt/autoorder/v1/trail/create"),
+        ("POST", "/api/v4/futures/usdt/autoorder/v1/trail/stop"),
+        ("GET", "/api/v4/futures/usdt/autoorder/v1/trail/list"),
     ],
 )
 def test_orders_and_reading_are_signed(method, path):
@@ -74,6 +82,13 @@ def test_orders_and_reading_are_signed(method, path):
         ("POST", "/api/v4/wallet/transfers"),
         ("GET", "/api/v4/wallet/total_balance"),
         ("POST", "/api/v4/wallet/sub_account_transfers"),
+        ("POST", "/api/v4/unified/loans"),
+        ("PUT", "/api/v4/unified/unified_mode"),
+        ("POST", "/api/v4/unified/accounts"),
+        ("POST", "/api/v4/futures/usdt/positions/BTC_USDT/margin"),
+        ("POST", "/api/v4/futures/usdt/positions/BTC_USDT/risk_limit"),
+        ("POST", "/api/v4/futures/usdt/autoorder/v1/trail/stop_all"),
+        ("POST", "/api/v4/futures/usdt/autoorder/v1/trail/../../../wallet/transfers"),
         ("POST", "/api/v4/sub_accounts"),
         ("POST", "/api/v4/sub_accounts/1/keys"),
         ("POST", "/api/v4/account/detail"),
@@ -154,3 +169,48 @@ def test_nothing_but_a_checkpoint_is_signed_with_a_log_key(text):
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(SigningRefused):
         checkpoint_origin(b"\xff\n1\n" + ROOT.encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "futures.orders",
+        "futures.usertrades",
+        "futures.positions",
+        "futures.balances",
+        "spot.orders",
+    ],
+)
+def test_listening_to_an_accounts_own_channels_is_signed(channel):
+    """The string of Gate's documentation, and the HMAC over it."""
+    said = request("subscribe", channel, scheme="gateio_ws")
+    check_request(said, NOW)
+    text = text_to_sign(said)
+    assert text == f"channel={channel}&event=subscribe&time={NOW}".encode()
+
+
+@pytest.mark.parametrize(
+    ("event", "channel", "more"),
+    [
+        ("api", "futures.order_place", {}),
+        ("subscribe", "futures.order_place", {}),
+        ("subscribe", "futures.login", {}),
+        ("unsubscribe", "futures.orders", {}),
+        ("subscribe", "futures.orders&event=api", {}),
+        ("subscribe", "futures.orders\n", {}),
+        ("subscribe", "/api/v4/withdrawals", {}),
+        ("POST", "/api/v4/futures/usdt/orders", {}),
+        ("subscribe", "futures.orders", {"query": "a=b"}),
+        ("subscribe", "futures.orders", {"body": b"{}"}),
+        ("subscribe", "futures.orders", {"timestamp": NOW + 61}),
+    ],
+)
+def test_nothing_else_is_signed_for_the_websocket(event, channel, more):
+    """No order goes that way: the API's own signature has another text and no row here."""
+    with pytest.raises(SigningRefused):
+        check_request(request(event, channel, scheme="gateio_ws", **more), NOW)
+
+
+def test_a_subscription_is_no_request_and_a_request_no_subscription():
+    with pytest.raises(SigningRefused):
+        check_request(request("subscribe", "futures.orders"), NOW)
