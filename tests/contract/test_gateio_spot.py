@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,6 +18,7 @@ from fanout.order import Order, OrdState
 from fanout.ports import AbsentProven, Acked, Found, Rejected, Report, Unsent
 from fanout.proof import NotProven, Proven
 from loadtest.exchanges.gateio.control import Settings
+from loadtest.exchanges.gateio.faults import Rule
 from tests.contract.venues import SpotVenue, gateio_spot
 from tests.fakes.orders import an_order, submitted
 
@@ -235,3 +238,20 @@ async def test_gates_own_limit_is_kept_by_its_headers(venue, broker):
     await venue.control.change_settings(Settings(spot_orders_per_s=3))
     outcomes = [await submitted(broker, venue.account, an_intent(venue)) for _ in range(4)]
     assert [type(o).__name__ for o in outcomes] == ["Acked"] * 3 + ["RateLimited"]
+
+
+async def test_an_order_its_fill_and_the_money_are_hinted_at(venue, broker):
+    wanted = {"order", "fill", "balance"}
+    async with aclosing(broker.hints(venue.account)) as hints, asyncio.timeout(5):
+        assert (await anext(hints)).kind == "gap"
+        order = an_intent(venue)
+        await placed(venue, order)
+        heard = [await anext(hints)]
+        while not wanted <= {one.kind for one in heard}:
+            heard.append(await anext(hints))
+        named = {(h.cl_ord_id, h.symbol) for h in heard if h.kind in ("order", "fill")}
+        assert named == {(order.cl_ord_id, venue.symbol)}
+        await venue.control.set_faults(Rule(kind="ws_cut", times=1))
+        await placed(venue, an_intent(venue))
+        while (await anext(hints)).kind != "gap":
+            pass

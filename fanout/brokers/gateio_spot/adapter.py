@@ -11,41 +11,38 @@ What differs from futures, and where it is said:
 
 Gate's limit of orders is per user and pair, ours here per account: never more than Gate allows.
 
-Thin: unified and margin accounts, the WebSocket channels and price-triggered orders are not spoken;
-stops are the gateway's own.
+Thin: unified and margin accounts and price-triggered orders are not spoken; stops are the gateway's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from math import ceil
 from typing import TypeVar
 
-import msgspec
 import structlog
 
-from fanout.abilities import AmendOutcome, AmendRefused, AmendUnknown, Balance, BrokerFill
+from fanout.abilities import AmendOutcome, Balance, BrokerFill, Hint
 from fanout.brokers.gate.client import GateClient, NoAnswer, NotSent
-from fanout.brokers.gate.reading import Unreadable, label_of, rate_hint
+from fanout.brokers.gate.reading import Unreadable, label_of
 from fanout.brokers.gate.request import PAGE, Request
+from fanout.brokers.gate.stream import Channel, GateStream
 from fanout.brokers.gate.table import InstrumentTable
-from fanout.brokers.gate.venue_time import exptime
-from fanout.brokers.gateio_spot import answers, batches, labels, sizes, state, statement, wire
+from fanout.brokers.gateio_spot import answers, batches, state, statement, wire
 from fanout.brokers.gateio_spot.looking import PAGES_MAX, Search, Sleep, reference
 from fanout.brokers.gateio_spot.proving import SpotProver
+from fanout.brokers.gateio_spot.sending import Sender
 from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.gateio_spot.table import PairTable
-from fanout.brokers.gateio_spot.wire import Sized
 from fanout.brokers.sealing import stays_inside
 from fanout.budget import Budgets, Pace
 from fanout.order import Order
 from fanout.ports import (
     AbsentUnproven,
-    AuthFailed,
     BrokerAccount,
     BrokerPosition,
     CancelOutcome,
@@ -53,34 +50,28 @@ from fanout.ports import (
     CancelUnknown,
     Caps,
     Equity,
-    InDoubt,
     Instrument,
     Lookup,
     Outcome,
-    RateLimited,
-    Rejected,
     Report,
     RequestSigner,
-    Unsent,
 )
 from fanout.proof import Proof
 from tenancy.clock import Clock
-from tenancy.errors import PortcullisError, Unavailable
+from tenancy.errors import Unavailable
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+ALL = "!all"
+CHANNELS = (
+    Channel("spot.orders", "order", (ALL,)),
+    Channel("spot.usertrades", "fill", (ALL,)),
+    Channel("spot.balances", "balance"),
+)
 COUNTDOWN_LEAST_S = 5
 """Gate takes no shorter one."""
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A request that may be sent until its deadline, with its headers."""
-
-    request: Request
-    headers: dict[str, str]
-    deadline: datetime
 
 
 class GateioSpotBroker:
@@ -107,6 +98,25 @@ class GateioSpotBroker:
         self._clock_error_s = settings.clock_error_ms / 1000
         self._pairs = PairTable(self._client, settings.quote)
         self._table = InstrumentTable(self.name, self._pairs.read, settings, clock, sleep)
+        self._stream = GateStream(
+            self.name,
+            settings.stream_url,
+            settings.stream,
+            CHANNELS,
+            ping="spot.ping",
+            sign=self._client.sign_subscription,
+            user_of=None,
+            clock=clock,
+            sleep=sleep,
+        )
+        self._sender = Sender(
+            self._client,
+            settings,
+            self._budgets,
+            self._pairs,
+            instruments=self.instruments,
+            balances=self.balances,
+        )
         self._refreshers: list[asyncio.Task[None]] = []
         self._prover = SpotProver(self._client, self.instruments)
         # The balance may be asked for first; a lease must outlive both requests and their signatures.
@@ -124,6 +134,7 @@ class GateioSpotBroker:
             batch_max=batches.MOST,
             cancel_all=True,
             dead_man=True,
+            tells=True,
             secret_stays_inside=stays_inside(self.name),
             orders_per_s=float(settings.orders_per_s),
         )
@@ -162,88 +173,27 @@ class GateioSpotBroker:
         await self._budgets.wait(account.account_id, closes=closes)
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
-        """One POST, never a second, with X-Gate-Exptime from after the signature, cut to `not_after`."""
-        (outcome,) = await self._submitted(account, [order], not_after, batch=False)
+        """One POST, never a second (sending.py)."""
+        (outcome,) = await self._sender.submit(account, [order], not_after, batch=False)
         return outcome
 
     async def submit_batch(
         self, account: BrokerAccount, orders: Sequence[Order], *, not_after: datetime
     ) -> Sequence[Outcome]:
         """One POST of what can be sent (batches.py); an answer that is unclear is doubt for all of it."""
-        return await self._submitted(account, orders, not_after, batch=True)
+        return await self._sender.submit(account, orders, not_after, batch=True)
 
-    async def _submitted(
+    async def amend(
         self,
         account: BrokerAccount,
-        orders: Sequence[Order],
+        order: Order,
+        *,
+        order_qty: Decimal | None,
+        price: Decimal | None,
         not_after: datetime,
-        *,
-        batch: bool,
-    ) -> list[Outcome]:
-        if account.api_key is None or account.credential is None:
-            text = f"account {account.account_id} has no credential"
-            return [AuthFailed(kind="key", text=text, left=False) for _ in orders]
-        try:
-            departure = await self._client.time.depart(not_after)
-            decided = await self._decided(account, orders)
-            leaving = [one for one in decided if isinstance(one, Sized)]
-            if not leaving:
-                return [one for one in decided if not isinstance(one, Sized)]
-            request = wire.place_batch(leaving) if batch else wire.place(leaving[0])
-            headers = await self._client.sign(account, request)
-            deadline = self._client.time.deadline(departure)
-        except PortcullisError as why:
-            # No price, no balance, no signature, or no deadline that would hold: nothing has left.
-            return [Unsent(cause=str(why)) for _ in orders]
-        headers["X-Gate-Exptime"] = exptime(deadline)
-        prepared = Prepared(request, headers, deadline)
-        told = iter(
-            await self._sent(account, [one.order for one in leaving], prepared, batch=batch)
-        )
-        return [next(told) if isinstance(one, Sized) else one for one in decided]
-
-    async def _decided(
-        self, account: BrokerAccount, orders: Sequence[Order]
-    ) -> list[Sized | Outcome]:
-        """What is sent of each, or why it is not. Raises PortcullisError where that cannot be told."""
-        table = await self.instruments()
-        held: dict[str, Decimal] = {}
-        if any(sizes.must_know_balance(order) for order in orders):
-            held = {one.asset: one.available for one in await self.balances(account)}
-        return batches.decided(orders, table, held, self._settings.market_slip)
-
-    async def _sent(
-        self,
-        account: BrokerAccount,
-        leaving: Sequence[Order],
-        prepared: Prepared,
-        *,
-        batch: bool,
-    ) -> Sequence[Outcome]:
-        try:
-            answer = await self._client.send(prepared.request, prepared.headers)
-        except NotSent as why:
-            return [Unsent(cause=str(why)) for _ in leaving]
-        except Exception as why:
-            # NoAnswer, or something nobody foresaw: bytes may have left either way.
-            return [InDoubt(cause=f"{why}", not_after=prepared.deadline) for _ in leaving]
-        now = self._client.time.now()
-        hint = rate_hint(answer, now)
-        if hint is not None:
-            self._budgets.hint(account.account_id, remaining=hint[0], reset_in_s=hint[1])
-        judge = batches.Judge(self._pairs.steps, prepared.deadline, now, self._clock_error_s)
-        outcomes = judge.each(answer, leaving) if batch else [judge.one(answer, leaving[0])]
-        for outcome in outcomes:
-            self._noted(account, outcome)
-        return outcomes
-
-    def _noted(self, account: BrokerAccount, outcome: Outcome) -> None:
-        if isinstance(outcome, RateLimited):
-            self._budgets.hint(account.account_id, remaining=0, reset_in_s=outcome.retry_after_s)
-        if isinstance(outcome, Rejected) and outcome.code not in labels.REJECTED:
-            log.warning(
-                "broker_label_unknown", broker=self.name, label=outcome.code, text=outcome.text
-            )
+    ) -> AmendOutcome:
+        """One PATCH, never a second (sending.py)."""
+        return await self._sender.amend(account, order, order_qty, price, not_after)
 
     async def cancel(self, account: BrokerAccount, order: Order) -> CancelOutcome:
         step = self._pairs.steps.get(order.symbol)
@@ -260,37 +210,6 @@ class GateioSpotBroker:
                 "cancel_too_late", broker=self.name, cl_ord_id=order.cl_ord_id, text=outcome.text
             )
         return outcome
-
-    async def amend(
-        self,
-        account: BrokerAccount,
-        order: Order,
-        *,
-        order_qty: Decimal | None,
-        price: Decimal | None,
-        not_after: datetime,
-    ) -> AmendOutcome:
-        """One PATCH, never a second; it carries X-Gate-Exptime as a new order does."""
-        step = self._pairs.steps.get(order.symbol)
-        if step is None or (order_qty is None and price is None):
-            return AmendRefused(
-                code="nothing_to_amend", text=f"nothing to change in {order.symbol}"
-            )
-        after = order if order_qty is None else msgspec.structs.replace(order, order_qty=order_qty)
-        request = wire.amend(order.symbol, reference(order), order_qty, price)
-        try:
-            departure = await self._client.time.depart(not_after)
-            headers = await self._client.sign(account, request)
-            headers["X-Gate-Exptime"] = exptime(self._client.time.deadline(departure))
-        except PortcullisError as why:
-            return AmendRefused(code="unsent", text=str(why))
-        try:
-            answer = await self._client.send(request, headers)
-        except NotSent as why:
-            return AmendRefused(code="unsent", text=str(why))
-        except Exception as why:
-            return AmendUnknown(cause=f"{why}")
-        return answers.amended(answer, after, step)
 
     async def cancel_all(self, account: BrokerAccount, symbol: str | None) -> bool:
         try:
@@ -317,6 +236,9 @@ class GateioSpotBroker:
             self._client, self._clock, self._sleep, account, order, step, self._clock_error_s
         )
         return await search.find(lambda: self._client.time.outlast(sent_by))
+
+    def hints(self, account: BrokerAccount) -> AsyncIterator[Hint]:
+        return self._stream.hints(account)
 
     # -------------------------------------------------------------- the account
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
+from typing import Any
 
+from loadtest.exchanges.gateio import spot_rules, spot_views
 from loadtest.exchanges.gateio.ledger import Account
 from loadtest.exchanges.gateio.orders import TEXT, Arrival
 from loadtest.exchanges.gateio.positions import ZERO
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
-from loadtest.exchanges.gateio.spot_book import SpotBook, SpotQuote
+from loadtest.exchanges.gateio.spot_book import SpotBook
 from loadtest.exchanges.gateio.spot_orders import NewSpotOrder, SpotOrder
 from loadtest.exchanges.gateio.spot_pairs import DEFAULT_PAIRS, Pair
 from loadtest.exchanges.gateio.spot_wallets import SpotTrade, Wallet
@@ -44,6 +46,8 @@ class SpotExchange:
         self.wallets: dict[str, Wallet] = {}  # by api key
         self.orders: list[SpotOrder] = []  # all that were ever accepted, in order of execution
         self.on_price: list[Callable[[str], None]] = []
+        self.tell: Callable[[str, str, str | None, list[Any]], None] | None = None
+        """Key, channel, pair (None: of no pair) and what is pushed (ws/hub.py)."""
         self._next_id = 1_000_000_000_001
         self._next_trade = 1
         self._queue = 0
@@ -87,8 +91,8 @@ class SpotExchange:
         self.run_countdowns()
         wallet = self.wallet(account)
         book = self.book(wanted.pair)
-        limit = self._limit(wanted, book)
-        self._check_size(wanted, book.pair)
+        limit = spot_rules.limit_of(wanted, book)
+        spot_rules.check_size(wanted, book.pair)
         paid_in = book.pair.quote if wanted.is_buy else book.pair.base
         cost = wanted.amount
         if wanted.is_buy and wanted.price is not None:
@@ -98,7 +102,7 @@ class SpotExchange:
         quotes = book.opposite(buy=wanted.is_buy, limit=limit)
         if wanted.tif == "poc" and quotes:
             raise Refusal("POC_FILL_IMMEDIATELY", "Order would match and take immediately")
-        if wanted.tif == "fok" and _there(wanted, quotes) < wanted.amount:
+        if wanted.tif == "fok" and spot_rules.there(wanted, quotes) < wanted.amount:
             raise Refusal("FOK_NOT_FILL", "FOK order cannot be filled completely")
         order = self._accept(account, wallet, wanted, paid_in, cost, arrival)
         for quote in quotes:
@@ -114,34 +118,6 @@ class SpotExchange:
         if order.is_open:
             self._rest(order, book)
         return order
-
-    @staticmethod
-    def _limit(wanted: NewSpotOrder, book: SpotBook) -> Decimal:
-        pair = book.pair
-        if wanted.price is None:
-            slip = pair.slippage if wanted.is_buy else -pair.slippage
-            return book.last * (1 + slip)
-        if wanted.price % pair.tick:
-            raise Refusal("INVALID_PRECISION", f"price has more than {pair.precision} decimals")
-        if abs(wanted.price - book.last) > pair.deviation * book.last:
-            raise Refusal("INVALID_PARAM_VALUE", "price is too far from the market")
-        return wanted.price
-
-    @staticmethod
-    def _check_size(wanted: NewSpotOrder, pair: Pair) -> None:
-        if not wanted.in_quote:
-            if wanted.amount % pair.step:
-                digits = pair.amount_precision
-                raise Refusal("INVALID_PRECISION", f"amount has more than {digits} decimals")
-            if pair.min_base_amount is not None and wanted.amount < pair.min_base_amount:
-                raise _too_small(wanted.amount, pair.min_base_amount, pair.base)
-            if pair.max_base_amount is not None and wanted.amount > pair.max_base_amount:
-                raise Refusal("AMOUNT_TOO_MUCH", f"at most {pair.max_base_amount} {pair.base}")
-        worth = wanted.amount
-        if not wanted.in_quote:
-            worth *= pair.first_price if wanted.price is None else wanted.price
-        if pair.min_quote_amount is not None and worth < pair.min_quote_amount:
-            raise _too_small(worth, pair.min_quote_amount, pair.quote)
 
     def _accept(
         self, account: Account, wallet: Wallet, wanted: NewSpotOrder, paid_in: str, cost: Decimal,
@@ -172,6 +148,7 @@ class SpotExchange:
         self.orders.append(order)
         wallet.open_orders[order.id] = order
         wallet.move(paid_in, -cost, cost)
+        self._told(order, "put")
         return order
 
     @staticmethod
@@ -224,6 +201,7 @@ class SpotExchange:
             )
         )
         self._next_trade += 1
+        self._told(order, "update", wallet.trades[-1])
         in_quote = order.price is None and order.is_buy
         if not order.left or (in_quote and self._takes(order, price, INFINITY, pair) <= 0):
             self._end(order, "filled")
@@ -247,6 +225,20 @@ class SpotExchange:
         order.finish_time = order.update_time = self.now()
         del wallet.open_orders[order.id]
         wallet.finished.append(order)
+        self._told(order, "finish")
+
+    def _told(self, order: SpotOrder, event: str, trade: SpotTrade | None = None) -> None:
+        """Push what happened to an order, its fill, and the balances that it moved."""
+        if self.tell is None:
+            return
+        pair, wallet = self.book(order.pair).pair, self.wallets[order.key]
+        self.tell(order.key, "spot.orders", order.pair, [spot_views.pushed_order(order, event)])
+        if trade is not None:
+            row = spot_views.pushed_trade(trade, order.uid)
+            self.tell(order.key, "spot.usertrades", order.pair, [row])
+        held = {currency: wallet.of(currency) for currency in (pair.base, pair.quote)}
+        rows = [spot_views.pushed_balance(c, it, order) for c, it in held.items()]
+        self.tell(order.key, "spot.balances", None, rows)
 
     # ------------------------------------------------------------------ looking up, changing
 
@@ -314,8 +306,8 @@ class SpotExchange:
             price=order.price if price is None else price, tif="gtc", text=order.text,
             account=order.account,
         )  # fmt: skip
-        self._limit(changed, book)
-        self._check_size(changed, book.pair)
+        spot_rules.limit_of(changed, book)
+        spot_rules.check_size(changed, book.pair)
         assert changed.price is not None
         left = changed.amount - order.filled
         paid_in = book.pair.quote if order.is_buy else book.pair.base
@@ -333,6 +325,8 @@ class SpotExchange:
         order.update_time = self.now()
         if not order.left:
             self._end(order, "filled")
+            return order
+        self._told(order, "update")
         self._cross(order, book)
         return order
 
@@ -376,15 +370,3 @@ class SpotExchange:
             for order in list(wallet.open_orders.values()):
                 if pair in ("", order.pair):
                     self._end(order, "cancelled")
-
-
-def _there(wanted: NewSpotOrder, quotes: list[SpotQuote]) -> Decimal:
-    """How much of the order the quotes could fill, in the unit of its amount."""
-    return sum((q.qty * q.price if wanted.in_quote else q.qty for q in quotes), ZERO)
-
-
-def _too_small(size: Decimal, least: Decimal, currency: str) -> Refusal:
-    return Refusal(
-        "INVALID_PARAM_VALUE",
-        f"Your order size {size:f} {currency} is too small. The minimum is {least} {currency}",
-    )

@@ -144,3 +144,44 @@ def order_book(book: SpotBook, depth: int, now: float) -> Json:
         "asks": side(True, Decimal("Infinity")),
         "bids": side(False, ZERO),
     }
+
+
+# ------------------------------------------------------------------ pushed over the WebSocket
+
+
+def pushed_order(it: SpotOrder, event: str) -> Json:
+    """`event`: put, update or finish."""
+    return {
+        **order(it),
+        "user": it.uid,
+        "event": event,
+        "create_time_ms": f"{it.create_time * 1000:.6f}",
+        "update_time_ms": f"{it.update_time * 1000:.6f}",
+        "biz_info": "-",
+    }
+
+
+def pushed_trade(it: SpotTrade, uid: int) -> Json:
+    return {
+        **trade(it),
+        "id": it.id,
+        "user_id": uid,
+        "create_time": int(it.create_time),
+        "sequence": it.id,
+    }
+
+
+def pushed_balance(currency: str, it: Holding, of: SpotOrder) -> Json:
+    """Thin: the change itself is not reckoned; what there is after it is."""
+    return {
+        "timestamp": str(int(of.update_time)),
+        "timestamp_ms": str(int(of.update_time * 1000)),
+        "user": str(of.uid),
+        "currency": currency,
+        "change": "0",
+        "total": plain(it.available + it.locked),
+        "available": plain(it.available),
+        "freeze": plain(it.locked),
+        "freeze_change": "0",
+        "change_type": "order-update",
+    }
