@@ -26,6 +26,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """How much is opened: by the quantity, or as much as was held on the other side."""
     kept_from_swap: bool = False
     """It would have opened the other side, and the subscription does not change sides."""
+    kept_from_short: bool = False
+    """It would have gone short after the close, and the instrument has no short positions."""
 
 
 def opposite(side: Side) -> Side:
@@ -76,6 +78,15 @@ def decide(
     if not allow_swap:
         return Move(side=side, close="whole", kept_from_swap=True)
     return Move(side=side, close="whole", opens=True)
+
+
+def without_shorts(move: Move) -> Move | Reason:
+    """The same where nothing can be sold that is not held (spot): it closes, and opens no short."""
+    if not move.opens or move.side == "buy":
+        return move
+    if move.close == "none":
+        return Reason.NO_SHORTS
+    return msgspec.structs.replace(move, opens=False, kept_from_short=True)
 
 
 def _closing(signal: Signal, side: Side) -> Move:

@@ -91,7 +91,9 @@ def draft(case: Case, move: Move, aim_words: str | None = None) -> Draft | Reaso
         market_price=market_price(case.signal, case.instrument),
         formula=found,
         worth=worth,
-        words=_first_words(move, found, aim_words) + _instead(case, values, order_type),
+        words=_first_words(move, found, aim_words)
+        + _kept(move)
+        + _instead(case, values, order_type),
     )
 
 
@@ -110,6 +112,10 @@ def _first_words(move: Move, found: Formula | Share | None, aim_words: str | Non
     if found is not None:
         return found.words
     return "as much as was held" if move.opens else WHOLE
+
+
+def _kept(move: Move) -> str:
+    return "; spot has no short positions: nothing is opened" if move.kept_from_short else ""
 
 
 def _terms(case: Case, values: Effective | None, move: Move) -> Terms | Reason | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fanout.action import Move, decide
+from fanout.action import Move, decide, without_shorts
 from fanout.case import Case
 from fanout.draft import size_of, worth_of
 from fanout.exact import Column, Truth, Whole, neither, one
@@ -37,7 +37,14 @@ class Way(NamedTuple):
 
 
 def moves(case: Case, numbers: Numbers) -> Iterator[Way]:
-    """Every account of the situation, in one way each."""
+    """Every account of the situation, in one way each; on spot none of them goes short."""
+    for way in _ways(case, numbers):
+        if case.instrument.kind == "spot" and isinstance(way.move, Move):
+            way = way._replace(move=without_shorts(way.move))
+        yield way
+
+
+def _ways(case: Case, numbers: Numbers) -> Iterator[Way]:
     aim = of_signal(case.signal, inverted=case.inverted)
     if aim is not None:
         yield from _aimed(case, numbers, aim, 0)

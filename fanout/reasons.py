@@ -34,6 +34,7 @@ class Reason(StrEnum):
     POSITION_MISMATCH = "position_mismatch"
     ON_TARGET = "on_target"
     SIDE_SWAP_NOT_ALLOWED = "side_swap_not_allowed"
+    NO_SHORTS = "no_shorts"
     QUORUM_NOT_MET = "quorum_not_met"
     NOT_ADDRESSED = "not_addressed"
     USAGE_UNKNOWN = "usage_unknown"
@@ -111,6 +112,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.POSITION_MISMATCH: "The account's position is not the one that the sender expected.",
     Reason.ON_TARGET: "The position is already the one that the signal wants.",
     Reason.SIDE_SWAP_NOT_ALLOWED: "The subscription does not change sides, and there is nothing left to close.",
+    Reason.NO_SHORTS: "Spot has no short positions: what is not held cannot be sold.",
     Reason.QUORUM_NOT_MET: "Too few of the strategy's accounts pass the checks, so none of them trades.",
     Reason.NOT_ADDRESSED: "The signal names the accounts that it is for, and this is none of them.",
     Reason.USAGE_UNKNOWN: "What the account has used of its limits is not known: nothing is opened.",

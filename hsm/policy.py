@@ -69,7 +69,7 @@ _ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {
     for scheme, rows in (("gateio", _GATEIO), ("gateio_ws", _GATEIO_WS))
 }
 
-_SCHEMES_OF = {"gateio": frozenset({"gateio", "gateio_ws"})}
+_SCHEMES_OF = {broker: frozenset({"gateio", "gateio_ws"}) for broker in ("gateio", "gateio_spot")}
 """Which schemes a key of each purpose (broker) may be used with."""
 
 _QUERY = re.compile(r"[\x21-\x7e]*")

@@ -14,6 +14,8 @@ import msgspec
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
+from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
@@ -40,27 +42,33 @@ def make_brokers(
 
     Raises ConfigurationError.
     """
-    unknown = set(tables) - {"gateio", "paper"}
+    unknown = set(tables) - {"gateio", "gateio_spot", "paper"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
     made: dict[str, Broker] = {}
-    gateio = None
     if "gateio" in tables:
         settings = _read("gateio", tables["gateio"], GateioSettings)
         budgets = pace(
             "gateio", limit=settings.orders_per_s, window_s=1.0, burst=settings.orders_burst
         )
-        made["gateio"] = gateio = GateioBroker(
-            settings, HsmRequestSigner(signer), clock, budgets=budgets
+        made["gateio"] = GateioBroker(settings, HsmRequestSigner(signer), clock, budgets=budgets)
+    if "gateio_spot" in tables:
+        spot = _read("gateio_spot", tables["gateio_spot"], GateioSpotSettings)
+        budgets = pace(
+            "gateio_spot", limit=spot.orders_per_s, window_s=1.0, burst=spot.orders_burst
         )
+        made["gateio_spot"] = GateioSpotBroker(
+            spot, HsmRequestSigner(signer), clock, budgets=budgets
+        )
+    venues = list(made.values())
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)
-        # Without instruments of its own, paper follows the real venue's prices.
-        follows = gateio.instruments if gateio is not None and not paper.instruments else None
+        # Without instruments of its own, paper follows the first real venue's prices.
+        follows = venues[0].instruments if venues and not paper.instruments else None
         remembered = RememberedPositions(database)
         made["paper"] = PaperBroker(paper, clock, source=follows, remembered=remembered)
-    if gateio is not None:
-        made |= _shadows(gateio, tables.get("paper", {}), RememberedPositions(database), clock)
+    for venue in venues:
+        made |= _shadows(venue, tables.get("paper", {}), RememberedPositions(database), clock)
     return made
 
 

@@ -13,7 +13,12 @@ from typing import Literal
 Sealing = Literal["key", "sdk"]
 """`key`: an HMAC key, usable inside the token alone. `sdk`: opened for the one session process."""
 
-SEALING: dict[str, Sealing] = {"gateio": "key", "alpaca": "sdk", "shioaji": "sdk"}
+SEALING: dict[str, Sealing] = {
+    "gateio": "key",
+    "gateio_spot": "key",
+    "alpaca": "sdk",
+    "shioaji": "sdk",
+}
 
 
 def sealing_of(broker: str) -> Sealing:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fanout.brokers.gateio.adapter import GateioBroker
+from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.ports import Broker
 from tenancy.clock import SystemClock
-from tests.contract.venues import BTC, gateio_settings
+from tests.contract.venues import BTC, gateio_settings, gateio_spot_settings
 from tests.fakes.signer import InProcessSigner
 
 ADAPTERS: dict[str, Callable[[], Broker]] = {
     "gateio": lambda: GateioBroker(
         gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
+    ),
+    "gateio_spot": lambda: GateioSpotBroker(
+        gateio_spot_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
     ),
     "paper": lambda: PaperBroker(PaperSettings(instruments=[BTC]), SystemClock()),
 }

@@ -28,7 +28,12 @@ from tests.contract import venues
 from tests.contract.venues import Venue
 from tests.fakes.orders import an_order, submitted
 
-VENUES = {"gateio": venues.gateio, "paper": venues.paper, "paper_plain": venues.paper_plain}
+VENUES = {
+    "gateio": venues.gateio,
+    "gateio_spot": venues.gateio_spot,
+    "paper": venues.paper,
+    "paper_plain": venues.paper_plain,
+}
 
 
 @pytest.fixture(params=sorted(VENUES))
@@ -266,7 +271,12 @@ async def test_b20_positions_are_the_sum_of_the_fills(venue: Venue) -> None:
     await placed(venue, market(venue))
     await placed(venue, market(venue, order_qty=Decimal(5)))
     assert await held(venue) == 15
-    await placed(venue, market(venue, side="sell", order_qty=Decimal(35)))
+    more = market(venue, side="sell", order_qty=Decimal(35))
+    if venue.broker.caps.balances:  # what is held are assets: nobody sells what is not there
+        assert (await refused(venue, more)).kind == "funds"
+        assert await held(venue) == 15
+        return
+    await placed(venue, more)
     (row,) = await venue.broker.positions(venue.account)
     assert row.qty == -20
     assert row.avg_px is not None

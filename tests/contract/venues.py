@@ -8,13 +8,18 @@ from decimal import ROUND_FLOOR, Decimal
 
 import msgspec
 
+from fanout.brokers.gate.settings import GateSettings
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
+from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
+from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperInstrument, PaperSettings
 from fanout.ports import Broker, BrokerAccount
+from loadtest.exchanges.gateio.control import Settings
 from loadtest.exchanges.gateio.control_client import ControlClient
 from loadtest.exchanges.gateio.server import Simulator
+from loadtest.exchanges.gateio.spot_control_client import SpotControlClient
 from tenancy.clock import Clock, SystemClock
 from tests.fakes.orders import an_account
 from tests.fakes.signer import InProcessSigner
@@ -107,6 +112,49 @@ def gateio_settings(url: str) -> GateioSettings:
         instruments_refresh_s=60.0,
         instruments_max_age_s=60.0,
     )
+
+
+def gateio_spot_settings(url: str) -> GateioSpotSettings:
+    """As the futures' ones; a hundred orders a second, because the simulator lets us set it."""
+    shared = {name: getattr(gateio_settings(url), name) for name in GateSettings.__struct_fields__}
+    return GateioSpotSettings(**shared, quote="USDT", market_slip_bps=100)
+
+
+class SpotVenue(Venue, frozen=True):
+    """Gate.io's spot adapter on the simulator, with a hand on the simulator's faults and audit."""
+
+    control: SpotControlClient
+
+
+@asynccontextmanager
+async def gateio_spot(*, points: bool = True) -> AsyncIterator[SpotVenue]:
+    """`points`: fees are paid in points, so that what is bought is what the account has."""
+    simulator = Simulator()
+    url = await simulator.start()
+    account, poor = an_account(api_key="rich"), an_account(api_key="poor")
+    signer = InProcessSigner({account.account_id: b"s1", poor.account_id: b"s2"})
+    broker = GateioSpotBroker(gateio_spot_settings(url), signer, SystemClock())
+    async with SpotControlClient(url) as control:
+        await control.create_spot_account("rich", "s1", points=points, USDT=Decimal(10_000))
+        await control.create_spot_account("poor", "s2", points=points, USDT=Decimal("0.01"))
+        await control.change_settings(Settings(spot_orders_per_s=100))
+
+        async def move(price: Decimal) -> None:
+            await control.set_spot_price("XRP_USDT", price)
+
+        await broker.open()
+        try:
+            yield SpotVenue(
+                broker=broker,
+                account=account,
+                poor=poor,
+                symbol="XRP_USDT",
+                move=move,
+                control=control,
+            )
+        finally:
+            await broker.close()
+            await simulator.stop()
 
 
 @asynccontextmanager

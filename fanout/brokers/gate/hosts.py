@@ -40,6 +40,17 @@ def check(environment: Environment, url: str, setting: str) -> None:
         )
 
 
+def spot_stream(base_url: str) -> str:
+    """Where the WebSocket of `base_url`'s spot market is."""
+    parts = urlsplit(base_url)
+    if parts.hostname in _LIVE:
+        return "wss://api.gateio.ws/ws/v4/"
+    if parts.hostname in _TESTNET:
+        return "wss://ws-testnet.gate.com/v4/ws/spot"
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}/ws/v4/"
+
+
 def futures_stream(base_url: str, settle: str) -> str:
     """Where the WebSocket of `base_url`'s futures is."""
     parts = urlsplit(base_url)

@@ -50,7 +50,7 @@ class StreamBroken(Unavailable):
 
 
 class Channel(NamedTuple):
-    """A channel, what its messages hint at, and what follows the user's id in its subscription."""
+    """A channel, what its messages hint at, and what follows the user's id, if any, in its subscription."""
 
     name: str
     kind: HintKind
@@ -69,12 +69,15 @@ class GateStream:
         *,
         ping: str,
         sign: Callable[[BrokerAccount, str, str], Awaitable[Auth]],
-        user_of: Callable[[BrokerAccount], Awaitable[str]],
+        user_of: Callable[[BrokerAccount], Awaitable[str]] | None,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Random | None = None,
     ) -> None:
-        """`sign`: of account, channel and event. Both questions may raise PortcullisError."""
+        """`sign`: of account, channel and event. `user_of` None: the channels name no user.
+
+        Both questions may raise PortcullisError.
+        """
         self._broker = broker
         self._url = url
         self._settings = settings
@@ -114,11 +117,11 @@ class GateStream:
 
     async def _connection(self, account: BrokerAccount) -> AsyncGenerator[Hint, None]:
         """From 1. until it breaks, which it says by raising."""
-        user = await self._user_of(account)
+        users = [] if self._user_of is None else [await self._user_of(account)]
         async with aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         ) as session:
-            socket = await self._connected(session, account, user)
+            socket = await self._connected(session, account, users)
             try:
                 yield Hint(kind="gap", account_id=account.account_id)  # 3.
                 while True:
@@ -129,7 +132,7 @@ class GateStream:
                 await socket.close()
 
     async def _connected(
-        self, session: aiohttp.ClientSession, account: BrokerAccount, user: str
+        self, session: aiohttp.ClientSession, account: BrokerAccount, users: list[str]
     ) -> Socket:
         """1. and 2., within `silence_s` altogether."""
         async with asyncio.timeout(self._settings.silence_s):
@@ -138,14 +141,14 @@ class GateStream:
                 max_msg_size=MESSAGE_MAX,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
             )
-            await self._subscribe(socket, account, user)
+            await self._subscribe(socket, account, users)
             return socket
 
-    async def _subscribe(self, socket: Socket, account: BrokerAccount, user: str) -> None:
+    async def _subscribe(self, socket: Socket, account: BrokerAccount, users: list[str]) -> None:
         for channel in self._channels:
             auth = await self._sign(account, channel.name, stream_wire.SUBSCRIBE)
             await socket.send_str(
-                stream_wire.subscribe(channel.name, [user, *channel.payload], auth).decode()
+                stream_wire.subscribe(channel.name, [*users, *channel.payload], auth).decode()
             )
         missing = set(self._kinds)
         while missing:

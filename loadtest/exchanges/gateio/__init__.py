@@ -10,6 +10,7 @@ that the two can disagree. It imports nothing of ours.
 | `endpoints`, `call`, `rest/` | paths and what answers them; a new product adds its ENDPOINTS there |
 | `views`, `account_views`, `market_views` | the venue's objects as JSON |
 | `orders`, `rules`, `exchange`, `matching`, `amending`, `book` | an order's life |
+| `spot_*` | the spot market: pairs, wallets, orders, triggers; users, keys, limits and faults are shared |
 | `positions`, `ledger`, `contracts` | who holds what |
 | `triggers`, `trails`, `countdown` | what waits for a price or for the clock |
 | `control`, `control_client` | for tests, demo, chaos and the auditor |

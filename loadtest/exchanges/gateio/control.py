@@ -1,8 +1,8 @@
 """The other side of the simulator: set up, misbehave, audit. Only loopback is answered.
 
 Paths below /_control/: POST accounts, POST keys, POST price, POST faults, DELETE faults, GET faults,
-POST mood, GET mood, DELETE mood, POST settings, GET audit, GET positions, GET stats. Bodies and answers
-are JSON; errors are 400 with a `message`.
+POST mood, GET mood, DELETE mood, POST settings, GET audit, GET positions, GET stats; spot's are in
+spot_control.py. Bodies and answers are JSON; errors are 400 with a `message`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from loadtest.exchanges.gateio.limits import Limits
 from loadtest.exchanges.gateio.mood import BadMood, SeededMood
 from loadtest.exchanges.gateio.orders import Order
 from loadtest.exchanges.gateio.refusal import Refusal
+from loadtest.exchanges.gateio.spot_control import SpotControl
 from loadtest.exchanges.gateio.views import money, plain
 
 PREFIX = "/_control/"
@@ -73,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     orders_per_s: int | None = None
     cancels_per_s: int | None = None
     others_per_10_s: int | None = None
+    spot_orders_per_s: int | None = None
 
 
 class Control:
@@ -81,6 +83,7 @@ class Control:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._exchange = gateway.exchange
+        self._spot = SpotControl(gateway.exchange)
 
     def answer(self, request: Request) -> Answer:
         if request.peer not in LOOPBACK:
@@ -91,6 +94,8 @@ class Control:
             return _json(400, {"message": str(error)})
 
     def _do(self, request: Request) -> Any:
+        if request.path.startswith(PREFIX + "spot/"):
+            return self._spot.do(request)
         match (request.method, request.path.removeprefix(PREFIX)):
             case ("POST", "accounts"):
                 return self._accounts(request.body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from loadtest.exchanges.gateio.call import Call, Endpoint
 from loadtest.exchanges.gateio.refusal import Refusal
 from loadtest.exchanges.gateio.rest import account, market, orders, positions, triggers
+from loadtest.exchanges.gateio.spot_endpoints import SPOT_ENDPOINTS
 
 __all__ = ["ENDPOINTS", "PREFIX", "Call", "Endpoint", "route"]
 
@@ -20,6 +21,7 @@ ENDPOINTS = (
     *positions.ENDPOINTS,
     *account.ENDPOINTS,
     *market.ENDPOINTS,
+    *SPOT_ENDPOINTS,
 )
 
 _BY_PATH = {(e.method, PREFIX + e.path): e for e in ENDPOINTS}

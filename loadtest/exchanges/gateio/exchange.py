@@ -28,6 +28,8 @@ from loadtest.exchanges.gateio.matching import Matching
 from loadtest.exchanges.gateio.orders import TEXT, Arrival, NewOrder, Order
 from loadtest.exchanges.gateio.positions import ZERO, Leg
 from loadtest.exchanges.gateio.refusal import Refusal, invalid
+from loadtest.exchanges.gateio.spot_exchange import SpotExchange
+from loadtest.exchanges.gateio.spot_triggers import SpotTriggers
 from loadtest.exchanges.gateio.trails import Trails
 from loadtest.exchanges.gateio.triggers import Triggers
 
@@ -52,6 +54,8 @@ class Exchange:
         self.marks = {name: book.mark for name, book in self.books.items()}
         self.accounts: dict[str, Account] = {}  # by api key
         self.orders: list[Order] = []  # all that were ever accepted, in order of execution
+        self.spot = SpotExchange(now=now, monotonic=monotonic)
+        self.spot_triggers = SpotTriggers(self.spot)
         self.matching = Matching(self.books, self.accounts, now)
         self.triggers = Triggers(self)
         self.trails = Trails(self)

@@ -177,15 +177,16 @@ class Gateway:
         self, endpoint: Endpoint, account: Account | None, request: Request
     ) -> dict[str, str]:
         weight = 1
-        if endpoint.path.endswith("batch_orders"):
-            weight = max(1, request.body.count(b'"contract"'))
+        if endpoint.path.endswith("/batch_orders"):
+            named = b'"currency_pair"' if "/spot/" in request.path else b'"contract"'
+            weight = max(1, request.body.count(named))
         elif endpoint.path.endswith("batch_amend_orders"):
             weight = max(1, request.body.count(b"{"))
         who = account.uid if account else request.peer
         return self.limiter.count(who, endpoint.counts_as, self.exchange.now(), weight)
 
     async def _before(self, endpoint: Endpoint, rule: Rule | None) -> None:
-        if self.order_delay_s and endpoint.counts_as == "orders":
+        if self.order_delay_s and endpoint.counts_as in ("orders", "spot_orders"):
             await asyncio.sleep(self.order_delay_s)
         if rule is None:
             return

@@ -1,7 +1,8 @@
 """Gate's rate limits: fixed windows per user (public data: per address) and kind of request.
 
 Perpetual futures: placing and amending 100 in 1 s together, cancelling 200 in 1 s, each other
-endpoint 200 in 10 s. Each order of a batch counts. The counts can be changed over the control API.
+endpoint 200 in 10 s. Spot: placing and amending 10 in 1 s. Each order of a batch counts. The counts can
+be changed over the control API.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Limits(msgspec.Struct, kw_only=True):
 
     orders_per_s: int = 100
     cancels_per_s: int = 200
+    spot_orders_per_s: int = 10
     others_per_10_s: int = 200
 
 
@@ -45,7 +47,9 @@ class Limiter:
     def _limit(self, endpoint: str) -> tuple[int, float]:
         if endpoint == "orders":
             return self.limits.orders_per_s, 1.0
-        if endpoint == "cancels":
+        if endpoint == "spot_orders":
+            return self.limits.spot_orders_per_s, 1.0
+        if endpoint in ("cancels", "spot_cancels"):
             return self.limits.cancels_per_s, 1.0
         return self.limits.others_per_10_s, 10.0
 

@@ -26,6 +26,7 @@ PRIVATE = (
     "futures.autoorders", "futures.position_closes", "futures.liquidates",
     "futures.auto_deleverages", "futures.reduce_risk_limits",
 )  # fmt: skip
+SPOT = ("spot.orders", "spot.usertrades", "spot.balances")
 PUBLIC = ("futures.tickers", "futures.book_ticker", "futures.trades")
 ALL = "!all"
 
@@ -60,7 +61,7 @@ class Feed:
     def __init__(self, account: Account, now: Callable[[], float]) -> None:
         self._account = account
         self._now = now
-        self.channels = {name: _Subscribers() for name in PRIVATE}
+        self.channels = {name: _Subscribers() for name in (*PRIVATE, *SPOT)}
 
     @property
     def heard(self) -> bool:
@@ -90,6 +91,9 @@ class Feed:
         view: View = lambda d: [messages.auto_order(it, decimals=d)]  # noqa: E731
         self._tell("futures.autoorders", it.wanted.contract, view)
 
+    def spot(self, channel: str, pair: str | None, rows: list[Any]) -> None:
+        self._tell(channel, pair, lambda _: rows)
+
     def _tell(self, channel: str, contract: str | None, view: View) -> None:
         send(self.channels[channel].of(contract), channel, self._account.key, view, self._now())
 
@@ -116,6 +120,12 @@ class Hub:
         self._moved: set[str] = set()
         self._seen_trade: dict[str, int] = {}
         self._number = 0
+        exchange.spot.tell = self._spot
+
+    def _spot(self, key: str, channel: str, pair: str | None, rows: list[Any]) -> None:
+        feed = self._feeds.get(key)
+        if feed is not None:
+            feed.spot(channel, pair, rows)
 
     def subscribe(
         self, listener: Listener, channel: str, contracts: list[str], account: Account | None

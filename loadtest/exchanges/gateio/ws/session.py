@@ -23,7 +23,7 @@ from loadtest.exchanges.gateio.refusal import Refusal
 from loadtest.exchanges.gateio.views import Json
 from loadtest.exchanges.gateio.ws import order_api
 from loadtest.exchanges.gateio.ws.delivery import Delivery
-from loadtest.exchanges.gateio.ws.hub import ALL, PRIVATE, PUBLIC, Hub
+from loadtest.exchanges.gateio.ws.hub import ALL, PRIVATE, PUBLIC, SPOT, Hub
 from loadtest.exchanges.gateio.ws.messages import envelope
 from loadtest.exchanges.gateio.ws.order_api import ACKNOWLEDGED, LOGIN, Payload
 
@@ -105,8 +105,9 @@ class Session:
         except msgspec.DecodeError as error:
             self._complain("", "", NOT_UNDERSTOOD, f"invalid request body: {error}")
             return
-        if message.channel == "futures.ping":
-            self._say(envelope("futures.pong", "", None, self._exchange.now()))
+        if message.channel in ("futures.ping", "spot.ping"):
+            pong = message.channel.replace("ping", "pong")
+            self._say(envelope(pong, "", None, self._exchange.now()))
         elif message.event == "api":
             self._begin(message)
         elif message.event in ("subscribe", "unsubscribe"):
@@ -147,6 +148,8 @@ class Session:
             if not words and message.event == "subscribe":
                 raise _Refused(WRONG_ARGUMENT, "payload names no contract")
             return None, self._known(words)
+        if message.channel in SPOT:
+            return self._signed(message, "spot"), self._pairs(words) or [ALL]
         if message.channel not in PRIVATE:
             raise _Refused(WRONG_ARGUMENT, f"unknown channel {message.channel}")
         account = self._signed(message)
@@ -162,12 +165,19 @@ class Session:
                 raise _Refused(WRONG_ARGUMENT, f"unknown contract {name}")
         return words
 
-    def _signed(self, message: _Message) -> Account:
+    def _pairs(self, words: list[str]) -> list[str]:
+        """Spot's channels name pairs alone, and no user."""
+        for name in words:
+            if name != ALL and name not in self._exchange.spot.books:
+                raise _Refused(WRONG_ARGUMENT, f"unknown currency pair {name}")
+        return words
+
+    def _signed(self, message: _Message, product: str = "futures") -> Account:
         auth = message.auth
         if auth is None or auth.method != "api_key":
             raise _Refused(NOT_AUTHENTICATED, "authentication required")
         account = self._exchange.accounts.get(auth.KEY)
-        if account is None or account.revoked or "futures" not in account.permissions:
+        if account is None or account.revoked or product not in account.permissions:
             raise _Refused(NOT_AUTHENTICATED, "invalid key")
         try:
             within_tolerance(message.time, self._exchange.now())

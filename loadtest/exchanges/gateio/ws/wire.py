@@ -27,7 +27,8 @@ from loadtest.exchanges.gateio.gateway import Gateway
 from loadtest.exchanges.gateio.ws.hub import Hub
 from loadtest.exchanges.gateio.ws.session import Session
 
-PATHS = ("/v4/ws/usdt", "/v4/ws/futures/usdt")
+PATHS = ("/v4/ws/usdt", "/v4/ws/futures/usdt", "/ws/v4")
+"""Futures on both of its hosts, and spot."""
 CONNECTIONS_MAX = 300  # of one address
 PING_EVERY_S = 20.0
 GONE_AFTER_S = 60.0
