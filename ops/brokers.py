@@ -8,6 +8,7 @@ broker stands one on paper that imitates it, for shadows (tenancy/paper.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,8 @@ from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
+from fanout.brokers.shioaji.adapter import ShioajiBroker
+from fanout.brokers.shioaji.settings import ShioajiSettings
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
 from fanout.ports import Broker
 from fanout.remembered import RememberedPositions
@@ -35,7 +38,7 @@ def make_brokers(
     clock: Clock,
 ) -> dict[str, Broker]:
     """One adapter per table; not opened yet. Raises ConfigurationError."""
-    unknown = set(tables) - {"gateio", "paper"}
+    unknown = set(tables) - {"gateio", "paper", "shioaji"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
     made: dict[str, Broker] = {}
@@ -43,6 +46,9 @@ def make_brokers(
     if "gateio" in tables:
         settings = _read("gateio", tables["gateio"], GateioSettings)
         made["gateio"] = gateio = GateioBroker(settings, HsmRequestSigner(signer), clock)
+    if "shioaji" in tables:
+        made["shioaji"] = shioaji = ShioajiBroker(shioaji_settings(tables), clock)
+        made |= _shadows(shioaji, tables.get("paper", {}), RememberedPositions(database), clock)
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)
         # Without instruments of its own, paper follows the real venue's prices.
@@ -65,8 +71,19 @@ def _shadows(
     return {name: shadow}
 
 
+def shioaji_settings(tables: Mapping[str, Mapping[str, Any]]) -> ShioajiSettings:
+    """`[brokers.shioaji]`, for the adapter and for the sessions' processes. Raises ConfigurationError."""
+    return _read("shioaji", tables["shioaji"], ShioajiSettings)
+
+
 def _read(name: str, table: Mapping[str, Any], kind: type[S]) -> S:
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"brokers.{name}: {error}") from None
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,6 +58,8 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     fd: int | None
     stop: asyncio.Event
+    settings_file: Path = Path()
+    """Of a process that starts others."""
 
 
 Parts = tuple[Mapping[str, Check], asyncio.Task[None]]
@@ -307,7 +310,7 @@ def listener_of(seat: Seat) -> int:
 Process = Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]
 
 _HERE: Mapping[str, Process] = {"ingress": ingress, "recorder": recorder, "worker": worker}
-PROCESSES = ("admin", *_HERE)
+PROCESSES = ("admin", "session", *_HERE)
 """What `python -m ops.run NAME` can be."""
 
 
@@ -317,4 +320,8 @@ def process(name: str) -> Process:
         from ops.compose_admin import admin
 
         return admin
+    if name == "session":
+        from ops.session.wiring import session
+
+        return session
     return _HERE[name]

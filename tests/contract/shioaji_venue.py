@@ -14,12 +14,14 @@ from uuid import UUID
 
 from fanout.brokers.shioaji.adapter import ShioajiBroker
 from fanout.brokers.shioaji.calls import Calls
+from fanout.brokers.shioaji.desk import Desk
 from fanout.brokers.shioaji.journal import Journal
 from fanout.brokers.shioaji.serving import SessionServer
 from fanout.brokers.shioaji.session import Session
 from fanout.brokers.shioaji.settings import Person, ShioajiSettings
 from loadtest.exchanges.shioaji import sdk as module
-from loadtest.exchanges.shioaji.exchange import Account, Exchange, Listed
+from loadtest.exchanges.shioaji.exchange import Exchange
+from loadtest.exchanges.shioaji.showing import Account, Listed
 from loadtest.exchanges.shioaji.wire import LocalLink
 from tenancy.clock import SystemClock
 from tests.builders import TENANT
@@ -106,7 +108,7 @@ def made_session(
     client = module.Sdk(LocalLink(exchange))
     accounts = client.login("key", "secret")
     calls = Calls(settings, journal, now=now, sleep=sleep)
-    session = Session(client, module, accounts, settings, journal, clock, calls)
+    session = Session(Desk(client, module, accounts, settings, journal, clock, calls))
     session.table.load()
     return session, journal
 

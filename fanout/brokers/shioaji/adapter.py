@@ -20,7 +20,7 @@ from fanout.abilities import AmendOutcome, AmendRefused, AmendUnknown, Hint
 from fanout.brokers.sealing import stays_inside
 from fanout.brokers.shioaji import messages as m
 from fanout.brokers.shioaji import rules
-from fanout.brokers.shioaji.client import NoAnswer, NotSent, SessionClient
+from fanout.brokers.shioaji.client import NoAnswer, NotSent, SessionClient, trial
 from fanout.brokers.shioaji.settings import ORDER_OPS_S, ShioajiSettings
 from fanout.order import Order
 from fanout.ports import (
@@ -191,7 +191,33 @@ class ShioajiBroker:
         if test_order is not None:
             words = "SinoPac has no post-only order, so a test order might fill"
             return NotProven(code="test_order", words=words)
-        return await self._read(account, m.Prove, Proof)  # type: ignore[arg-type]
+        if account.api_key is None or account.credential is None:
+            raise Unavailable("there is no key to prove")
+        try:
+            return await self._read(account, m.Prove, Proof)  # type: ignore[arg-type]
+        except Unavailable:
+            return await self._try(account, account.api_key, account.credential)
+
+    async def _try(self, account: BrokerAccount, api_key: str, sealed: bytes) -> Proof:
+        """Another key than the one that is logged in: a session of its own, for as long as this takes."""
+        name = str(account.settings.get("person"))
+        asked = m.Trial(1, api_key, sealed)
+        try:
+            async with asyncio.timeout(TRIAL_S):
+                tried, connection = await trial(self._settings.keeper(name), asked)
+        except TimeoutError:
+            raise Unavailable("the key could not be tried in time") from None
+        client = SessionClient(self._settings.socket(f"{name}.trial"))
+        try:
+            if tried.refused:
+                return NotProven(code="key", words="SinoPac refuses the key, or its certificate")
+            _, whose = self._of(account)
+            return await client.ask(lambda id: m.Prove(id, whose), Proof, self._query_s)  # type: ignore[arg-type]
+        except (NotSent, NoAnswer) as why:
+            raise Unavailable(f"Shioaji: {why}") from why
+        finally:
+            await client.close()
+            connection.close()
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """Of the first session that answers: the table is the exchange's, not a person's. Raises Unavailable."""

@@ -30,6 +30,24 @@ class NoAnswer(Exception):
     """The session may have the request."""
 
 
+async def trial(path: Path, asked: m.Trial) -> tuple[m.Tried, asyncio.StreamWriter]:
+    """A keeper's word on a key, and the connection that keeps the trial up. Raises Unavailable."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+    except OSError as why:
+        raise Unavailable(f"no keeper answers at {path.name}: {type(why).__name__}") from why
+    try:
+        writer.write(m.frame(asked))
+        body = await m.read_frame(reader)
+        said = None if body is None else m.answers.decode(body)
+        if not isinstance(said, m.Answer):
+            raise Unavailable(said.why if isinstance(said, m.Failed) else "the keeper hung up")
+        return msgspec.msgpack.decode(said.body, type=m.Tried), writer
+    except BaseException:
+        writer.close()
+        raise
+
+
 class SessionClient:
     """Speaks to one person's session."""
 

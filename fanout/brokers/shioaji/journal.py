@@ -6,7 +6,7 @@ that a request never left: everything for a person goes through this one session
 ClOrdID here before it hands it to the SDK, and writes down, too, which order it will never take any more.
 
     since  when the record begins: an order whose intent is younger was handed over as this says, or never
-    handed, known, gone, op, login
+    handed, known, gone, op
 
 One line per fact, written with one write() before the act. The kernel keeps it when the process is
 killed; no fsync: a host that stops loses the record as a whole, because a record of another boot is not
@@ -39,7 +39,6 @@ class Journal:
         self._known: dict[tuple[str, str], str] = {}
         self._named: dict[tuple[str, str], str] = {}
         self.ops: list[float] = []
-        self.logins: list[datetime] = []
         self.since = clock.now()
         boot = BOOT_ID.read_text().strip()
         self._read(boot)
@@ -97,14 +96,6 @@ class Journal:
         """An order operation begins. By the host's monotonic clock, which all its processes share."""
         self._say("op", repr(self._now()))
 
-    def login(self) -> None:
-        self.logins.append(self._clock.now())
-        self._say("login", _text(self._clock.now()))
-
-    def logins_of_a_day(self) -> int:
-        day_ago = self._clock.now() - timedelta(days=1)
-        return sum(1 for at in self.logins if at > day_ago)
-
     # -------------------------------------------------------------- the file
 
     def _say(self, *words: str) -> None:
@@ -135,8 +126,6 @@ class Journal:
                 self._know(account, name, broker_id)
             case ["op", at]:
                 self.ops.append(float(at))
-            case ["login", at]:
-                self.logins.append(datetime.fromisoformat(at))
 
     def _forget(self) -> None:
         """What is older than any order can be asked about; the record then begins later."""
@@ -147,7 +136,6 @@ class Journal:
         for key in set(self._known) - set(self._handed):
             self._named.pop((key[0], self._known.pop(key)), None)
         self.ops = [at for at in self.ops if at > self._now() - KEEP_OPS_S]
-        self.logins = [at for at in self.logins if at > now - timedelta(days=1)]
 
     def _rewrite(self, boot: str) -> None:
         lines = [f"since {boot} {_text(self.since)}"]
@@ -155,7 +143,6 @@ class Journal:
         lines += [f"gone {who} {name} {_text(at)}" for (who, name), at in self._gone.items()]
         lines += [f"known {who} {name} {theirs}" for (who, name), theirs in self._known.items()]
         lines += [f"op {at!r}" for at in self.ops]
-        lines += [f"login {_text(at)}" for at in self.logins]
         fresh = self._path.with_suffix(".new")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(handle, "w") as file:

@@ -111,14 +111,29 @@ class Told(msgspec.Struct, frozen=True, tag=True):
     hint: Hint
 
 
+class Trial(msgspec.Struct, frozen=True, tag=True):
+    """To a keeper (ops/session/keeper.py): is this key one? `sealed` is of no use outside the HSM."""
+
+    id: int
+    api_key: str
+    sealed: bytes
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """`refused`: SinoPac does not take it. Else a session that it let in waits to be asked."""
+
+    refused: bool
+
+
 Said = Answer | Failed | Told
 
 _encoder = msgspec.msgpack.Encoder()
 requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+trials: msgspec.msgpack.Decoder[Trial] = msgspec.msgpack.Decoder(Trial)
 answers: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 
 
-def frame(message: Request | Said) -> bytes:
+def frame(message: Request | Trial | Said) -> bytes:
     body = _encoder.encode(message)
     return len(body).to_bytes(4, "big") + body
 

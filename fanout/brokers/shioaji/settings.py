@@ -119,6 +119,9 @@ class ShioajiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def person(self, name: str) -> Person | None:
         return next((person for person in self.persons if person.name == name), None)
 
+    def keeper(self, person: str) -> Path:
+        return self.runtime / f"sj-{person}.keeper"
+
     def socket(self, person: str) -> Path:
         return self.runtime / f"sj-{person}.sock"
 

@@ -2,7 +2,8 @@
 
 Written from the SDK's stubs and SinoPac's documentation; it imports nothing of ours.
 
-    exchange.py   accounts, contracts, orders, matching, events
+    exchange.py   orders, matching, events
+    showing.py    accounts, contracts, orders; and events as the SDK shows them
     limits.py     what SinoPac counts: operations, connections, logins; and who was too fast
     faults.py     what goes wrong, by rule or by seed
     objects.py    the SDK's values as plain Python: trades, positions, margins

@@ -7,8 +7,9 @@ import signal
 import threading
 from pathlib import Path
 
-from loadtest.exchanges.shioaji.exchange import Account, Exchange, Listed
+from loadtest.exchanges.shioaji.exchange import Exchange
 from loadtest.exchanges.shioaji.faults import Faults
+from loadtest.exchanges.shioaji.showing import Account, Listed
 from loadtest.exchanges.shioaji.wire import ExchangeServer
 
 

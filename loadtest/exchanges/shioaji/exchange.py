@@ -8,16 +8,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from loadtest.exchanges.shioaji.faults import Fault, Faults
 from loadtest.exchanges.shioaji.limits import CONNECTIONS, LOGINS, Limits
-
-TAIPEI = timezone(timedelta(hours=8))
-LIVE = ("PendingSubmit", "PreSubmitted", "Submitted", "PartFilled")
-Event = tuple[str, dict[str, Any]]
+from loadtest.exchanges.shioaji.showing import (
+    LIVE,
+    Account,
+    Event,
+    Listed,
+    Order,
+    account_row,
+    deal_event,
+    order_event,
+    order_row,
+)
 
 
 class Refused(Exception):
@@ -26,73 +33,6 @@ class Refused(Exception):
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
         self.name = name
-
-
-@dataclass
-class Listed:
-    """A contract, and its price."""
-
-    kind: str
-    code: str
-    root: str
-    price: float
-    multiplier: int = 1
-    limit_up: float = 0.0
-    limit_down: float = 0.0
-    reference: float = 0.0
-    target_code: str = ""
-    delivery_date: str = ""
-    option_right: str = ""
-    strike_price: float = 0.0
-    margin: float = 0.0
-
-
-@dataclass
-class Account:
-    kind: str
-    broker_id: str
-    account_id: str
-    cash: float
-    signed: bool = True
-    held: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    @property
-    def number(self) -> str:
-        return f"{self.broker_id}-{self.account_id}"
-
-
-@dataclass
-class Order:
-    id: str
-    seqno: str
-    ordno: str
-    account: str
-    code: str
-    security_type: str
-    action: str
-    price: float
-    quantity: int
-    price_type: str
-    time_in_force: str
-    lot: str
-    octype: str
-    custom_field: str
-    ordered_at: float
-    status: str = "PendingSubmit"
-    status_code: str = ""
-    msg: str = ""
-    modified_price: float = 0.0
-    canceled: int = 0
-    deals: list[dict[str, Any]] = field(default_factory=list)
-    stuck: bool = False
-
-    @property
-    def left(self) -> int:
-        return self.quantity - self.canceled - sum(deal["quantity"] for deal in self.deals)
-
-    @property
-    def limit(self) -> float:
-        return self.modified_price or self.price
 
 
 class Connection:
@@ -174,7 +114,7 @@ class Exchange:
             self.limits.most_connections = max(
                 self.limits.most_connections, self.limits.connections
             )
-            return [self._account(each) for each in self.accounts.values()]
+            return [account_row(each) for each in self.accounts.values()]
 
     def logout(self, connection: Connection) -> None:
         with self.lock:
@@ -205,7 +145,7 @@ class Exchange:
 
     def status(self, connection: Connection, account: str) -> list[dict[str, Any]]:
         def read(_: Fault | None) -> tuple[Any, list[Event]]:
-            rows = [self._order(each) for each in self.orders.values() if each.account == account]
+            rows = [order_row(each) for each in self.orders.values() if each.account == account]
             return rows, []
 
         return self._operate(connection, "update_status", read)
@@ -280,16 +220,16 @@ class Exchange:
         refusal = ("F9", fault.text) if fault and fault.kind == "reject" else self._refusal(order)
         if refusal is not None:
             order.status, (order.status_code, order.msg) = "Failed", refusal
-            return self._order(order), [self._order_event(order, "New", *refusal)]
+            return order_row(order), [order_event(self._event_id(), order, "New", *refusal)]
         if fault is not None and fault.kind == "pending":
             order.stuck = True
-            return self._order(order), []
-        before = self._order(order)
+            return order_row(order), []
+        before = order_row(order)
         return before, self._accept(order)
 
     def _accept(self, order: Order) -> list[Event]:
         order.status = "Submitted"
-        return [self._order_event(order, "New", "00", ""), *self._match(order)]
+        return [order_event(self._event_id(), order, "New", "00", ""), *self._match(order)]
 
     def _refusal(self, order: Order) -> tuple[str, str] | None:
         """What the exchange says no to. The rest the SDK and SinoPac let pass."""
@@ -335,7 +275,7 @@ class Exchange:
             return [self._deal(order, left, price)]
         if order.time_in_force != "ROD":
             order.canceled, order.status = order.canceled + left, "Cancelled"
-            return [self._order_event(order, "Cancel", "00", "")]
+            return [order_event(self._event_id(), order, "Cancel", "00", "")]
         return []
 
     def fill(self, order_id: str, quantity: int, *, tell: bool = True) -> None:
@@ -370,24 +310,26 @@ class Exchange:
         elif held * after < 0:
             average = price
         account.held[order.code] = (after, average)
-        return self._deal_event(order, order.deals[-1])
+        return deal_event(self._event_id(), order, order.deals[-1])
 
     def _cancel(self, order_id: str) -> tuple[Any, list[Event]]:
         order = self.orders[order_id]
         if order.status not in LIVE:
-            event = self._order_event(order, "Cancel", "99", "委託已成交或已刪除")
-            return self._order(order), [event]
-        before = self._order(order)
+            event = order_event(self._event_id(), order, "Cancel", "99", "委託已成交或已刪除")
+            return order_row(order), [event]
+        before = order_row(order)
         order.canceled, order.status = order.canceled + order.left, "Cancelled"
-        return before, [self._order_event(order, "Cancel", "00", "")]
+        return before, [order_event(self._event_id(), order, "Cancel", "00", "")]
 
     def _update(self, order_id: str, price: float) -> tuple[Any, list[Event]]:
         order = self.orders[order_id]
         if order.status not in LIVE:
-            return self._order(order), [self._order_event(order, "UpdatePrice", "99", "無法改價")]
+            return order_row(order), [
+                order_event(self._event_id(), order, "UpdatePrice", "99", "無法改價")
+            ]
         order.modified_price = price
-        return self._order(order), [
-            self._order_event(order, "UpdatePrice", "00", ""), *self._match(order)
+        return order_row(order), [
+            order_event(self._event_id(), order, "UpdatePrice", "00", ""), *self._match(order)
         ]  # fmt: skip
 
     # -------------------------------------------------------------- questions
@@ -444,98 +386,11 @@ class Exchange:
     def _profit(self, code: str, qty: int, average: float) -> float:
         return qty * (self.listed[code].price - average) * self.listed[code].multiplier
 
-    # -------------------------------------------------------------- as the SDK shows it
-
     def _tell(self, events: list[Event]) -> None:
         if events:
             for connection in list(self.connections):
                 connection.tell(events)
 
-    @staticmethod
-    def _account(account: Account) -> dict[str, Any]:
-        return {
-            "account_type": account.kind, "broker_id": account.broker_id,
-            "account_id": account.account_id, "signed": account.signed, "person_id": "A123456789",
-            "username": "",
-        }  # fmt: skip
-
-    @staticmethod
-    def _order(order: Order) -> dict[str, Any]:
-        row = asdict(order)
-        del row["stuck"]
-        row["deals"] = list(row["deals"])
-        return row
-
     def _event_id(self) -> str:
         self._number += 1
         return f"ev-{self._number}"
-
-    def _order_event(self, order: Order, op_type: str, code: str, text: str) -> Event:
-        stock = order.security_type == "STK"
-        broker_id, account_id = order.account.split("-")
-        details: dict[str, Any] = {
-            "id": order.id, "seqno": order.seqno, "ordno": order.ordno,
-            "account": {
-                "account_type": "S" if stock else "F", "person_id": "", "broker_id": broker_id,
-                "account_id": account_id, "signed": True, "username": "",
-            },
-            "action": order.action, "price": order.price, "quantity": order.quantity,
-            "time_in_force": order.time_in_force, "order_type": order.time_in_force,
-            "price_type": order.price_type,
-        }  # fmt: skip
-        contract: dict[str, Any] = {"security_type": order.security_type, "code": order.code}
-        if stock:
-            details |= {"order_cond": "Cash", "order_lot": order.lot}
-            details |= {"custom_field": order.custom_field}
-            contract |= {
-                "exchange": "TSE",
-                "symbol": f"TSE{order.code}",
-                "name": "",
-                "currency": "TWD",
-            }
-        else:
-            details |= {
-                "market_type": "Day",
-                "oc_type": order.octype,
-                "subaccount": "",
-                "combo": False,
-            }
-            contract |= {
-                "exchange": "TAIFEX", "delivery_month": "", "full_code": order.code,
-                "delivery_date": "", "strike_price": 0.0, "option_right": "Future",
-            }  # fmt: skip
-        return "SORDER" if stock else "FORDER", {
-            "event_id": self._event_id(),
-            "operation": {"op_type": op_type, "op_code": code, "op_msg": text},
-            "order": details,
-            "status": {
-                "id": order.id, "exchange_ts": order.ordered_at,
-                "modified_price": order.modified_price, "cancel_quantity": order.canceled,
-                "order_quantity": order.quantity, "web_id": "P",
-            },
-            "contract": contract,
-            "_row": self._order(order),
-        }  # fmt: skip
-
-    def _deal_event(self, order: Order, deal: dict[str, Any]) -> Event:
-        stock = order.security_type == "STK"
-        broker_id, account_id = order.account.split("-")
-        event: dict[str, Any] = {
-            "event_id": self._event_id(), "trade_id": order.id, "seqno": order.seqno,
-            "ordno": order.ordno, "exchange_seq": deal["seq"], "broker_id": broker_id,
-            "account_id": account_id, "action": order.action, "code": order.code,
-            "price": deal["price"], "quantity": deal["quantity"], "ts": deal["ts"],
-            "_row": self._order(order),
-        }  # fmt: skip
-        if stock:
-            event |= {
-                "order_cond": "Cash", "order_lot": order.lot, "web_id": "P",
-                "custom_field": order.custom_field,
-            }  # fmt: skip
-            return "SDEAL", event
-        event |= {
-            "full_code": order.code, "subaccount": "", "security_type": order.security_type,
-            "delivery_month": "", "strike_price": 0.0, "option_right": "Future",
-            "market_type": "Day", "combo": False,
-        }  # fmt: skip
-        return "FDEAL", event

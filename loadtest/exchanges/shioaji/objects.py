@@ -8,7 +8,7 @@ from typing import Any
 
 import shioaji as real
 
-from loadtest.exchanges.shioaji.exchange import TAIPEI
+from loadtest.exchanges.shioaji.showing import TAIPEI
 
 
 @dataclass

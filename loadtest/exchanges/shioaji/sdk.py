@@ -18,7 +18,8 @@ from shioaji import FuturesOrder as FuturesOrder
 from shioaji import StockOrder as StockOrder
 
 from loadtest.exchanges.shioaji import objects
-from loadtest.exchanges.shioaji.exchange import Event, Refused
+from loadtest.exchanges.shioaji.exchange import Refused
+from loadtest.exchanges.shioaji.showing import Event
 
 CA_PASSWD = "ca-password"  # noqa: S105 - of no certificate
 FINAL = ("Filled", "Cancelled", "Failed")

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadtest.exchanges.shioaji.exchange import Connection, Event, Exchange, Refused
+from loadtest.exchanges.shioaji.exchange import Connection, Exchange, Refused
 from loadtest.exchanges.shioaji.faults import Fault
+from loadtest.exchanges.shioaji.showing import Event
 
 CONNECTED = frozenset({"login", "place", "cancel", "update", "status"})
 PLAIN = frozenset({"usage", "positions", "margin", "balance", "snapshots", "contracts"})
