@@ -91,6 +91,8 @@ class ShioajiVenue(Venue, frozen=True):
 
     exchange: Exchange
     session: Session
+    server: SessionServer
+    calls: Calls
     settings: ShioajiSettings
     stocks: Any
 
@@ -141,7 +143,7 @@ async def shioaji(**changed: Any) -> AsyncIterator[ShioajiVenue]:
     with tempfile.TemporaryDirectory() as directory:
         settings = shioaji_settings(Path(directory), **changed)
         exchange = a_market()
-        async with served(exchange, settings) as (session, _):
+        async with served(exchange, settings) as (session, server):
             broker = ShioajiBroker(settings, SystemClock())
 
             async def move(price: Decimal) -> None:
@@ -158,6 +160,8 @@ async def shioaji(**changed: Any) -> AsyncIterator[ShioajiVenue]:
                     currency="TWD",
                     exchange=exchange,
                     session=session,
+                    server=server,
+                    calls=session.calls,
                     settings=settings,
                     stocks=an_account_of(STOCKS),
                 )

@@ -49,7 +49,8 @@ class Session:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._placing, self._resting = Placing(desk), Resting(desk)
-        self.news, self.accounts, self.table = desk.news, desk.accounts, desk.table
+        self.news, self.accounts = desk.news, desk.accounts
+        self.table, self.calls = desk.table, desk.calls
 
     def close(self) -> None:
         """Log out; what is under way is not waited for."""
