@@ -8,7 +8,6 @@ broker stands one on paper that imitates it, for shadows (tenancy/paper.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +17,7 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.shioaji.adapter import ShioajiBroker
-from fanout.brokers.shioaji.settings import ShioajiSettings
+from fanout.brokers.shioaji.settings import ShioajiSettings, path_of
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
 from fanout.ports import Broker
 from fanout.remembered import RememberedPositions
@@ -78,12 +77,6 @@ def shioaji_settings(tables: Mapping[str, Mapping[str, Any]]) -> ShioajiSettings
 
 def _read(name: str, table: Mapping[str, Any], kind: type[S]) -> S:
     try:
-        return msgspec.convert(table, kind, dec_hook=_path)
+        return msgspec.convert(table, kind, dec_hook=path_of)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"brokers.{name}: {error}") from None
-
-
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError(kind)

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -58,8 +57,6 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     fd: int | None
     stop: asyncio.Event
-    settings_file: Path = Path()
-    """Of a process that starts others."""
 
 
 Parts = tuple[Mapping[str, Check], asyncio.Task[None]]

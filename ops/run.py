@@ -31,17 +31,14 @@ log = structlog.get_logger()
 
 
 async def run_process(
-    name: str, wired: Process, settings: Settings, index: int, fd: int | None, file: Path = Path()
+    name: str, wired: Process, settings: Settings, index: int, fd: int | None
 ) -> int:
     """Run until told to stop (0) or until the work ends by itself, which is a fault (1)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, stop.set)
-    async with wired(settings, Seat(index=index, fd=fd, stop=stop, settings_file=file)) as (
-        checks,
-        work,
-    ):
+    async with wired(settings, Seat(index=index, fd=fd, stop=stop)) as (checks, work):
         health = Health(health_socket(settings, name, index), checks)
         await health.start()
         log.info("started")
@@ -85,10 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     provider = telemetry.set_up(settings.telemetry, process=given.name, index=given.index)
     try:
-        file = given.settings.absolute()
-        return serve.run(
-            lambda: run_process(given.name, wired, settings, given.index, given.fd, file)
-        )
+        return serve.run(lambda: run_process(given.name, wired, settings, given.index, given.fd))
     except PortcullisError as error:
         log.error("cannot_run", code=error.code, error=str(error))
         return 1

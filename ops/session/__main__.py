@@ -1,4 +1,4 @@
-"""One person's session process: `python -m ops.session --settings FILE --person NAME --api-key KEY --secret-fd N`.
+"""One person's session process, launched by its keeper: `python -m ops.session --person NAME --secret-fd N …`.
 
 1. One session of a person per host: a lock. No core dumps, told to end when its keeper ends.
 2. The secret comes over the inherited pipe (hsm/handover.py): `SECRET_KEY` or `SECRET_KEY:CA_PASSWORD`.
@@ -36,13 +36,11 @@ from fanout.brokers.shioaji.names import TAIPEI
 from fanout.brokers.shioaji.port import Sdk, SdkAccount, SdkModule
 from fanout.brokers.shioaji.serving import SessionServer
 from fanout.brokers.shioaji.session import Session
-from fanout.brokers.shioaji.settings import Person, ShioajiSettings
+from fanout.brokers.shioaji.settings import Person, ShioajiSettings, from_json
 from hsm.errors import SignerUnavailable
 from hsm.handover import handed
 from hsm.hardening import harden
-from ops.brokers import shioaji_settings
 from ops.session import ending
-from ops.settings import read_settings
 from ops.telemetry import set_up_logging
 from tenancy.clock import SystemClock
 from tenancy.errors import PortcullisError, Unavailable
@@ -174,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--person", required=True)
     parser.add_argument("--api-key", required=True)
+    parser.add_argument("--log-level", default="info")
     parser.add_argument("--trial", action="store_true", help="prove a key, place nothing")
     parser.add_argument("--secret-fd", type=int, required=True)
     given = parser.parse_args(arguments)
@@ -181,9 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     try:
-        whole = read_settings(given.settings)
-        set_up_logging(whole.telemetry.log_level, process=f"shioaji-{given.person}")
-        settings = shioaji_settings(whole.brokers)
+        set_up_logging(given.log_level, process=f"shioaji-{given.person}")
+        settings = from_json(given.settings.read_bytes())
         person = settings.person(given.person)
         if person is None:
             raise Unavailable(f"[brokers.shioaji] has no person {given.person!r}")

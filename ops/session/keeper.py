@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 
 from fanout.brokers.shioaji import messages as m
-from fanout.brokers.shioaji.settings import Person, ShioajiSettings
+from fanout.brokers.shioaji.settings import Person, ShioajiSettings, to_json
 from hsm.handover import launch
 from ops.probe import accepts
 from ops.session.ending import REFUSED, pause
@@ -50,12 +50,14 @@ class Keeper:
         self,
         settings: ShioajiSettings,
         person: Person,
-        settings_file: Path,
         read: ReadAccount,
         clock: Clock,
+        *,
+        log_level: str = "info",
+        look_s: float = LOOK_S,
     ) -> None:
-        self._settings, self._person, self._file = settings, person, settings_file
-        self._read, self._clock = read, clock
+        self._settings, self._person, self._log_level = settings, person, log_level
+        self._read, self._clock, self._look_s = read, clock, look_s
         path = settings.runtime / f"sj-{person.name}.logins"
         self._logins = Logins(path, clock, settings.logins_per_day)
         self._refused: tuple[str, bytes] | None = None
@@ -93,7 +95,7 @@ class Keeper:
             credential = await self._credential()
             wait = self._logins.wait_s()
             if credential is None or credential == self._refused or wait > 0:
-                await asyncio.sleep(max(LOOK_S, min(wait, 60.0)))
+                await asyncio.sleep(max(self._look_s, min(wait, 60.0)))
                 continue
             began = self._clock.monotonic()
             status = await self._session(*credential)
@@ -134,9 +136,12 @@ class Keeper:
     ) -> asyncio.subprocess.Process:
         """Raises PortcullisError."""
         self._logins.count()
+        file = directory / "settings.json"  # all that the session is told of this host
+        file.write_bytes(to_json(self._settings))
         command = [
-            sys.executable, "-m", "ops.session", "--settings", str(self._file),
-            "--person", self._person.name, "--api-key", api_key, *more,
+            sys.executable, "-m", "ops.session", "--settings", str(file),
+            "--person", self._person.name, "--api-key", api_key,
+            "--log-level", self._log_level, *more,
         ]  # fmt: skip
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return await launch(

@@ -37,9 +37,9 @@ async def session(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         keeper = Keeper(
             table,
             table.persons[seat.index],
-            seat.settings_file,
             lambda person: read_account(database, person),
             SystemClock(),
+            log_level=settings.telemetry.log_level,
         )
         checks = {"postgres": answers(database), "session": keeper.answers}
         yield checks, asyncio.create_task(keeper.run(seat.stop))

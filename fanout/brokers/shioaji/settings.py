@@ -134,3 +134,20 @@ class ShioajiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return (
             self.queue_wait_s + self.order_timeout_s + self.ack_wait_s + self.query_timeout_s + 1.0
         )
+
+
+def path_of(kind: type, value: object) -> Path:
+    """msgspec's dec_hook for the paths in the table."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def to_json(settings: ShioajiSettings) -> bytes:
+    """For the session process, which is told nothing else of the host's settings."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def from_json(text: bytes) -> ShioajiSettings:
+    """Raises msgspec.ValidationError."""
+    return msgspec.json.decode(text, type=ShioajiSettings, dec_hook=path_of)
