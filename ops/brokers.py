@@ -18,6 +18,8 @@ from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
 from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
+from fanout.brokers.shioaji.adapter import ShioajiBroker
+from fanout.brokers.shioaji.settings import ShioajiSettings, path_of
 from fanout.brokers.signing import HsmRequestSigner, SigningClient
 from fanout.budget import MakesPace, alone
 from fanout.ports import Broker
@@ -42,7 +44,7 @@ def make_brokers(
 
     Raises ConfigurationError.
     """
-    unknown = set(tables) - {"gateio", "gateio_spot", "paper"}
+    unknown = set(tables) - {"gateio", "gateio_spot", "paper", "shioaji"}
     if unknown:
         raise ConfigurationError(f"brokers: no adapter is named {', '.join(sorted(unknown))}")
     made: dict[str, Broker] = {}
@@ -60,6 +62,8 @@ def make_brokers(
         made["gateio_spot"] = GateioSpotBroker(
             spot, HsmRequestSigner(signer), clock, budgets=budgets
         )
+    if "shioaji" in tables:
+        made["shioaji"] = ShioajiBroker(shioaji_settings(tables), clock)
     venues = list(made.values())
     if "paper" in tables:
         paper = _read("paper", tables["paper"], PaperSettings)
@@ -83,8 +87,13 @@ def _shadows(
     return {name: shadow}
 
 
+def shioaji_settings(tables: Mapping[str, Mapping[str, Any]]) -> ShioajiSettings:
+    """`[brokers.shioaji]`, for the adapter and for the sessions' processes. Raises ConfigurationError."""
+    return _read("shioaji", tables["shioaji"], ShioajiSettings)
+
+
 def _read(name: str, table: Mapping[str, Any], kind: type[S]) -> S:
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, dec_hook=path_of)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"brokers.{name}: {error}") from None

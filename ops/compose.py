@@ -327,7 +327,7 @@ def listener_of(seat: Seat) -> int:
 Process = Callable[[Settings, Seat], AbstractAsyncContextManager[Parts]]
 
 _HERE: Mapping[str, Process] = {"ingress": ingress, "recorder": recorder, "worker": worker}
-PROCESSES = ("admin", *_HERE)
+PROCESSES = ("admin", "session", *_HERE)
 """What `python -m ops.run NAME` can be."""
 
 
@@ -337,4 +337,8 @@ def process(name: str) -> Process:
         from ops.compose_admin import admin
 
         return admin
+    if name == "session":
+        from ops.session.wiring import session
+
+        return session
     return _HERE[name]

@@ -11,7 +11,7 @@ Stage 0 is started first, then the rest at once; they are stopped from the last 
 | 0 | PostgreSQL, Redis, where `[stack]` says that they are ours |
 | 1 | signer, enroller, the clock agent; the sealer, where `[recorder]` names its socket |
 | 2 | recorder |
-| 3 | workers |
+| 3 | workers; a session's keeper for each person of `[brokers.shioaji]` |
 | 4 | admin, ingress |
 """
 
@@ -103,10 +103,20 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
         *_clock(settings, file, places),
         *_sealer(settings, places),
         ours("recorder", 2),
+        *(ours("session", 3, index) for index in range(_persons(settings))),
         *(ours("worker", 3, index) for index in range(settings.worker.processes)),
         ours("admin", 4, fd=admin_fd),
         *(ours("ingress", 4, index, ingress_fd) for index in range(settings.ingress.processes)),
     ]
+
+
+def _persons(settings: Settings) -> int:
+    """How many sessions of Shioaji: one for each person. Raises ConfigurationError."""
+    if "shioaji" not in settings.brokers:
+        return 0
+    from ops.brokers import shioaji_settings
+
+    return len(shioaji_settings(settings.brokers).persons)
 
 
 def _clock(settings: Settings, file: Path, places: Places) -> list[Spec]:

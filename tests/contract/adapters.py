@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.settings import PaperSettings
+from fanout.brokers.shioaji.adapter import ShioajiBroker
 from fanout.ports import Broker
 from tenancy.clock import SystemClock
+from tests.contract.shioaji_venue import shioaji_settings
 from tests.contract.venues import BTC, gateio_settings, gateio_spot_settings
 from tests.fakes.signer import InProcessSigner
 
@@ -21,5 +24,6 @@ ADAPTERS: dict[str, Callable[[], Broker]] = {
         gateio_spot_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
     ),
     "paper": lambda: PaperBroker(PaperSettings(instruments=[BTC]), SystemClock()),
+    "shioaji": lambda: ShioajiBroker(shioaji_settings(Path("/nowhere")), SystemClock()),
 }
 """By the name of the folder; a second one of a folder has a dash and a word behind it."""

@@ -25,7 +25,7 @@ from tests.fakes.orders import an_account
 from tests.fakes.signer import InProcessSigner
 
 
-class Venue(msgspec.Struct, frozen=True):
+class Venue(msgspec.Struct, frozen=True, kw_only=True):
     """A broker, two accounts on it (one with next to no money), and a hand on the market."""
 
     broker: Broker
@@ -34,6 +34,7 @@ class Venue(msgspec.Struct, frozen=True):
     symbol: str
     move: Callable[[Decimal], Awaitable[None]]
     """Set the market price of `symbol`."""
+    currency: str = "USDT"
 
     async def price(self) -> Decimal:
         last = (await self.broker.instruments())[self.symbol].last_price

@@ -37,6 +37,7 @@ MAY_MAKE_A_SCOPE = {
     "ops/bench/pages_alone.py": "has just made the tenant, in a database of its own",
     "ops/platform.py": "makes the platform, before anybody could be authenticated",
     "gateway/admin/export_jobs.py": "takes tenant and asker from an export's own row, which the asker made",
+    "ops/session/wiring.py": "takes the tenant id of a person from the operator's own settings",
     "ops/tenants.py": "is an operator's command on the host itself",
     "tenancy/store/sign_in.py": "takes the tenant id from what a token or a claimed name found",
     "tenancy/store/tenants.py": "has just made the tenant",
