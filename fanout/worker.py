@@ -18,9 +18,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from fanout import approvals, metrics, wake
+from fanout import approvals, book, metrics, wake
 from fanout.accounts import Accounts
 from fanout.adopting import ADOPTER, Adopter
+from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
 from fanout.follow import Follower
@@ -106,9 +107,11 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
+        self.breakers = Breakers(settings.breaker)
         carrier = Carrier(
-            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current
-        )
+            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
+            self.breakers, self._is_unwanted,
+        )  # fmt: skip
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._adopter = Adopter(
@@ -154,6 +157,14 @@ class Worker:
             database, self.leases, self._accounts, self.lanes.put, self.switch, clock,
             self._wake_signal,
         )  # fmt: skip
+
+    async def _is_unwanted(self, scope: TenantScope, order: Order) -> bool:
+        """PostgreSQL away: nobody's wish is known, and the lease ends what goes on."""
+        try:
+            async with self._database.tenant(scope) as conn:
+                return await book.is_unwanted(conn, order)
+        except PortcullisError:
+            return False
 
     def _switched_off(self, order: Order) -> str:
         refused = self.switch.refused_now(order)
