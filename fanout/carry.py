@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -41,14 +41,11 @@ from fanout.ports import (
     CancelDone,
     Found,
     InDoubt,
-    Maintenance,
     Outcome,
-    RateLimited,
     Rejected,
     Report,
-    Unsent,
 )
-from fanout.retries import Tries, until_s
+from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
 from fanout.switch import Switch, opens
 from fanout.trace import parent
 from tenancy.clock import Clock
@@ -56,12 +53,6 @@ from tenancy.scope import TenantScope
 
 log = structlog.get_logger()
 tracer = trace.get_tracer(__name__)
-
-Unwanted = Callable[[TenantScope, Order], Awaitable[bool]]
-
-
-async def _wanted(scope: TenantScope, order: Order) -> bool:
-    return False
 
 
 class Carrier:
@@ -77,7 +68,7 @@ class Carrier:
         switch: Switch,
         current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
         breakers: Breakers | None = None,
-        unwanted: Unwanted = _wanted,
+        unwanted: Unwanted = nobody_wishes,
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt. `unwanted`: whether somebody wishes an
@@ -85,6 +76,7 @@ class Carrier:
         """
         self._breakers = breakers or Breakers(BreakerSettings())
         self._unwanted = unwanted
+        self._doubts: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
         self._current = current
         self._brokers = brokers
         self._leases = leases
@@ -211,7 +203,7 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.doubt_first_s
         asked = 0
-        with metrics.IN_DOUBT.track_inprogress():
+        with metrics.IN_DOUBT.track_inprogress(), self._doubted(order, account) as hurried:
             while True:
                 self._leases.require(order.part, epoch)
                 answer = await broker.find(self._current(account), order, sent_by=sent_by)
@@ -229,8 +221,28 @@ class Carrier:
                     asked=asked,
                     why=answer.why,
                 )
-                await asyncio.sleep(wait)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hurried.wait(), wait)
+                hurried.clear()
                 wait = min(wait * 2, self._patience.doubt_most_s)
+
+    def hurry(self, cl_ord_id: str) -> None:
+        """Somebody has heard of that order: if it is in doubt, ask again now."""
+        if (doubt := self._doubts.get(cl_ord_id)) is not None:
+            doubt[2].set()
+
+    def in_doubt(self) -> list[tuple[Order, BrokerAccount]]:
+        """The orders that are asked about now."""
+        return [(order, account) for order, account, _ in self._doubts.values()]
+
+    @contextlib.contextmanager
+    def _doubted(self, order: Order, account: BrokerAccount) -> Iterator[asyncio.Event]:
+        hurried = asyncio.Event()
+        self._doubts[order.cl_ord_id] = order, account, hurried
+        try:
+            yield hurried
+        finally:
+            del self._doubts[order.cl_ord_id]
 
     async def cancel(
         self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
@@ -308,7 +320,7 @@ class Carrier:
                 left=True,
             )
             return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
-        code, text, state = _refusal(outcome)
+        code, text, state = refusal(outcome)
         return await self._learn(
             scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now,
             credential_failed=isinstance(outcome, AuthFailed),
@@ -382,17 +394,3 @@ class Carrier:
     def _fence(broker: Broker, epoch: int) -> int | None:
         """A broker that lives in our process: the next owner found nothing of this and sent again."""
         return None if broker.caps.remembers else epoch
-
-
-def _refusal(outcome: Outcome) -> tuple[str, str, OrdState]:
-    """Code, text and state of an outcome that says no."""
-    if isinstance(outcome, Rejected):
-        return outcome.code, outcome.text, OrdState.REJECTED
-    if isinstance(outcome, AuthFailed):
-        return f"auth_{outcome.kind}", outcome.text, OrdState.REJECTED
-    if isinstance(outcome, RateLimited):
-        return "rate_limited", "the broker's rate limit outlasted the deadline", OrdState.UNSENT
-    if isinstance(outcome, Maintenance):
-        return "maintenance", outcome.text, OrdState.UNSENT
-    assert isinstance(outcome, Unsent)
-    return "unsent", outcome.cause, OrdState.UNSENT

@@ -136,3 +136,5 @@ ORDERS_WAITING = Gauge(
     "Orders that certainly did not arrive and wait to be sent, by what they wait for",
     ["broker", "why"],
 )
+HINTS = Counter("portcullis_hints_total", "What brokers told by themselves", ["broker", "kind"])
+HINT_STREAMS = Gauge("portcullis_hint_streams", "Accounts whose broker tells this worker of them")

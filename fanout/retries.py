@@ -8,10 +8,16 @@ the kill switch, or by a wish to cancel it, which is looked for before each repe
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Literal
 
-from fanout.ports import Maintenance, Outcome, RateLimited, Unsent
+from fanout.order import Order, OrdState
+from fanout.ports import AuthFailed, Maintenance, Outcome, RateLimited, Rejected, Unsent
+from tenancy.scope import TenantScope
+
+Unwanted = Callable[[TenantScope, Order], Awaitable[bool]]
+"""Whether somebody wishes an order cancelled that has not been sent yet."""
 
 Why = Literal["", "unsent", "rate_limited", "maintenance", "breaker"]
 
@@ -65,8 +71,27 @@ class Tries:
         return None
 
 
+async def nobody_wishes(scope: TenantScope, order: Order) -> bool:
+    """The `Unwanted` of who has nobody to ask."""
+    return False
+
+
 def until_s(outcome: Outcome, now: datetime) -> float:
     """In how many seconds the broker said that its maintenance is over; 0: it did not say."""
     if not isinstance(outcome, Maintenance) or outcome.until is None:
         return 0.0
     return max(0.0, (outcome.until - now).total_seconds())
+
+
+def refusal(outcome: Outcome) -> tuple[str, str, OrdState]:
+    """Code, text and state of an outcome that says no."""
+    if isinstance(outcome, Rejected):
+        return outcome.code, outcome.text, OrdState.REJECTED
+    if isinstance(outcome, AuthFailed):
+        return f"auth_{outcome.kind}", outcome.text, OrdState.REJECTED
+    if isinstance(outcome, RateLimited):
+        return "rate_limited", "the broker's rate limit outlasted the deadline", OrdState.UNSENT
+    if isinstance(outcome, Maintenance):
+        return "maintenance", outcome.text, OrdState.UNSENT
+    assert isinstance(outcome, Unsent)
+    return "unsent", outcome.cause, OrdState.UNSENT
