@@ -148,6 +148,12 @@ async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order,
     return [(order_of_row(row), row[-1]) for row in rows]
 
 
+async def is_unwanted(conn: Connection, order: Order) -> bool:
+    """Whether somebody wishes it cancelled."""
+    query = "SELECT FROM orders WHERE cl_ord_id = %s AND cancel_requested_at IS NOT NULL"
+    return await (await conn.execute(query, (order.cl_ord_id,))).fetchone() is not None
+
+
 async def learn(
     conn: Connection,
     scope: TenantScope,

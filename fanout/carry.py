@@ -13,7 +13,8 @@ in: whoever takes the partition begins at step 4 (`resolve`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,10 +24,14 @@ from opentelemetry import trace
 
 from audit.ports import AuditUnavailable
 from fanout import metrics
+from fanout.breaker import Breakers, BreakerSettings
 from fanout.learner import Learner
 from fanout.leases import Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import Order, OrdState, cl_ord_id
+from fanout.patience import LEASE_MARGIN_S as LEASE_MARGIN_S
+from fanout.patience import TURN_MARGIN_S
+from fanout.patience import Patience as Patience
 from fanout.ports import (
     AbsentProven,
     Acked,
@@ -36,13 +41,11 @@ from fanout.ports import (
     CancelDone,
     Found,
     InDoubt,
-    Maintenance,
     Outcome,
-    RateLimited,
     Rejected,
     Report,
-    Unsent,
 )
+from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
 from fanout.switch import Switch, opens
 from fanout.trace import parent
 from tenancy.clock import Clock
@@ -50,21 +53,6 @@ from tenancy.scope import TenantScope
 
 log = structlog.get_logger()
 tracer = trace.get_tracer(__name__)
-
-LEASE_MARGIN_S = 0.2
-"""How much longer than the longest request a lease must last for a send to begin."""
-
-
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait before trying or asking again, in seconds."""
-
-    unsent_first_s: float = 0.1
-    unsent_most_s: float = 2.0
-    doubt_first_s: float = 0.25
-    doubt_most_s: float = 5.0
-    attempts_max: int = 50
-    durable_within_s: float = 4.0
-    """How long an intent and its audit record may take to be durable for its order to open a position."""
 
 
 class Carrier:
@@ -79,10 +67,16 @@ class Carrier:
         patience: Patience,
         switch: Switch,
         current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
+        breakers: Breakers | None = None,
+        unwanted: Unwanted = nobody_wishes,
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
-        may be replaced while an order rests or is in doubt.
+        may be replaced while an order rests or is in doubt. `unwanted`: whether somebody wishes an
+        order cancelled; asked before it is sent again.
         """
+        self._breakers = breakers or Breakers(BreakerSettings())
+        self._unwanted = unwanted
+        self._doubts: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
         self._current = current
         self._brokers = brokers
         self._leases = leases
@@ -111,35 +105,87 @@ class Carrier:
                 scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
                 text=f"its audit record was durable only after {waited_s:.1f} s",
             )  # fmt: skip
-        wait = self._patience.unsent_first_s
+        tries = Tries(self._patience.unsent_first_s, self._patience.unsent_most_s)
         while True:
-            await broker.turn(account)
-            if (refused := await self._switch.refusal(order)) is not None:
-                return await self._learn(
-                    scope, order, state=OrdState.DENIED, code=refused.reason.value,
-                    text=refused.words, intervention_id=refused.intervention_id,
-                )  # fmt: skip
-            if not order.reduce_only and self._clock.now() > order.deadline:
-                return await self._learn(
-                    scope, order, state=OrdState.UNSENT, code="too_late",
-                    text="its deadline passed before it could be sent",
-                )  # fmt: skip
+            rest_s = self._rest_s(order, tries)
+            if rest_s <= 0:
+                await self._turn(broker, account, order)
+            if (ended := await self._ended(scope, order, tries, rest_s)) is not None:
+                return ended
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )
+            if (rest_s := self._rest_s(order, tries)) > 0:
+                await self._rest(order, tries, rest_s)
+                continue
             sent_at = self._clock.now()
+            self._breakers.enter(order, self._clock.monotonic())
             outcome = await self._submit(broker, account, order, not_after)
-            pause = _pause(outcome, wait)
-            if pause is None:
+            mono, now = self._clock.monotonic(), self._clock.now()
+            self._breakers.heard(order, outcome, mono, until_s(outcome, now))
+            pause_s = tries.sent(outcome, mono, now)
+            if pause_s is None or self._too_late(order, pause_s):
                 break
-            if (
-                not order.reduce_only
-                and self._clock.now() + timedelta(seconds=pause) > order.deadline
-            ):
-                break
-            await asyncio.sleep(pause)
-            wait = min(wait * 2, self._patience.unsent_most_s)
         return await self._record(scope, account, order, outcome, sent_at, epoch)
+
+    def _rest_s(self, order: Order, tries: Tries) -> float:
+        """For how long the order has to wait still: for its own pause, or for a broker that answers."""
+        mono = self._clock.monotonic()
+        return max(tries.rest_s(mono), self._breakers.pause_s(order, mono))
+
+    async def _rest(self, order: Order, tries: Tries, rest_s: float) -> None:
+        """Wait, but look around now and then: a halt or a deadline ends the longest maintenance."""
+        own_s = tries.rest_s(self._clock.monotonic())
+        why = tries.because() if tries.last is not None and own_s >= rest_s else "breaker"
+        if tries.news(why):
+            log.warning(
+                "order_waits", cl_ord_id=order.cl_ord_id, broker=order.broker, why=why,
+                last=repr(tries.last), again_in_s=round(rest_s, 1),
+            )  # fmt: skip
+        with metrics.ORDERS_WAITING.labels(order.broker, why).track_inprogress():
+            await asyncio.sleep(min(rest_s, self._patience.unsent_most_s))
+
+    async def _turn(self, broker: Broker, account: BrokerAccount, order: Order) -> None:
+        """A place within the broker's limits; who opens waits no longer than to its deadline."""
+        if order.reduce_only:
+            await broker.turn(account, closes=True)
+            return
+        left_s = (order.deadline - self._clock.now()).total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, left_s) + TURN_MARGIN_S):
+                await broker.turn(account)
+
+    async def _ended(
+        self, scope: TenantScope, order: Order, tries: Tries, rest_s: float
+    ) -> Consequence | None:
+        """Why the order is not sent (any more), learned; None: nothing speaks against it."""
+        if (refused := await self._switch.refusal(order)) is not None:
+            return await self._learn(
+                scope, order, state=OrdState.DENIED, code=refused.reason.value,
+                text=refused.words, intervention_id=refused.intervention_id,
+            )  # fmt: skip
+        if tries.count > 0 and await self._unwanted(scope, order):
+            return await self._learn(
+                scope, order, state=OrdState.UNSENT, code="canceled",
+                text=f"its cancel was wished before it could be sent ({tries.because()})",
+            )  # fmt: skip
+        if self._too_late(order, 0.0):
+            return await self._learn(
+                scope, order, state=OrdState.UNSENT, code="too_late",
+                text="its deadline passed before it could be sent",
+            )  # fmt: skip
+        if rest_s > 0 and self._too_late(order, rest_s):
+            return await self._learn(
+                scope, order, state=OrdState.DENIED, code="broker_unavailable",
+                text="the broker does not answer, and is asked again only after the deadline",
+            )  # fmt: skip
+        return None
+
+    def _too_late(self, order: Order, in_s: float) -> bool:
+        """Whether what opens would come after its deadline. What closes has none."""
+        return not order.reduce_only and (
+            self._clock.now() + timedelta(seconds=in_s) > order.deadline
+        )
 
     async def resolve(
         self,
@@ -157,7 +203,7 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.doubt_first_s
         asked = 0
-        with metrics.IN_DOUBT.track_inprogress():
+        with metrics.IN_DOUBT.track_inprogress(), self._doubted(order, account) as hurried:
             while True:
                 self._leases.require(order.part, epoch)
                 answer = await broker.find(self._current(account), order, sent_by=sent_by)
@@ -175,8 +221,28 @@ class Carrier:
                     asked=asked,
                     why=answer.why,
                 )
-                await asyncio.sleep(wait)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hurried.wait(), wait)
+                hurried.clear()
                 wait = min(wait * 2, self._patience.doubt_most_s)
+
+    def hurry(self, cl_ord_id: str) -> None:
+        """Somebody has heard of that order: if it is in doubt, ask again now."""
+        if (doubt := self._doubts.get(cl_ord_id)) is not None:
+            doubt[2].set()
+
+    def in_doubt(self) -> list[tuple[Order, BrokerAccount]]:
+        """The orders that are asked about now."""
+        return [(order, account) for order, account, _ in self._doubts.values()]
+
+    @contextlib.contextmanager
+    def _doubted(self, order: Order, account: BrokerAccount) -> Iterator[asyncio.Event]:
+        hurried = asyncio.Event()
+        self._doubts[order.cl_ord_id] = order, account, hurried
+        try:
+            yield hurried
+        finally:
+            del self._doubts[order.cl_ord_id]
 
     async def cancel(
         self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
@@ -254,7 +320,7 @@ class Carrier:
                 left=True,
             )
             return await self.resolve(scope, account, doubtful.order, sent_by=now, epoch=epoch)
-        code, text, state = _refusal(outcome)
+        code, text, state = refusal(outcome)
         return await self._learn(
             scope, order, state=state, code=code, text=text, sent_at=sent_at, acked_at=now,
             credential_failed=isinstance(outcome, AuthFailed),
@@ -328,28 +394,3 @@ class Carrier:
     def _fence(broker: Broker, epoch: int) -> int | None:
         """A broker that lives in our process: the next owner found nothing of this and sent again."""
         return None if broker.caps.remembers else epoch
-
-
-def _pause(outcome: Outcome, wait_s: float) -> float | None:
-    """Seconds until the same attempt may be sent again, or None where its outcome stands."""
-    if isinstance(outcome, Unsent):
-        return wait_s
-    if isinstance(outcome, RateLimited):
-        return max(outcome.retry_after_s, 0.01)
-    if isinstance(outcome, Maintenance):
-        return 2.0
-    return None
-
-
-def _refusal(outcome: Outcome) -> tuple[str, str, OrdState]:
-    """Code, text and state of an outcome that says no."""
-    if isinstance(outcome, Rejected):
-        return outcome.code, outcome.text, OrdState.REJECTED
-    if isinstance(outcome, AuthFailed):
-        return f"auth_{outcome.kind}", outcome.text, OrdState.REJECTED
-    if isinstance(outcome, RateLimited):
-        return "rate_limited", "the broker's rate limit outlasted the deadline", OrdState.UNSENT
-    if isinstance(outcome, Maintenance):
-        return "maintenance", outcome.text, OrdState.UNSENT
-    assert isinstance(outcome, Unsent)
-    return "unsent", outcome.cause, OrdState.UNSENT

@@ -126,3 +126,15 @@ BUDGET_SHARED = Gauge(
 BUDGET_WAITING = Gauge(
     "portcullis_budget_waiting", "Orders that wait for a place in the broker's limit", ["broker"]
 )
+BREAKERS_OPEN = Gauge(
+    "portcullis_breakers_open",
+    "Brokers, or accounts of one, that do not answer: what opens waits (fanout/breaker.py)",
+    ["broker", "of"],
+)
+ORDERS_WAITING = Gauge(
+    "portcullis_orders_waiting",
+    "Orders that certainly did not arrive and wait to be sent, by what they wait for",
+    ["broker", "why"],
+)
+HINTS = Counter("portcullis_hints_total", "What brokers told by themselves", ["broker", "kind"])
+HINT_STREAMS = Gauge("portcullis_hint_streams", "Accounts whose broker tells this worker of them")

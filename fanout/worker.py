@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,12 +18,14 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from fanout import approvals, metrics, wake
+from fanout import approvals, book, metrics, wake
 from fanout.accounts import Accounts
 from fanout.adopting import ADOPTER, Adopter
+from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
 from fanout.follow import Follower
+from fanout.hints import Hints
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
@@ -35,7 +37,7 @@ from fanout.order import Order
 from fanout.outcomes import Outcomes
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
-from fanout.ports import Broker
+from fanout.ports import Broker, BrokerAccount
 from fanout.proving import Prover
 from fanout.refresh import Balances, Instrumented
 from fanout.shares import Crew
@@ -106,11 +108,14 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
+        self.breakers = Breakers(settings.breaker)
         carrier = Carrier(
-            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current
-        )
+            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
+            self.breakers, self._is_unwanted,
+        )  # fmt: skip
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
+        self._hints = Hints(brokers, self._open_accounts, self._follower, clock.monotonic)
         self._adopter = Adopter(
             database, self.leases, self._accounts, self.lanes, self._follower, clock
         )
@@ -155,6 +160,18 @@ class Worker:
             self._wake_signal,
         )  # fmt: skip
 
+    def _open_accounts(self) -> Iterator[tuple[str, BrokerAccount]]:
+        for broker, account in self._follower.open_accounts():
+            yield broker, self._accounts.current(account)
+
+    async def _is_unwanted(self, scope: TenantScope, order: Order) -> bool:
+        """PostgreSQL away: nobody's wish is known, and the lease ends what goes on."""
+        try:
+            async with self._database.tenant(scope) as conn:
+                return await book.is_unwanted(conn, order)
+        except PortcullisError:
+            return False
+
     def _switched_off(self, order: Order) -> str:
         refused = self.switch.refused_now(order)
         return "" if refused is None else refused.words
@@ -178,6 +195,7 @@ class Worker:
                 ("instruments", self.instruments.run(stop, every_s=s.instruments_s)),
                 ("balances", self._balances.run(stop, every_s=s.balances_s)),
                 ("follower", self._follower.run(stop, every_s=s.follow_s)),
+                ("hints", self._hints.run(stop)),
                 ("stops", self.stops.run(stop)),
                 ("open", self._keep_opening(closed, stop)),
                 ("switch", self.switch.run(stop)),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fanout.carry import LEASE_MARGIN_S
+from fanout.breaker import BreakerSettings
+from fanout.patience import LEASE_MARGIN_S
 from fanout.pictures import STALE_S
 from fanout.ports import Broker
 from fanout.proving import ProvingSettings
@@ -30,6 +31,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
     proving: ProvingSettings = ProvingSettings()
+    breaker: BreakerSettings = BreakerSettings()
 
     def check(self, brokers: Mapping[str, Broker]) -> None:
         """Raises ConfigurationError where a lease could end before the request it allowed."""
