@@ -43,6 +43,7 @@ from fanout.ports import (
     Report,
     Unsent,
 )
+from fanout.reconcile_gate import CODE, ReconcileGate
 from fanout.switch import Switch, opens
 from fanout.trace import parent
 from tenancy.clock import Clock
@@ -79,8 +80,11 @@ class Carrier:
         patience: Patience,
         switch: Switch,
         current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
+        gate: ReconcileGate | None = None,
     ) -> None:
-        """`current`: the account as it is now, each time that its broker is spoken to: a credential
+        """`gate`: nothing opens on an account before its book agrees with its broker's.
+
+        `current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt.
         """
         self._current = current
@@ -90,6 +94,7 @@ class Carrier:
         self._clock = clock
         self._patience = patience
         self._switch = switch
+        self._gate = gate
 
     def waited_s(self, order: Order) -> float:
         """How long ago the order's intent was begun to be written: asked when it is durable."""
@@ -110,6 +115,13 @@ class Carrier:
             return await self._learn(
                 scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
                 text=f"its audit record was durable only after {waited_s:.1f} s",
+            )  # fmt: skip
+        if self._gate is not None and not await self._gate.passes(scope, order, epoch):
+            metrics.GATED.inc()
+            why = self._gate.why(order.account_id)
+            return await self._learn(
+                scope, order, state=OrdState.UNSENT, code=CODE,
+                text=f"the account's book was not known to agree with its broker's: {why}",
             )  # fmt: skip
         wait = self._patience.unsent_first_s
         while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (
@@ -103,6 +105,22 @@ for _result in ("agreed", "differ"):  # an alert asks for the increase: the firs
 STATEMENTS_UNCHECKED = Gauge(
     "portcullis_statements_unchecked", "Days of accounts that their broker gave no statement of yet"
 )
+RECONCILED = Gauge(
+    "portcullis_reconciled_accounts",
+    "Accounts of this worker by what the last comparison with their broker said",
+    ["state"],
+)
+RECONCILED_AGE = Gauge(
+    "portcullis_reconciled_age_seconds",
+    "Since the account of this worker that was compared longest ago was; 0: there is none",
+)
+DRIFTS = Gauge(
+    "portcullis_drifts_open", "Open drifts of this worker's partitions by cause", ["cause"]
+)
+GATED = Counter(
+    "portcullis_orders_not_reconciled_total",
+    "Orders that ended because their account did not agree with its broker in time",
+)
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
 
 UNPROVEN = Gauge(
@@ -110,3 +128,15 @@ UNPROVEN = Gauge(
     "Credentials that this worker has no proof of yet, or asks about again",
 )
 PROOFS = Counter("portcullis_credential_proofs_total", "Answers of brokers about keys", ["outcome"])
+
+
+def reconciled(states: Mapping[str, int]) -> None:
+    """How many accounts are in which state."""
+    for state, count in states.items():
+        RECONCILED.labels(state).set(count)
+
+
+def drifts_open(found: Mapping[str, int], causes: Iterable[str]) -> None:
+    """How many drifts are open by cause: each of `causes`, so that one that ended is 0 and not its last number."""
+    for cause in causes:
+        DRIFTS.labels(cause).set(found.get(cause, 0))

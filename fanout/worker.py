@@ -23,6 +23,7 @@ from fanout.accounts import Accounts
 from fanout.adopting import ADOPTER, Adopter
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
+from fanout.drift_decisions import DriftDecisions
 from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -37,6 +38,9 @@ from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker
 from fanout.proving import Prover
+from fanout.reconcile import Reconciler
+from fanout.reconcile_gate import ReconcileGate
+from fanout.reconcile_judging import Judge
 from fanout.refresh import Balances, Instrumented
 from fanout.spill import Spiller, SpillPlace
 from fanout.spill_drain import Drain
@@ -104,9 +108,28 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
+        self.reconciler = Reconciler(
+            database, brokers, self._accounts, self.leases, clock,
+            DriftDecisions(
+                database, self.leases, clock, self._wake_signal, lambda a: self.reconciler.look(a)
+            ),
+            every_s=settings.reconcile_s,
+        )  # fmt: skip
+        gate = ReconcileGate(
+            clock, self.leases, self.switch, lambda name: brokers[name].caps.remembers,
+            self.reconciler.wanted,
+        )  # fmt: skip
         carrier = Carrier(
-            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current
+            brokers,
+            self.leases,
+            learner,
+            clock,
+            patience,
+            self.switch,
+            self._accounts.current,
+            gate,
         )
+        self.reconciler.begin(gate, Judge(database, brokers, clock, carrier.look))
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._adopter = Adopter(
@@ -184,6 +207,7 @@ class Worker:
                 ("outcomes", self.outcomes.run(stop)),
                 ("proofs", self._prover.run(stop)),
                 ("statements", self._statements.run(stop)),
+                ("reconcile", self.reconciler.run(stop)),
                 ("wake", self._listen(stop)),
                 *([("spill", self._spiller.run(stop))] if self._spiller is not None else []),
             )
