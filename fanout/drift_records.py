@@ -59,7 +59,7 @@ def adjusted(
     """That a position was set to what the broker has, without a fill of ours."""
     said = {
         "drift_id": str(drift), "account_id": str(account), "strategy_id": str(strategy),
-        "symbol": symbol, "before": plain(before), "after": plain(after), "why": reason,
+        "symbol": symbol, "was_qty": plain(before), "qty": plain(after), "why": reason,
     }  # fmt: skip
     return _entry(Kind.POSITION_ADJUSTED, account, at, said, actor)
 

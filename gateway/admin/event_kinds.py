@@ -117,7 +117,7 @@ TOLD: Mapping[Kind, Told] = {
     Kind.POSITION_ADJUSTED: Told(
         "change",
         "positions:read",
-        ("drift_id", "account_id", "strategy_id", "symbol", "before", "after", "why"),
+        ("drift_id", "account_id", "strategy_id", "symbol", "was_qty", "qty", "why"),
     ),
     Kind.ALERT: Told(
         "alert",

@@ -213,7 +213,7 @@ def folded(facts: Facts) -> Iterator[Finding]:
     for said in (r.payload for r in facts.records if r.kind == "position.adjusted"):
         if said is not None:  # a person or a policy set it to what the broker has
             place = said["account_id"], said["strategy_id"], said["symbol"]
-            sums[place] += Decimal(said["after"]) - Decimal(said["before"])
+            sums[place] += Decimal(said["qty"]) - Decimal(said["was_qty"])
     at_venue: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for place in sorted(sums.keys() | facts.positions.keys()):
         qty, wanted = facts.positions.get(place, Decimal(0)), sums.get(place, Decimal(0))

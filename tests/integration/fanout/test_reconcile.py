@@ -198,7 +198,7 @@ async def test_an_accepted_drift_sets_the_book_and_says_who_did(bench):
         await bench.until(STATES.format("agreed"), 1)
     assert await bench.rows("SELECT qty FROM positions") == [(Decimal(5),)]
     (told,) = await records(bench, "position.adjusted")
-    assert (told["before"], told["after"], told["why"]) == ("3", "5", "the client bought two")
+    assert (told["was_qty"], told["qty"], told["why"]) == ("3", "5", "the client bought two")
     ((act,),) = await bench.rows("SELECT act FROM audit_inbox WHERE kind = 'position.adjusted'")
     assert json.loads(act)["id"] == "ann"
 
