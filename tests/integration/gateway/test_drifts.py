@@ -1,4 +1,4 @@
-"""Drifts over the API: seen by their own tenant, decided once, by who may, and by two where the tenant wants it."""
+"""Drifts over the API: seen by their own tenant, decided once, by who may, by two where the tenant wants it."""
 
 from __future__ import annotations
 
