@@ -43,7 +43,7 @@ CORRECTABLE: frozenset[Cause] = frozenset({"missed_signal", "exchange_down"})
 """What a policy may put right by itself: nobody meant it to be so."""
 TOLD_MOST = 20
 _FUNDS = ("insufficient", "balance", "margin", "funds", "liquidate_immediately")
-_AWAY = ("maintenance", "unsent", "rate_limited", "breaker")
+_AWAY = ("maintenance", "unsent", "rate_limited", "broker_unavailable")
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ def cause_of(leg: Leg) -> Cause:
     text = leg.text.lower()
     if leg.state is OrdState.REJECTED and any(word in text for word in _FUNDS):
         return "insufficient_funds"
-    if leg.state is not OrdState.DENIED and text.startswith(_AWAY):
+    if text.startswith(_AWAY) and (leg.state is OrdState.UNSENT or "broker_unavailable" in text):
         return "exchange_down"
     return "missed_signal"
 

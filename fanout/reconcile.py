@@ -37,12 +37,13 @@ from fanout import drift_records as records
 from fanout import metrics
 from fanout import reconcile_rows as rows
 from fanout.accounts import Accounts
-from fanout.drift import Agreed, Difference, Differs, Theirs, compare, still_aside, theirs_of
+from fanout.drift import Agreed, Difference, Differs, compare, still_aside
 from fanout.drift_causes import CAUSES
 from fanout.drift_decisions import DriftDecisions
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order
 from fanout.ports import Broker, BrokerAccount
+from fanout.reconcile_asking import Answer, ask, both
 from fanout.reconcile_gate import ReconcileGate
 from fanout.reconcile_judging import Judge
 from fanout.reconcile_rows import Book, Round
@@ -298,32 +299,37 @@ class Reconciler:
         one: Watched,
         before: Book,
         book: Book,
-        theirs: Theirs | str,
+        answer: Answer | str,
         epoch: int,
         found: _Found,
     ) -> None:
         account, at = one.account_id, found.at
-        if isinstance(theirs, str):
-            self._unknown(one, theirs)
-            found.rounds.append(
-                Round(
-                    account_id=account, state="unknown", at=at, epoch=epoch, why=theirs, away_at=at
-                )
-            )
+        kept = Round(
+            account_id=account,
+            state="agreed",
+            at=at,
+            epoch=epoch,
+            baseline=book.baseline,
+            agreed_at=at,
+        )
+        if isinstance(answer, str):
+            self._unknown(one, answer)
+            away = {"state": "unknown", "why": answer, "agreed_at": None, "away_at": at}
+            found.rounds.append(msgspec.structs.replace(kept, **away))
             return
-        aside = still_aside(book.aside, book.ours, theirs)
-        said = compare(before.ours, theirs, book.ours, aside, self.gate.waiting(account))
+        sides = both(answer, before, book)
+        aside = still_aside(book.aside, sides.after, sides.theirs)
+        waiting = self.gate.waiting(account)
+        said = compare(sides.before, sides.theirs, sides.after, aside, waiting)
         if isinstance(said, Agreed):
             found.agreed.append((one, book))
             found.gone += book.over(aside)
-            found.rounds.append(
-                Round(account_id=account, state="agreed", at=at, epoch=epoch, agreed_at=at)
-            )
+            found.rounds.append(msgspec.structs.replace(kept, baseline=sides.baseline))
             if not self.gate.agreed(account, epoch):
                 entry = records.reconciled(account, one.broker, epoch, book.ours, at)
                 found.entries.append(entry)
         elif isinstance(said, Differs):
-            if self._confirmed(one, said.found):
+            if self._confirmed(one, sides.named(said.found)):
                 found.differ.append((one, book))
         else:
             self.gate.disagree(account, said.why)
@@ -340,15 +346,14 @@ class Reconciler:
         entries += await self.judge.shortfalls(conn, scope, broker.name, books, found.at)
         await append(conn, [(scope.tenant_id, entry) for entry in entries])
 
-    async def _ask(self, broker: Broker, account: BrokerAccount) -> Theirs | str:
-        """Both answers, or why there are none."""
+    async def _ask(self, broker: Broker, account: BrokerAccount) -> Answer | str:
+        """What the broker says, or why it says nothing."""
         if broker.caps.credential and account.credential is None:
             return "the account has no live credential"
         async with self._asking:
             try:
                 async with asyncio.timeout(ASK_S):
-                    resting = await broker.open_orders(account)
-                    return theirs_of(await broker.positions(account), resting)
+                    return await ask(broker, account)
             except (PortcullisError, TimeoutError) as error:
                 return str(error) or f"no answer within {ASK_S:g} s"
 

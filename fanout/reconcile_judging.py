@@ -76,7 +76,7 @@ class Judge:
         Raises Unavailable, LeaseLost.
         """
         if _known_already(book, found):
-            await self._still(scope, account.account_id, epoch)
+            await self._still(scope, account.account_id, epoch, book)
             return True
         since = _since(book, self._clock.now())
         if await self._learned(scope, account, epoch, since):
@@ -92,7 +92,9 @@ class Judge:
             entries = await self._kept(
                 conn, scope, broker, account.account_id, part, again, named, at
             )
-            kept = Round(account_id=account.account_id, state="differs", at=at, epoch=epoch)
+            kept = Round(
+                account_id=account.account_id, state="differs", at=at, epoch=epoch, baseline=again.baseline,
+            )  # fmt: skip
             await rows.keep(conn, scope.tenant_id, [kept])
             await append(conn, [(scope.tenant_id, entry) for entry in entries])
         for one, why in named:
@@ -102,9 +104,11 @@ class Judge:
             )  # fmt: skip
         return True
 
-    async def _still(self, scope: TenantScope, account: AccountID, epoch: int) -> None:
+    async def _still(self, scope: TenantScope, account: AccountID, epoch: int, book: Book) -> None:
         """The same as the last time: the account's row says when it was looked at."""
-        kept = Round(account_id=account, state="differs", at=self._clock.now(), epoch=epoch)
+        kept = Round(
+            account_id=account, state="differs", at=self._clock.now(), epoch=epoch, baseline=book.baseline,
+        )  # fmt: skip
         async with self._database.tenant(scope) as conn:
             await rows.keep(conn, scope.tenant_id, [kept])
 

@@ -6,7 +6,7 @@ Each function works in the caller's tenant transaction.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -42,15 +42,18 @@ _STANDING = """
 SELECT account_id, drift_id, kind, subject, symbol, ours, theirs, cause, state FROM drifts
 WHERE account_id = ANY(%b::uuid[]) AND (state = 'open' OR state = 'explained' AND kind <> 'shortfall')"""
 _BEFORE = """
-SELECT account_id, state, epoch, agreed_at, away_at FROM reconciliations
+SELECT account_id, state, epoch, agreed_at, away_at, baseline FROM reconciliations
 WHERE account_id = ANY(%b::uuid[])"""
 _KEEP = """
-INSERT INTO reconciliations AS r (tenant_id, account_id, state, why, at, epoch, agreed_at, away_at)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::bigint[],
-                     %b::timestamptz[], %b::timestamptz[])
+INSERT INTO reconciliations AS r (tenant_id, account_id, state, why, at, epoch, agreed_at, away_at, baseline)
+SELECT n.tenant_id, n.account_id, n.state, n.why, n.at, n.epoch, n.agreed_at, n.away_at, n.baseline::jsonb
+FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::bigint[],
+            %b::timestamptz[], %b::timestamptz[], %b::text[])
+     AS n(tenant_id, account_id, state, why, at, epoch, agreed_at, away_at, baseline)
 ON CONFLICT (tenant_id, account_id) DO UPDATE SET state = excluded.state, why = excluded.why,
     at = excluded.at, epoch = excluded.epoch, agreed_at = coalesce(excluded.agreed_at, r.agreed_at),
-    away_at = coalesce(excluded.away_at, r.away_at) WHERE r.epoch <= excluded.epoch"""
+    away_at = coalesce(excluded.away_at, r.away_at), baseline = excluded.baseline
+WHERE r.epoch <= excluded.epoch"""
 _FIND = """
 INSERT INTO drifts (tenant_id, drift_id, account_id, part, kind, subject, symbol, ours, theirs, cause,
                     evidence, since) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
@@ -124,6 +127,7 @@ class Before(msgspec.Struct, frozen=True):
     epoch: int
     agreed_at: datetime | None
     away_at: datetime | None
+    baseline: Mapping[str, Decimal] = {}
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +136,11 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     ours: Ours
     standing: tuple[Standing, ...] = ()
     before: Before | None = None
+
+    @property
+    def baseline(self) -> Mapping[str, Decimal]:
+        """Spot: what of each asset is there and is not ours."""
+        return {} if self.before is None else self.before.baseline
 
     @property
     def open(self) -> tuple[Standing, ...]:
@@ -171,6 +180,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     at: datetime
     epoch: int
+    baseline: Mapping[str, Decimal]
     why: str = ""
     agreed_at: datetime | None = None
     away_at: datetime | None = None
@@ -211,7 +221,10 @@ async def read_books(
     found: dict[AccountID, list[Standing]] = defaultdict(list)
     for account, *rest in await standing.fetchall():
         found[account].append(Standing(*rest))
-    rounds = {account: Before(*rest) for account, *rest in await before.fetchall()}
+    rounds = {
+        row[0]: Before(row[1], row[2], row[3], row[4], {a: Decimal(t) for a, t in row[5].items()})
+        for row in await before.fetchall()
+    }
     return {
         account: Book(
             ours=Ours(positions=held[account], open=tuple(resting[account])),
@@ -224,10 +237,13 @@ async def read_books(
 
 async def keep(conn: Connection, tenant: TenantID, rounds: Sequence[Round]) -> None:
     """Sorted: two workers that change places cannot wait for each other."""
-    rows = sorted(
-        (tenant, r.account_id, r.state, r.why[:500], r.at, r.epoch, r.agreed_at, r.away_at)
-        for r in rounds
-    )
+    rows = [
+        (
+            tenant, r.account_id, r.state, r.why[:500], r.at, r.epoch, r.agreed_at, r.away_at,
+            msgspec.json.encode(r.baseline).decode(),
+        )
+        for r in sorted(rounds, key=lambda one: one.account_id)
+    ]  # fmt: skip
     if rows:
         await conn.execute(_KEEP, [list(column) for column in zip(*rows, strict=True)])
 
