@@ -33,6 +33,8 @@ class BrokerFill(msgspec.Struct, frozen=True, kw_only=True):
     qty: Decimal
     price: Decimal
     at: datetime
+    liquidation: bool = False
+    """The broker says that it closed the position itself (liquidation, auto-deleveraging)."""
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):

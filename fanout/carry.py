@@ -45,6 +45,7 @@ from fanout.ports import (
     Rejected,
     Report,
 )
+from fanout.reconcile_gate import CODE, ReconcileGate
 from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
 from fanout.switch import Switch, opens
 from fanout.trace import parent
@@ -69,10 +70,12 @@ class Carrier:
         current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
         breakers: Breakers | None = None,
         unwanted: Unwanted = nobody_wishes,
+        gate: ReconcileGate | None = None,
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt. `unwanted`: whether somebody wishes an
-        order cancelled; asked before it is sent again.
+        order cancelled; asked before it is sent again. `gate`: nothing opens on an account before its
+        book agrees with its broker's.
         """
         self._breakers = breakers or Breakers(BreakerSettings())
         self._unwanted = unwanted
@@ -84,6 +87,7 @@ class Carrier:
         self._clock = clock
         self._patience = patience
         self._switch = switch
+        self._gate = gate
 
     def waited_s(self, order: Order) -> float:
         """How long ago the order's intent was begun to be written: asked when it is durable."""
@@ -104,6 +108,13 @@ class Carrier:
             return await self._learn(
                 scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
                 text=f"its audit record was durable only after {waited_s:.1f} s",
+            )  # fmt: skip
+        if self._gate is not None and not await self._gate.passes(scope, order, epoch):
+            metrics.GATED.inc()
+            why = self._gate.why(order.account_id)
+            return await self._learn(
+                scope, order, state=OrdState.UNSENT, code=CODE,
+                text=f"the account's book was not known to agree with its broker's: {why}",
             )  # fmt: skip
         tries = Tries(self._patience.unsent_first_s, self._patience.unsent_most_s)
         while True:

@@ -27,6 +27,7 @@ from opentelemetry import trace
 from audit.inbox import append
 from fanout import approvals, evidence, metrics, outcome_rows
 from fanout.accounts import Accounts
+from fanout.as_named import as_named
 from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
 from fanout.intend import Intender
@@ -315,6 +316,8 @@ class Intake:
         watched: Watched | None = self._watched[snapshot.strategy.strategy_id]
         if mandate.forced and mandate.accounts is not None:
             snapshot, watched = await with_unfollowed(conn, snapshot, mandate.accounts), None
+        if mandate.as_named and mandate.accounts is not None:
+            snapshot, watched = as_named(snapshot, mandate.accounts), None
         calendars = self._calendars.known(snapshot.calendars, now)
         market = await gather(
             conn,

@@ -1,9 +1,9 @@
 """On whose behalf a signal trades: a sender's, a person's, or the kill switch's own. Pure.
 
 A signal of our own takes the same way as everybody's (kept, planned, in the log), so that closing
-a position in an emergency is exactly as safe as opening it. It differs in three things only: it may
-name the accounts that it is for, its ticker is the broker's own symbol, and the kill switch's
-closes even where everything is halted.
+a position in an emergency is exactly as safe as opening it. It differs in four things only: it may
+name the accounts that it is for, its ticker is the broker's own symbol, the kill switch's
+closes even where everything is halted, and a correction of a drift is sized as it says.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from tenancy.values import AccountID
 
-Origin = Literal["hook", "kill_switch", "person"]
+Origin = Literal["hook", "kill_switch", "person", "reconciliation"]
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,11 @@ class Mandate(msgspec.Struct, frozen=True, kw_only=True):
     def forced(self) -> bool:
         """Closes although halted, archived or switched off; it may never open."""
         return self.origin == "kill_switch"
+
+    @property
+    def as_named(self) -> bool:
+        """What accounts set up scales nothing of it (fanout/as_named.py); what limits them holds."""
+        return self.origin == "reconciliation"
 
     @property
     def names_symbols(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -111,6 +112,22 @@ for _result in ("agreed", "differ"):  # an alert asks for the increase: the firs
 STATEMENTS_UNCHECKED = Gauge(
     "portcullis_statements_unchecked", "Days of accounts that their broker gave no statement of yet"
 )
+RECONCILED = Gauge(
+    "portcullis_reconciled_accounts",
+    "Accounts of this worker by what the last comparison with their broker said",
+    ["state"],
+)
+RECONCILED_AGE = Gauge(
+    "portcullis_reconciled_age_seconds",
+    "Since the account of this worker that was compared longest ago was; 0: there is none",
+)
+DRIFTS = Gauge(
+    "portcullis_drifts_open", "Open drifts of this worker's partitions by cause", ["cause"]
+)
+GATED = Counter(
+    "portcullis_orders_not_reconciled_total",
+    "Orders that ended because their account did not agree with its broker in time",
+)
 OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
 
 UNPROVEN = Gauge(
@@ -138,3 +155,15 @@ ORDERS_WAITING = Gauge(
 )
 HINTS = Counter("portcullis_hints_total", "What brokers told by themselves", ["broker", "kind"])
 HINT_STREAMS = Gauge("portcullis_hint_streams", "Accounts whose broker tells this worker of them")
+
+
+def reconciled(states: Mapping[str, int]) -> None:
+    """How many accounts are in which state."""
+    for state, count in states.items():
+        RECONCILED.labels(state).set(count)
+
+
+def drifts_open(found: Mapping[str, int], causes: Iterable[str]) -> None:
+    """How many drifts are open by cause: each of `causes`, so that one that ended is 0 and not its last number."""
+    for cause in causes:
+        DRIFTS.labels(cause).set(found.get(cause, 0))

@@ -38,6 +38,7 @@ import structlog
 from audit.inbox import append
 from fanout import metrics
 from fanout import proving_rows as rows
+from fanout.account_stop import make_stricter
 from fanout.accounts import Accounts
 from fanout.leases import LeaseLost, Leases
 from fanout.ports import Broker
@@ -231,7 +232,11 @@ class Prover:
         )  # fmt: skip
         if state != "active":
             why = f"the account's API key became unsafe: {proof.words}"[:1000]
-            await rows.make_stricter(conn, one, state, why, self._clock.now(), at_ns)
+            account = one.account
+            await make_stricter(
+                conn, account.tenant_id, account.account_id, state, why, self._clock.now(), at_ns,
+                PROVER,
+            )  # fmt: skip
 
     async def _keep(self, conn: Connection, one: Candidate, proof: Proof) -> None:
         now = self._clock.now()

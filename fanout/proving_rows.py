@@ -6,29 +6,24 @@ to the newer, as the management API locks them: neither waits for the other in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from audit.inbox import Entry, append
+from audit.inbox import Entry
 from audit.record import Kind
-from fanout import intervention_rows
+from fanout.account_stop import changed, revised
 from fanout.accounts import as_broker_account
-from fanout.intervention_rows import Intervention, Level
-from fanout.intervention_rules import begun
 from fanout.ports import BrokerAccount
 from fanout.proof import NotProven, Proof
 from hsm.envelope import unpack
 from hsm.errors import SealBroken
 from tenancy.database import Connection
-from tenancy.ids import new_id
-from tenancy.parameters import TradingState
 from tenancy.scope import Actor
 from tenancy.store.snapshots import read_accounts
-from tenancy.values import AccountID, TenantID, partition
+from tenancy.values import AccountID, TenantID
 
 PROVER = Actor(kind="algo", id="prover")
 _UNPROVEN = (
@@ -57,18 +52,6 @@ _END = """
 UPDATE credentials SET revoked_at = now(), revision = revision + 1{} WHERE credential_id = %s"""
 _LOCK = "SELECT FROM accounts WHERE account_id = %s FOR NO KEY UPDATE"
 _BEGIN = "UPDATE credentials SET state = 'live', revision = revision + 1 WHERE credential_id = %s"
-_REVISE = """
-INSERT INTO revisions (tenant_id, kind, object_id, revision, before, after, actor, why)
-VALUES (%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s)"""
-_STRICTER = """
-UPDATE accounts a SET state = %(state)s, revision = revision + 1
-FROM (SELECT account_id, state FROM accounts WHERE account_id = %(account)s FOR UPDATE) old
-WHERE a.account_id = old.account_id AND old.state = ANY(%(looser)s) RETURNING a.revision, old.state"""
-_LEVEL: Mapping[TradingState, Level] = {"reducing": "no_open", "halted": "block_all"}
-_LOOSER: Mapping[TradingState, list[str]] = {
-    "reducing": ["active"],
-    "halted": ["active", "reducing"],
-}
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -172,8 +155,8 @@ async def begin(conn: Connection, one: Candidate, ours: Standing) -> None:
     await conn.execute(_BEGIN, (one.credential_id,))
     change = ("credential", str(one.credential_id), ours.revision + 1)
     why = "proven by the broker"
-    await _revised(
-        conn, one.account.tenant_id, change, {"state": "proving"}, {"state": "live"}, why
+    await revised(
+        conn, one.account.tenant_id, change, {"state": "proving"}, {"state": "live"}, why, PROVER
     )
 
 
@@ -194,63 +177,7 @@ async def end(
         "test_order": ended.test_order,
     }  # fmt: skip
     change = ("credential", str(ended.credential_id), ended.revision + 1)
-    await _changed(conn, one.account.tenant_id, change, before, None, why, at_ns)
-
-
-async def make_stricter(
-    conn: Connection, one: Candidate, state: TradingState, why: str, at: datetime, at_ns: int
-) -> bool:
-    """Stop the account, with an intervention of its own; False where it is as strict already."""
-    account = one.account.account_id
-    values = {"account": account, "state": state, "looser": _LOOSER.get(state, [])}
-    row = await (await conn.execute(_STRICTER, values)).fetchone()
-    if row is None:
-        return False
-    tenant, identity = one.account.tenant_id, new_id()
-    await _changed(
-        conn, tenant, ("account", str(account), row[0]), {"state": row[1]}, {"state": state}, why,
-        at_ns, Kind.KILL_SWITCH,
-    )  # fmt: skip
-    made = Intervention(
-        intervention_id=identity, tenant_id=tenant, part=partition(identity), level=_LEVEL[state],
-        scope="account", object_id=account, broker=None, symbol=None, reason=why, by=PROVER, at=at,
-        state="done",
-    )  # fmt: skip
-    await intervention_rows.insert(conn, made)
-    await append(conn, [(tenant, begun(made))])
-    return True
-
-
-async def _changed(
-    conn: Connection,
-    tenant: TenantID,
-    changed: tuple[str, str, int],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any] | None,
-    why: str,
-    at_ns: int,
-    kind: Kind = Kind.ADMIN_CHANGE,
-) -> None:
-    """A revision and its record, in the words of gateway/admin/changes.py."""
-    what, name, revision = changed
-    await _revised(conn, tenant, changed, before, after, why)
-    payload = {
-        "object": what, "id": name, "revision": revision, "before": before, "after": after,
-        "why": why, "proposal": None, "approved_by": None,
-    }  # fmt: skip
-    entry = Entry(kind=kind, ts_ns=at_ns, payload=payload, actor=PROVER, cls="admin")
-    await append(conn, [(tenant, entry)])
-
-
-async def _revised(
-    conn: Connection,
-    tenant: TenantID,
-    changed: tuple[str, str, int],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any] | None,
-    why: str,
-) -> None:
-    await conn.execute(_REVISE, (tenant, *changed, _json(before), _json(after), _json(PROVER), why))
+    await changed(conn, one.account.tenant_id, change, before, None, why, at_ns, PROVER)
 
 
 def later(at: datetime, seconds: float) -> datetime:
@@ -280,7 +207,3 @@ def _kek_version(sealed: bytes | None) -> int | None:
         return unpack(sealed or b"").kek_version
     except SealBroken:
         return None  # the broker's signer has said so, or will
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()

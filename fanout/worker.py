@@ -24,6 +24,7 @@ from fanout.adopting import ADOPTER, Adopter
 from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
+from fanout.drift_decisions import DriftDecisions
 from fanout.follow import Follower
 from fanout.hints import Hints
 from fanout.intake import Intake
@@ -39,6 +40,9 @@ from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
 from fanout.proving import Prover
+from fanout.reconcile import Reconciler
+from fanout.reconcile_gate import ReconcileGate
+from fanout.reconcile_judging import Judge
 from fanout.refresh import Balances, Instrumented
 from fanout.shares import Crew
 from fanout.spill import Spiller, SpillPlace
@@ -109,10 +113,22 @@ class Worker:
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
         self.breakers = Breakers(settings.breaker)
+        self.reconciler = Reconciler(
+            database, brokers, self._accounts, self.leases, clock,
+            DriftDecisions(
+                database, self.leases, clock, self._wake_signal, lambda a: self.reconciler.look(a)
+            ),
+            every_s=settings.reconcile_s,
+        )  # fmt: skip
+        gate = ReconcileGate(
+            clock, self.leases, self.switch, lambda name: brokers[name].caps.remembers,
+            self.reconciler.wanted,
+        )  # fmt: skip
         carrier = Carrier(
             brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
-            self.breakers, self._is_unwanted,
+            self.breakers, self._is_unwanted, gate,
         )  # fmt: skip
+        self.reconciler.begin(gate, Judge(database, brokers, clock, carrier.look))
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._hints = Hints(brokers, self._open_accounts, self._follower, clock.monotonic)
@@ -204,6 +220,7 @@ class Worker:
                 ("outcomes", self.outcomes.run(stop)),
                 ("proofs", self._prover.run(stop)),
                 ("statements", self._statements.run(stop)),
+                ("reconcile", self.reconciler.run(stop)),
                 ("wake", self._listen(stop)),
                 *([("spill", self._spiller.run(stop))] if self._spiller is not None else []),
             )

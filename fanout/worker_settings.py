@@ -28,6 +28,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     balances_s: float = 15.0
     durable_within_s: float = 4.0
     """An order that opens is not sent when its audit record took longer to be durable."""
+    reconcile_s: float = 60.0
+    """Between two comparisons of an account's book with its broker's."""
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
     proving: ProvingSettings = ProvingSettings()

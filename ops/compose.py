@@ -260,6 +260,7 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         signal_age_max_s=worker.signal_age_max_s,
         sweep_s=worker.sweep_s,
         stops_s=worker.stops_s,
+        reconcile_s=worker.reconcile_s,
         durable_within_s=worker.durable_within_ms / 1000,
     )
 

@@ -217,7 +217,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     `lease_ttl_s` outlives the longest broker request. `open_window_s`: no attempt to open a
     position begins later after its plan. `signal_age_max_s`: an older signal is refused. `stops_s`:
-    between two looks at the prices that held orders wait for. `durable_within_ms`: an order that opens is
+    between two looks at the prices that held orders wait for. `reconcile_s`: between two comparisons of an
+    account's book with its broker's. `durable_within_ms`: an order that opens is
     not sent when its audit record took longer to be durable. `spill`: the directory, on a local disk, of
     what must not wait for PostgreSQL (cancels and reductions); `<var>/spill` where none is named.
     """
@@ -228,6 +229,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     open_window_s: Seconds
     signal_age_max_s: Seconds
     stops_s: Seconds = 0.5
+    reconcile_s: Seconds = 60.0
     durable_within_ms: Annotated[int, Meta(ge=100, le=60_000)] = 4_000
     spill: Path | None = None
 

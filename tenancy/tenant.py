@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tenancy.account_policy import OnDrift
 from tenancy.clock_quality import ClockTier
 from tenancy.limits import Limits
 from tenancy.parameters import TradingState
@@ -16,10 +17,11 @@ from tenancy.windows import TradingDay
 
 TenantKind = Literal["customer", "platform"]
 FourEyes = Literal[
-    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals"
+    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "drifts"
 ]
 """Which changes need a second person. `limits`: upward. `live`: a paper account made live.
-`approvals`: the switching off of signals by approval."""
+`approvals`: the switching off of signals by approval. `drifts`: what becomes of a difference between an
+account's book and its broker's, and a policy that puts one right by itself."""
 CurrencyPair = Annotated[str, msgspec.Meta(pattern=whole("[A-Z]{3,5}/[A-Z]{3,5}"), max_length=11)]
 
 
@@ -29,7 +31,7 @@ class TenantSettings(
     """Each with the product's value, which holds where the tenant says nothing."""
 
     four_eyes: Annotated[
-        tuple[FourEyes, ...], msgspec.Meta(max_length=7, extra_json_schema=EACH_ONCE)
+        tuple[FourEyes, ...], msgspec.Meta(max_length=8, extra_json_schema=EACH_ONCE)
     ] = ()
     proposal_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
     """After so long an undecided proposal is expired."""
@@ -46,6 +48,10 @@ class TenantSettings(
     """When a new day begins for limits on a day's loss."""
     unsafe_credential: TradingState = "reducing"
     """What an account becomes whose live API key is found able to do more than trade; `active`: an alarm alone."""
+    on_drift: OnDrift = "report"
+    """What is done when an account's book and its broker's differ; an account may say otherwise."""
+    correct_manual_orders: bool = False
+    """Whether `correct` puts right what somebody traded by hand, too."""
     clock_tier: ClockTier | None = None
     """How near UTC the clock must be, by the rule that the tenant is under; over it is recorded in its log."""
     clock_stops: bool = False

@@ -18,12 +18,13 @@ from msgspec import Meta
 from gateway.admin.changes import By, ObjectKind
 from gateway.admin.credential_views import STATE_SQL, CredentialState
 from gateway.admin.credentials import end_credentials
-from gateway.admin.dangers import NONE, Layer, limits_danger, moved
+from gateway.admin.dangers import NONE, Layer, drift_danger, limits_danger, moved
 from gateway.admin.errors import Forbidden
 from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live, require_unused
+from tenancy.account_policy import OnDrift
 from tenancy.errors import Invalid
 from tenancy.limits import Limits
 from tenancy.paper import LIVE_SQL, is_live
@@ -57,6 +58,8 @@ class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     group_id: UUID | None = None
     settings: BrokerSettings = {}
     limits: Limits = Limits()
+    on_drift: OnDrift | None = None
+    """What is done when our book and the broker's differ; absent: what the tenant says."""
 
     def __post_init__(self) -> None:
         positive_members(self, "stated_equity", "leverage")
@@ -74,6 +77,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     group_id: UUID | None
     settings: dict[str, Any]
     limits: Limits
+    on_drift: OnDrift | None
     live: bool
     shadow_of: UUID | None
     state: TradingState
@@ -168,8 +172,10 @@ def _danger(
     if after is None:
         return NONE
     if before is None:
-        return frozenset({"live"}) if is_live(after.broker) else NONE
+        live = frozenset({"live"}) if is_live(after.broker) else NONE
+        return live | drift_danger(None, after.on_drift)
     dangers = limits_danger(before, after) | _larger(before, after)
+    dangers |= drift_danger(before.on_drift, after.on_drift)
     if "new" in facts:
         dangers |= moved(before.limits, after.limits, facts["old"], facts["new"])
     return dangers

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tenancy.account_policy import OnDrift
 from tenancy.four_eyes import loosens_limits, releases
 from tenancy.limits import NUMBERS, Limits, tightest
 from tenancy.parameters import TradingState
@@ -28,6 +29,13 @@ def loosened(before: Limits, after: Limits) -> frozenset[str]:
     """`limits` where one of these is gone, or is wider."""
     looser = loosens_limits(msgspec.to_builtins(before), msgspec.to_builtins(after))
     return frozenset({"limits"}) if looser else NONE
+
+
+def drift_danger(before: OnDrift | None, after: OnDrift | None) -> frozenset[str]:
+    """`drifts` where a layer begins to put drifts right by itself, or no longer halts for one."""
+    corrects = after == "correct" and before != "correct"
+    ends_halt = before == "halt" and after != "halt"
+    return frozenset({"drifts"}) if corrects or ends_halt else NONE
 
 
 def approvals_danger(before: Any, after: Any) -> frozenset[str]:

@@ -54,6 +54,7 @@ _PROOF = (
     "event", "credential_id", "account_id", "broker", "api_key", "kek_version", "scopes", "code",
     "text",
 )  # fmt: skip
+_DRIFT = ("drift_id", "account_id", "broker", "what", "subject", "symbol", "ours", "theirs")
 _LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
 TOLD: Mapping[Kind, Told] = {
@@ -103,6 +104,20 @@ TOLD: Mapping[Kind, Told] = {
         "change",
         "orders:read",
         ("event", "day", "broker", "fills", "statement", "differences", "foreign"),
+    ),
+    Kind.ACCOUNT_RECONCILED: Told(
+        "change", "positions:read", ("account_id", "broker", "epoch", "open_orders")
+    ),
+    Kind.DRIFT_FOUND: Told("change", "positions:read", (*_DRIFT, "cause", "policy")),
+    Kind.DRIFT_EXPLAINED: Told("change", "positions:read", (*_DRIFT, "decision", "why")),
+    Kind.DRIFT_CORRECTED: Told(
+        "change", "positions:read", (*_DRIFT, "decision", "why", "signal_id")
+    ),
+    Kind.DRIFT_CLOSED: Told("change", "positions:read", (*_DRIFT, "why")),
+    Kind.POSITION_ADJUSTED: Told(
+        "change",
+        "positions:read",
+        ("drift_id", "account_id", "strategy_id", "symbol", "was_qty", "qty", "why"),
     ),
     Kind.ALERT: Told(
         "alert",
@@ -156,6 +171,9 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "fills_differ", Kind.FILLS_RECONCILED,
         "A broker's statement of a day's fills is not what we recorded.", ("differ",),
+    ),
+    Alert(
+        "drift", Kind.DRIFT_FOUND, "An account's book and its broker's differ, or a signal's order has no fill.",
     ),
     Alert("channel", Kind.ALERT, "A notification channel fails, was closed by its receiver, or works again."),
 )  # fmt: skip

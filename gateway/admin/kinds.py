@@ -19,6 +19,7 @@ from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.configuration import apply_agreed
 from gateway.admin.credentials import CREDENTIAL
+from gateway.admin.drifts import DRIFT_DECISION
 from gateway.admin.examiners import EXAMINER
 from gateway.admin.groups import GROUP
 from gateway.admin.hooks import HOOK
@@ -65,6 +66,7 @@ KINDS: dict[str, Governed] = {
     "service_key": Governed(kind=SERVICE_KEY),
     "channel": Governed(kind=CHANNEL),
     "examiner": Governed(kind=EXAMINER),
+    "drift_decision": Governed(kind=DRIFT_DECISION),
     "configuration": Governed(handlers={"apply": apply_agreed}),
     holds.KIND: Governed(
         handlers={"create": audit_holds.placed, "remove": audit_holds.released},

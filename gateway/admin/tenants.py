@@ -31,7 +31,7 @@ from audit.ports import p256_label
 from audit.record import Kind
 from gateway.admin import changes
 from gateway.admin.changes import By, ObjectKind, by
-from gateway.admin.dangers import limits_danger
+from gateway.admin.dangers import drift_danger, limits_danger
 from gateway.admin.key_probe import check_log_key, check_tenant_keys, log_key
 from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
@@ -135,12 +135,15 @@ def danger(
     shortened = becomes.retention_years < was.retention_years
     given_up = frozenset(was.four_eyes) - frozenset(becomes.four_eyes)
     counted = (was.trading_day, was.fx_rates) != (becomes.trading_day, becomes.fx_rates)
+    corrects_more = becomes.correct_manual_orders and not was.correct_manual_orders
     milder = STRICTNESS[becomes.unsafe_credential] < STRICTNESS[was.unsafe_credential]
     return (
         limits_danger(before, after)
         | (frozenset({"credentials"}) if milder else frozenset())
         | (frozenset({"limits"}) if clock_eased(was, becomes) else frozenset())
         | (frozenset({"limits"}) if counted else frozenset())
+        | drift_danger(was.on_drift, becomes.on_drift)
+        | (frozenset({"drifts"}) if corrects_more else frozenset())
         | given_up
         | (frozenset({"retention"}) if shortened else frozenset())
     )

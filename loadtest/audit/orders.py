@@ -200,7 +200,7 @@ def in_turn(facts: Facts, venue: str) -> Iterator[Finding]:
 
 
 def folded(facts: Facts) -> Iterator[Finding]:
-    """Fills, orders, positions and the exchange's own count are the same sum."""
+    """Fills, adjustments, orders, positions and the exchange's own count are the same sum."""
     sums: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for order in facts.orders:
         if order.reported != order.cum_qty:
@@ -210,6 +210,10 @@ def folded(facts: Facts) -> Iterator[Finding]:
             )
             yield Finding(kind, line)
         sums[order.account_id, order.strategy_id, order.symbol] += order.signed
+    for said in (r.payload for r in facts.records if r.kind == "position.adjusted"):
+        if said is not None:  # a person or a policy set it to what the broker has
+            place = said["account_id"], said["strategy_id"], said["symbol"]
+            sums[place] += Decimal(said["qty"]) - Decimal(said["was_qty"])
     at_venue: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for place in sorted(sums.keys() | facts.positions.keys()):
         qty, wanted = facts.positions.get(place, Decimal(0)), sums.get(place, Decimal(0))

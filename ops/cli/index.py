@@ -54,6 +54,7 @@ ABOUT = {
     "limit": "Limits, and which of them holds: the tightest of platform, tenant, strategy, group, account.",
     "halt": "The kill switch: stop, cancel, close: an account, a group, a strategy, an instrument, or everything.",
     "signal": "Signals: what came, what was decided for each account, and what became of it.",
+    "drift": "Where an account's book and its broker's differ, why, and what is decided of it.",
     "instrument": "What the brokers trade, with prices and their age.",
     "approval": "Signals that wait for a person's yes.",
     "order": "Orders: every attempt, and what the broker said of it.",

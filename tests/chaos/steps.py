@@ -16,9 +16,11 @@ import gateway.hooks.accept
 from fanout import (
     approvals,
     book,
+    drift_rows,
     intervention_rows,
     outcome_rows,
     proving_rows,
+    reconcile_rows,
     stops,
     stops_book,
     stops_store,
@@ -182,6 +184,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "stop_moved_before_commit": lambda: _after(stops_store, "move"),
     "protect_before_commit": lambda: _after(stops_book, "after_fills", lambda e: bool(e.new)),
     "pair_before_commit": lambda: _after(stops_book, "end_held", lambda records: bool(records)),
+    "drift_before_commit": lambda: _after(reconcile_rows, "find"),
+    "decision_before_commit": lambda: _after(drift_rows, "done"),
     "timed_before_commit": lambda: _after(stops_store, "end_timed"),
     "outcome_before_commit": lambda: _after(
         outcome_rows, "finish", lambda finished: bool(finished)

@@ -35,6 +35,7 @@ from fanout.ports import (
     Unsent,
 )
 from fanout.proof import Proof, Proven
+from tenancy.errors import Unavailable
 from tests.builders import instrument
 
 PRICE = Decimal(50_000)
@@ -80,6 +81,13 @@ class FakeBroker:
         self.sought_with: list[BrokerAccount] = []
         """With which account find() was asked, each time."""
         self.on_submit: Callable[[Order], None] = lambda order: None
+        self.by_hand: dict[object, dict[str, Decimal]] = {}
+        """Lots by account and symbol that somebody else traded there."""
+        self.strangers: dict[object, list[Report]] = {}
+        """By account: orders that rest there and are not ours."""
+        self.away = False
+        """Whether it answers no question about positions and open orders."""
+        self.asked = 0
 
     async def open(self) -> None: ...
 
@@ -176,10 +184,33 @@ class FakeBroker:
         return CancelDone(report=canceled)
 
     async def open_orders(self, account: BrokerAccount) -> Sequence[Report]:
-        return [r for r in self.reports.values() if r.ord_status is OrdState.NEW]
+        await self._heard()
+        ours = {o.cl_ord_id for o in self.executed if o.account_id == account.account_id}
+        resting = (OrdState.NEW, OrdState.PARTIALLY_FILLED)
+        foreign = self.strangers.get(account.account_id, [])
+        return [
+            *(r for name, r in self.reports.items() if name in ours and r.ord_status in resting),
+            *foreign,
+        ]
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
-        return []
+        await self._heard()
+        held: dict[str, Decimal] = dict(self.by_hand.get(account.account_id, {}))
+        for order in self.executed:
+            if order.account_id == account.account_id:
+                filled = self.reports[order.cl_ord_id].cum_qty
+                signed = filled if order.side == "buy" else -filled
+                held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed
+        return [
+            BrokerPosition(symbol=symbol, qty=qty, avg_px=self.price, unrealised_pnl=None)
+            for symbol, qty in held.items()
+            if qty
+        ]
+
+    async def _heard(self) -> None:
+        self.asked += 1
+        if self.away:
+            raise Unavailable("the broker does not answer")
 
     async def prove(
         self, account: BrokerAccount, *, test_order: str | None, not_after: datetime

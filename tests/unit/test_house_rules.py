@@ -22,6 +22,8 @@ MAY_MAKE_A_SCOPE = {
     "fanout/adopting.py": "takes the tenant id from find_open_orders()",
     "fanout/worker.py": "takes tenant ids from plan_parts and find_due_approvals()",
     "fanout/statements.py": "takes the tenant id from find_unchecked_statements()",
+    "fanout/reconcile.py": "takes the tenant id from find_reconciled()",
+    "fanout/drift_decisions.py": "takes the tenant id from find_drift_decisions()",
     "fanout/spill_drain.py": "a line of this host's spill names the tenant of the order that it is about",
     "fanout/stops.py": "takes the tenant id from find_held_orders() and find_timed_orders()",
     "gateway/notify/dispatcher.py": "takes the tenant id from find_due_channels()",

@@ -95,7 +95,7 @@ class ShioajiBroker:
 
     # -------------------------------------------------------------- orders
 
-    async def turn(self, account: BrokerAccount) -> None:
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
         """The limit is a person's, over all processes: the session waits, or says RateLimited."""
 
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:

@@ -33,6 +33,8 @@ HELP = {
     "four_eyes": "What needs a second person.",
     "clock_tier": "How near UTC the clock must be.",
     "clock_stops": "Whether nothing is opened while it is not.",
+    "on_drift": "What is done when our book and the broker's differ.",
+    "correct_manual_orders": "Whether what was traded by hand is put right, too.",
     "priority": "The lower, the earlier in a fixed sequence.",
     "archived": "Archived ones too.",
 }

@@ -28,7 +28,8 @@ GROUPS = {
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
     "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
-    "alerts": "event", "holds": "subject", "audit-halts": "halt",
+    "alerts": "event", "holds": "subject", "audit-halts": "halt", "drifts": "drift",
+    "reconciliations": "drift",
 }  # fmt: skip
 """First part of an address → group."""
 
@@ -54,6 +55,7 @@ NOUNS = {
     "subject": ("subject", "subjects"),
     "instrument": ("instrument", "instruments"),
     "fill": ("fill", "fills"),
+    "drift": ("drift", "drifts"),
 }
 """Group → the words for its object in operations' names."""
 
@@ -73,6 +75,7 @@ PRETTY = {
     "list_interventions": "interventions",
     "get_intervention": "show-intervention",
     "list_stopped_orders": "stopped-orders",
+    "list_reconciliations": "reconciliations",
     "get_fairness_report": "fairness",
     "get_execution_report": "execution",
 }

@@ -46,6 +46,7 @@ async def test_every_step_is_in_the_audit_inbox(bench):
         "order.acknowledged": 2,
         "order.fill": 2,
         "order.close": 2,
+        "account.reconciled": 2,
     }
 
 

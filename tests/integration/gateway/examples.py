@@ -144,6 +144,10 @@ EXAMPLES: dict[str, Example] = {
     "get_erasure": Example(statuses=frozenset({404})),
     "get_offboarding": Example(statuses=frozenset({404})),
     "lift_audit_halt": Example(lambda ids: {"reason": "found out"}, statuses=frozenset({404})),
+    "decide_drift": Example(
+        _own("strategy_id", decision="set_aside", reason="the client's own"),
+        frozenset({"strategy_id"}),
+    ),
     "ask_access": Example(
         _own("tenant_id", reason="to look", minutes=5),
         frozenset({"tenant_id"}),

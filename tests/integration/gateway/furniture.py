@@ -160,6 +160,20 @@ async def _examiner(f: Furniture) -> str:
     )
 
 
+async def _drift(f: Furniture) -> str:
+    """One that is open, of an account with one follower."""
+    with psycopg.connect(f.api.database.superuser) as conn:
+        query = "SELECT account_id FROM subscriptions WHERE subscription_id = %s"
+        row = conn.execute(query, (f.ids["subscription_id"],)).fetchone()
+    assert row is not None
+    return _row(
+        f,
+        "INSERT INTO drifts (drift_id, tenant_id, account_id, part, kind, subject, symbol, ours, theirs, cause,"
+        " evidence, since) VALUES (%s, %s, %s, 1, 'position', %s, 'BTC_USDT', 1, 2, 'unexplained', '{}', now())",
+        row[0], unique("S"),
+    )  # fmt: skip
+
+
 def _row(f: Furniture, insert: str, *values: Any) -> str:
     """What comes about in other ways than by one request: a row with a new id in this tenant."""
     fresh = new_id()
@@ -184,6 +198,7 @@ MAKERS: dict[str, Maker] = {
     "intervention_id": _intervention,
     "export_id": _export,
     "examiner_id": _examiner,
+    "drift_id": _drift,
 }
 """In the order in which they need each other."""
 
