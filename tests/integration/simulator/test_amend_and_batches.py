@@ -66,6 +66,15 @@ async def test_margin_follows_an_amended_order_and_comes_back_whole(trader):
     assert (account.order_margin, account.available) == ("0", "10000")
 
 
+async def test_what_an_order_holds_already_pays_for_its_amendment(trader):
+    """It holds nine tenths of the money: a tenth is free, and enough for one contract more."""
+    await trader.create_futures_order(limit(15_000, "60000", "t-big"))
+    available = Decimal((await trader.list_futures_accounts()).available)
+    assert available < 1_000
+    amended = await trader.amend_futures_order("t-big", change(size="15001"))
+    assert amended.left == "15001"
+
+
 async def test_what_cannot_be_amended_stands_as_it_stood(trader):
     await trader.create_futures_order(limit(2, "59000", "t-a"))
     await trader.create_futures_order(limit(2, "59000", "t-poc", tif="poc"))

@@ -93,6 +93,18 @@ async def test_in_silence_not_even_a_ping_is_answered_and_then_it_goes_on(gateio
     assert await told(talk, 1) == ["t-2"]
 
 
+async def test_in_silence_the_protocols_own_ping_has_no_answer_either(gateio, wire):
+    async with talking(gateio.url, "key", "secret", autoping=False) as talk:
+        await talk.subscribe(FILLS, "!all")
+        await talk.socket.ping()
+        assert (await talk.socket.receive(timeout=5)).type is aiohttp.WSMsgType.PONG
+        await gateio.control.set_faults(Rule(kind="ws_silence", seconds=30))
+        await fill(wire, "t-1")
+        await talk.socket.ping()
+        with pytest.raises(TimeoutError):
+            await talk.socket.receive(timeout=0.2)
+
+
 async def test_a_cut_ends_the_connection_and_the_order_lives(gateio, talk, wire):
     await gateio.control.set_faults(Rule(kind="ws_cut"))
     await fill(wire, "t-1")
