@@ -6,7 +6,7 @@ that the two can disagree. It imports nothing of ours.
 | files | what |
 | --- | --- |
 | `server`, `connection`, `ws/` | HTTP and WebSocket on a port |
-| `gateway`, `auth`, `limits`, `faults`, `mood` | a request's way through the venue: who, how often, what goes wrong |
+| `gateway`, `auth`, `limits`, `faults`, `mood` | a request's way: who, how often, what goes wrong |
 | `endpoints`, `call`, `rest/` | paths and what answers them; a new product adds its ENDPOINTS there |
 | `views`, `account_views`, `market_views` | the venue's objects as JSON |
 | `orders`, `rules`, `exchange`, `matching`, `amending`, `book` | an order's life |
