@@ -160,12 +160,17 @@ async def test_a_cancel_without_a_clear_answer_is_resolved_by_find(
     assert lookup.report.ord_status is OrdState.CANCELED
 
 
-async def test_a_balance_that_is_not_told_leaves_a_closing_sell_unsent(venue: SpotVenue) -> None:
+@pytest.mark.parametrize("kind", ["500_before", "hang_before"])
+async def test_a_balance_that_is_not_told_leaves_a_closing_sell_unsent(
+    venue: SpotVenue, kind: Any
+) -> None:
+    """In time, too: a lease does not outlive a second request."""
     await venue.control.set_faults(
-        Rule(kind="500_before", method="GET", path="/api/v4/spot/accounts")
+        Rule(kind=kind, method="GET", path="/api/v4/spot/accounts", seconds=SILENT_S)
     )
     order = an_intent(venue, side="sell", reduce_only=True)
-    assert isinstance(await submitted(venue.broker, venue.account, order), Unsent)
+    async with asyncio.timeout(venue.broker.request_timeout_s - REQUEST_TIMEOUT_S):
+        assert isinstance(await submitted(venue.broker, venue.account, order), Unsent)
     assert not await executed(venue, order)
 
 
