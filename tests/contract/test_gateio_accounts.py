@@ -23,7 +23,8 @@ from tests.fakes.signer import InProcessSigner
 
 HEDGE = {"position_mode": "hedge", "margin_mode": "cross", "leverage": "20"}
 READS_UNIFIED: dict[str, Any] = {"permissions": ("futures", "unified"), "read_only": ("unified",)}
-LEVERAGE = "/api/v4/futures/usdt/positions/BTC_USDT/leverage"
+POSITION = "/api/v4/futures/usdt/positions/BTC_USDT"
+LEVERAGE = f"{POSITION}/leverage"
 
 
 @pytest.fixture
@@ -131,8 +132,8 @@ async def test_margin_mode_and_leverage_are_set_before_the_first_order(
     seen = (await held(venue, account))["net"]
     assert seen.margin_mode == expected[0]
     assert expected[1] in (None, seen.leverage)
-    # Gate would refuse this one: only the first order asks for it.
-    await venue.control.set_faults(Rule(kind="500_before", path=LEVERAGE))
+    # Only the first order asks how the position stands.
+    await venue.control.set_faults(Rule(kind="500_before", method="GET", path=POSITION))
     assert isinstance(await place(venue, account), Acked)
 
 

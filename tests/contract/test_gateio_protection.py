@@ -20,7 +20,7 @@ from fanout.ports import (
     Rejected,
     Report,
 )
-from loadtest.exchanges.gateio.faults import Rule
+from loadtest.exchanges.gateio.faults import Kind, Rule
 from tests.contract.venues import GateioVenue, gateio
 from tests.fakes.orders import an_order, submitted
 
@@ -123,10 +123,11 @@ async def test_a_stop_that_the_market_has_passed_is_refused_by_gate(
     assert await standing(venue) == []
 
 
-async def test_a_lost_answer_is_in_doubt_and_what_stands_is_seen_and_taken_back(
-    venue: GateioVenue,
+@pytest.mark.parametrize("kind", ["drop_after", "500_after", "empty_201"])
+async def test_an_unclear_answer_is_in_doubt_and_what_stands_is_seen_and_taken_back(
+    venue: GateioVenue, kind: Kind
 ) -> None:
-    await venue.control.set_faults(Rule(kind="drop_after", path=PRICE_ORDERS, times=1))
+    await venue.control.set_faults(Rule(kind=kind, path=PRICE_ORDERS, times=1))
     outcome = await protect(
         venue, stop_px=await venue.price_at("0.95"), target_px=await venue.price_at("1.05")
     )

@@ -4,8 +4,9 @@ The two errors are the whole point. NotSent: no connection was made (name, TCP, 
 connection in time) or no signature was had; the request provably never left. NoAnswer: it may
 have arrived, and nobody said what became of it.
 
-Nothing is sent twice, with one exception that is aiohttp's: a GET or DELETE on a kept connection
-which the server closed at that moment is sent once more on a new one. For a GET that is harmless.
+Nothing is sent twice, with one exception that is aiohttp's: a GET, PUT or DELETE on a kept connection
+which the server closed at that moment is sent once more on a new one. For a GET that is harmless, and for
+an amendment (PUT), which says what is to stand and not what to add.
 A DELETE that Gate did carry out the first time then answers *not found* or *finished*, which the
 adapter reports as too late, and find() tells the truth. A POST is never repeated.
 

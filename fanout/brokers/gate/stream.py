@@ -94,6 +94,13 @@ class GateStream:
     async def hints(self, account: BrokerAccount) -> AsyncIterator[Hint]:
         """Until it is closed. Never raises for what broker or network do."""
         failures = 0
+        if self._free.locked():
+            log.warning(
+                "stream_waits",
+                broker=self._broker,
+                account=str(account.account_id),
+                connections=self._settings.connections,
+            )
         while True:
             try:
                 async with self._free, aclosing(self._connection(account)) as told:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fanout.brokers.gate.request import PREFIX, Request
+from fanout.brokers.gate.request import PAGE, PREFIX, Request
 
 MARGIN_MODES = {"cross": "CROSS", "isolated": "ISOLATED"}
 
@@ -25,9 +25,10 @@ def unified_account() -> Request:
     return Request("GET", f"{PREFIX}/unified/accounts")
 
 
-def list_positions(settle: str) -> Request:
-    """Both sides of a contract in hedge mode."""
-    return Request("GET", f"{PREFIX}/futures/{settle}/positions", "holding=true")
+def list_positions(settle: str, offset: int) -> Request:
+    """A page of what is held; both sides of a contract in hedge mode."""
+    query = f"holding=true&limit={PAGE}&offset={offset}"
+    return Request("GET", f"{PREFIX}/futures/{settle}/positions", query)
 
 
 def position(settle: str, contract: str, *, hedge: bool) -> Request:

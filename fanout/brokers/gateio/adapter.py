@@ -268,13 +268,19 @@ class GateioBroker:
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
         """Raises Unavailable, also where the account is not in the mode that its settings say."""
-        body = await self._read(
-            account, account_wire.list_positions(self._settings.settle), if_unfunded=b"[]"
-        )
-        try:
-            return holdings.positions(body, hedge=account_settings.read(account.settings).hedge)
-        except (Unreadable, BadAccountSettings) as why:
-            raise Unavailable(f"Gate.io positions: {why}") from why
+        held: dict[tuple[str, str], BrokerPosition] = {}
+        for page in range(PAGES_MAX):
+            request = account_wire.list_positions(self._settings.settle, page * wire.PAGE)
+            body = await self._read(account, request, if_unfunded=b"[]")
+            try:
+                hedge = account_settings.read(account.settings).hedge
+                found, rows = holdings.positions(body, hedge=hedge)
+            except (Unreadable, BadAccountSettings) as why:
+                raise Unavailable(f"Gate.io positions: {why}") from why
+            held |= {(one.symbol, one.side): one for one in found}
+            if rows < wire.PAGE:
+                return list(held.values())
+        raise Unavailable(f"more than {PAGES_MAX * wire.PAGE} positions at Gate.io")
 
     async def equity(self, account: BrokerAccount) -> Equity | None:
         """holdings.py says where it stands. A unified account's is in US dollars. Raises Unavailable."""

@@ -87,9 +87,13 @@ class _Unified(msgspec.Struct):
     total_available_margin: Decimal | None = None
 
 
-def positions(body: bytes, *, hedge: bool = False) -> list[BrokerPosition]:
-    """What is held; signed lots, in hedge mode by side. Raises Unreadable for the other mode."""
-    return [_held(one, hedge) for one in decode(body, list[Position]) if one.size]
+def positions(body: bytes, *, hedge: bool = False) -> tuple[list[BrokerPosition], int]:
+    """Of one page: what is held (signed lots, in hedge mode by side), and how many rows it had.
+
+    Raises Unreadable for a position in the other mode.
+    """
+    rows = decode(body, list[Position])
+    return [_held(one, hedge) for one in rows if one.size], len(rows)
 
 
 def _held(seen: Position, hedge: bool) -> BrokerPosition:

@@ -119,8 +119,14 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
 
     def available(self, marks: dict[str, Decimal]) -> Decimal:
         """At least zero."""
-        free = (self.balance or ZERO) + self.cross_unrealised(marks)
-        return max(ZERO, free - self.position_margin(marks) - self.order_margin)
+        free = (self.balance or ZERO) - self.order_margin
+        for (name, _), held in self.positions.items():  # one walk: every order comes by here
+            if held.size:
+                mark = marks[name]
+                free -= held.margin(mark)
+                if not held.leverage:
+                    free += held.unrealised(mark)
+        return max(ZERO, free)
 
     def fill(self, order: Order, qty: Decimal, price: Decimal, *, taker: bool, trade: int,
              contract: Contract, now: float) -> None:  # fmt: skip
@@ -128,12 +134,11 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
         signed = qty.copy_sign(order.size)
         position = self.position(contract, order.leg)
         before = position.size
-        entry = position.entry_price
+        was = (position.entry_price, position.max_size, position.accum_size, position.open_time)
         pnl, closed = position.apply(signed, price, now)
         rate = order.taker_fee_rate if taker else order.maker_fee_rate
         fee = qty * price * contract.quanto_multiplier * rate
         position.realised_fee += fee
-        position.life_fee += fee
         self.balance = (self.balance or ZERO) + pnl - fee
         self.pnl += pnl
         self.fees += fee
@@ -156,15 +161,23 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
         )
         self.trades.append(made)
         if not position.size or before * position.size < 0:
-            self._ended(position, order.text, before, entry, price)
+            self._ended(position, order.text, before, was, price)
         if self.feed is not None:
             self.feed.fill(self, made, position)
 
     def _ended(
-        self, position: Position, text: str, held: Decimal, entry: Decimal, price: Decimal
+        self,
+        position: Position,
+        text: str,
+        held: Decimal,
+        was: tuple[Decimal, Decimal, Decimal, float],
+        price: Decimal,
     ) -> None:
-        """Keep the life of a position that is empty or turned round. `held` and `entry`: just before."""
-        net = position.life_pnl - position.life_fee
+        """Keep the life of a position that is empty or turned round. `held` and `was`: just before."""
+        entry_price, max_size, accum_size, opened_at = was
+        pnl = position.realised_pnl - position.pnl_before
+        fees = position.realised_fee - position.fee_before
+        net = pnl - fees
         position.last_close_pnl = net
         position.history_pnl += net
         position.extra_margin = ZERO
@@ -173,15 +186,14 @@ class Account(msgspec.Struct, kw_only=True, eq=False):
                 at=position.update_time,
                 contract=position.contract.name,
                 side="long" if held > 0 else "short",
-                pnl=position.life_pnl,
-                fees=position.life_fee,
+                pnl=pnl,
+                fees=fees,
                 text=text,
-                max_size=position.max_size,
-                accum_size=position.accum_size,
-                opened_at=position.open_time,
-                entry_price=entry,
+                max_size=max_size,
+                accum_size=accum_size,
+                opened_at=opened_at,
+                entry_price=entry_price,
                 exit_price=price,
             )
         )
-        position.max_size = position.accum_size = abs(position.size)
-        position.life_pnl = position.life_fee = ZERO
+        position.pnl_before, position.fee_before = position.realised_pnl, position.realised_fee

@@ -53,8 +53,8 @@ class Position(msgspec.Struct, kw_only=True, eq=False):
     open_time: float = 0.0
     max_size: Decimal = ZERO  # of this life
     accum_size: Decimal = ZERO
-    life_pnl: Decimal = ZERO
-    life_fee: Decimal = ZERO
+    pnl_before: Decimal = ZERO  # realised by the lives before this one
+    fee_before: Decimal = ZERO
 
     @property
     def isolated(self) -> bool:
@@ -70,23 +70,24 @@ class Position(msgspec.Struct, kw_only=True, eq=False):
         before = self.size
         closed = ZERO
         pnl = ZERO
+        after = before + qty
         if before * qty < 0:
             closed = min(abs(qty), abs(before)).copy_sign(qty)
             pnl = -closed * (price - self.entry_price) * self.contract.quanto_multiplier
-        after = before + qty
+            self.realised_pnl += pnl
+        elif before:
+            self.entry_price = (before * self.entry_price + qty * price) / after
+            self.accum_size += abs(qty)
+            self.max_size = max(self.max_size, abs(after))
         if after == 0:
             self.entry_price = ZERO
         elif before * after <= 0:  # opened, or turned round
             self.entry_price = price
             self.open_time = now
-        elif not closed:
-            self.entry_price = (before * self.entry_price + qty * price) / after
+            self.accum_size = self.max_size = abs(after)
         self.size = after
-        self.max_size = max(self.max_size, abs(after))
-        self.accum_size += abs(qty) - abs(closed)
-        self.realised_pnl += pnl
-        self.life_pnl += pnl
-        self.touch(now)
+        self.update_id += 1
+        self.update_time = now
         return pnl, closed
 
     def touch(self, now: float) -> None:

@@ -9,6 +9,7 @@ and whole numbers, cut towards zero, for one that does not.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from loadtest.exchanges.gateio.ledger import Account, Trade
@@ -24,6 +25,9 @@ def plain(number: Decimal) -> str:
     """A decimal without exponent and without trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_rate = lru_cache(64)(plain)  # few, and in every answer
 
 
 def money(number: Decimal) -> str:
@@ -55,8 +59,8 @@ def order(it: Order, *, decimals: bool) -> Json:
         "is_reduce_only": it.reduce_only,
         "is_close": it.close,
         "is_liq": False,
-        "tkfr": plain(it.taker_fee_rate),
-        "mkfr": plain(it.maker_fee_rate),
+        "tkfr": _rate(it.taker_fee_rate),
+        "mkfr": _rate(it.maker_fee_rate),
         "refu": 0,
         "stp_id": 0,
         "stp_act": "-",

@@ -222,7 +222,8 @@ def test_equity_adds_unrealised_profit_to_the_wallet() -> None:
 
 def test_positions_of_a_hedged_account_are_refused_not_netted() -> None:
     one = {"contract": "BTC_USDT", "size": "-3", "mode": "single", "entry_price": "5"}
-    assert holdings.positions(json.dumps([one]).encode())[0].qty == -3
+    (seen,), _ = holdings.positions(json.dumps([one]).encode())
+    assert seen.qty == -3
     with pytest.raises(Unreadable):
         holdings.positions(json.dumps([one | {"mode": "dual_short"}]).encode())
 

@@ -45,7 +45,7 @@ def test_every_other_endpoint_counts_by_itself() -> None:
         wire.one_order("usdt", "GET", "1"),
         wire.my_trades("usdt", "B", 0),
         account_wire.account("usdt"),
-        account_wire.list_positions("usdt"),
+        account_wire.list_positions("usdt", 0),
         account_wire.set_position_mode("usdt", hedge=True),
         trail(),
         triggers.list_price_orders("usdt", "B", 0),
@@ -110,3 +110,14 @@ async def test_the_instrument_table_says_its_age() -> None:
         await broker.instruments()
         assert 0 <= broker.instruments_age_s() < 5
         assert "instruments 0." in repr(broker)
+
+
+async def test_positions_are_read_to_the_last_page() -> None:
+    def script(seen: Seen) -> bytes | str:
+        first = int(seen.target.rsplit("=", 1)[1])
+        many = range(first, min(first + 100, 250))
+        return reply(200, [{"contract": f"C{n}_USDT", "size": "1"} for n in many])
+
+    async with at_gate(script) as (broker, _):
+        held = await broker.positions(ACCOUNT)
+    assert len({one.symbol for one in held}) == 250

@@ -125,8 +125,8 @@ def test_an_order_is_the_request_that_the_official_client_makes(ours: dict, thei
             lambda api: api.get_my_trades("usdt", contract="BTC_USDT", limit=100, offset=0),
         ),
         (
-            account_wire.list_positions("usdt"),
-            lambda api: api.list_positions("usdt", holding="true"),
+            account_wire.list_positions("usdt", 100),
+            lambda api: api.list_positions("usdt", holding="true", limit=100, offset=100),
         ),
         (account_wire.account("usdt"), lambda api: api.list_futures_accounts("usdt")),
         (wire.contracts("usdt"), lambda api: api.list_futures_contracts("usdt")),
