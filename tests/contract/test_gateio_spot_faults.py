@@ -66,7 +66,6 @@ FAULTS = [
     ("drop_before", 0.0, InDoubt, False),
     ("drop_after", 0.0, InDoubt, True),
     ("500_after", 0.0, InDoubt, True),
-    ("hang_before", SILENT_S, InDoubt, False),
     ("empty_201", 0.0, InDoubt, True),
     ("unknown_enum", 0.0, InDoubt, True),
     ("429", 0.0, RateLimited, False),
