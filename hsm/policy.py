@@ -72,6 +72,12 @@ _ALLOWED: dict[str, list[tuple[frozenset[str], re.Pattern[str]]]] = {
 _SCHEMES_OF = {broker: frozenset({"gateio", "gateio_ws"}) for broker in ("gateio", "gateio_spot")}
 """Which schemes a key of each purpose (broker) may be used with."""
 
+_NOT_OF = {
+    "gateio": re.compile(r"(?:/api/v4/spot/|spot\.).*"),
+    "gateio_spot": re.compile(r"(?:/api/v4/futures/|futures\.).*"),
+}
+"""What a key of each purpose never signs, though its scheme could: the other market's requests."""
+
 _QUERY = re.compile(r"[\x21-\x7e]*")
 
 
@@ -131,6 +137,13 @@ def check_purpose(purpose: str, scheme: str) -> None:
     """Raise SigningRefused unless keys of `purpose` are for `scheme`."""
     if scheme not in _SCHEMES_OF.get(purpose, ()):
         raise SigningRefused(f"a key for {purpose!r} does not sign {scheme!r} requests")
+
+
+def check_market(purpose: str, path: str) -> None:
+    """Raise SigningRefused where `path` is of a market that keys of `purpose` are not for."""
+    other = _NOT_OF.get(purpose)
+    if other is not None and other.fullmatch(path):
+        raise SigningRefused(f"a key for {purpose!r} does not sign {path!r}")
 
 
 def check_opening(purpose: str) -> None:

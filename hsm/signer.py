@@ -107,6 +107,7 @@ class SigningWorker:
         if key.owner != (request.tenant_id.int, request.account_id.int):
             raise SealBroken("the sealed row belongs to another tenant or account")
         policy.check_purpose(key.sealed.purpose, request.scheme)
+        policy.check_market(key.sealed.purpose, request.path)
         return key.hmac_sha512(policy.text_to_sign(request))
 
     def _key(self, request: protocol.SignRequest) -> SessionKey:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
+from fanout.brokers.gateio_spot.looking import SECOND_LOOK_S
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -29,7 +30,14 @@ from fanout.ports import (
 )
 from loadtest.exchanges.gateio.faults import Rule
 from loadtest.exchanges.gateio.spot_control_client import AuditedSpotOrder
-from tests.contract.venues import EXPTIME_S, REQUEST_TIMEOUT_S, SpotVenue, gateio_spot
+from tenancy.clock import SystemClock
+from tests.contract.venues import (
+    EXPTIME_S,
+    REQUEST_TIMEOUT_S,
+    SpotVenue,
+    gateio_spot,
+    gateio_spot_settings,
+)
 from tests.fakes.orders import an_order, submitted
 
 ORDERS = "/api/v4/spot/orders"
@@ -58,7 +66,6 @@ FAULTS = [
     ("drop_before", 0.0, InDoubt, False),
     ("drop_after", 0.0, InDoubt, True),
     ("500_after", 0.0, InDoubt, True),
-    ("hang_before", SILENT_S, InDoubt, False),
     ("empty_201", 0.0, InDoubt, True),
     ("unknown_enum", 0.0, InDoubt, True),
     ("429", 0.0, RateLimited, False),
@@ -119,6 +126,27 @@ async def test_a_request_that_is_still_on_its_way_is_never_proven_absent_too_ear
     assert lookup.report.broker_order_id == str(row.order_id)
 
 
+async def test_what_gates_copies_show_late_is_seen_by_the_second_look(venue: SpotVenue) -> None:
+    """Whatever was not there at the first look comes to be seen while we wait for the second."""
+    order = an_intent(venue)
+
+    async def sleep(seconds: float) -> None:
+        if seconds == SECOND_LOOK_S:
+            assert isinstance(await submitted(venue.broker, venue.account, order), Acked)
+        else:
+            await asyncio.sleep(seconds)
+
+    signer = venue.broker._client._signer  # type: ignore[attr-defined]
+    settings = gateio_spot_settings(venue.control.url)
+    looking = GateioSpotBroker(settings, signer, SystemClock(), sleep=sleep)
+    await looking.open()
+    try:
+        lookup = await looking.find(venue.account, order, sent_by=datetime.now(UTC))
+    finally:
+        await looking.close()
+    assert isinstance(lookup, Found), lookup
+
+
 async def test_a_lease_that_ends_while_the_request_travels_ends_the_order(venue: SpotVenue) -> None:
     await venue.control.set_faults(
         Rule(kind="delay_before", path=ORDERS, seconds=EXPTIME_S / 2, times=1)
@@ -160,12 +188,18 @@ async def test_a_cancel_without_a_clear_answer_is_resolved_by_find(
     assert lookup.report.ord_status is OrdState.CANCELED
 
 
-async def test_a_balance_that_is_not_told_leaves_a_closing_sell_unsent(venue: SpotVenue) -> None:
+@pytest.mark.parametrize(("kind", "said"), [("500_before", "500"), ("hang_before", "within 0.5 s")])
+async def test_a_balance_that_is_not_told_leaves_a_closing_sell_unsent(
+    venue: SpotVenue, kind: Any, said: str
+) -> None:
+    """In time, too: a lease does not outlive a second request."""
     await venue.control.set_faults(
-        Rule(kind="500_before", method="GET", path="/api/v4/spot/accounts")
+        Rule(kind=kind, method="GET", path="/api/v4/spot/accounts", seconds=SILENT_S)
     )
     order = an_intent(venue, side="sell", reduce_only=True)
-    assert isinstance(await submitted(venue.broker, venue.account, order), Unsent)
+    outcome = await submitted(venue.broker, venue.account, order)
+    assert isinstance(outcome, Unsent)
+    assert said in outcome.cause
     assert not await executed(venue, order)
 
 

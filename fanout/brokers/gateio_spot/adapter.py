@@ -119,8 +119,8 @@ class GateioSpotBroker:
         )
         self._refreshers: list[asyncio.Task[None]] = []
         self._prover = SpotProver(self._client, self.instruments)
-        # The balance may be asked for first; a lease must outlive both requests and their signatures.
-        self.request_timeout_s = 2 * (settings.sign_timeout_s + settings.request_timeout_s)
+        # The balance may be asked for first (sending.py), then it is signed; a lease must outlive all.
+        self.request_timeout_s = 2 * settings.sign_timeout_s + settings.request_timeout_s
         self.caps = Caps(
             ord_types=frozenset(wire.TIF),
             times_in_force=wire.TIF,

@@ -10,6 +10,7 @@ A crash before 4 leaves nothing; in or after it the intent is in doubt, and look
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -39,7 +40,7 @@ from fanout.ports import (
     Rejected,
     Unsent,
 )
-from tenancy.errors import PortcullisError
+from tenancy.errors import PortcullisError, Unavailable
 
 log = structlog.get_logger()
 
@@ -108,7 +109,20 @@ class Sender:
     async def _decided(
         self, account: BrokerAccount, orders: Sequence[Order]
     ) -> list[Sized | Outcome]:
-        """What is sent of each, or why it is not. Raises PortcullisError where that cannot be told."""
+        """What is sent of each, or why it is not. Raises PortcullisError where that cannot be told.
+
+        Within `sign_timeout_s`, so that leases need not outlive a second request.
+        """
+        try:
+            async with asyncio.timeout(self._settings.sign_timeout_s):
+                return await self._decide(account, orders)
+        except TimeoutError:
+            within = f"within {self._settings.sign_timeout_s} s"
+            raise Unavailable(f"Gate.io did not tell prices and balance {within}") from None
+
+    async def _decide(
+        self, account: BrokerAccount, orders: Sequence[Order]
+    ) -> list[Sized | Outcome]:
         table = await self._instruments()
         held: dict[str, Decimal] = {}
         if any(sizes.must_know_balance(order) for order in orders):

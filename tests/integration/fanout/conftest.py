@@ -71,7 +71,9 @@ class Bench:
         self.hook: str
         self.accounts: list[AccountID] = []
 
-    async def set_up(self, accounts: int, *, tenant: str = "Acme", **settings: Any) -> None:
+    async def set_up(
+        self, accounts: int, *, tenant: str = "Acme", broker: str = "gateio", **settings: Any
+    ) -> None:
         admin = await self.open("admin")
         self.scope = await create_tenant(admin, tenant, Actor(kind="human", id="test"))
         async with admin.tenant(self.scope) as conn:
@@ -84,7 +86,7 @@ class Bench:
                     conn,
                     self.scope,
                     f"account {index}",
-                    broker="gateio",
+                    broker=broker,
                     currency="USDT",
                     stated_equity=Decimal(10_000),
                 )

@@ -28,6 +28,7 @@ from fanout.time_in_force import (
     sent_as,
 )
 from tenancy.clock import SystemClock
+from tests.contract.adapters import ADAPTERS
 from tests.contract.venues import BTC, gateio_settings
 from tests.fakes.orders import an_account, an_order
 from tests.fakes.signer import InProcessSigner
@@ -38,6 +39,7 @@ CAPS: dict[str, Caps] = {
     "gateio": GateioBroker(
         gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
     ).caps,
+    "gateio_spot": ADAPTERS["gateio_spot"]().caps,
     "paper": PaperBroker(PaperSettings(), SystemClock()).caps,
 }
 EVERY = [

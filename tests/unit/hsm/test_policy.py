@@ -8,6 +8,7 @@ import pytest
 from hsm.errors import SigningRefused
 from hsm.policy import (
     Request,
+    check_market,
     check_opening,
     check_purpose,
     check_request,
@@ -131,9 +132,26 @@ def test_time_is_ours_give_or_take_a_minute():
 def test_a_key_signs_only_the_scheme_of_its_broker():
     check_purpose("gateio", "gateio")
     check_purpose("gateio", "gateio_ws")
+    check_purpose("gateio_spot", "gateio_ws")
     for purpose, scheme in (("hook", "gateio"), ("gateio", "gateio_wss"), ("paper", "gateio")):
         with pytest.raises(SigningRefused):
             check_purpose(purpose, scheme)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "own", "other"),
+    [
+        ("gateio", "/api/v4/futures/usdt/orders", "/api/v4/spot/orders"),
+        ("gateio", "futures.orders", "spot.orders"),
+        ("gateio_spot", "/api/v4/spot/orders", "/api/v4/futures/usdt/orders"),
+        ("gateio_spot", "spot.balances", "futures.balances"),
+    ],
+)
+def test_a_futures_key_signs_no_spot_request_and_a_spot_key_no_futures_one(purpose, own, other):
+    check_market(purpose, own)
+    check_market(purpose, "/api/v4/account/detail")
+    with pytest.raises(SigningRefused):
+        check_market(purpose, other)
 
 
 def test_an_unknown_scheme_is_refused():
