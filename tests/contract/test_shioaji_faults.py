@@ -162,6 +162,23 @@ async def test_a_session_that_ends_while_it_has_an_order_leaves_doubt(venue: Shi
     assert isinstance(await under_way, InDoubt)
 
 
+async def test_one_order_of_an_account_and_contract_is_in_flight_at_a_time(
+    venue: ShioajiVenue,
+) -> None:
+    """The second is not sent while nobody knows of the first; another contract does not wait."""
+    venue.exchange.faults.rules.append(Fault("place", "hang"))
+    first = asyncio.create_task(submitted(venue.broker, venue.account, buy(venue)))
+    await eventually(lambda: "place hang" in venue.exchange.faults.happened)
+    second = asyncio.create_task(submitted(venue.broker, venue.account, buy(venue)))
+    other = await submitted(venue.broker, venue.account, buy(venue, symbol="TXFL6"))
+    assert isinstance(other, Acked)
+    assert isinstance(await second, Unsent)
+    assert venue.exchange.limits.most_in_flight == 1
+    venue.exchange.release()
+    assert isinstance(await first, Acked)
+    assert len(venue.exchange.orders) == 2
+
+
 async def test_without_a_session_nothing_is_sent_and_nothing_is_known(venue: ShioajiVenue) -> None:
     await ended(venue)
     order = buy(venue)
