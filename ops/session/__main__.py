@@ -22,6 +22,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import cast
@@ -203,7 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Threads of the SDK that hang do not keep a process that has said that it ends.
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    code = 1
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()  # lines of code, no values
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -17,6 +17,7 @@ from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.book import PaperBook
 from fanout.brokers.paper.settings import PaperSettings
+from fanout.brokers.shioaji.adapter import ShioajiBroker
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Acked, Caps, Rejected
 from fanout.reasons import Reason
@@ -28,6 +29,7 @@ from fanout.time_in_force import (
     sent_as,
 )
 from tenancy.clock import SystemClock
+from tests.contract.shioaji_venue import shioaji_settings
 from tests.contract.venues import BTC, gateio_settings
 from tests.fakes.orders import an_account, an_order
 from tests.fakes.signer import InProcessSigner
@@ -39,6 +41,7 @@ CAPS: dict[str, Caps] = {
         gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
     ).caps,
     "paper": PaperBroker(PaperSettings(), SystemClock()).caps,
+    "shioaji": ShioajiBroker(shioaji_settings(Path("/nowhere")), SystemClock()).caps,
 }
 EVERY = [
     (broker, ord_type, tif) for broker in CAPS for ord_type in ("market", "limit") for tif in ASKED
