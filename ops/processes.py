@@ -116,7 +116,10 @@ def _persons(settings: Settings) -> int:
         return 0
     from ops.brokers import shioaji_settings
 
-    return len(shioaji_settings(settings.brokers).persons)
+    table = shioaji_settings(settings.brokers)
+    for person in table.persons:
+        check_socket_path(table.keeper(person.name), f"brokers.shioaji.persons {person.name}")
+    return len(table.persons)
 
 
 def _clock(settings: Settings, file: Path, places: Places) -> list[Spec]:

@@ -4,7 +4,7 @@
 2. The secret comes over the inherited pipe (hsm/handover.py): `SECRET_KEY` or `SECRET_KEY:CA_PASSWORD`.
 3. The SDK is made and logged in, in production the certificate is activated: its file is copied to the
    private directory, and gone when the call is over. All of it within `login_timeout_s`, or the kernel
-   ends the process: an SDK without a network blocks for minutes.
+   ends the process. (Without a network SDK 1.7.9 ends it by itself: it crashes where it is made.)
 4. The secret is overwritten; what the SDK keeps, it keeps.
 5. It serves until its time of day, SIGTERM, a ban or the end of the token, then logs out.
 
@@ -22,6 +22,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import cast
@@ -203,7 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Threads of the SDK that hang do not keep a process that has said that it ends.
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    code = 1
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()  # lines of code, no values
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

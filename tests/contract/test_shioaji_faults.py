@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 
 from fanout.abilities import Amended, AmendRefused, Hint
@@ -28,10 +27,9 @@ from fanout.ports import (
     Rejected,
     Unsent,
 )
-from fanout.proof import NotProven, Proven
 from loadtest.exchanges.shioaji.faults import Fault
 from tenancy.errors import Unavailable
-from tests.contract.shioaji_venue import RICH, SYMBOL, ShioajiVenue, served, shioaji
+from tests.contract.shioaji_venue import SYMBOL, ShioajiVenue, served, shioaji
 from tests.fakes.orders import an_order, submitted
 
 
@@ -160,6 +158,23 @@ async def test_a_session_that_ends_while_it_has_an_order_leaves_doubt(venue: Shi
     for writer in list(venue.server._writers):
         writer.close()
     assert isinstance(await under_way, InDoubt)
+
+
+async def test_one_order_of_an_account_and_contract_is_in_flight_at_a_time(
+    venue: ShioajiVenue,
+) -> None:
+    """The second is not sent while nobody knows of the first; another contract does not wait."""
+    venue.exchange.faults.rules.append(Fault("place", "hang"))
+    first = asyncio.create_task(submitted(venue.broker, venue.account, buy(venue)))
+    await eventually(lambda: "place hang" in venue.exchange.faults.happened)
+    second = asyncio.create_task(submitted(venue.broker, venue.account, buy(venue)))
+    other = await submitted(venue.broker, venue.account, buy(venue, symbol="TXFL6"))
+    assert isinstance(other, Acked)
+    assert isinstance(await second, Unsent)
+    assert venue.exchange.limits.most_in_flight == 1
+    venue.exchange.release()
+    assert isinstance(await first, Acked)
+    assert len(venue.exchange.orders) == 2
 
 
 async def test_without_a_session_nothing_is_sent_and_nothing_is_known(venue: ShioajiVenue) -> None:
@@ -296,90 +311,3 @@ async def test_a_price_is_changed_where_the_broker_says_so(venue: ShioajiVenue) 
     assert isinstance(await amend(Decimal("20100.5")), AmendRefused), "off the tick"
     assert isinstance(await amend(None, Decimal(1)), AmendRefused)
     assert isinstance(await find(venue, order), Found)
-
-
-# ------------------------------------------------------------------ contracts, stocks, simulation
-
-
-async def test_a_continuous_future_trades_the_contract_of_its_month(venue: ShioajiVenue) -> None:
-    table = await venue.broker.instruments()
-    assert table["TMFR1"].stands_for == SYMBOL
-    assert table["TMFR1"].last_price == 23_000
-    order = buy(venue, symbol="TMFR1")
-    assert isinstance(await submitted(venue.broker, venue.account, order), Acked)
-    assert isinstance(await find(venue, order), Found)
-    (row,) = await venue.broker.positions(venue.account)
-    assert (row.symbol, row.qty) == (SYMBOL, 2)
-
-
-async def test_stocks_are_counted_in_shares(venue: ShioajiVenue) -> None:
-    table = await venue.broker.instruments()
-    assert (table["2330"].lot_step, table["2317"].lot_step) == (1000, 1)
-    lots = an_order(venue.stocks, broker="shioaji", symbol="2330", order_qty=Decimal(3000))
-    odd = an_order(
-        venue.stocks, broker="shioaji", symbol="2317", order_qty=Decimal(30), ord_type="limit",
-        price=Decimal(201),
-    )  # fmt: skip
-    for order in (lots, odd):
-        outcome = await submitted(venue.broker, venue.stocks, order)
-        assert isinstance(outcome, Acked), outcome
-        assert outcome.report.cum_qty == order.order_qty
-    rows = {row.symbol: row.qty for row in await venue.broker.positions(venue.stocks)}
-    assert rows == {"2330": 3000, "2317": 30}
-    equity = await venue.broker.equity(venue.stocks)
-    assert equity is not None
-    assert (equity.equity, equity.available) == (5_000_000, 5_000_000 - 3_000_000 - 6_000)
-    at_market = an_order(venue.stocks, broker="shioaji", symbol="2317", order_qty=Decimal(30))
-    refused = await submitted(venue.broker, venue.stocks, at_market)
-    assert isinstance(refused, Rejected)
-    assert refused.code == "unsupported_order"
-
-
-@pytest.mark.parametrize(
-    ("changed", "code"),
-    [
-        ({"order_qty": Decimal("-1")}, "quantity"),
-        ({"order_qty": Decimal("1.5")}, "quantity"),
-        ({"ord_type": "limit", "price": Decimal("NaN")}, "price"),
-        ({"ord_type": "limit", "price": None}, "price"),
-        ({"ord_type": "limit", "price": Decimal(40_001)}, "price_limit"),
-    ],
-)
-async def test_what_the_sdk_would_let_pass_is_refused_before_it(
-    venue: ShioajiVenue, changed: dict[str, Any], code: str
-) -> None:
-    outcome = await submitted(venue.broker, venue.account, buy(venue, **changed))
-    assert isinstance(outcome, Rejected)
-    assert (outcome.code, outcome.left) == (code, False)
-    assert not venue.exchange.limits.order_ops.worst
-
-
-async def test_in_simulation_the_stated_equity_counts() -> None:
-    async with shioaji(simulation=True) as venue:
-        equity = await venue.broker.equity(venue.account)
-        assert equity is not None
-        assert equity.equity == venue.account.stated_equity
-
-
-async def test_an_account_goes_to_its_own_person_and_tenant_alone(venue: ShioajiVenue) -> None:
-    order = buy(venue)
-    nobody = msgspec.structs.replace(venue.account, settings={"person": "wang", "account": RICH})
-    answer = await submitted(venue.broker, nobody, order)
-    assert isinstance(answer, Rejected)
-    assert (answer.kind, answer.left) == ("permission", False)
-    stranger = msgspec.structs.replace(venue.account, tenant_id=venue.account.account_id)
-    assert isinstance(await submitted(venue.broker, stranger, order), Rejected)
-    other = {"person": "chen", "account": "F002000-1"}
-    foreign = msgspec.structs.replace(venue.account, settings=other)
-    assert isinstance(await submitted(venue.broker, foreign, order), Rejected)
-    assert not venue.exchange.orders
-
-
-async def test_a_key_is_proven_by_the_session_that_is_logged_in_with_it(
-    venue: ShioajiVenue,
-) -> None:
-    lease = datetime.now(UTC) + timedelta(seconds=30)
-    proof = await venue.broker.prove(venue.account, test_order=None, not_after=lease)
-    assert isinstance(proof, Proven)
-    asked = await venue.broker.prove(venue.account, test_order="x", not_after=lease)
-    assert isinstance(asked, NotProven)

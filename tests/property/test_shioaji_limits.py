@@ -91,6 +91,7 @@ async def trade(schedule: list[tuple[str, int, int]], seed: int) -> None:
     exchange = a_market()
     exchange._now = time.now
     exchange.faults = Faults(seed=seed, rate=0.1)
+    exchange.dwell_s = 0.0002  # so that two that are let go at once are seen at once
     for account in exchange.accounts.values():
         account.cash = 1e9
     with tempfile.TemporaryDirectory() as directory:

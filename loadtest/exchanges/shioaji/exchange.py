@@ -58,6 +58,7 @@ class Exchange:
         self.connections: list[Connection] = []
         self.closed = False
         self.health = "Healthy"
+        self.dwell_s = 0.0  # how long an order is under way, at least
         self.released = threading.Event()
         self._held_back: list[list[Event]] = []
         self._number = 0
@@ -131,6 +132,8 @@ class Exchange:
         key = (wanted["account"], wanted["code"])
         with self.lock:
             self.limits.enter(key)
+        if self.dwell_s:
+            time.sleep(self.dwell_s)
         try:
             return self._operate(connection, "place", lambda fault: self._place(wanted, fault))
         finally:

@@ -13,10 +13,7 @@ import msgspec
 import pytest
 
 from fanout.brokers.gateio import wire
-from fanout.brokers.gateio.adapter import GateioBroker
-from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.book import PaperBook
-from fanout.brokers.paper.settings import PaperSettings
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Acked, Caps, Rejected
 from fanout.reasons import Reason
@@ -27,21 +24,13 @@ from fanout.time_in_force import (
     extended_hours_refusal,
     sent_as,
 )
-from tenancy.clock import SystemClock
 from tests.contract.adapters import ADAPTERS
-from tests.contract.venues import BTC, gateio_settings
+from tests.contract.venues import BTC
 from tests.fakes.orders import an_account, an_order
-from tests.fakes.signer import InProcessSigner
 
 PAGE = Path(__file__).parents[3] / "docs/brokers.md"
 ASKED: tuple[TimeInForce, ...] = ("day", "gtc", "opg", "cls", "ioc", "fok")
-CAPS: dict[str, Caps] = {
-    "gateio": GateioBroker(
-        gateio_settings("http://127.0.0.1:1"), InProcessSigner({}), SystemClock()
-    ).caps,
-    "gateio_spot": ADAPTERS["gateio_spot"]().caps,
-    "paper": PaperBroker(PaperSettings(), SystemClock()).caps,
-}
+CAPS: dict[str, Caps] = {name: make().caps for name, make in ADAPTERS.items()}
 EVERY = [
     (broker, ord_type, tif) for broker in CAPS for ord_type in ("market", "limit") for tif in ASKED
 ]

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ops.initialise import Choices, document
@@ -15,6 +16,7 @@ from ops.settings import decode_settings, read_settings
 from ops.toml import dumps
 from ops.vault import signer_client
 from tenancy.errors import ConfigurationError
+from tests.contract.shioaji_venue import shioaji_settings
 
 
 @pytest.fixture
@@ -65,6 +67,15 @@ def test_without_a_clock_no_agent_runs(good: dict[str, Any]) -> None:
     assert "clock-0" in names()
     del good["clock"]
     assert "clock-0" not in names()
+
+
+def test_each_person_of_shioaji_has_a_process(good: dict[str, Any], tmp_path: Path) -> None:
+    good["brokers"]["shioaji"] = msgspec.to_builtins(shioaji_settings(tmp_path), enc_hook=str)
+    settings = decode_settings(dumps(good).encode())
+    run = {spec.name: spec for spec in specs(settings, Path("/srv/p.toml"), 3, 4)}
+    assert "ops.run" in run["session-0"].command()
+    assert "session-1" not in run
+    assert run["session-0"].stage == run["worker-0"].stage
 
 
 def test_a_password_in_a_connection_string_is_refused_and_not_repeated(
