@@ -52,7 +52,11 @@ class Adopter:
         return f"Adopter({self._leases!r})"
 
     async def adopt(self) -> None:
-        """Take in hand every open order of our partitions that no lane and no follower knows."""
+        """Take in hand every open order of our partitions that no lane and no follower knows.
+
+        After that a lane that had dropped what it had may send again: all of it is in its queue.
+        """
+        broken = self._lanes.broken()
         async with self._database.connection() as conn:
             rows = await (
                 await conn.execute(
@@ -75,6 +79,7 @@ class Adopter:
                 # Looked at again: a lane may have taken it while we were reading.
                 elif order.cl_ord_id not in self._lanes.known and self._leases.holds(order.part):
                     self._take(scope, order, accounts, cancel=cancel)
+        self._lanes.mended(broken)
 
     def _take(
         self,

@@ -7,15 +7,21 @@ in this process has in hand, so that the sweep adopts only what nobody works on.
 *before* the row that makes it an intent can be seen: else the sweep could take the attempt for a
 dead process's doubt, and send another.
 
+What was adopted may be several doubts in a row. All are asked about before anything is sent anew: a next
+attempt, or a second leg, that one of them releases waits behind the rest, in the order in which they
+were meant.
+
 When a lease is lost, or a job fails, the lane drops all that it has: who owns the partition then
-finds the same rows.
+finds the same rows. Until the adopter has looked at all rows once more, nothing new is sent in that
+lane: what comes (a plan's order whose transaction began before, a second leg that the follower
+released) is left to the adopter, too, who puts it behind what it would have overtaken.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -44,6 +50,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int  # of the lease under which the job was made: worth nothing under another
     sent_by: datetime | None = None  # resolve: the latest moment a request may have left
     waited_s: float = 0.0  # send: how long its intent took to be durable
+    deferred: bool = False  # send: it was released by a doubt, and waits for the others of its lane
 
 
 Lane = tuple[AccountID, str]
@@ -62,6 +69,7 @@ class Lanes:
         self._follow = follow
         self._queues: dict[Lane, deque[Job]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._broken: dict[Lane, int] = {}
         self.known = known
 
     def __repr__(self) -> str:
@@ -73,8 +81,12 @@ class Lanes:
         An attempt is never in a lane twice: whichever job came first settles it. (A cancel beside
         it is another thing; of those, too, one is enough.)
         """
-        self.known.add(job.order.cl_ord_id)
         lane = job.account.account_id, job.order.symbol
+        if job.kind == "send" and lane in self._broken:
+            self.known.discard(job.order.cl_ord_id)
+            log.info("order_left_to_the_adopter", cl_ord_id=job.order.cl_ord_id)
+            return
+        self.known.add(job.order.cl_ord_id)
         queue = self._queues.setdefault(lane, deque())
         if any(
             (queued.kind == "cancel") == (job.kind == "cancel")
@@ -97,6 +109,16 @@ class Lanes:
         """Partitions with a lane at work."""
         return {job.order.part for queue in self._queues.values() for job in queue}
 
+    def broken(self) -> dict[Lane, int]:
+        """The lanes that dropped what they had, and how often."""
+        return dict(self._broken)
+
+    def mended(self, lanes: Mapping[Lane, int]) -> None:
+        """Their rows were all adopted since `lanes` was asked for. One that broke again stays broken."""
+        self._broken = {
+            lane: times for lane, times in self._broken.items() if lanes.get(lane) != times
+        }
+
     async def idle(self) -> None:
         """Until no lane has work."""
         while self._tasks:
@@ -105,15 +127,17 @@ class Lanes:
     async def _work(self, lane: Lane) -> None:
         queue = self._queues[lane]
         try:
-            while queue and await self._do(queue[0]):
+            while queue and await self._do(queue[0], queue):
                 queue.popleft()
         finally:
+            if any(job.kind != "cancel" for job in queue):
+                self._broken[lane] = self._broken.get(lane, 0) + 1
             for job in queue:
                 self.known.discard(job.order.cl_ord_id)
             del self._queues[lane], self._tasks[lane]
             metrics.LANES_BUSY.dec()
 
-    async def _do(self, job: Job) -> bool:
+    async def _do(self, job: Job, queue: deque[Job]) -> bool:
         """One job and what follows from it; False where the lane cannot go on.
 
         Errors end here. What is left in the lane is then dropped with the job, because an order
@@ -128,6 +152,8 @@ class Lanes:
                 if _settled_by_another(current, consequence):
                     log.info("lane_overtaken", cl_ord_id=current.order.cl_ord_id)
                     return False
+                if following is not None and _defer(following, current, queue):
+                    return True
             except LeaseLost as error:
                 self.known.discard(current.order.cl_ord_id)
                 log.info("lane_lost", cl_ord_id=current.order.cl_ord_id, why=str(error))
@@ -175,6 +201,21 @@ class Lanes:
         """A send comes here right after its intent's commit: how long that took is known now."""
         waited_s = self._carrier.waited_s(job.order) if job.kind == "send" else 0.0
         return msgspec.structs.replace(job, waited_s=waited_s)
+
+
+def _defer(job: Job, after: Job, queue: deque[Job]) -> bool:
+    """Put a send that `after` released behind the doubts that wait in its lane, and behind what other
+    doubts released before it; False where there are none. The first of `queue` is at work.
+    """
+    doubts = [at for at, queued in enumerate(queue) if at > 0 and queued.kind == "resolve"]
+    at = doubts[-1] + 1 if doubts else 1
+    while at < len(queue) and queue[at].deferred:
+        at += 1
+    alone = not doubts and (after.kind != "resolve" or at == 1)
+    if job.kind != "send" or alone:
+        return False
+    queue.insert(at, msgspec.structs.replace(job, deferred=True))
+    return True
 
 
 def _settled_by_another(job: Job, consequence: Consequence | None) -> bool:

@@ -155,6 +155,11 @@ ORDERS_WAITING = Gauge(
 )
 HINTS = Counter("portcullis_hints_total", "What brokers told by themselves", ["broker", "kind"])
 HINT_STREAMS = Gauge("portcullis_hint_streams", "Accounts whose broker tells this worker of them")
+DEAD_MEN = Gauge(
+    "portcullis_dead_man_accounts",
+    "Accounts with open orders whose broker is to cancel them when we are silent, by its own word",
+    ["broker", "state"],
+)
 
 
 def reconciled(states: Mapping[str, int]) -> None:

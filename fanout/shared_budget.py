@@ -139,7 +139,7 @@ class SharedBudgets:
         """`name`: of the broker's limit, for Redis' keys. Raises ValueError as `divided`."""
         self._pool, reserve = divided(limit, window_s, burst)
         self._share = Share(self._pool, reserve, crew)
-        self._name, self._crew, self._worker_id, self._now = name, crew, worker_id, now
+        self.name, self._crew, self._worker_id, self._now = name, crew, worker_id, now
         self._redis, self._prefix = redis, f"{{portcullis:budget:{name}}}"
         self._script = redis.register_script(NOW + SCRIPT)
         self._counts: dict[str, BrokersCount] = {}
@@ -151,7 +151,7 @@ class SharedBudgets:
 
     def __repr__(self) -> str:
         by = "Redis" if self._share.by_redis else "alone"
-        return f"SharedBudgets({self._name}, {by}, waiting={self.waiting()})"
+        return f"SharedBudgets({self.name}, {by}, waiting={self.waiting()})"
 
     def waiting(self) -> int:
         """How many orders wait for a place."""
@@ -165,7 +165,7 @@ class SharedBudgets:
     def open(self) -> None:
         """Begin to be a member; without it the first wait does, and waits for a window."""
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep(), name=f"budget-{self._name}")
+            self._keeper = asyncio.create_task(self._keep(), name=f"budget-{self.name}")
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -185,7 +185,7 @@ class SharedBudgets:
             waiting = self._waiting.setdefault(name, Waiting())
             place = waiting.add(closes=closes)
             self._woken.set()
-            with metrics.BUDGET_WAITING.labels(self._name).track_inprogress():
+            with metrics.BUDGET_WAITING.labels(self.name).track_inprogress():
                 await place
 
     def hint(self, key: Key, *, remaining: int, reset_in_s: float) -> None:
@@ -198,7 +198,7 @@ class SharedBudgets:
             try:
                 await self._round()
             except Exception:  # whoever waits must not wait for ever
-                log.exception("budget_round_failed", broker=self._name)
+                log.exception("budget_round_failed", broker=self.name)
                 await asyncio.sleep(HEARTBEAT_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._idle_s())
@@ -227,7 +227,7 @@ class SharedBudgets:
                 name: self._share.alone(name, now, wanted) if not self._share.by_redis else (0, 0.0)
                 for name, wanted in wants.items()
             }
-        metrics.BUDGET_SHARED.labels(self._name).set(self._share.by_redis)
+        metrics.BUDGET_SHARED.labels(self.name).set(self._share.by_redis)
         for name, (granted, again_in_s) in answers.items():
             waiting = self._waiting[name]
             waiting.grant(granted)
@@ -252,11 +252,11 @@ class SharedBudgets:
             was = self._share.by_redis
             self._share.failed(self._now())
             if was and not self._share.by_redis:
-                log.warning("budget_alone", broker=self._name, error=str(error))
+                log.warning("budget_alone", broker=self.name, error=str(error))
             return None
         self._clock = (float(answer[0]), self._now())
         if not self._share.by_redis:
-            log.info("budget_shared_again", broker=self._name)
+            log.info("budget_shared_again", broker=self.name)
         self._share.heard()
         if len(answer) == 1:
             self._beat_at = float("-inf")  # the word was refused for its date, which is known now
@@ -274,7 +274,7 @@ class SharedBudgets:
             return
         self._clock = (seconds * US + micros, self._now())
         self._share.heard()
-        log.info("budget_asks_again", broker=self._name)
+        log.info("budget_asks_again", broker=self.name)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:due:{name}"
@@ -300,6 +300,13 @@ class SharedPaces:
         )  # fmt: skip
         self._made.append(made)
         return made
+
+    async def said(self) -> str:
+        """For /readyz: by whom the brokers' limits are kept."""
+        alone = sorted(made.name for made in self._made if not made.by_redis)
+        if not alone:
+            return "shared through Redis"
+        return f"Redis is away: this worker keeps to its own share at {', '.join(alone)}"
 
     def open(self) -> None:
         """Be a member from now on, so that the first order finds a place at once."""

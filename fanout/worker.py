@@ -24,6 +24,7 @@ from fanout.adopting import ADOPTER, Adopter
 from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
+from fanout.dead_man import DeadMen
 from fanout.drift_decisions import DriftDecisions
 from fanout.follow import Follower
 from fanout.hints import Hints
@@ -132,6 +133,7 @@ class Worker:
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._hints = Hints(brokers, self._open_accounts, self._follower, clock.monotonic)
+        self._dead_men = DeadMen(brokers, self._open_accounts, self.leases.holds, clock.monotonic)
         self._adopter = Adopter(
             database, self.leases, self._accounts, self.lanes, self._follower, clock
         )
@@ -180,6 +182,10 @@ class Worker:
         for broker, account in self._follower.open_accounts():
             yield broker, self._accounts.current(account)
 
+    async def execution(self) -> str:
+        """For /readyz: which brokers do not answer, and which switches they did not confirm."""
+        return f"{self.breakers.words()}; {self._dead_men.words()}"
+
     async def _is_unwanted(self, scope: TenantScope, order: Order) -> bool:
         """PostgreSQL away: nobody's wish is known, and the lease ends what goes on."""
         try:
@@ -212,6 +218,7 @@ class Worker:
                 ("balances", self._balances.run(stop, every_s=s.balances_s)),
                 ("follower", self._follower.run(stop, every_s=s.follow_s)),
                 ("hints", self._hints.run(stop)),
+                ("dead-men", self._dead_men.run(stop)),
                 ("stops", self.stops.run(stop)),
                 ("open", self._keep_opening(closed, stop)),
                 ("switch", self.switch.run(stop)),

@@ -167,6 +167,7 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         pace.open()
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
+            "brokers": work.execution, "budgets": pace.said,
         }  # fmt: skip
         yield checks, asyncio.create_task(beside(work.run(seat.stop), watch(sense, seat.stop)))
 

@@ -24,6 +24,7 @@ from gateway.admin.limits import require_limits_action
 from gateway.admin.objects import Resource
 from gateway.admin.paging import PageQuery
 from gateway.admin.references import require_live, require_unused
+from tenancy.account import check_dead_man
 from tenancy.account_policy import OnDrift
 from tenancy.errors import Invalid
 from tenancy.limits import Limits
@@ -47,7 +48,10 @@ BrokerSettings = Annotated[
 
 
 class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What people set about an account. `settings`: the broker's own; never a secret."""
+    """What people set about an account. `settings`: the broker's own; never a secret. `dead_man_s` in
+    them, 5 to 3600: after so many seconds without us the broker cancels the account's open orders, where
+    it can (docs/operating/execution.md).
+    """
 
     name: Name
     broker: Word
@@ -63,6 +67,7 @@ class AccountDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         positive_members(self, "stated_equity", "leverage")
+        check_dead_man(self.settings)
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):

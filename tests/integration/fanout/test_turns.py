@@ -159,3 +159,41 @@ async def test_order_settled_while_the_next_one_is_written_is_not_asked_about(be
     assert len(stale) == 2
     assert in_turn(bench)
     assert await bench.rows("SELECT max(attempt) FROM orders") == [(1,)]
+
+
+async def test_an_overtaken_second_leg_is_asked_about_before_anything_is_sent_in_its_lane(bench):
+    """A flip's second leg and the next signal's order are both doubt: the leg's answer comes late, and yet
+    both are asked about, and then sent in the order in which they were meant."""
+    await bench.set_up(1, allow_add_to_position=True)
+    async with bench.worker():
+        await bench.signal(quantity=2)
+        await bench.until(DONE, 1)
+    did: list[tuple[str, int, int]] = []
+    find = bench.broker.find
+
+    async def noted(account, order, *, sent_by):
+        did.append(("find", int(order.order_qty), order.attempt))
+        return await find(account, order, sent_by=sent_by)
+
+    async with bench.crashing_worker(name="w2") as crash:
+        bench.broker.faults.extend(["ok", "hang_unsent"])
+        await bench.signal(action="sell", quantity=3)
+        await bench.until("SELECT count(*) FROM orders WHERE leg = 1 AND state = 'intent'", 1)
+        await bench.signal(action="sell", quantity=1)
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 2)
+        await crash()
+    bench.broker.faults.clear()
+    bench.broker.most_at_once.clear()
+    bench.broker.finds.append("unproven")  # the leg's, at first
+    bench.broker.find = noted
+    bench.broker.on_submit = lambda o: did.append(("send", int(o.order_qty), o.attempt))
+    async with bench.worker(name="w3"):
+        await bench.until(DONE, 4)
+    leg = int((await bench.rows("SELECT order_qty FROM orders WHERE leg = 1 LIMIT 1"))[0][0])
+    assert did == [
+        ("find", leg, 1),
+        ("find", leg, 1),
+        ("find", 1, 1),
+        ("send", leg, 2),
+        ("send", 1, 2),
+    ]
