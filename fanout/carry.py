@@ -116,6 +116,8 @@ class Carrier:
                 scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
                 text=f"its audit record was durable only after {waited_s:.1f} s",
             )  # fmt: skip
+        if self._too_late(order):
+            return await self._ended_by_time(scope, order)
         if self._gate is not None and not await self._gate.passes(scope, order, epoch):
             metrics.GATED.inc()
             why = self._gate.why(order.account_id)
@@ -131,11 +133,8 @@ class Carrier:
                     scope, order, state=OrdState.DENIED, code=refused.reason.value,
                     text=refused.words, intervention_id=refused.intervention_id,
                 )  # fmt: skip
-            if not order.reduce_only and self._clock.now() > order.deadline:
-                return await self._learn(
-                    scope, order, state=OrdState.UNSENT, code="too_late",
-                    text="its deadline passed before it could be sent",
-                )  # fmt: skip
+            if self._too_late(order):
+                return await self._ended_by_time(scope, order)
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )
@@ -152,6 +151,16 @@ class Carrier:
             await asyncio.sleep(pause)
             wait = min(wait * 2, self._patience.unsent_most_s)
         return await self._record(scope, account, order, outcome, sent_at, epoch)
+
+    def _too_late(self, order: Order) -> bool:
+        """What closes has no deadline."""
+        return not order.reduce_only and self._clock.now() > order.deadline
+
+    async def _ended_by_time(self, scope: TenantScope, order: Order) -> Consequence:
+        return await self._learn(
+            scope, order, state=OrdState.UNSENT, code="too_late",
+            text="its deadline passed before it could be sent",
+        )  # fmt: skip
 
     async def resolve(
         self,
