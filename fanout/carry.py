@@ -15,22 +15,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 import structlog
 from opentelemetry import trace
 
-from audit.ports import AuditUnavailable
 from fanout import metrics
 from fanout.breaker import Breakers, BreakerSettings
+from fanout.clearance import Clearance, Ending
 from fanout.learner import Learner
 from fanout.leases import Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import Order, OrdState, cl_ord_id
 from fanout.patience import LEASE_MARGIN_S as LEASE_MARGIN_S
-from fanout.patience import TURN_MARGIN_S
 from fanout.patience import Patience as Patience
 from fanout.ports import (
     AbsentProven,
@@ -45,9 +44,9 @@ from fanout.ports import (
     Rejected,
     Report,
 )
-from fanout.reconcile_gate import CODE, ReconcileGate
+from fanout.reconcile_gate import ReconcileGate
 from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
-from fanout.switch import Switch, opens
+from fanout.switch import Switch
 from fanout.trace import parent
 from tenancy.clock import Clock
 from tenancy.scope import TenantScope
@@ -78,7 +77,6 @@ class Carrier:
         book agrees with its broker's.
         """
         self._breakers = breakers or Breakers(BreakerSettings())
-        self._unwanted = unwanted
         self._doubts: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
         self._current = current
         self._brokers = brokers
@@ -86,8 +84,7 @@ class Carrier:
         self._learner = learner
         self._clock = clock
         self._patience = patience
-        self._switch = switch
-        self._gate = gate
+        self._clearance = Clearance(clock, patience, switch, self._breakers, unwanted, gate)
 
     def waited_s(self, order: Order) -> float:
         """How long ago the order's intent was begun to be written: asked when it is durable."""
@@ -102,101 +99,39 @@ class Carrier:
         `waited_s`: how long its record took to be durable. Too long, and an order that opens is not
         sent (`audit_unavailable`); one that closes goes on.
         """
-        broker = self._brokers[order.broker]
-        if opens(order) and waited_s > self._patience.durable_within_s:
-            metrics.AUDIT_REFUSED.inc()
-            return await self._learn(
-                scope, order, state=OrdState.UNSENT, code=AuditUnavailable.code,
-                text=f"its audit record was durable only after {waited_s:.1f} s",
-            )  # fmt: skip
-        if self._gate is not None and not await self._gate.passes(scope, order, epoch):
-            metrics.GATED.inc()
-            why = self._gate.why(order.account_id)
-            return await self._learn(
-                scope, order, state=OrdState.UNSENT, code=CODE,
-                text=f"the account's book was not known to agree with its broker's: {why}",
-            )  # fmt: skip
+        broker, clear = self._brokers[order.broker], self._clearance
+        if (ended := await clear.at_first(scope, order, epoch, waited_s)) is not None:
+            return await self._end(scope, order, ended)
         tries = Tries(self._patience.unsent_first_s, self._patience.unsent_most_s)
         while True:
-            rest_s = self._rest_s(order, tries)
+            rest_s = clear.rest_s(order, tries)
             if rest_s <= 0:
-                await self._turn(broker, account, order)
-            if (ended := await self._ended(scope, order, tries, rest_s)) is not None:
-                return ended
+                await clear.turn(broker, account, order)
+            if (ended := await clear.before_sending(scope, order, tries, rest_s)) is not None:
+                return await self._end(scope, order, ended)
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )
-            if (rest_s := self._rest_s(order, tries)) > 0:
-                await self._rest(order, tries, rest_s)
+            if (rest_s := clear.rest_s(order, tries)) > 0:
+                pause_s = clear.pause_s(order, tries, rest_s)
+                with metrics.ORDERS_WAITING.labels(order.broker, tries.why).track_inprogress():
+                    await asyncio.sleep(pause_s)
                 continue
             sent_at = self._clock.now()
             self._breakers.enter(order, self._clock.monotonic())
             outcome = await self._submit(broker, account, order, not_after)
             mono, now = self._clock.monotonic(), self._clock.now()
             self._breakers.heard(order, outcome, mono, until_s(outcome, now))
-            pause_s = tries.sent(outcome, mono, now)
-            if pause_s is None or self._too_late(order, pause_s):
+            again_in_s = tries.sent(outcome, mono, now)
+            if again_in_s is None or clear.is_too_late(order, again_in_s):
                 break
         return await self._record(scope, account, order, outcome, sent_at, epoch)
 
-    def _rest_s(self, order: Order, tries: Tries) -> float:
-        """For how long the order has to wait still: for its own pause, or for a broker that answers."""
-        mono = self._clock.monotonic()
-        return max(tries.rest_s(mono), self._breakers.pause_s(order, mono))
-
-    async def _rest(self, order: Order, tries: Tries, rest_s: float) -> None:
-        """Wait, but look around now and then: a halt or a deadline ends the longest maintenance."""
-        own_s = tries.rest_s(self._clock.monotonic())
-        why = tries.because() if tries.last is not None and own_s >= rest_s else "breaker"
-        if tries.news(why):
-            log.warning(
-                "order_waits", cl_ord_id=order.cl_ord_id, broker=order.broker, why=why,
-                last=repr(tries.last), again_in_s=round(rest_s, 1),
-            )  # fmt: skip
-        with metrics.ORDERS_WAITING.labels(order.broker, why).track_inprogress():
-            await asyncio.sleep(min(rest_s, self._patience.unsent_most_s))
-
-    async def _turn(self, broker: Broker, account: BrokerAccount, order: Order) -> None:
-        """A place within the broker's limits; who opens waits no longer than to its deadline."""
-        if order.reduce_only:
-            await broker.turn(account, closes=True)
-            return
-        left_s = (order.deadline - self._clock.now()).total_seconds()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left_s) + TURN_MARGIN_S):
-                await broker.turn(account)
-
-    async def _ended(
-        self, scope: TenantScope, order: Order, tries: Tries, rest_s: float
-    ) -> Consequence | None:
-        """Why the order is not sent (any more), learned; None: nothing speaks against it."""
-        if (refused := await self._switch.refusal(order)) is not None:
-            return await self._learn(
-                scope, order, state=OrdState.DENIED, code=refused.reason.value,
-                text=refused.words, intervention_id=refused.intervention_id,
-            )  # fmt: skip
-        if tries.count > 0 and await self._unwanted(scope, order):
-            return await self._learn(
-                scope, order, state=OrdState.UNSENT, code="canceled",
-                text=f"its cancel was wished before it could be sent ({tries.because()})",
-            )  # fmt: skip
-        if self._too_late(order, 0.0):
-            return await self._learn(
-                scope, order, state=OrdState.UNSENT, code="too_late",
-                text="its deadline passed before it could be sent",
-            )  # fmt: skip
-        if rest_s > 0 and self._too_late(order, rest_s):
-            return await self._learn(
-                scope, order, state=OrdState.DENIED, code="broker_unavailable",
-                text="the broker does not answer, and is asked again only after the deadline",
-            )  # fmt: skip
-        return None
-
-    def _too_late(self, order: Order, in_s: float) -> bool:
-        """Whether what opens would come after its deadline. What closes has none."""
-        return not order.reduce_only and (
-            self._clock.now() + timedelta(seconds=in_s) > order.deadline
-        )
+    async def _end(self, scope: TenantScope, order: Order, ending: Ending) -> Consequence:
+        return await self._learn(
+            scope, order, state=ending.state, code=ending.code, text=ending.text,
+            intervention_id=ending.intervention_id,
+        )  # fmt: skip
 
     async def resolve(
         self,
