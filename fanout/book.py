@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from audit.inbox import Entry, append
-from fanout import evidence, metrics, stops_book
+from fanout import doubt_rows, evidence, metrics, stops_book
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance
 from fanout.news import News
@@ -176,6 +176,7 @@ async def learn(
     news = News(_trading_day(await setting.fetchone()))
     consequences: list[Consequence] = []
     successors: list[Order] = []
+    settled: dict[str, Order] = {}
     for heard in lessons:
         before = known[heard.order.cl_ord_id]
         cancel = before.cl_ord_id in wished
@@ -189,6 +190,8 @@ async def learn(
             )
             continue
         known[after.cl_ord_id] = after
+        if _settles(lesson, before, after):
+            settled[after.cl_ord_id] = after
         if family_of(after) in families:
             family = touched[family_of(after)] = families[family_of(after)]
             lesson = stops_book.in_family(family, after, lesson, cancel=cancel)
@@ -196,6 +199,10 @@ async def learn(
         if lesson.successor is not None:
             successors.append(lesson.successor)
         consequences.append(Consequence(order=after, sends=lesson.successor, cancel=cancel))
+    if settled:  # before the order's own records: its close is the last of its story
+        carried = [one.decision.decision_id for one in lessons if one.decision is not None]
+        learned_at = lessons[0].learned_at
+        await _record(conn, scope, await doubt_rows.settle(conn, settled, carried, learned_at))
     async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
         await news.write(conn)
         await _record(conn, scope, news.entries)
@@ -213,6 +220,12 @@ async def learn(
         consequences = await _protect(conn, scope, consequences, touched.values(), venues, then)
     at = {lesson.order.cl_ord_id: lesson.learned_at for lesson in lessons}
     return await _second_legs(conn, scope, consequences, at, venues)
+
+
+def _settles(lesson: Lesson, before: Order, after: Order) -> bool:
+    """Whether people may see the attempt as in doubt, which it is no more."""
+    seen = lesson.in_doubt or before.state is OrdState.IN_DOUBT
+    return seen and after.state not in doubt_rows.UNSETTLED
 
 
 def _watched(consequence: Consequence) -> Consequence:

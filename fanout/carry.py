@@ -12,7 +12,6 @@ in: whoever takes the partition begins at step 4 (`resolve`).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,6 +22,8 @@ from opentelemetry import trace
 
 from audit.ports import AuditUnavailable
 from fanout import metrics
+from fanout.doubt_rows import UNSETTLED, Decision
+from fanout.doubts import Doubting, Unseen
 from fanout.learner import Learner
 from fanout.leases import Leases
 from fanout.lesson import Consequence, Lesson
@@ -79,6 +80,7 @@ class Carrier:
         patience: Patience,
         switch: Switch,
         current: Callable[[BrokerAccount], BrokerAccount] = lambda account: account,
+        doubts: Doubting = Unseen(),  # noqa: B008 - it holds nothing
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt.
@@ -90,6 +92,7 @@ class Carrier:
         self._clock = clock
         self._patience = patience
         self._switch = switch
+        self._doubts = doubts
 
     def waited_s(self, order: Order) -> float:
         """How long ago the order's intent was begun to be written: asked when it is durable."""
@@ -137,7 +140,15 @@ class Carrier:
                 and self._clock.now() + timedelta(seconds=pause) > order.deadline
             ):
                 break
-            await asyncio.sleep(pause)
+            if order.reduce_only:  # tried without end, but for a person's word
+                self._doubts.begin(scope, order, "stuck")
+                self._doubts.tried(order, _refusal(outcome)[1])
+                if (decision := self._doubts.decision(order)) is not None:
+                    return await self._learn(
+                        scope, order, state=OrdState.UNSENT, code="stopped", text=decision.words,
+                        decision=decision, epoch=epoch,
+                    )  # fmt: skip
+            await self._doubts.pause(order, pause)
             wait = min(wait * 2, self._patience.unsent_most_s)
         return await self._record(scope, account, order, outcome, sent_at, epoch)
 
@@ -157,9 +168,11 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.doubt_first_s
         asked = 0
+        self._doubts.begin(scope, order, "in_doubt")
         with metrics.IN_DOUBT.track_inprogress():
             while True:
                 self._leases.require(order.part, epoch)
+                decision = self._doubts.decision(order)  # the broker is asked once more behind it
                 answer = await broker.find(self._current(account), order, sent_by=sent_by)
                 asked += 1
                 if isinstance(answer, Found):
@@ -168,6 +181,9 @@ class Carrier:
                     )
                 if isinstance(answer, AbsentProven):
                     return await self._absent(scope, order, answer, epoch)
+                if decision is not None and decision.verdict != "stop":
+                    return await self._decided(scope, order, decision, epoch)
+                self._doubts.tried(order, answer.why)
                 log.warning(
                     "order_in_doubt",
                     cl_ord_id=order.cl_ord_id,
@@ -175,7 +191,7 @@ class Carrier:
                     asked=asked,
                     why=answer.why,
                 )
-                await asyncio.sleep(wait)
+                await self._doubts.pause(order, wait)
                 wait = min(wait * 2, self._patience.doubt_most_s)
 
     async def cancel(
@@ -265,7 +281,9 @@ class Carrier:
         self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int
     ) -> Consequence:
         now = self._clock.now()
+        decision = self._doubts.decision(order)
         again = order.reduce_only or now < order.deadline
+        again = again and (decision is None or decision.verdict == "exists" or decision.again)
         successor = None
         if again and order.attempt < self._patience.attempts_max:
             attempt = order.attempt + 1
@@ -283,7 +301,18 @@ class Carrier:
             state=OrdState.ABSENT,
             text=proof.evidence,
             successor=successor,
+            decision=None if decision is None or decision.verdict == "exists" else decision,
             epoch=epoch,  # what was heard is a fact; another attempt is for the lane's owner to make
+        )
+
+    async def _decided(
+        self, scope: TenantScope, order: Order, decision: Decision, epoch: int
+    ) -> Consequence:
+        """What a person has said in their broker's place, who has just once more said nothing."""
+        if decision.verdict == "absent":
+            return await self._absent(scope, order, AbsentProven(evidence=decision.words), epoch)
+        return await self._learn(
+            scope, order, report=decision.report(), decision=decision, epoch=epoch
         )
 
     async def _learn(
@@ -303,8 +332,9 @@ class Carrier:
         credential_failed: bool = False,
         intervention_id: UUID | None = None,
         left: bool = False,
+        decision: Decision | None = None,
     ) -> Consequence:
-        return await self._learner.learn(
+        consequence = await self._learner.learn(
             scope,
             Lesson(
                 order=order,
@@ -321,8 +351,13 @@ class Carrier:
                 credential_failed=credential_failed,
                 intervention_id=intervention_id,
                 left=left,
+                in_doubt=self._doubts.knows(order),
+                decision=decision,
             ),
         )
+        if consequence.order.state not in UNSETTLED:
+            self._doubts.forget(order)
+        return consequence
 
     @staticmethod
     def _fence(broker: Broker, epoch: int) -> int | None:

@@ -23,6 +23,7 @@ from fanout.accounts import Accounts
 from fanout.adopting import ADOPTER, Adopter
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
+from fanout.doubts import Doubts
 from fanout.follow import Follower
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -104,9 +105,13 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
-        carrier = Carrier(
-            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current
+        self.doubts = Doubts(
+            database, self.leases, clock, stuck_s=settings.stuck_s, old_s=settings.doubt_old_s
         )
+        carrier = Carrier(
+            brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
+            self.doubts,
+        )  # fmt: skip
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
         self._adopter = Adopter(
@@ -179,6 +184,7 @@ class Worker:
                 ("stops", self.stops.run(stop)),
                 ("open", self._keep_opening(closed, stop)),
                 ("switch", self.switch.run(stop)),
+                ("doubts", self.doubts.run(stop)),
                 ("interventions", self._interventions.run(stop)),
                 ("sweep", self._sweep(stop)),
                 ("outcomes", self.outcomes.run(stop)),

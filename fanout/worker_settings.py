@@ -29,6 +29,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """An order that opens is not sent when its audit record took longer to be durable."""
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
+    stuck_s: float = 5.0
+    """An order that closes a position and cannot be sent is shown among what is in doubt after so long."""
+    doubt_old_s: float = 60.0
+    """What is in doubt for longer is told to people."""
     proving: ProvingSettings = ProvingSettings()
 
     def check(self, brokers: Mapping[str, Broker]) -> None:

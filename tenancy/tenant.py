@@ -16,10 +16,10 @@ from tenancy.windows import TradingDay
 
 TenantKind = Literal["customer", "platform"]
 FourEyes = Literal[
-    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals"
+    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "doubt"
 ]
 """Which changes need a second person. `limits`: upward. `live`: a paper account made live.
-`approvals`: the switching off of signals by approval."""
+`approvals`: the switching off of signals by approval. `doubt`: a word in a broker's place, and a replay."""
 CurrencyPair = Annotated[str, msgspec.Meta(pattern=whole("[A-Z]{3,5}/[A-Z]{3,5}"), max_length=11)]
 
 
@@ -29,7 +29,7 @@ class TenantSettings(
     """Each with the product's value, which holds where the tenant says nothing."""
 
     four_eyes: Annotated[
-        tuple[FourEyes, ...], msgspec.Meta(max_length=7, extra_json_schema=EACH_ONCE)
+        tuple[FourEyes, ...], msgspec.Meta(max_length=8, extra_json_schema=EACH_ONCE)
     ] = ()
     proposal_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
     """After so long an undecided proposal is expired."""

@@ -28,6 +28,7 @@ GROUPS = {
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
     "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
+    "doubts": "doubt", "dead-letters": "deadletter",
     "alerts": "event", "holds": "subject", "audit-halts": "halt",
 }  # fmt: skip
 """First part of an address → group."""
@@ -54,6 +55,8 @@ NOUNS = {
     "subject": ("subject", "subjects"),
     "instrument": ("instrument", "instruments"),
     "fill": ("fill", "fills"),
+    "doubt": ("doubt", "doubts"),
+    "deadletter": ("dead_letter", "dead_letters"),
 }
 """Group → the words for its object in operations' names."""
 
@@ -127,6 +130,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
+    "doubt": (
+        "cl_ord_id", "kind", "age_s", "side", "order_qty", "symbol", "broker", "account_id", "asked", "answer",
+    ),
+    "deadletter": ("signal_id", "strategy_id", "ticker", "received_at", "accounts", "replayed", "reasons"),
     "halt": ("scope", "name", "state", "since", "reason", "intervention_id"),
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
@@ -153,6 +160,8 @@ EXAMPLES = {
     "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
+    "decide_doubt": "portcullis doubt decide ORDER.1 --verdict absent --reason 'not in the broker's own list'",
+    "replay_dead_letter": "portcullis deadletter replay SIGNAL --token TOKEN --reason 'the broker was down'",
     "get_fairness_report": "portcullis report fairness --strategy trend --format svg -o fairness.svg",
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
