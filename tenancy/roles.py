@@ -54,7 +54,7 @@ SET_UP = frozenset(
 )  # fmt: skip
 """Changing what trades, and how."""
 
-TRADE = frozenset({"halts:write", "orders:cancel", "signals:send"})
+TRADE = frozenset({"halts:write", "orders:cancel", "orders:replay", "signals:send"})
 """Stepping in."""
 
 EVIDENCE = frozenset({"evidence:write"})

@@ -19,7 +19,7 @@ FourEyes = Literal[
     "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "doubt"
 ]
 """Which changes need a second person. `limits`: upward. `live`: a paper account made live.
-`approvals`: the switching off of signals by approval. `doubt`: a word in a broker's place, and a replay."""
+`approvals`: the switching off of signals by approval. `doubt`: a word in a broker's place."""
 CurrencyPair = Annotated[str, msgspec.Meta(pattern=whole("[A-Z]{3,5}/[A-Z]{3,5}"), max_length=11)]
 
 

@@ -65,13 +65,13 @@ GRANT SELECT, UPDATE (state, settled_at) ON doubt_decisions TO portcullis_worker
 -- What was shown to a person before a replay: it is carried out only while it is still what would happen.
 CREATE TABLE replay_previews (
     tenant_id   uuid NOT NULL REFERENCES tenants,
-    token_sha256 bytea NOT NULL CHECK (length(token_sha256) = 32),
+    preview_id  uuid NOT NULL,
     signal_id   uuid NOT NULL REFERENCES signals,
     accounts    uuid[] NOT NULL,
-    shown       json NOT NULL,                            -- fanout.replaying.Shown: account by account
-    shown_to    text NOT NULL,                            -- whose credential: nobody else's token is good
+    shown       json NOT NULL,                            -- fanout.dead_letters.NewLeg, by account
+    shown_to    text NOT NULL,                            -- whose credential: it is good for nobody else
     expires_at  timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, token_sha256)
+    PRIMARY KEY (tenant_id, preview_id)
 );
 CREATE INDEX replay_previews_old ON replay_previews (tenant_id, expires_at);
 
@@ -97,15 +97,15 @@ CREATE POLICY admin_keeps_replays_only ON signals AS RESTRICTIVE FOR INSERT TO p
     WITH CHECK (tenant_id = portcullis_tenant() AND origin = 'replay' AND hook_id = '~replay' AND accounts IS NOT NULL);
 GRANT INSERT ON signals TO portcullis_admin;
 
--- Where to look for dead letters: legs that ended without anything sent, and plans that left accounts out for reasons
--- that pass (fanout/dead_letters.py). Both are small beside what was traded.
-CREATE INDEX orders_dead ON orders (tenant_id, signal_id DESC)
-    WHERE state IN ('unsent', 'rejected', 'absent', 'denied') AND role = 'main';
-CREATE INDEX signal_outcomes_passing ON signal_outcomes (tenant_id, signal_id DESC)
-    WHERE done_at IS NOT NULL AND reasons ?| ARRAY['not_connected', 'in_doubt', 'usage_unknown', 'audit_halted',
-        'clock_untrusted', 'no_price', 'no_quote', 'no_equity', 'no_available', 'no_fx_rate', 'trading_window_unknown',
-        'quorum_not_met', 'not_reconciled', 'platform_halted', 'tenant_halted', 'strategy_halted', 'group_halted',
-        'account_halted', 'instrument_halted', 'reduce_only'];
+-- Where to look for dead letters: one row for a signal, however many orders it had. The reasons are those that pass
+-- (fanout/dead_letters.py, PASSING); a page asks in the same words.
+CREATE INDEX signal_outcomes_left ON signal_outcomes (tenant_id, signal_id DESC)
+    WHERE done_at IS NOT NULL AND (reasons ?| ARRAY['account_halted', 'audit_halted', 'clock_untrusted', 'group_halted', 'in_doubt', 'instrument_halted',
+        'no_available', 'no_equity', 'no_fx_rate', 'no_price', 'no_quote', 'not_connected', 'not_reconciled',
+        'platform_halted', 'quorum_not_met', 'reduce_only', 'strategy_halted', 'tenant_halted',
+        'trading_window_unknown', 'usage_unknown']
+    OR (summary -> 'states' ->> 'failed') IS NOT NULL OR (summary -> 'states' ->> 'partly_filled') IS NOT NULL
+    OR (summary ->> 'state') = 'refused');
 
 SELECT put_behind_wall('replay_previews', 'admin');
 SELECT put_behind_wall('signal_replays', 'admin');

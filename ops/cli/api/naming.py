@@ -161,7 +161,7 @@ EXAMPLES = {
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
     "decide_doubt": "portcullis doubt decide ORDER.1 --verdict absent --reason 'not in the broker's own list'",
-    "replay_dead_letter": "portcullis deadletter replay SIGNAL --token TOKEN --reason 'the broker was down'",
+    "replay_dead_letter": "portcullis deadletter replay SIGNAL --preview ID --reason 'the broker was down'",
     "get_fairness_report": "portcullis report fairness --strategy trend --format svg -o fairness.svg",
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
