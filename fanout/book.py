@@ -177,11 +177,16 @@ async def learn(
     consequences: list[Consequence] = []
     successors: list[Order] = []
     settled: dict[str, Order] = {}
+    shown = {name for name in ids if known[name].state is OrdState.IN_DOUBT}
+    shown |= {one.order.cl_ord_id for one in lessons if one.in_doubt}
+    decisions = await doubt_rows.decided(conn, sorted(shown)) if shown else {}
     for heard in lessons:
         before = known[heard.order.cl_ord_id]
         cancel = before.cl_ord_id in wished
-        # Who wants it cancelled does not want it sent again.
-        lesson = msgspec.structs.replace(heard, successor=None) if cancel else heard
+        decision = decisions.get(before.cl_ord_id)
+        # Who wants it cancelled does not want it sent again; nor does a person who said so.
+        ends = cancel or (decision is not None and decision.last)
+        lesson = msgspec.structs.replace(heard, successor=None) if ends else heard
         after, progress = _apply(before, lesson)
         if after is None:
             sends = await _released(conn, lesson) if again else None
@@ -190,7 +195,7 @@ async def learn(
             )
             continue
         known[after.cl_ord_id] = after
-        if _settles(lesson, before, after):
+        if before.cl_ord_id in shown and after.state not in doubt_rows.UNSETTLED:
             settled[after.cl_ord_id] = after
         if family_of(after) in families:
             family = touched[family_of(after)] = families[family_of(after)]
@@ -202,7 +207,8 @@ async def learn(
     if settled:  # before the order's own records: its close is the last of its story
         carried = [one.decision.decision_id for one in lessons if one.decision is not None]
         learned_at = lessons[0].learned_at
-        await _record(conn, scope, await doubt_rows.settle(conn, settled, carried, learned_at))
+        ended = await doubt_rows.settle(conn, settled, decisions, carried, learned_at)
+        await _record(conn, scope, ended)
     async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
         await news.write(conn)
         await _record(conn, scope, news.entries)
@@ -220,12 +226,6 @@ async def learn(
         consequences = await _protect(conn, scope, consequences, touched.values(), venues, then)
     at = {lesson.order.cl_ord_id: lesson.learned_at for lesson in lessons}
     return await _second_legs(conn, scope, consequences, at, venues)
-
-
-def _settles(lesson: Lesson, before: Order, after: Order) -> bool:
-    """Whether people may see the attempt as in doubt, which it is no more."""
-    seen = lesson.in_doubt or before.state is OrdState.IN_DOUBT
-    return seen and after.state not in doubt_rows.UNSETTLED
 
 
 def _watched(consequence: Consequence) -> Consequence:

@@ -278,12 +278,11 @@ class Carrier:
         )  # fmt: skip
 
     async def _absent(
-        self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int
-    ) -> Consequence:
+        self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int,
+        decision: Decision | None = None,
+    ) -> Consequence:  # fmt: skip
         now = self._clock.now()
-        decision = self._doubts.decision(order)
         again = order.reduce_only or now < order.deadline
-        again = again and (decision is None or decision.verdict == "exists" or decision.again)
         successor = None
         if again and order.attempt < self._patience.attempts_max:
             attempt = order.attempt + 1
@@ -301,7 +300,7 @@ class Carrier:
             state=OrdState.ABSENT,
             text=proof.evidence,
             successor=successor,
-            decision=None if decision is None or decision.verdict == "exists" else decision,
+            decision=decision,
             epoch=epoch,  # what was heard is a fact; another attempt is for the lane's owner to make
         )
 
@@ -310,7 +309,8 @@ class Carrier:
     ) -> Consequence:
         """What a person has said in their broker's place, who has just once more said nothing."""
         if decision.verdict == "absent":
-            return await self._absent(scope, order, AbsentProven(evidence=decision.words), epoch)
+            proof = AbsentProven(evidence=decision.words)
+            return await self._absent(scope, order, proof, epoch, decision)
         return await self._learn(
             scope, order, report=decision.report(), decision=decision, epoch=epoch
         )

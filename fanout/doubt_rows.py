@@ -52,9 +52,12 @@ _COLUMNS = (
 _PENDING = f"""
 SELECT {_COLUMNS} FROM doubt_decisions
 WHERE cl_ord_id = ANY(%b::text[]) AND state = 'pending'"""  # noqa: S608 - constants only
-_SETTLE = """
-UPDATE doubts SET settled_at = %s WHERE cl_ord_id = ANY(%b::text[]) AND settled_at IS NULL
-RETURNING cl_ord_id"""
+_LOCKED = """
+SELECT cl_ord_id FROM doubts WHERE cl_ord_id = ANY(%b::text[]) AND settled_at IS NULL
+ORDER BY cl_ord_id FOR UPDATE"""
+_SETTLE = (
+    "UPDATE doubts SET settled_at = %s WHERE cl_ord_id = ANY(%b::text[]) AND settled_at IS NULL"
+)
 _END = f"""
 UPDATE doubt_decisions SET settled_at = %s,
     state = CASE WHEN decision_id = ANY(%b::uuid[]) THEN 'carried' ELSE 'void' END
@@ -85,6 +88,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """For the order's own text."""
         said = {"absent": "it does not exist", "exists": "it exists", "stop": "stop trying"}
         return f"a person decided: {said[self.verdict]} ({self.reason})"
+
+    @property
+    def last(self) -> bool:
+        """No attempt may follow this one."""
+        return self.verdict == "stop" or (self.verdict == "absent" and not self.again)
+
+    def agrees(self, state: OrdState) -> bool:
+        """Whether an attempt that ended so is what was decided."""
+        if self.verdict == "stop":
+            return state in (OrdState.UNSENT, OrdState.ABSENT)
+        return self.verdict == "absent" and state is OrdState.ABSENT
 
     def report(self) -> Report:
         """Of `exists`: what the broker would have said. Raises ValueError for another verdict."""
@@ -143,19 +157,40 @@ async def pending(conn: Connection, names: Sequence[str]) -> dict[str, Decision]
     return {row[1]: _decision(row) for row in rows}
 
 
-async def settle(
-    conn: Connection, orders: Mapping[str, Order], carried: Iterable[UUID], now: datetime
-) -> list[Entry]:
-    """These attempts are in doubt no more, by the decisions `carried` or by their brokers' word.
+async def decided(conn: Connection, names: Sequence[str]) -> dict[str, Decision]:
+    """What was decided of these attempts and is not carried out; from here on nothing more is.
 
-    Every decision about them that was not carried out is void, and told so.
+    The attempts' orders are locked by the caller.
     """
-    shown = await (await conn.execute(_SETTLE, (now, sorted(orders)))).fetchall()
+    shown = await (await conn.execute(_LOCKED, (sorted(names),))).fetchall()
     if not shown:
-        return []
-    names = [row[0] for row in shown]
+        return {}
     # A statement of its own: it sees what was decided while we waited for the doubts' locks.
-    rows = await (await conn.execute(_END, (now, list(carried), names))).fetchall()
+    return await pending(conn, [row[0] for row in shown])
+
+
+async def settle(
+    conn: Connection,
+    orders: Mapping[str, Order],
+    decisions: Mapping[str, Decision],
+    by: Iterable[UUID],
+    now: datetime,
+) -> list[Entry]:
+    """These attempts are in doubt no more. `by`: decisions that said so; else their brokers did.
+
+    A decision is carried out where it came so, whoever said it last: the broker that proves absent what
+    a person said is absent has agreed. Every other one is void. `decisions`: of `decided`.
+    """
+    await conn.execute(_SETTLE, (now, sorted(orders)))
+    said = set(by)
+    carried = [
+        one.decision_id
+        for name, one in decisions.items()
+        if name in orders and (one.decision_id in said or one.agrees(orders[name].state))
+    ]
+    if not decisions:
+        return []
+    rows = await (await conn.execute(_END, (now, carried, sorted(orders)))).fetchall()
     return [_ended(orders[row[1]], _decision(row), row[-1], now) for row in rows]
 
 

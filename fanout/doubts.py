@@ -4,7 +4,7 @@ A lane that stands still says here what it tried, waits here for its next questi
 whether a person has decided meanwhile. Nothing of it is on the way of an order that goes well.
 
 1. *Tried.* Kept in memory; `run` writes it down for all at once, each attempt at most every
-   `WRITE_S`. PostgreSQL away: it is written later, and no lane waits for that.
+   `WRITE_EVERY` looks. PostgreSQL away: it is written later, and no lane waits for that.
 2. *Decided.* `run` reads what people decided about the attempts in hand, wakes their lanes, and no
    more: the lane asks its broker once more first, carries the decision out under its lease, and
    writes it as any lesson. *Crash before: the decision waits, and who takes the lane finds it.*
@@ -35,7 +35,8 @@ from tenancy.values import TenantID
 log = structlog.get_logger()
 
 LOOK_S = 0.5
-WRITE_S = 2.0
+WRITE_EVERY = 4
+"""Looks between two writes of one attempt."""
 STUCK_S = 5.0
 """An order that closes and cannot be sent is shown to people after so long."""
 OLD_S = 60.0
@@ -111,6 +112,7 @@ class Doubts:
         self._leases = leases
         self._clock = clock
         self._look_s = look_s
+        self._between = timedelta(seconds=look_s * WRITE_EVERY)
         self._stuck = timedelta(seconds=stuck_s)
         self._old = timedelta(seconds=old_s)
         self._hand: dict[str, _InHand] = {}
@@ -183,8 +185,7 @@ class Doubts:
         due = [
             (one, one.asked)
             for one in several
-            if one.asked
-            and (one.written_at is None or (now - one.written_at).total_seconds() >= WRITE_S)
+            if one.asked and (one.written_at is None or now - one.written_at >= self._between)
         ]
         scope = several[0].scope
         names = {one.order.cl_ord_id: one.order for one in several}

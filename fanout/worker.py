@@ -106,8 +106,9 @@ class Worker:
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
         self.doubts = Doubts(
-            database, self.leases, clock, stuck_s=settings.stuck_s, old_s=settings.doubt_old_s
-        )
+            database, self.leases, clock, look_s=settings.doubts_s, stuck_s=settings.stuck_s,
+            old_s=settings.doubt_old_s,
+        )  # fmt: skip
         carrier = Carrier(
             brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
             self.doubts,

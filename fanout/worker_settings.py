@@ -29,6 +29,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """An order that opens is not sent when its audit record took longer to be durable."""
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
+    doubts_s: float = 0.5
+    """Between two looks at what people decided about orders in doubt; what was tried is written every fourth."""
     stuck_s: float = 5.0
     """An order that closes a position and cannot be sent is shown among what is in doubt after so long."""
     doubt_old_s: float = 60.0

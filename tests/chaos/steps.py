@@ -16,6 +16,7 @@ import gateway.hooks.accept
 from fanout import (
     approvals,
     book,
+    doubt_rows,
     intervention_rows,
     outcome_rows,
     proving_rows,
@@ -26,6 +27,7 @@ from fanout import (
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.brokers.gateio.client import GateioClient
 from fanout.carry import Carrier
+from fanout.doubts import Doubts
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
@@ -164,6 +166,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "learn_after_first_leg": lambda: _after(Learner, "learn", _leg_closed),
     "resolve_asking": lambda: _before(GateioBroker, "find"),
     "resolve_answered": lambda: _after(GateioBroker, "find"),
+    "doubt_written": lambda: _after(Doubts, "_of_tenant"),
+    "decision_before_commit": lambda: _after(doubt_rows, "settle", lambda records: bool(records)),
     "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
     "frozen_before_signing": lambda: _frozen_before(GateioClient, "sign", _is_order),
     "frozen_before_send": lambda: _frozen_before(GateioClient, "send", _is_post),

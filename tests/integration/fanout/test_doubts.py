@@ -256,6 +256,21 @@ async def test_a_decision_outlives_the_worker_that_should_carry_it_out(bench, an
     assert await bench.rows(ATTEMPTS) == [(1, "absent")]
 
 
+async def test_no_attempt_follows_that_a_person_does_not_want_whoever_proves_the_absence(
+    bench, ann
+):
+    """The broker proves it to a worker that has not heard of the decision yet."""
+    async with bench.crashing_worker() as crash:
+        name = await in_doubt(bench, ann)
+        await crash()
+    assert (await decide(ann, name, "absent")).status == 201
+    bench.broker.finds.clear()
+    async with bench.worker(name="w2"):
+        await bench.until("SELECT state FROM doubt_decisions", "carried")
+    assert await bench.rows(ATTEMPTS) == [(1, "absent")]
+    assert bench.broker.executed == []
+
+
 async def test_doubt_that_grows_old_is_told_once(bench, ann):
     bench.settings = type(bench.settings)(
         **{n: getattr(bench.settings, n) for n in bench.settings.__struct_fields__}
