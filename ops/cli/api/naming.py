@@ -148,7 +148,17 @@ def columns(place: Place) -> tuple[str, ...]:
     return COLUMNS.get(place.command, ())
 
 
-DANGEROUS = ("archive", "revoke", "remove", "delete", "end-", "reset-", "cancel", "refuse")
+DANGEROUS = (
+    "archive",
+    "revoke",
+    "remove",
+    "delete",
+    "end-",
+    "reset-",
+    "cancel",
+    "refuse",
+    "decide",
+)
 """Beginnings of commands that ask before they act; every DELETE does."""
 
 EXAMPLES = {
@@ -185,6 +195,7 @@ IN_OTHER_WORDS = {
     "create_tenant": "portcullis tenant create",
     "preview_signal": "portcullis signal preview",
     "replay_signals": "portcullis signal replay",
+    "preview_dead_letter": "portcullis deadletter preview",
 }
 """Operations that a command of their own does, after something that only the caller's side can do."""
 
