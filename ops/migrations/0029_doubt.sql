@@ -66,7 +66,7 @@ GRANT SELECT, UPDATE (state, settled_at) ON doubt_decisions TO portcullis_worker
 CREATE TABLE replay_previews (
     tenant_id   uuid NOT NULL REFERENCES tenants,
     preview_id  uuid NOT NULL,
-    signal_id   uuid NOT NULL REFERENCES signals,
+    signal_id   uuid NOT NULL,                            -- no key: its policy looks behind the wall
     accounts    uuid[] NOT NULL,
     shown       json NOT NULL,                            -- fanout.dead_letters.NewLeg, by account
     shown_to    text NOT NULL,                            -- whose credential: it is good for nobody else
@@ -78,9 +78,9 @@ CREATE INDEX replay_previews_old ON replay_previews (tenant_id, expires_at);
 -- One row for each account of a dead letter that was replayed, for ever: the key is why none is replayed twice.
 CREATE TABLE signal_replays (
     tenant_id   uuid NOT NULL REFERENCES tenants,
-    signal_id   uuid NOT NULL REFERENCES signals,         -- the dead letter
+    signal_id   uuid NOT NULL,                            -- the dead letter; no key, as above
     account_id  uuid NOT NULL,
-    replay_id   uuid NOT NULL REFERENCES signals,         -- the signal that was derived from it
+    replay_id   uuid NOT NULL,                            -- the signal that was derived from it
     reason      text NOT NULL CHECK (length(reason) BETWEEN 1 AND 1000),
     by          jsonb NOT NULL,
     at          timestamptz NOT NULL,
@@ -109,5 +109,11 @@ CREATE INDEX signal_outcomes_left ON signal_outcomes (tenant_id, signal_id DESC)
 
 SELECT put_behind_wall('replay_previews', 'admin');
 SELECT put_behind_wall('signal_replays', 'admin');
+-- A foreign key does not look through row-level security: these do.
+CREATE POLICY of_own_signals ON replay_previews AS RESTRICTIVE FOR INSERT TO portcullis_admin
+    WITH CHECK (EXISTS (SELECT FROM signals s WHERE s.signal_id = replay_previews.signal_id));
+CREATE POLICY of_own_signals ON signal_replays AS RESTRICTIVE FOR INSERT TO portcullis_admin
+    WITH CHECK (EXISTS (SELECT FROM signals s WHERE s.signal_id = signal_replays.signal_id)
+            AND EXISTS (SELECT FROM signals s WHERE s.signal_id = signal_replays.replay_id));
 GRANT SELECT, INSERT, DELETE ON replay_previews TO portcullis_admin;
 GRANT SELECT, INSERT ON signal_replays TO portcullis_admin;
