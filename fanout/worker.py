@@ -135,7 +135,9 @@ class Worker:
         self.reconciler.begin(gate, Judge(database, brokers, clock, carrier.look))
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
-        self._hints = Hints(brokers, self._open_accounts, self._follower, clock.monotonic)
+        self._hints = Hints(
+            brokers, self._open_accounts, self._follower, clock.monotonic, self.reconciler.look
+        )
         self._dead_men = DeadMen(brokers, self._open_accounts, self.leases.holds, clock.monotonic)
         self._adopter = Adopter(
             database, self.leases, self._accounts, self.lanes, self._follower, clock
