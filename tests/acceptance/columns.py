@@ -1,7 +1,7 @@
 """The columns of the table: each adapter on its simulator, and how a case gets an account of its own there.
 
-Gate.io's and the template's venues stand for a whole column, and each case gets fresh accounts at the first
-price; paper and Shioaji are so quickly made, and Shioaji's limits so much a person's, that each case gets its own.
+Gate.io's venues stand for a whole column, and each case gets fresh accounts at the first price; paper,
+the template and Shioaji are so quickly made, and Shioaji's limits so much a person's, that each case gets its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tests.acceptance.desk import Desk, Spoil, Spoilt
 from tests.contract import venues
 from tests.contract.adapters import ADAPTERS
 from tests.contract.shioaji_venue import ShioajiVenue, shioaji
+from tests.contract.template_venue import TemplateVenue, template
 from tests.contract.venues import BTC, Venue
 from tests.fakes.orders import an_account
 
@@ -138,6 +139,11 @@ def _paper_plain() -> Broker:
     return PaperBroker(PaperSettings(instruments=[BTC], conditional_orders=False), SystemClock())
 
 
+async def _tiny_spoils(venue: Venue, how: Spoilt) -> None:
+    assert isinstance(venue, TemplateVenue)
+    venue.exchange.next_order = how
+
+
 COLUMNS: dict[str, Column] = {
     "gateio": Column(
         ADAPTERS["gateio"], gateio, frozenset({"hedge", "network", "amend_qty"}),
@@ -152,4 +158,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "paper": Column(ADAPTERS["paper"], _each_its_own(venues.paper)),
     "paper-plain": Column(_paper_plain, _each_its_own(venues.paper_plain)),
+    "template": Column(
+        ADAPTERS["template"], _each_its_own(template), frozenset({"network"}), _tiny_spoils
+    ),
 }  # fmt: skip

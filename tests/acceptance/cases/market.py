@@ -76,7 +76,7 @@ async def never_rests(desk: Desk) -> None:
     assert not await desk.open()
 
 
-for number, tif in (("TC-E0A", "opg"), ("TC-E0B", "cls")):
+for number, tif in (("TC-E26", "opg"), ("TC-E27", "cls")):
 
     async def in_an_auction(desk: Desk, tif: str = tif) -> None:
         report = await desk.placed(desk.order(time_in_force=tif))
