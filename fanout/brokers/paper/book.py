@@ -350,6 +350,10 @@ class PaperBook:
         known = self._known.get(order.broker_order_id or "")
         if known is not None and known.order.cl_ord_id == order.cl_ord_id:
             return known  # else the id is of a book before a restart
+        if self._rules.open_first:
+            alike = [one for one in self._open() if one.order.cl_ord_id == order.cl_ord_id]
+            if alike:
+                return alike[-1]
         return self._named.get(order.cl_ord_id)
 
     def _touch(self, order: Order, seen: Instrument) -> Decimal:

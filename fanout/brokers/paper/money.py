@@ -239,9 +239,12 @@ def _per_lot(_: Rules, it: Standing, order: Order, qty: Decimal) -> Cost:
         price = order.price if order.ord_type == "limit" and order.price else seen.last_price
         needed = qty * (price or ZERO) if order.side == "buy" else ZERO
     else:
-        others = sum((_lots(it, symbol, held.qty) for symbol, held in it.held.items()), ZERO)
-        others -= _lots(it, order.symbol, _qty(it, order.symbol))
-        needed = others + _lots(it, order.symbol, _qty(it, order.symbol) + _signed(order, qty))
+        held = _qty(it, order.symbol)
+        after = held + _signed(order, qty)
+        if abs(after) <= abs(held):
+            return Cost()
+        others = sum((_lots(it, symbol, one.qty) for symbol, one in it.held.items()), ZERO)
+        needed = others - _lots(it, order.symbol, held) + _lots(it, order.symbol, after)
     if needed > it.cash:
         return Cost(missing=f"保證金不足: needs {needed}, has {it.cash}")
     return Cost()

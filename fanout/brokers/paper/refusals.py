@@ -82,22 +82,29 @@ def _name(_: Rules, it: Sight) -> No | None:
     return ("duplicate", f"{it.order.cl_ord_id} was used before") if it.used else None
 
 
-def _least(_: Rules, it: Sight) -> No | None:
-    if it.instrument is None or it.qty >= it.instrument.min_qty:
+def _sized(rules: Rules, it: Sight) -> Decimal:
+    return it.qty if rules.cuts_first else it.order.order_qty
+
+
+def _least(rules: Rules, it: Sight) -> No | None:
+    qty = _sized(rules, it)
+    if it.instrument is None or qty >= it.instrument.min_qty:
         return None
-    return "too_small", f"{it.qty} is below {it.instrument.min_qty}"
+    return "too_small", f"{qty} is below {it.instrument.min_qty}"
 
 
-def _most(_: Rules, it: Sight) -> No | None:
-    if it.instrument is None or it.qty <= it.instrument.max_qty:
+def _most(rules: Rules, it: Sight) -> No | None:
+    qty = _sized(rules, it)
+    if it.instrument is None or qty <= it.instrument.max_qty:
         return None
-    return "too_large", f"{it.qty} is above {it.instrument.max_qty}"
+    return "too_large", f"{qty} is above {it.instrument.max_qty}"
 
 
-def _step(_: Rules, it: Sight) -> No | None:
-    if it.instrument is None or not it.qty % it.instrument.lot_step:
+def _step(rules: Rules, it: Sight) -> No | None:
+    qty = _sized(rules, it)
+    if it.instrument is None or not qty % it.instrument.lot_step:
         return None
-    return "off_step", f"{it.qty} is no multiple of {it.instrument.lot_step}"
+    return "off_step", f"{qty} is no multiple of {it.instrument.lot_step}"
 
 
 def _prices(order: Order) -> list[Decimal | None]:

@@ -42,11 +42,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     no: Mapping[Fault, tuple[str, RejectKind]]
     money: Money
     unique_client_ids: bool = False
+    open_first: bool = False
+    """Of several orders of one name an open one is found, whichever came later."""
     one_in_flight: bool = False
     quotes: bool = True
     """Orders meet the best bid and ask where the source has them; else the reference price."""
     cuts: bool = False
     """A reduce-only order is cut to what there is to reduce when it is placed, and not when it fills."""
+    cuts_first: bool = False
+    """And what is left of it must be a size that the broker has."""
     sweeps: bool = False
     """A resting reduce-only order ends as soon as there is nothing left for it to reduce."""
     whole_lots: bool = False
@@ -191,7 +195,9 @@ GATEIO_SPOT = Rules(
         "unfilled": ("FOK_NOT_FILL", "other"),
     },
     money="cash",
+    open_first=True,
     cuts=True,
+    cuts_first=True,
     deviation=Decimal("0.5"),
     bound_bps=Decimal(100),
     maker_fee=Decimal("0.002"),
