@@ -75,6 +75,7 @@ SPOT_FUNDS: tuple[Step, ...] = (
     Place(side="sell", qty="3000", reduce=True),
 )  # fmt: skip
 GATEIO_FUNDS: tuple[Step, ...] = (
+    Place(qty="16600"), Place(qty="16600", at="1.003"),  # margin alone would do, the fee is too much
     Place(qty="9000", at="0.99"), Place(qty="9000"), Place(qty="9000", at="0.98"), Cancel(0),
     Place(qty="4000"), Move("1.05"), Place(qty="4000"), Move("0.95"), Place(qty="1000"),
     Place(side="sell", qty="15000"), Place(side="sell", qty="9000"), Place(side="sell", qty="20000"),
