@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from audit.inbox import Entry, append
-from fanout import evidence, metrics, stops_book
+from fanout import doubt_rows, evidence, metrics, stops_book
 from fanout.lesson import Consequence, Lesson
 from fanout.lifecycle import OUR_WORD, Progress, advance
 from fanout.news import News
@@ -182,11 +182,17 @@ async def learn(
     news = News(_trading_day(await setting.fetchone()))
     consequences: list[Consequence] = []
     successors: list[Order] = []
+    settled: dict[str, Order] = {}
+    shown = {name for name in ids if known[name].state is OrdState.IN_DOUBT}
+    shown |= {one.order.cl_ord_id for one in lessons if one.in_doubt}
+    decisions = await doubt_rows.decided(conn, sorted(shown)) if shown else {}
     for heard in lessons:
         before = known[heard.order.cl_ord_id]
         cancel = before.cl_ord_id in wished
-        # Who wants it cancelled does not want it sent again.
-        lesson = msgspec.structs.replace(heard, successor=None) if cancel else heard
+        decision = decisions.get(before.cl_ord_id)
+        # Who wants it cancelled does not want it sent again; nor does a person who said so.
+        ends = cancel or (decision is not None and decision.last)
+        lesson = msgspec.structs.replace(heard, successor=None) if ends else heard
         after, progress = _apply(before, lesson)
         if after is None:
             sends = await _released(conn, lesson) if again else None
@@ -195,6 +201,8 @@ async def learn(
             )
             continue
         known[after.cl_ord_id] = after
+        if before.cl_ord_id in shown and after.state not in doubt_rows.UNSETTLED:
+            settled[after.cl_ord_id] = after
         if family_of(after) in families:
             family = touched[family_of(after)] = families[family_of(after)]
             lesson = stops_book.in_family(family, after, lesson, cancel=cancel)
@@ -202,6 +210,11 @@ async def learn(
         if lesson.successor is not None:
             successors.append(lesson.successor)
         consequences.append(Consequence(order=after, sends=lesson.successor, cancel=cancel))
+    if settled:  # before the order's own records: its close is the last of its story
+        carried = [one.decision.decision_id for one in lessons if one.decision is not None]
+        learned_at = lessons[0].learned_at
+        ended = await doubt_rows.settle(conn, settled, decisions, carried, learned_at)
+        await _record(conn, scope, ended)
     async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
         await news.write(conn)
         await _record(conn, scope, news.entries)

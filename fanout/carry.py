@@ -25,6 +25,8 @@ from opentelemetry import trace
 from fanout import metrics
 from fanout.breaker import Breakers, BreakerSettings
 from fanout.clearance import Clearance, Ending
+from fanout.doubt_rows import UNSETTLED, Decision
+from fanout.doubts import Doubting, Unseen
 from fanout.learner import Learner
 from fanout.leases import Leases
 from fanout.lesson import Consequence, Lesson
@@ -70,14 +72,16 @@ class Carrier:
         breakers: Breakers | None = None,
         unwanted: Unwanted = nobody_wishes,
         gate: ReconcileGate | None = None,
+        doubts: Doubting = Unseen(),  # noqa: B008 - it holds nothing
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt. `unwanted`: whether somebody wishes an
         order cancelled; asked before it is sent again. `gate`: nothing opens on an account before its
-        book agrees with its broker's.
+        book agrees with its broker's. `doubts`: who shows people what is in doubt, and knows what they decided.
         """
         self._breakers = breakers or Breakers(BreakerSettings())
-        self._doubts: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
+        self._doubts = doubts
+        self._asking: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
         self._current = current
         self._brokers = brokers
         self._leases = leases
@@ -125,6 +129,14 @@ class Carrier:
             again_in_s = tries.sent(outcome, mono, now)
             if again_in_s is None or clear.is_too_late(order, again_in_s):
                 break
+            if order.reduce_only:  # tried without end, but for a person's word
+                self._doubts.begin(scope, order, "stuck")
+                self._doubts.tried(order, refusal(outcome)[1])
+                if (decision := self._doubts.decision(order)) is not None:
+                    return await self._learn(
+                        scope, order, state=OrdState.UNSENT, code="stopped", text=decision.words,
+                        decision=decision, epoch=epoch,
+                    )  # fmt: skip
         return await self._record(scope, account, order, outcome, sent_at, epoch)
 
     async def _end(self, scope: TenantScope, order: Order, ending: Ending) -> Consequence:
@@ -150,8 +162,10 @@ class Carrier:
         wait = self._patience.doubt_first_s
         asked = 0
         with metrics.IN_DOUBT.track_inprogress(), self._doubted(order, account) as hurried:
+            self._doubts.begin(scope, order, "in_doubt", hurried.set)
             while True:
                 self._leases.require(order.part, epoch)
+                decision = self._doubts.decision(order)  # the broker is asked once more behind it
                 answer = await broker.find(self._current(account), order, sent_by=sent_by)
                 asked += 1
                 if isinstance(answer, Found):
@@ -160,6 +174,9 @@ class Carrier:
                     )
                 if isinstance(answer, AbsentProven):
                     return await self._absent(scope, order, answer, epoch)
+                if decision is not None and decision.verdict != "stop":
+                    return await self._decided(scope, order, decision, epoch)
+                self._doubts.tried(order, answer.why)
                 log.warning(
                     "order_in_doubt",
                     cl_ord_id=order.cl_ord_id,
@@ -174,21 +191,21 @@ class Carrier:
 
     def hurry(self, cl_ord_id: str) -> None:
         """Somebody has heard of that order: if it is in doubt, ask again now."""
-        if (doubt := self._doubts.get(cl_ord_id)) is not None:
+        if (doubt := self._asking.get(cl_ord_id)) is not None:
             doubt[2].set()
 
     def in_doubt(self) -> list[tuple[Order, BrokerAccount]]:
         """The orders that are asked about now."""
-        return [(order, account) for order, account, _ in self._doubts.values()]
+        return [(order, account) for order, account, _ in self._asking.values()]
 
     @contextlib.contextmanager
     def _doubted(self, order: Order, account: BrokerAccount) -> Iterator[asyncio.Event]:
         hurried = asyncio.Event()
-        self._doubts[order.cl_ord_id] = order, account, hurried
+        self._asking[order.cl_ord_id] = order, account, hurried
         try:
             yield hurried
         finally:
-            del self._doubts[order.cl_ord_id]
+            del self._asking[order.cl_ord_id]
 
     async def cancel(
         self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int
@@ -274,8 +291,9 @@ class Carrier:
         )  # fmt: skip
 
     async def _absent(
-        self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int
-    ) -> Consequence:
+        self, scope: TenantScope, order: Order, proof: AbsentProven, epoch: int,
+        decision: Decision | None = None,
+    ) -> Consequence:  # fmt: skip
         now = self._clock.now()
         again = order.reduce_only or now < order.deadline
         successor = None
@@ -295,7 +313,19 @@ class Carrier:
             state=OrdState.ABSENT,
             text=proof.evidence,
             successor=successor,
+            decision=decision,
             epoch=epoch,  # what was heard is a fact; another attempt is for the lane's owner to make
+        )
+
+    async def _decided(
+        self, scope: TenantScope, order: Order, decision: Decision, epoch: int
+    ) -> Consequence:
+        """What a person has said in their broker's place, who has just once more said nothing."""
+        if decision.verdict == "absent":
+            proof = AbsentProven(evidence=decision.words)
+            return await self._absent(scope, order, proof, epoch, decision)
+        return await self._learn(
+            scope, order, report=decision.report(), decision=decision, epoch=epoch
         )
 
     async def _learn(
@@ -315,8 +345,9 @@ class Carrier:
         credential_failed: bool = False,
         intervention_id: UUID | None = None,
         left: bool = False,
+        decision: Decision | None = None,
     ) -> Consequence:
-        return await self._learner.learn(
+        consequence = await self._learner.learn(
             scope,
             Lesson(
                 order=order,
@@ -333,8 +364,13 @@ class Carrier:
                 credential_failed=credential_failed,
                 intervention_id=intervention_id,
                 left=left,
+                in_doubt=self._doubts.knows(order),
+                decision=decision,
             ),
         )
+        if consequence.order.state not in UNSETTLED:
+            self._doubts.forget(order)
+        return consequence
 
     @staticmethod
     def _fence(broker: Broker, epoch: int) -> int | None:

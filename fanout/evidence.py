@@ -163,6 +163,8 @@ def learned(
         said |= {"code": lesson.code, "text": lesson.text}
     if lesson.intervention_id is not None:
         said |= {"intervention": str(lesson.intervention_id)}
+    if lesson.decision is not None:
+        said |= {"decision": str(lesson.decision.decision_id), "by": lesson.decision.by.id}
     entries: list[Entry] = []
 
     def add(kind: Kind, more: dict[str, Any]) -> None:

@@ -54,10 +54,15 @@ class Hints:
         open_accounts: Callable[[], Iterable[tuple[str, BrokerAccount]]],
         asked: Asked,
         now: Callable[[], float],
+        may_differ: Callable[[AccountID], None] = lambda account: None,
     ) -> None:
-        """`open_accounts`: broker and account of all that rests or is in doubt in our partitions."""
+        """`open_accounts`: broker and account of all that rests or is in doubt in our partitions.
+
+        `may_differ` is told of an account of which something may have been missed, or done by others.
+        """
         self._brokers, self._open_accounts, self._asked = brokers, open_accounts, asked
         self._now = now
+        self._may_differ = may_differ
         self._streams: dict[AccountID, asyncio.Task[None]] = {}
         self._wanted_at: dict[AccountID, float] = {}
         self._told_as: dict[AccountID, BrokerAccount] = {}
@@ -122,5 +127,6 @@ class Hints:
             return
         if hint.kind == "gap" or (hint.kind in ("order", "fill") and hint.cl_ord_id is None):
             self._asked.ask_account(account.account_id)
+            self._may_differ(account.account_id)
         elif hint.cl_ord_id is not None:
             self._asked.ask(hint.cl_ord_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from fanout.doubt_rows import Decision
 from fanout.order import Order, OrdState
 from fanout.ports import Report
 
@@ -34,6 +35,10 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     successor: Order | None = None
     intervention_id: UUID | None = None
     """The act of the kill switch that denied it."""
+    in_doubt: bool = False
+    """A person may have been shown the attempt as in doubt, or as stuck."""
+    decision: Decision | None = None
+    """A person's, which this lesson carries out."""
     epoch: int | None = None
     """Worth nothing unless the partition is still ours under this epoch when it is written: with
     `successor`, and where the broker's book died with its process (Caps.remembers)."""

@@ -14,7 +14,8 @@ import msgspec
 
 from tenancy.values import AccountID
 
-Origin = Literal["hook", "kill_switch", "person", "reconciliation"]
+Origin = Literal["hook", "kill_switch", "person", "reconciliation", "replay"]
+"""`replay`: a sender's signal once more, because a person said so, for accounts that it did not reach."""
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ class Mandate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names_symbols(self) -> bool:
         """Its ticker is the broker's symbol: no map applies."""
-        return self.origin != "hook"
+        return self.origin not in ("hook", "replay")
 
 
 SENDERS = Mandate()

@@ -33,6 +33,10 @@ FIRST_ORDER_SECONDS = Histogram(
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 IN_DOUBT = Gauge("portcullis_orders_in_doubt", "Orders in doubt in this worker's lanes")
+DOUBT_OLDEST = Gauge(
+    "portcullis_doubt_oldest_seconds",
+    "How long the oldest order of this worker is in doubt, or closes a position and cannot be sent",
+)
 LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
 SURPRISES = Counter(
     "portcullis_surprising_reports_total",

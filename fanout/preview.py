@@ -17,7 +17,7 @@ import msgspec
 
 from fanout.calendars import Calendars
 from fanout.gather import gather
-from fanout.mandate import SENDERS
+from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
 from fanout.pictures import Known
 from fanout.plan import Plan, Rules, make_plan
@@ -61,6 +61,7 @@ async def preview(
     calendars: Calendars,
     now: datetime,
     proposed: Proposed = NOTHING,
+    mandate: Mandate = SENDERS,
 ) -> Previewed:
     """Decide for every account, as things stand or as `proposed` would have them.
 
@@ -73,7 +74,13 @@ async def preview(
     assert row is not None
     at = signal.due(now) or now
     market = await gather(
-        conn, snapshot, signal, known, await calendars.get(snapshot.calendars, at), at=at
+        conn,
+        snapshot,
+        signal,
+        known,
+        await calendars.get(snapshot.calendars, at),
+        at=at,
+        mandate=mandate,
     )
     make = partial(
         make_plan,
@@ -84,8 +91,9 @@ async def preview(
         seed=seed_of(signal_id),
         rotation=row[0],
         rules=RULES,
+        mandate=mandate,
     )
-    plan = with_shadows(make, snapshot, market, SENDERS)
+    plan = with_shadows(make, snapshot, market, mandate)
     return Previewed(plan=plan, snapshot=snapshot, market=market)
 
 

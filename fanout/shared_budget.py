@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -102,7 +103,6 @@ class Waiting:
     def __init__(self) -> None:
         self._closes: deque[asyncio.Future[None]] = deque()
         self._opens: deque[asyncio.Future[None]] = deque()
-        self.ask_at = float("-inf")
 
     def __len__(self) -> int:
         return sum(not f.done() for queue in (self._closes, self._opens) for f in queue)
@@ -144,6 +144,8 @@ class SharedBudgets:
         self._script = redis.register_script(NOW + SCRIPT)
         self._counts: dict[str, BrokersCount] = {}
         self._waiting: dict[str, Waiting] = {}
+        self._ready: dict[str, None] = {}  # to be asked for now, in their order
+        self._later: list[tuple[float, str]] = []  # and when; a heap
         self._woken = asyncio.Event()
         self._clock: tuple[float, float] | None = None  # Redis' time, µs, and ours when we heard it
         self._keeper: asyncio.Task[None] | None = None
@@ -169,8 +171,9 @@ class SharedBudgets:
 
     async def close(self) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            while not self._keeper.done():
+                self._keeper.cancel()
+                await asyncio.wait([self._keeper], timeout=HEARTBEAT_S)
             self._keeper = None
 
     async def wait(self, key: Key, *, closes: bool = False) -> None:
@@ -182,8 +185,10 @@ class SharedBudgets:
             pause_s = count.pause(self._now())
             await asyncio.sleep(pause_s)
         if not (closes and self._share.close(name, self._now())):
-            waiting = self._waiting.setdefault(name, Waiting())
-            place = waiting.add(closes=closes)
+            if name not in self._waiting:
+                self._waiting[name] = Waiting()
+                self._ready[name] = None
+            place = self._waiting[name].add(closes=closes)
             self._woken.set()
             with metrics.BUDGET_WAITING.labels(self.name).track_inprogress():
                 await place
@@ -200,23 +205,30 @@ class SharedBudgets:
             except Exception:  # whoever waits must not wait for ever
                 log.exception("budget_round_failed", broker=self.name)
                 await asyncio.sleep(HEARTBEAT_S)
+            idle_s = self._idle_s()
+            if idle_s <= 0:
+                await asyncio.sleep(0)  # who was granted a place goes first
+                continue
+            # Not wait_for: before Python 3.12 it may swallow the cancel that ends us.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._idle_s())
+                async with asyncio.timeout(idle_s):
+                    await self._woken.wait()
             self._woken.clear()
 
     def _idle_s(self) -> float:
         """Until somebody may be granted a place, or the next word to Redis is due."""
-        asks = [waiting.ask_at for waiting in self._waiting.values() if len(waiting)]
-        return max(0.0, min([*asks, self._beat_at + HEARTBEAT_S]) - self._now())
+        if self._ready:
+            return 0.0
+        next_at = self._later[0][0] if self._later else float("inf")
+        return max(0.0, min(next_at, self._beat_at + HEARTBEAT_S) - self._now())
 
     async def _round(self) -> None:
         now = self._now()
         if self._share.looks(now):
             await self._look(now)
-        for name in [name for name, waiting in self._waiting.items() if not len(waiting)]:
-            del self._waiting[name]
-        due = (name for name, waiting in self._waiting.items() if waiting.ask_at <= now)
-        wants = {name: len(self._waiting[name]) for name in islice(due, KEYS_MAX)}
+        while self._later and self._later[0][0] <= now:
+            self._ready[heappop(self._later)[1]] = None
+        wants = {name: len(self._waiting[name]) for name in islice(self._ready, KEYS_MAX)}
         if not wants and now < self._beat_at + HEARTBEAT_S:
             return
         self._beat_at = now
@@ -229,9 +241,12 @@ class SharedBudgets:
             }
         metrics.BUDGET_SHARED.labels(self.name).set(self._share.by_redis)
         for name, (granted, again_in_s) in answers.items():
-            waiting = self._waiting[name]
-            waiting.grant(granted)
-            waiting.ask_at = self._now() + max(again_in_s, 0.0 if granted else 0.001)
+            self._waiting[name].grant(granted)
+            del self._ready[name]
+            if len(self._waiting[name]):
+                heappush(self._later, (self._now() + max(again_in_s, 0.001), name))
+            else:
+                del self._waiting[name]
 
     async def _ask(self, wants: Mapping[str, int]) -> dict[str, tuple[int, float]] | None:
         """What Redis grants; None: it did not answer, or our word was too old for it."""

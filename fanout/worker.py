@@ -25,6 +25,7 @@ from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
 from fanout.dead_man import DeadMen
+from fanout.doubts import Doubts
 from fanout.drift_decisions import DriftDecisions
 from fanout.follow import Follower
 from fanout.hints import Hints
@@ -37,6 +38,7 @@ from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order
 from fanout.outcomes import Outcomes
+from fanout.parts import Parts
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
 from fanout.ports import Broker, BrokerAccount
@@ -64,9 +66,6 @@ from tenancy.values import SignalID, StrategyID, partition
 log = structlog.get_logger()
 
 OPEN_AGAIN_S = 1.0
-
-INTENDING_AT_ONCE = 4
-"""Signals of which parts are written at the same time, each with a database connection."""
 
 
 class Worker:
@@ -113,6 +112,10 @@ class Worker:
         patience = msgspec.structs.replace(
             patience or Patience(), durable_within_s=settings.durable_within_s
         )
+        self.doubts = Doubts(
+            database, self.leases, clock, look_s=settings.doubts_s, stuck_s=settings.stuck_s,
+            old_s=settings.doubt_old_s,
+        )  # fmt: skip
         self.breakers = Breakers(settings.breaker)
         self.reconciler = Reconciler(
             database, brokers, self._accounts, self.leases, clock,
@@ -127,12 +130,14 @@ class Worker:
         )  # fmt: skip
         carrier = Carrier(
             brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
-            self.breakers, self._is_unwanted, gate,
+            self.breakers, self._is_unwanted, gate, self.doubts,
         )  # fmt: skip
         self.reconciler.begin(gate, Judge(database, brokers, clock, carrier.look))
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)
         self._follower = Follower(carrier, self.leases, self.lanes.put, known)
-        self._hints = Hints(brokers, self._open_accounts, self._follower, clock.monotonic)
+        self._hints = Hints(
+            brokers, self._open_accounts, self._follower, clock.monotonic, self.reconciler.look
+        )
         self._dead_men = DeadMen(brokers, self._open_accounts, self.leases.holds, clock.monotonic)
         self._adopter = Adopter(
             database, self.leases, self._accounts, self.lanes, self._follower, clock
@@ -141,8 +146,6 @@ class Worker:
         self._statements = Statements(database, brokers, self._accounts, self.leases, clock)
         told = settings.proving
         self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
-        self._intending: dict[tuple[SignalID, bool], asyncio.Task[None]] = {}
-        self._intending_gate = asyncio.Semaphore(INTENDING_AT_ONCE)
         self._intender = Intender(
             database, self.leases, self._accounts, self.lanes, clock, venues,
             lambda scope, names: self.stops.watch(scope, names),
@@ -166,6 +169,7 @@ class Worker:
         self._approved = ApprovedIntender(
             database, self.leases, self._intender, self.instruments, calendars, clock
         )
+        self._parts = Parts(database, self.leases, self._intender, self._approved)
         self.intake = Intake(
             database, self.leases, self._accounts, self._intender, self.instruments, clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
@@ -222,6 +226,7 @@ class Worker:
                 ("stops", self.stops.run(stop)),
                 ("open", self._keep_opening(closed, stop)),
                 ("switch", self.switch.run(stop)),
+                ("doubts", self.doubts.run(stop)),
                 ("interventions", self._interventions.run(stop)),
                 ("sweep", self._sweep(stop)),
                 ("outcomes", self.outcomes.run(stop)),
@@ -274,8 +279,7 @@ class Worker:
         with contextlib.suppress(TimeoutError, PortcullisError):
             async with asyncio.timeout(self._settings.lease_ttl_s):
                 await self.intake.idle()
-                while self._intending:
-                    await asyncio.wait(list(self._intending.values()))
+                await self._parts.idle()
                 await self.lanes.idle()
                 await self.outcomes.look()
         # A lane that did not finish may have a request under way: its partition is not given
@@ -318,7 +322,7 @@ class Worker:
         while not stop.is_set():
             try:
                 found = await self.intake.look()
-                found += await self._do_parts()
+                found += await self._parts.look()
                 if found and not self._woken.is_set():
                     metrics.SWEEPS.labels("signals").inc(found)
                 if self._clock.monotonic() >= next_adoption:
@@ -335,47 +339,6 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._settings.sweep_s)
             self._woken.clear()
-
-    async def _do_parts(self) -> int:
-        """Intents for the parts of plans in our partitions that nobody has written yet."""
-        parts = self.leases.parts()
-        async with self._database.connection() as conn:
-            rows = await (
-                await conn.execute(
-                    "SELECT signal_id, approved, tenant_id, array_agg(part ORDER BY part)"
-                    " FROM plan_parts WHERE part = ANY(%s)"
-                    " GROUP BY signal_id, approved, tenant_id ORDER BY min(planned_at)",
-                    (parts,),
-                )
-            ).fetchall()
-        found = [row for row in rows if (row[0], row[1]) not in self._intending]
-        for signal, approved, tenant, signal_parts in found:
-            scope = TenantScope(tenant_id=tenant, actor=ADOPTER)
-            self._intending[signal, approved] = asyncio.create_task(
-                self._intend(scope, signal, signal_parts, approved=approved)
-            )
-        return len(found)
-
-    async def _intend(
-        self, scope: TenantScope, signal: SignalID, parts: Sequence[int], *, approved: bool
-    ) -> None:
-        """Parts of one signal. An error ends it here: the parts are still listed for the sweep.
-
-        Two signals at once never belong to one strategy: its second is planned when the first
-        has no parts left. What was approved later takes its turn on the strategy.
-        """
-        intender = self._approved if approved else self._intender
-        try:
-            async with self._intending_gate:
-                await intender.intend(scope, signal, parts)
-        except LeaseLost as error:
-            log.info("intents_left_to_the_next_owner", signal=str(signal), why=str(error))
-        except PortcullisError as error:
-            log.warning("intents_wait", signal=str(signal), error=str(error))
-        except Exception:
-            log.exception("intents_failed", signal=str(signal))
-        finally:
-            del self._intending[signal, approved]
 
     async def _expire(self) -> None:
         """End the questions of our partitions that nobody answered in time."""

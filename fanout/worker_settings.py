@@ -32,6 +32,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Between two comparisons of an account's book with its broker's."""
     stops_s: float = 0.5
     """Between two looks at the prices that held orders wait for."""
+    doubts_s: float = 0.5
+    """Between two looks at what people decided about orders in doubt; what was tried is written every fourth."""
+    stuck_s: float = 5.0
+    """An order that closes a position and cannot be sent is shown among what is in doubt after so long."""
+    doubt_old_s: float = 60.0
+    """What is in doubt for longer is told to people."""
     proving: ProvingSettings = ProvingSettings()
     breaker: BreakerSettings = BreakerSettings()
 

@@ -135,6 +135,11 @@ PROBLEMS: dict[str, Kind] = {
         "Nobody approves their own",
         "Ask somebody else to decide; withdraw the proposal if it is no longer wanted.",
     ),
+    "preview_over": Kind(
+        409,
+        "What was previewed is over, or is not what would happen now; nothing was sent",
+        "Look at a new preview, and replay that one.",
+    ),
     "proposal_closed": Kind(
         409, "The proposal is closed", "Look at its state; propose the change anew if it is wanted."
     ),

@@ -263,6 +263,8 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         stops_s=worker.stops_s,
         reconcile_s=worker.reconcile_s,
         durable_within_s=worker.durable_within_ms / 1000,
+        stuck_s=worker.stuck_s,
+        doubt_old_s=worker.doubt_old_s,
     )
 
 

@@ -221,6 +221,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     account's book with its broker's. `durable_within_ms`: an order that opens is
     not sent when its audit record took longer to be durable. `spill`: the directory, on a local disk, of
     what must not wait for PostgreSQL (cancels and reductions); `<var>/spill` where none is named.
+    `stuck_s`: an order that closes a position and cannot be sent is shown among what is in doubt after
+    so long. `doubt_old_s`: what is in doubt for longer is told to people, once.
     """
 
     processes: Count
@@ -232,6 +234,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     reconcile_s: Seconds = 60.0
     durable_within_ms: Annotated[int, Meta(ge=100, le=60_000)] = 4_000
     spill: Path | None = None
+    stuck_s: Seconds = 5.0
+    doubt_old_s: Seconds = 60.0
 
 
 StoreName = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]

@@ -54,7 +54,9 @@ SET_UP = frozenset(
 )  # fmt: skip
 """Changing what trades, and how."""
 
-TRADE = frozenset({"halts:write", "orders:cancel", "signals:send", "drifts:decide"})
+TRADE = frozenset(
+    {"halts:write", "orders:cancel", "orders:replay", "signals:send", "drifts:decide"}
+)
 """Stepping in."""
 
 EVIDENCE = frozenset({"evidence:write"})
@@ -62,6 +64,9 @@ EVIDENCE = frozenset({"evidence:write"})
 
 DECIDE = frozenset({"proposals:decide", "signals:decide"})
 """A second person's yes or no."""
+
+DECIDE_DOUBT = frozenset({"doubts:decide"})
+"""A person's word about an order, in its broker's place."""
 
 PEOPLE = frozenset(
     {
@@ -78,7 +83,7 @@ PEOPLE = frozenset(
 PLATFORM = frozenset({"tenants:read", "tenants:write", "access:ask"})
 """What only the platform's own people and keys do."""
 
-ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE | PLATFORM
+ACTIONS = READS | OVERSIGHT | SET_UP | TRADE | DECIDE | DECIDE_DOUBT | PEOPLE | EVIDENCE | PLATFORM
 
 _OWN_HOUSE = frozenset(
     {
@@ -93,9 +98,10 @@ _OWN_HOUSE = frozenset(
 
 ROLES: dict[Role, frozenset[str]] = {
     "operator": PLATFORM | _OWN_HOUSE,
-    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | PEOPLE | EVIDENCE,
+    "admin": READS | OVERSIGHT | SET_UP | TRADE | DECIDE | DECIDE_DOUBT | PEOPLE | EVIDENCE,
     "trader": READS
     | TRADE
+    | DECIDE_DOUBT
     | frozenset({"strategies:write", "hooks:write", "subscriptions:write", "signals:decide"}),
     "approver": READS | DECIDE | frozenset({"revisions:read"}),
     "compliance": READS | OVERSIGHT | EVIDENCE | frozenset({"access:decide", "halts:write"}),
@@ -122,6 +128,6 @@ def actions_of(roles: Iterable[str], kind: TenantKind) -> frozenset[str]:
 def scopes_of(kind: TenantKind) -> frozenset[str]:
     """The scopes that a service key of such a tenant may have.
 
-    No key decides: a second person is a person.
+    No key decides: a second person is a person, and so is who speaks in a broker's place.
     """
-    return ROLES["operator" if kind == "platform" else "admin"] - DECIDE
+    return ROLES["operator" if kind == "platform" else "admin"] - DECIDE - DECIDE_DOUBT

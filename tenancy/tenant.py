@@ -17,11 +17,20 @@ from tenancy.windows import TradingDay
 
 TenantKind = Literal["customer", "platform"]
 FourEyes = Literal[
-    "credentials", "limits", "live", "halt_release", "retention", "roles", "approvals", "drifts"
+    "credentials",
+    "limits",
+    "live",
+    "halt_release",
+    "retention",
+    "roles",
+    "approvals",
+    "drifts",
+    "doubt",
 ]
 """Which changes need a second person. `limits`: upward. `live`: a paper account made live.
 `approvals`: the switching off of signals by approval. `drifts`: what becomes of a difference between an
-account's book and its broker's, and a policy that puts one right by itself."""
+account's book and its broker's, and a policy that puts one right by itself. `doubt`: a word in a broker's
+place."""
 CurrencyPair = Annotated[str, msgspec.Meta(pattern=whole("[A-Z]{3,5}/[A-Z]{3,5}"), max_length=11)]
 
 
@@ -31,7 +40,7 @@ class TenantSettings(
     """Each with the product's value, which holds where the tenant says nothing."""
 
     four_eyes: Annotated[
-        tuple[FourEyes, ...], msgspec.Meta(max_length=8, extra_json_schema=EACH_ONCE)
+        tuple[FourEyes, ...], msgspec.Meta(max_length=9, extra_json_schema=EACH_ONCE)
     ] = ()
     proposal_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
     """After so long an undecided proposal is expired."""

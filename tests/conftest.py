@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import sys
 from pathlib import Path
@@ -55,3 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_file[item.path] = min(rank(item), of_file.get(item.path, 2))
     items.sort(key=lambda item: of_file[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays for ever, so no collection has to walk through it again.
+
+    Measured on two busy cores: 0.42 to 0.52 s for one of the oldest generation, longer than the 0.4 s within
+    which some tests' clients want a connection. The same test failed each time, the one that it fell into.
+    """
+    gc.collect()
+    gc.freeze()

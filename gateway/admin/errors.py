@@ -70,6 +70,12 @@ class ProposalClosed(PortcullisError):
     code = "proposal_closed"
 
 
+class PreviewOver(PortcullisError):
+    """A replay needs a preview of its own that is not old, and of what would still happen."""
+
+    code = "preview_over"
+
+
 class ExportPending(PortcullisError):
     """An export is not made yet, or too many wait already."""
 

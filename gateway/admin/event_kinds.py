@@ -55,6 +55,12 @@ _PROOF = (
     "text",
 )  # fmt: skip
 _DRIFT = ("drift_id", "account_id", "broker", "what", "subject", "symbol", "ours", "theirs")
+_DOUBT = (
+    "cl_ord_id", "doubt", "since", "asked", "text", "broker", "symbol", "side", "order_qty", "strategy_id",
+)  # fmt: skip
+_DECISION = (
+    "cl_ord_id", "decision", "verdict", "again", "ord_status", "cum_qty", "avg_px", "reason", "state", "proposal",
+)  # fmt: skip
 _LIMIT = (*_SIGNAL, "symbol", "limit", "words")
 
 TOLD: Mapping[Kind, Told] = {
@@ -62,6 +68,9 @@ TOLD: Mapping[Kind, Told] = {
     Kind.SIGNAL_REFUSED: Told("signal", "signals:read", (*_SIGNAL, "code", "why", "suppressed")),
     Kind.SIGNAL_PLANNED: Told(
         "signal", "signals:read", (*_SIGNAL, "settings_version", "accounts", "reasons")
+    ),
+    Kind.SIGNAL_REPLAYED: Told(
+        "signal", "signals:read", (*_SIGNAL, "replay_id", "accounts", "reason")
     ),
     Kind.SIGNAL_OUTCOME: Told("signal", "orders:read", Outcome.__struct_fields__),
     Kind.ORDER_HELD: Told("order", "orders:read", (*_TERMS, *_CONDITIONS)),
@@ -77,6 +86,10 @@ TOLD: Mapping[Kind, Told] = {
     Kind.ORDER_CLOSE: Told("order", "orders:read", (*_ATTEMPT, "cum_qty")),
     Kind.ORDER_IN_DOUBT: Told("order", "orders:read", _ATTEMPT),
     Kind.ORDER_RESOLVED: Told("order", "orders:read", _ATTEMPT),
+    Kind.DOUBT_AGED: Told("order", "orders:read", _DOUBT),
+    Kind.DOUBT_DECIDED: Told("order", "orders:read", _DECISION),
+    Kind.DOUBT_CARRIED: Told("order", "orders:read", _DECISION),
+    Kind.DOUBT_VOIDED: Told("order", "orders:read", _DECISION),
     Kind.LIMIT_BLOCKED: Told("order", "orders:read", _LIMIT),
     Kind.APPROVAL_ASKED: Told("change", "proposals:read", _APPROVAL),
     Kind.APPROVAL_GIVEN: Told("change", "proposals:read", _APPROVAL),
@@ -130,6 +143,13 @@ ALERTS: tuple[Alert, ...] = (
     Alert("kill_switch", Kind.KILL_SWITCH, "Trading was stopped or let go; a stop is carried out, or takes long."),
     Alert("limit_blocked", Kind.LIMIT_BLOCKED, "A limit stopped an order."),
     Alert("order_in_doubt", Kind.ORDER_IN_DOUBT, "Nobody knows yet whether the broker has the order."),
+    Alert(
+        "doubt_old", Kind.DOUBT_AGED,
+        "An order is in doubt for long, or closes a position and cannot be sent: a person may have to decide.",
+    ),
+    Alert(
+        "doubt_decided", Kind.DOUBT_DECIDED, "A person has said what became of an order, in its broker's place.",
+    ),
     Alert("order_rejected", Kind.ORDER_REJECTED, "The broker refused an order."),
     Alert(
         "login_locked", Kind.LOGIN, "Signing in as somebody is locked after failures, or a session was stolen.",

@@ -19,6 +19,7 @@ from gateway.admin.changes import By, ObjectKind
 from gateway.admin.channels import CHANNEL
 from gateway.admin.configuration import apply_agreed
 from gateway.admin.credentials import CREDENTIAL
+from gateway.admin.doubts import DOUBT_DECISION
 from gateway.admin.drifts import DRIFT_DECISION
 from gateway.admin.examiners import EXAMINER
 from gateway.admin.groups import GROUP
@@ -65,6 +66,7 @@ KINDS: dict[str, Governed] = {
     "hook": Governed(kind=HOOK),
     "service_key": Governed(kind=SERVICE_KEY),
     "channel": Governed(kind=CHANNEL),
+    "doubt_decision": Governed(kind=DOUBT_DECISION),
     "examiner": Governed(kind=EXAMINER),
     "drift_decision": Governed(kind=DRIFT_DECISION),
     "configuration": Governed(handlers={"apply": apply_agreed}),

@@ -58,6 +58,8 @@ ABOUT = {
     "instrument": "What the brokers trade, with prices and their age.",
     "approval": "Signals that wait for a person's yes.",
     "order": "Orders: every attempt, and what the broker said of it.",
+    "doubt": "Orders in doubt, what was tried, and a person's word about them.",
+    "deadletter": "Signals that ended with something not done for a reason that passes; preview and replay.",
     "position": "Positions, as the fills add up to them.",
     "report": "Fairness between accounts, and what trading cost: tables, CSV files, pictures.",
     "event": "What happens, as it happens.",

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ops.cli.simulate_shioaji import shioaji
 from ops.processes import ROOT
 from tenancy.errors import ConfigurationError
 
@@ -151,3 +152,6 @@ Any Gate client trades on it: give it that host and a key. Ours: base_url = "{ur
 Ctrl-C ends it."""
     )
     sys.stdout.flush()
+
+
+simulate.add_command(shioaji)

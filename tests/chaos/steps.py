@@ -16,6 +16,7 @@ import gateway.hooks.accept
 from fanout import (
     approvals,
     book,
+    doubt_rows,
     drift_rows,
     intervention_rows,
     outcome_rows,
@@ -28,6 +29,7 @@ from fanout import (
 from fanout.brokers.gate.client import GateClient
 from fanout.brokers.gateio.adapter import GateioBroker
 from fanout.carry import Carrier
+from fanout.doubts import Doubts
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.intend_approved import ApprovedIntender
@@ -166,6 +168,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "learn_after_first_leg": lambda: _after(Learner, "learn", _leg_closed),
     "resolve_asking": lambda: _before(GateioBroker, "find"),
     "resolve_answered": lambda: _after(GateioBroker, "find"),
+    "doubt_written": lambda: _after(Doubts, "_of_tenant"),
+    "decision_before_commit": lambda: _after(doubt_rows, "settle", lambda records: bool(records)),
     "absent_after_commit": lambda: _after(Learner, "learn", _attempt_follows),
     "frozen_before_signing": lambda: _frozen_before(GateClient, "sign", _is_order),
     "frozen_before_send": lambda: _frozen_before(GateClient, "send", _is_post),
@@ -185,7 +189,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "protect_before_commit": lambda: _after(stops_book, "after_fills", lambda e: bool(e.new)),
     "pair_before_commit": lambda: _after(stops_book, "end_held", lambda records: bool(records)),
     "drift_before_commit": lambda: _after(reconcile_rows, "find"),
-    "decision_before_commit": lambda: _after(drift_rows, "done"),
+    "drift_decision_before_commit": lambda: _after(drift_rows, "done"),
     "timed_before_commit": lambda: _after(stops_store, "end_timed"),
     "outcome_before_commit": lambda: _after(
         outcome_rows, "finish", lambda finished: bool(finished)

@@ -43,7 +43,7 @@ async def test_killed_before_a_decision_is_committed(database, gateio):
             " FROM drifts RETURNING 1",
             new_id(),
         )  # fmt: skip
-        await stage.dies("decision_before_commit")
+        await stage.dies("drift_decision_before_commit")
         assert await stage.rows("SELECT qty FROM positions") == [(Decimal(2),)]
         assert await stage.rows("SELECT count(*) FROM signals") == [(0,)]
         await _next(stage, "SELECT count(*) FROM orders WHERE state = 'filled'", 1)

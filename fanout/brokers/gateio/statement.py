@@ -51,6 +51,13 @@ async def fills(
     raise Unavailable(f"more than {PAGES_MAX * wire.PAGE} fills at Gate.io in the time asked for")
 
 
+_LIQUIDATED = (
+    "liq-", "hedge-liq-", "liquidation", "auto_deleveraging", "pm_liquidate", "comb_margin_liquidate",
+    "scm_liquidate",
+)  # fmt: skip
+"""How Gate's own texts of closing a position by force begin (gate-api 7.2.161, FuturesOrder.text)."""
+
+
 def _fill(trade: _Trade) -> BrokerFill:
     if not trade.size.is_finite() or trade.size == 0 or not trade.price.is_finite():
         raise Unreadable(f"trade {trade.trade_id} has no size or no price")
@@ -64,4 +71,5 @@ def _fill(trade: _Trade) -> BrokerFill:
         qty=abs(trade.size),
         price=trade.price,
         at=datetime.fromtimestamp(float(trade.create_time), UTC),
+        liquidation=trade.text.startswith(_LIQUIDATED),
     )

@@ -22,6 +22,7 @@ EXTRA = {
     "key": ("ops.cli.api.scopes:scopes",),
     "halt": ("ops.cli.api.switches:on", "ops.cli.api.switches:release"),
     "limit": ("ops.cli.api.switches:set_limit",),
+    "deadletter": ("ops.cli.api.dead_letters:preview",),
 }
 """Group → further commands."""
 

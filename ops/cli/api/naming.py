@@ -28,6 +28,7 @@ GROUPS = {
     "channels": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
     "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
+    "doubts": "doubt", "dead-letters": "deadletter",
     "alerts": "event", "holds": "subject", "audit-halts": "halt", "drifts": "drift",
     "reconciliations": "drift",
 }  # fmt: skip
@@ -56,6 +57,8 @@ NOUNS = {
     "instrument": ("instrument", "instruments"),
     "fill": ("fill", "fills"),
     "drift": ("drift", "drifts"),
+    "doubt": ("doubt", "doubts"),
+    "deadletter": ("dead_letter", "dead_letters"),
 }
 """Group → the words for its object in operations' names."""
 
@@ -130,6 +133,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "proposal": ("proposal_id", "operation", "kind", "reasons", "state", "expires_at"),
     "approval": ("signal_id", "account_id", "strategy_id", "state", "expires_at"),
     "channel": ("channel_id", "name", "kind", "enabled", "revision"),
+    "doubt": (
+        "cl_ord_id", "kind", "age_s", "side", "order_qty", "symbol", "broker", "account_id", "asked", "answer",
+    ),
+    "deadletter": ("signal_id", "strategy_id", "ticker", "received_at", "accounts", "replayed", "reasons"),
     "halt": ("scope", "name", "state", "since", "reason", "intervention_id"),
     "limit": ("layer", "name", "limits", "revision"),
     "access": ("grant_id", "operator_id", "reason", "minutes", "state", "expires_at"),
@@ -144,7 +151,17 @@ def columns(place: Place) -> tuple[str, ...]:
     return COLUMNS.get(place.command, ())
 
 
-DANGEROUS = ("archive", "revoke", "remove", "delete", "end-", "reset-", "cancel", "refuse")
+DANGEROUS = (
+    "archive",
+    "revoke",
+    "remove",
+    "delete",
+    "end-",
+    "reset-",
+    "cancel",
+    "refuse",
+    "decide",
+)
 """Beginnings of commands that ask before they act; every DELETE does."""
 
 EXAMPLES = {
@@ -156,6 +173,8 @@ EXAMPLES = {
     "create_subscription": "portcullis subscription create --strategy trend --account 'Client 1'",
     "create_hook": "portcullis hook create --strategy trend --out trend.hook",
     "list_signals": "portcullis signal list --limit 10",
+    "decide_doubt": "portcullis doubt decide ORDER.1 --verdict absent --reason 'not in the broker's own list'",
+    "replay_dead_letter": "portcullis deadletter replay SIGNAL --preview ID --reason 'the broker was down'",
     "get_fairness_report": "portcullis report fairness --strategy trend --format svg -o fairness.svg",
     "create_person": "portcullis user create 'A. Lovelace' --email ada@example.com --roles trader",
 }
@@ -179,6 +198,7 @@ IN_OTHER_WORDS = {
     "create_tenant": "portcullis tenant create",
     "preview_signal": "portcullis signal preview",
     "replay_signals": "portcullis signal replay",
+    "preview_dead_letter": "portcullis deadletter preview",
 }
 """Operations that a command of their own does, after something that only the caller's side can do."""
 

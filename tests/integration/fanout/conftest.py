@@ -45,6 +45,7 @@ SETTINGS = WorkerSettings(
     instruments_s=0.5,
     balances_s=0.5,
     stops_s=0.05,
+    doubts_s=0.05,
     durable_within_s=60.0,  # a busy machine's commits are not what these tests are about
 )
 PATIENCE = Patience(unsent_first_s=0.02, doubt_first_s=0.02, doubt_most_s=0.1)

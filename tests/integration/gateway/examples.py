@@ -179,6 +179,16 @@ EXAMPLES: dict[str, Example] = {
         },
         frozenset({"subscription_id", "signal_ids"}),
     ),
+    # Doubt and dead letters: of the matrix' signal nothing was left undone.
+    "decide_doubt": Example(lambda ids: {"verdict": "absent", "reason": "r"}),
+    "preview_dead_letter": Example(
+        lambda ids: {"account_ids": [ids.get("account_id")]},
+        frozenset({"account_ids"}),
+        statuses=frozenset({422}),
+    ),
+    "replay_dead_letter": Example(
+        lambda ids: {"preview": _NO_ID, "reason": "r"}, statuses=frozenset({409})
+    ),
     # The audit log: nobody has made the matrix' export yet.
     "ask_export": Example(lambda ids: {"reason": "a question"}),
     "fetch_export": Example(statuses=frozenset({409})),

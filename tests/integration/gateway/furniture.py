@@ -142,6 +142,39 @@ async def _intervention(f: Furniture) -> str:
     )
 
 
+async def _doubt(f: Furniture) -> str:
+    """An order that nobody can tell about."""
+    signal = _row(
+        f,
+        "INSERT INTO signals (signal_id, tenant_id, strategy_id, hook_id, message_id, part, body, body_sha256,"
+        " traceparent, received_at, state) VALUES (%s, %s, %s, %s, %s, 1, '{}', sha256('{}'), %s, now(),"
+        " 'refused')",
+        f.ids["strategy_id"], f.ids["hook_id"], unique("doubtful"), f"00-{'1' * 32}-{'1' * 16}-01",
+    )  # fmt: skip
+    name = f"d{signal.replace('-', '')}"
+    with psycopg.connect(f.api.database.superuser) as conn:
+        conn.execute(
+            "INSERT INTO orders (cl_ord_id, order_id, tenant_id, signal_id, strategy_id, account_id, part, leg,"
+            " attempt, place, broker, symbol, side, order_qty, ord_type, time_in_force, deadline, state, epoch,"
+            " intent_at, traceparent) VALUES (%s, %s, %s, %s, %s, %s, 1, 0, 1, 0, 'paper', 'BTC', 'buy', 1,"
+            " 'market', 'ioc', now(), 'in_doubt', 1, now(), %s)",
+            (
+                f"{name}.1",
+                name,
+                f.api.tenant(f.tenant),
+                signal,
+                f.ids["strategy_id"],
+                f.ids["account_id"],
+                f"00-{'1' * 32}-{'1' * 16}-01",
+            ),
+        )
+        conn.execute(
+            "INSERT INTO doubts (tenant_id, cl_ord_id, kind, since) VALUES (%s, %s, 'in_doubt', now())",
+            (f.api.tenant(f.tenant), f"{name}.1"),
+        )
+    return f"{name}.1"
+
+
 async def _export(f: Furniture) -> str:
     """One that nobody has made yet."""
     return _row(
@@ -196,6 +229,7 @@ MAKERS: dict[str, Maker] = {
     "proposal_id": _proposal,
     "secret_id": _secret,
     "intervention_id": _intervention,
+    "cl_ord_id": _doubt,
     "export_id": _export,
     "examiner_id": _examiner,
     "drift_id": _drift,

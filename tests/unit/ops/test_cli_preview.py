@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ops.cli.api.dead_letters import show as show_dead_letter
 from ops.cli.api.preview import order_text, proposed, read_raw, show_preview
 from ops.cli.api.replay import show_replay
 from tenancy.errors import Invalid
@@ -114,3 +115,26 @@ def test_an_order_says_its_stop_and_what_will_stand_behind_it():
     assert order_text(leg, "BTC_USDT") == (
         "buy 3 BTC_USDT stop_limit at 50000 stop 49000, stop loss percent 2, take profit limit price 61000"
     )
+
+
+def test_a_dead_letters_preview_says_who_takes_part_and_how_to_send_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = {
+        "preview": "0199", "expires_at": "2026-11-22T03:00:00Z", "account_ids": ["a"],
+        "left_out": [{"account_id": "b", "why_not": "it was replayed as signal s"}],
+        "would": {
+            "entries": [
+                {**entry("Client 1", "order", "order", [LEG]), "account_id": "a"},
+                {**entry("Client 2", "nothing", "no_position", []), "account_id": "c"},
+            ]
+        },
+    }  # fmt: skip
+    show_dead_letter("S", seen)
+    said = capsys.readouterr().out
+    assert "Client 1" in said
+    assert "Client 2" not in said
+    assert "not b: it was replayed as signal s" in said
+    assert "portcullis deadletter replay S --preview 0199" in said
+    show_dead_letter("S", {**seen, "preview": None, "account_ids": []})
+    assert "Nothing would be sent." in capsys.readouterr().out
