@@ -33,6 +33,7 @@ VENUES = {
     "gateio": venues.gateio,
     "gateio_spot": venues.gateio_spot,
     "paper": venues.paper,
+    "paper_as_gateio": venues.paper_as_gateio,
     "paper_plain": venues.paper_plain,
     "shioaji": shioaji,
 }
