@@ -55,6 +55,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """(from which price on, tick), ascending; empty: `tick` at every price."""
     min_notional: Decimal = Decimal(0)
     """The least that an order must be worth, in `currency`."""
+    limit_up: Decimal | None = None
+    limit_down: Decimal | None = None
+    """No order above or below them is taken today; None: the broker states none."""
     kind: InstrumentKind = "perpetual"
     underlying: str | None = None
     """Of an option or a future, as a sender names it."""

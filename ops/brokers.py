@@ -17,6 +17,7 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
 from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
+from fanout.brokers.paper.rules import RULES, Imitated
 from fanout.brokers.paper.settings import PaperSettings
 from fanout.brokers.shioaji.adapter import ShioajiBroker
 from fanout.brokers.shioaji.settings import ShioajiSettings, path_of
@@ -79,9 +80,17 @@ def make_brokers(
 def _shadows(
     twin: Broker, paper: Mapping[str, Any], remembered: RememberedPositions, clock: Clock
 ) -> dict[str, Broker]:
-    """Where the shadows of a broker's accounts trade: paper at its prices, set up as `paper` is."""
+    """Where the shadows of a broker's accounts trade: paper at its prices and by its rules, else as `paper` is."""
     own = _read("paper", paper, PaperSettings)
-    settings = msgspec.structs.replace(own, instruments=[])
+    twins: dict[str, Imitated] = {one: one for one in RULES if one is not None}
+    imitates = twins.get(twin.name)
+    settings = msgspec.structs.replace(
+        own,
+        instruments=[],
+        prices_file=None,
+        prices="market",
+        imitates=imitates,
+    )
     name = shadow_broker(twin.name)
     shadow = PaperBroker(settings, clock, source=twin.instruments, remembered=remembered, name=name)
     return {name: shadow}

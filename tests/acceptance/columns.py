@@ -135,8 +135,8 @@ async def _sinopac_spoils(venue: Venue, how: Spoilt) -> None:
     venue.exchange.faults.rules.append(Fault("place", kinds[how]))
 
 
-def _paper_plain() -> Broker:
-    return PaperBroker(PaperSettings(instruments=[BTC], conditional_orders=False), SystemClock())
+def _paper(**changed: Any) -> Callable[[], Broker]:
+    return lambda: PaperBroker(PaperSettings(instruments=[BTC], **changed), SystemClock())
 
 
 async def _tiny_spoils(venue: Venue, how: Spoilt) -> None:
@@ -157,7 +157,8 @@ COLUMNS: dict[str, Column] = {
         ADAPTERS["shioaji"], _each_its_own(shioaji), frozenset({"network"}), _sinopac_spoils
     ),
     "paper": Column(ADAPTERS["paper"], _each_its_own(venues.paper)),
-    "paper-plain": Column(_paper_plain, _each_its_own(venues.paper_plain)),
+    "paper-as-gateio": Column(_paper(imitates="gateio"), _each_its_own(venues.paper_as_gateio)),
+    "paper-plain": Column(_paper(conditional_orders=False), _each_its_own(venues.paper_plain)),
     "template": Column(
         ADAPTERS["template"], _each_its_own(template), frozenset({"network"}), _tiny_spoils
     ),

@@ -14,6 +14,7 @@ from fanout.brokers.gateio.settings import GateioSettings
 from fanout.brokers.gateio_spot.adapter import GateioSpotBroker
 from fanout.brokers.gateio_spot.settings import GateioSpotSettings
 from fanout.brokers.paper.adapter import PaperBroker
+from fanout.brokers.paper.rules import Imitated
 from fanout.brokers.paper.settings import PaperInstrument, PaperSettings
 from fanout.ports import Broker, BrokerAccount
 from loadtest.exchanges.gateio.control import Settings
@@ -62,8 +63,12 @@ BTC = PaperInstrument(
 
 
 @asynccontextmanager
-async def paper(*, conditional_orders: bool = True) -> AsyncIterator[Venue]:
-    settings = PaperSettings(instruments=[BTC], conditional_orders=conditional_orders)
+async def paper(
+    *, conditional_orders: bool = True, imitates: Imitated | None = None
+) -> AsyncIterator[Venue]:
+    settings = PaperSettings(
+        instruments=[BTC], conditional_orders=conditional_orders, imitates=imitates
+    )
     broker = PaperBroker(settings, SystemClock())
 
     async def move(price: Decimal) -> None:
@@ -85,6 +90,11 @@ async def paper(*, conditional_orders: bool = True) -> AsyncIterator[Venue]:
 def paper_plain() -> AbstractAsyncContextManager[Venue]:
     """Paper without stops of its own."""
     return paper(conditional_orders=False)
+
+
+def paper_as_gateio() -> AbstractAsyncContextManager[Venue]:
+    """Paper by the rules of Gate.io futures."""
+    return paper(imitates="gateio")
 
 
 EXPTIME_S = 0.5  # longer than find()'s two looks are apart, so that skipping the wait shows

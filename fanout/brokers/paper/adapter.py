@@ -14,21 +14,27 @@ worker, means:
   database says was filled, because "absent" would invite a second sending of something that the
   customer was told is placed.
 
-Equity is the stated equity: paper profit does not compound. Without stated equity nothing that
-opens or grows a position is taken (`funds`).
+Equity is the stated equity: paper profit does not compound. Where a broker is imitated (`imitates`) it is
+reckoned as there, from the stated equity on, and begins anew with the book. Without stated equity nothing
+that opens or grows a position is taken (`funds`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
-from fanout.brokers.paper.book import ORD_TYPES, PLAIN, TIMES_IN_FORCE, PaperBook
+from fanout.brokers.paper.book import PLAIN, PaperBook
+from fanout.brokers.paper.entry import Filling
+from fanout.brokers.paper.money import Means
+from fanout.brokers.paper.rules import RULES
 from fanout.brokers.paper.settings import PaperSettings
+from fanout.brokers.paper.tape import PriceTape
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -58,16 +64,16 @@ from tenancy.values import AccountID, positive
 SHOWN_EVERY_S = 0.25
 """All books together; an account's own question shows its book the price in any case."""
 
+READS_S = 1.0
+"""Nothing waits but the latency and the two reads, and they come before the fill."""
+
+Sleep = Callable[[float], Awaitable[None]]
 Source = Callable[[], Awaitable[Mapping[str, Instrument]]]
 Remembered = Callable[[BrokerAccount], Awaitable[Sequence[BrokerPosition]]]
 
 
 class PaperBroker:
-    """Fills at reference prices; one book per account, in memory."""
-
-    request_timeout_s = (
-        1.0  # nothing here waits but the two reads below, and they come before the fill
-    )
+    """Fills at reference prices, or as the broker it imitates; one book per account, in memory."""
 
     def __init__(
         self,
@@ -77,22 +83,31 @@ class PaperBroker:
         source: Source | None = None,
         remembered: Remembered | None = None,
         name: str = PAPER,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         """`source`: another broker's instruments() to imitate; their prices are followed.
 
         `remembered`: the account's positions as our database has them; raises Unavailable.
         `name`: what it is called among the brokers (tenancy/paper.py).
+        Raises ConfigurationError for a file of prices that cannot be read.
         """
         self.name = name
-        self._slippage_bps = Decimal(settings.slippage_bps)
-        ord_types = ORD_TYPES if settings.conditional_orders else PLAIN
+        self._settings = settings
+        self._sleep = sleep
+        self._rules = RULES[settings.imitates]
+        most_ms = settings.latency_ms + settings.latency_jitter_ms
+        self.request_timeout_s = READS_S + most_ms / 1000
+        self._chance = random.Random(settings.latency_seed)  # noqa: S311 (a simulation's, no secret's)
+        known = frozenset(self._rules.times_in_force)
+        ord_types = known if settings.conditional_orders else known & PLAIN
         self.caps = Caps(
             ord_types=ord_types,
-            times_in_force={name: TIMES_IN_FORCE[name] for name in ord_types},
-            extended_hours=True,
+            times_in_force={name: self._rules.times_in_force[name] for name in ord_types},
+            extended_hours=settings.imitates is None,
             reduce_only=True,
             server_deadline=False,
-            unique_client_ids=True,
+            unique_client_ids=self._rules.unique_client_ids,
+            one_in_flight=self._rules.one_in_flight,
             equity=True,
             credential=False,
             orders_per_s=100_000.0,
@@ -104,6 +119,11 @@ class PaperBroker:
         now = clock.now()
         self._declared = {one.symbol: one for one in settings.instruments}
         self._own = {one.symbol: one.instrument(now) for one in settings.instruments}
+        self._tape = (
+            PriceTape.read(settings.prices_file, frozenset(self._own), settings.prices_from, now)
+            if settings.prices_file is not None
+            else None
+        )
         self._shown_at_s = float("-inf")
         self._books: dict[AccountID, PaperBook] = {}
         self._epochs: dict[AccountID, int] = {}
@@ -129,6 +149,8 @@ class PaperBroker:
         """Raises Unavailable where the source does: never an old price in its place."""
         table = dict(await self._source()) if self._source is not None else {}
         now = self._clock.now()
+        for symbol, price in self._tape.due(now) if self._tape is not None else ():
+            self._own[symbol] = self._declared[symbol].at(price, now)
         for symbol, own in self._own.items():
             table[symbol] = msgspec.structs.replace(own, as_of=now)
         self._show(table, now)
@@ -155,6 +177,7 @@ class PaperBroker:
     async def submit(self, account: BrokerAccount, order: Order, *, not_after: datetime) -> Outcome:
         try:
             async with asyncio.timeout(self.request_timeout_s):
+                await self._travel()
                 self._forget_before(account, order.epoch)
                 book, table = await self._today(account)
         except (PortcullisError, TimeoutError) as why:
@@ -164,20 +187,34 @@ class PaperBroker:
         try:
             return book.place(
                 order,
-                table,
-                buying_power=_buying_power(account),
-                slippage_bps=self._slippage_bps,
+                self._as_signalled(order, table),
+                means=_means(account),
                 now=self._clock.now(),
             )
         except Exception as why:
             return InDoubt(cause=f"paper: {why}", not_after=self._clock.now())
+
+    async def _travel(self) -> None:
+        """The latency, before the price is looked at and before the last look at the lease."""
+        settings = self._settings
+        ms = settings.latency_ms + self._chance.uniform(0, settings.latency_jitter_ms)
+        if ms:
+            await self._sleep(ms / 1000)
+
+    def _as_signalled(self, order: Order, table: dict[str, Instrument]) -> dict[str, Instrument]:
+        """The table, with the signal's own price for its instrument where the settings say so."""
+        seen, price = table.get(order.symbol), order.signal_px
+        if self._settings.prices != "signal" or seen is None or price is None or price <= 0:
+            return table
+        said = msgspec.structs.replace(seen, last_price=price, mark_price=price, bid=None, ask=None)
+        return table | {order.symbol: said}
 
     async def cancel(self, account: BrokerAccount, order: Order) -> CancelOutcome:
         try:
             book, _ = await self._today(account)
         except PortcullisError as why:
             return CancelUnknown(cause=f"paper: {why}")
-        report = book.cancel(order.cl_ord_id, self._clock.now())
+        report = book.cancel(order, self._clock.now())
         return CancelDone(report=report) if report else CancelTooLate(text="final or not there")
 
     async def find(self, account: BrokerAccount, order: Order, *, sent_by: datetime) -> Lookup:
@@ -185,7 +222,7 @@ class PaperBroker:
             book, _ = await self._today(account)
         except PortcullisError as why:
             return AbsentUnproven(why=f"paper: {why}")
-        report = book.find(order.cl_ord_id)
+        report = book.find(order)
         if report is not None:
             return Found(report=report)
         if order.broker_order_id is None:
@@ -213,14 +250,14 @@ class PaperBroker:
         return book.positions(table)
 
     async def equity(self, account: BrokerAccount) -> Equity | None:
-        """The stated equity; None where none is stated."""
+        """From the stated equity on; None where none is stated."""
         if account.stated_equity is None:
             return None
         book, table = await self._today(account)
-        used = book.notional(table) / account.leverage
+        equity, available = book.worth(table, _means(account))
         return Equity(
-            equity=account.stated_equity,
-            available=max(Decimal(0), account.stated_equity - used),
+            equity=equity,
+            available=available,
             currency=account.currency,
             as_of=self._clock.now(),
         )
@@ -246,11 +283,27 @@ class PaperBroker:
             async with self._first_touch.setdefault(key, asyncio.Lock()):
                 if key not in self._books:
                     held = await self._remembered(account) if self._remembered is not None else ()
-                    self._books[key] = PaperBook(
-                        {one.symbol: (one.qty, one.avg_px) for one in held}, self.caps.ord_types
-                    )
+                    self._books[key] = self._empty_book(held)
         return self._books[key]
 
+    def _empty_book(self, held: Sequence[BrokerPosition]) -> PaperBook:
+        settings = self._settings
+        maker_fee, taker_fee = settings.fees()
+        filling = Filling(
+            slippage_bps=Decimal(settings.slippage_bps),
+            share=Decimal(settings.fill_share),
+            liquidity=None if settings.liquidity is None else Decimal(settings.liquidity),
+            maker_fee=maker_fee,
+            taker_fee=taker_fee,
+        )
+        return PaperBook(
+            {one.symbol: (one.qty, one.avg_px) for one in held},
+            self.caps.ord_types,
+            rules=self._rules,
+            filling=filling,
+            margins={symbol: Decimal(margin) for symbol, margin in settings.margins.items()},
+        )
 
-def _buying_power(account: BrokerAccount) -> Decimal | None:
-    return None if account.stated_equity is None else account.stated_equity * account.leverage
+
+def _means(account: BrokerAccount) -> Means:
+    return Means(stated=account.stated_equity, leverage=account.leverage)

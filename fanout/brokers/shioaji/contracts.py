@@ -153,6 +153,8 @@ def instrument(contract: Contract, quote: Quote | None, as_of: datetime) -> Inst
         tick=contract.steps[0][1],
         tick_table=contract.steps if len(contract.steps) > 1 else (),
         currency="TWD",
+        limit_up=contract.limit_up,
+        limit_down=contract.limit_down,
         last_price=None if quote is None else quote.last,
         mark_price=None,
         bid=None if quote is None else quote.bid,

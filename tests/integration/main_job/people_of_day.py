@@ -210,9 +210,20 @@ async def live_account(day: Day) -> str:
     await day.market.accounts([exchange_account("somebody", secret, "10000")])
     await put_key(day, account, "somebody", secret)
     await credential_is(day, account, "live")
+    await agrees(day, account)  # else nothing opens there, and the exchange is never asked
     await day.market.change_key("somebody", revoked=True)
     await admin.make("/v1/subscriptions", strategy_id=day.ids["strategy"], account_id=account)
     return account
+
+
+async def agrees(day: Day, account: str) -> None:
+    """Our book of the account and its broker's are known to agree."""
+
+    async def read() -> bool:
+        path = f"/v1/reconciliations?account_id={account}&state=agreed"
+        return bool((await day.admin("GET", path, wanted=200))["items"])
+
+    await until(read)
 
 
 async def put_key(day: Day, account: str, api_key: str, secret: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fanout.brokers.paper.adapter import PaperBroker
 from fanout.brokers.paper.book import PaperBook
+from fanout.brokers.paper.money import Means
 from fanout.brokers.paper.settings import PaperInstrument, PaperSettings, PaperTick
 from fanout.order import Order, OrdState
 from fanout.ports import (
@@ -152,7 +153,7 @@ async def test_positions_are_the_sum_of_all_fills(trades: list[tuple[bool, int]]
     total = 0
     for buy, qty in trades:
         order = lots(qty, side="buy" if buy else "sell")
-        book.place(order, table, buying_power=Decimal(10**9), slippage_bps=Decimal(0), now=now)
+        book.place(order, table, means=Means(Decimal(10**9), Decimal(1)), now=now)
         total += qty if buy else -qty
     assert sum(row.qty for row in book.positions(table)) == total
 

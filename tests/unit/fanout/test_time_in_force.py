@@ -14,6 +14,7 @@ import pytest
 
 from fanout.brokers.gateio import wire
 from fanout.brokers.paper.book import PaperBook
+from fanout.brokers.paper.money import Means
 from fanout.order import OrdType, TimeInForce
 from fanout.ports import Acked, Caps, Rejected
 from fanout.reasons import Reason
@@ -92,7 +93,7 @@ def test_paper_does_with_it_what_it_does_with_what_is_sent(
         )  # fmt: skip
         outcome = PaperBook({}).place(
             order, {"BTC_USDT": BTC.instrument(now)},
-            buying_power=Decimal(10**6), slippage_bps=Decimal(0), now=now,
+            means=Means(Decimal(10**6), Decimal(1)), now=now,
         )  # fmt: skip
         return outcome.report.ord_status if isinstance(outcome, Acked) else type(outcome)
 

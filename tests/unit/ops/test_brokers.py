@@ -27,5 +27,15 @@ def test_shadows_of_a_broker_trade_at_its_prices_though_paper_has_instruments_of
     assert not brokers["shadow-gateio"].caps.credential
 
 
+def test_a_shadow_is_by_the_rules_of_its_twins_broker_and_paper_by_its_own():
+    """Gate holds no stops and does not care for a second order of a name."""
+    brokers = made(gateio=GATEIO, paper=PAPER)
+    shadow, paper = brokers["shadow-gateio"].caps, brokers["paper"].caps
+    assert shadow.times_in_force == brokers["gateio"].caps.times_in_force
+    assert not shadow.unique_client_ids
+    assert "stop" in paper.ord_types
+    assert paper.unique_client_ids
+
+
 def test_without_a_real_broker_there_is_nothing_to_imitate():
     assert set(made(paper=PAPER)) == {"paper"}
