@@ -28,8 +28,8 @@ Check = Literal[
     "band", "worth", "reduce", "inventory", "funds", "count", "fok",
 ]  # fmt: skip
 Fault = Literal[
-    "unknown", "unsupported", "part_of_lot", "no_price", "duplicate", "too_small", "too_large", "off_step", "bad_price",
-    "off_tick", "no_trail", "too_far", "too_cheap", "nothing_held", "wrong_side", "not_held", "funds",
+    "unknown", "unsupported", "part_of_lot", "no_price", "duplicate", "too_small", "too_large", "off_step",
+    "bad_price", "off_tick", "no_trail", "too_far", "too_cheap", "nothing_held", "wrong_side", "not_held", "funds",
     "too_many", "unfilled",
 ]  # fmt: skip
 
