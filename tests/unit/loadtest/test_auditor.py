@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from loadtest.audit.facts import (
+    Drift,
     Executed,
     Facts,
     Finding,
@@ -114,7 +115,37 @@ def test_a_clean_system_has_no_finding():
     assert (opinion.signals, opinion.orders, opinion.log) == (1, 2, "unbroken")
 
 
+DRIFT = Drift("drift-1", LIVE, "BTC_USDT", "exchange_down", "closed")
+FOUND = record(7, "drift.found", drift_id="drift-1")
+CLOSED = record(8, "drift.closed", drift_id="drift-1")
+
+
+def test_a_drift_that_was_found_and_ended_is_no_finding():
+    settled = replace(
+        CLEAN,
+        drifts=(DRIFT,),
+        records=(*CLEAN.records, FOUND, CLOSED),
+        logs=(Verified("log", "verified", 9, 9, 9),),
+    )
+    assert judge(settled).clean
+
+
 DAMAGE = {
+    "a drift that is open": (
+        "unexplained",
+        {"drifts": (replace(DRIFT, state="open"),), "records": (*CLEAN.records, FOUND)},
+        "is open: exchange_down",
+    ),
+    "a drift that nobody recorded": (
+        "unexplained", {"drifts": (DRIFT,), "records": (*CLEAN.records, CLOSED)}, "drift.found",
+    ),
+    "a drift whose end nobody recorded": (
+        "unexplained", {"drifts": (DRIFT,), "records": (*CLEAN.records, FOUND)}, "drift.closed",
+    ),
+    "a recorded drift without a row": (
+        "unexplained", {"records": (*CLEAN.records, FOUND)}, "has no row",
+    ),
+    "a kill switch at work": ("unexplained", {"working": 1}, "kill switch"),
     "a 202 without a row": ("lost", {"signals": ()}, "message msg"),
     "a row of another message": (
         "lost", {"signals": (Signal("sig", "else", "planned", BODY),)}, "message msg",
