@@ -29,7 +29,8 @@ WINDOW_S = 3600.0
 DURABLE_WITHIN_MS = 60_000
 """The same of an intent: a worker that is frozen in its transaction makes others wait for ten seconds."""
 RECONCILE_S = 5.0
-KEPT = "audit-at-the-end"
+KEPT = ("audit", "postgres")
+"""What is copied from disks that end with the run."""
 
 
 @asynccontextmanager
@@ -52,7 +53,8 @@ async def ground(var: Path, *, disks: bool) -> AsyncIterator[Ground]:
             cables = {"exchange": to_market, "database": to_database}
             yield Ground(here, market, cables, mounted, clock)
         if mounted:
-            mounted["audit"].keep(var / KEPT)
+            for name in KEPT:
+                mounted[name].keep(var / f"{name}-at-the-end")
 
 
 async def _up(where: Places, clock: SteppedClock | None, stack: AsyncExitStack) -> Any:
