@@ -137,16 +137,25 @@ def _drifts(facts: Facts) -> Iterator[Finding]:
 
 
 def _closes(facts: Facts) -> Counter[str | None]:
-    """How often each order was closed; what a late word of its broker closed once more counts once."""
+    """How often each order was closed; what was told after its end, and closed once more, counts once.
+
+    That is a late word of its broker, or a cancel that went past PostgreSQL and is recorded now.
+    """
     closes: Counter[str | None] = Counter()
     reopened: set[str | None] = set()
     for record in facts.records:
         if record.kind == "order.close":
             closes[record.oid] += record.oid not in reopened
             reopened.discard(record.oid)
-        elif closes[record.oid] and record.kind in ("order.fill", "order.resolved"):
+        elif closes[record.oid] and _tells_more(record):
             reopened.add(record.oid)
     return closes
+
+
+def _tells_more(record: Record) -> bool:
+    if record.kind == "order.cancel":
+        return _said(record, "spilled") != "None"
+    return record.kind in ("order.fill", "order.resolved")
 
 
 def _follows_absent(order: Order, facts: Facts) -> bool:

@@ -130,6 +130,25 @@ def test_a_drift_that_was_found_and_ended_is_no_finding():
     assert judge(settled).clean
 
 
+def told_after_its_end(**cancel) -> Facts:
+    """A cancel that is recorded after the order's close, and one more close."""
+    name = {"cl_ord_id": SECOND.cl_ord_id}
+    more = (
+        record(7, "order.cancel", SECOND.order_id, **name, **cancel),
+        record(8, "order.close", SECOND.order_id, **name),
+    )
+    verified = (Verified("log", "verified", 9, 9, 9),)
+    return replace(CLEAN, records=(*CLEAN.records, *more), logs=verified)
+
+
+def test_a_cancel_past_postgresql_may_be_told_after_the_end_and_no_other():
+    assert judge(told_after_its_end(spilled="file 1, line 3")).clean
+    twice = judge(told_after_its_end()).findings
+    assert [finding.line for finding in twice] == [
+        f"order {SECOND.order_id} has 2 records order.close, there must be 1"
+    ]
+
+
 DAMAGE = {
     "a drift that is open": (
         "unexplained",
