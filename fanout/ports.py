@@ -266,7 +266,7 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Broker(Protocol):
-    """What an adapter owes us. Every adapter passes tests/contract/test_broker.py."""
+    """What an adapter owes us. Every adapter passes the cases of tests/acceptance/."""
 
     name: str
     caps: Caps

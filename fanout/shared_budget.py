@@ -251,16 +251,16 @@ class SharedBudgets:
     async def _ask(self, wants: Mapping[str, int]) -> dict[str, tuple[int, float]] | None:
         """What Redis grants; None: it did not answer, or our word was too old for it."""
         started = self._now()
-        expires = 0.0
+        expires = 0
         if self._clock is not None:
             # No later than it is there: a word that lies about is refused sooner, not later.
-            expires = self._clock[0] + (started - self._clock[1] + ASK_LIVES_S) * US
+            expires = int(self._clock[0] + (started - self._clock[1] + ASK_LIVES_S) * US)
         self._share.asked(started)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 answer: Any = await self._script(
                     keys=[self._prefix + ":members", *map(self._key, wants)],
-                    args=[self._worker_id, self._crew.live(), int(expires), *_times(self._pool),
+                    args=[self._worker_id, self._crew.live(), expires, *_times(self._pool),
                           int(SILENT_S * US), *wants.values()],
                 )  # fmt: skip
         except (RedisError, OSError, TimeoutError) as error:
@@ -273,7 +273,7 @@ class SharedBudgets:
         if not self._share.by_redis:
             log.info("budget_shared_again", broker=self.name)
         self._share.heard()
-        if len(answer) == 1:
+        if self._clock[0] > expires:
             self._beat_at = float("-inf")  # the word was refused for its date, which is known now
             return None
         pairs = zip(answer[1::2], answer[2::2], strict=True)

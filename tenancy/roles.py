@@ -68,6 +68,9 @@ DECIDE = frozenset({"proposals:decide", "signals:decide"})
 DECIDE_DOUBT = frozenset({"doubts:decide"})
 """A person's word about an order, in its broker's place."""
 
+PERSONS = DECIDE | DECIDE_DOUBT
+"""What no service key may do: so who invites a person need not have it."""
+
 PEOPLE = frozenset(
     {
         "tenant:write",
@@ -130,4 +133,4 @@ def scopes_of(kind: TenantKind) -> frozenset[str]:
 
     No key decides: a second person is a person, and so is who speaks in a broker's place.
     """
-    return ROLES["operator" if kind == "platform" else "admin"] - DECIDE - DECIDE_DOUBT
+    return ROLES["operator" if kind == "platform" else "admin"] - PERSONS

@@ -29,7 +29,7 @@ from gateway.admin.sessions import Ended
 from tenancy.errors import Conflict, Invalid
 from tenancy.four_eyes import adds_roles
 from tenancy.people import Person, PersonID
-from tenancy.roles import DECIDE, Role, actions_of, roles_of
+from tenancy.roles import PERSONS, Role, actions_of, roles_of
 from tenancy.store import people as people_store
 from tenancy.store import proposals, sessions
 from tenancy.store.documents import Stored
@@ -130,7 +130,7 @@ def _within_own(by: By, kind: TenantKind, person: Person) -> None:
     """Raises Forbidden where the person may do what the caller may not."""
     if by.proposal is not None:
         return
-    beyond = actions_of(_power(person), kind) - by.actions - DECIDE
+    beyond = actions_of(_power(person), kind) - by.actions - PERSONS
     if beyond:
         raise Forbidden(
             f"you may not do {', '.join(sorted(beyond))}, so you give nobody that, and get hold of"

@@ -92,7 +92,7 @@ CREATE INDEX signal_replays_of ON signal_replays (replay_id);
 -- A replay is a signal of our own: a person's, for accounts that it names, with the ticker as its sender wrote it.
 ALTER TABLE signals DROP CONSTRAINT signals_origin_check;
 ALTER TABLE signals ADD CONSTRAINT signals_origin_check
-    CHECK (origin IN ('hook', 'kill_switch', 'person', 'replay'));
+    CHECK (origin IN ('hook', 'kill_switch', 'person', 'reconciliation', 'replay'));
 CREATE POLICY admin_keeps_replays_only ON signals AS RESTRICTIVE FOR INSERT TO portcullis_admin
     WITH CHECK (tenant_id = portcullis_tenant() AND origin = 'replay' AND hook_id = '~replay' AND accounts IS NOT NULL);
 GRANT INSERT ON signals TO portcullis_admin;

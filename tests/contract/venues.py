@@ -133,7 +133,7 @@ async def gateio_spot(*, points: bool = True) -> AsyncIterator[SpotVenue]:
     simulator = Simulator()
     url = await simulator.start()
     account, poor = an_account(api_key="rich"), an_account(api_key="poor")
-    signer = InProcessSigner({account.account_id: b"s1", poor.account_id: b"s2"})
+    signer = InProcessSigner({poor.account_id: b"s2"}, default=b"s1")
     broker = GateioSpotBroker(gateio_spot_settings(url), signer, SystemClock())
     async with SpotControlClient(url) as control:
         await control.create_spot_account("rich", "s1", points=points, USDT=Decimal(10_000))
@@ -163,7 +163,7 @@ async def gateio(clock: Clock | None = None) -> AsyncIterator[GateioVenue]:
     simulator = Simulator()
     url = await simulator.start()
     account, poor = an_account(api_key="rich"), an_account(api_key="poor")
-    signer = InProcessSigner({account.account_id: b"s1", poor.account_id: b"s2"})
+    signer = InProcessSigner({poor.account_id: b"s2"}, default=b"s1")
     broker = GateioBroker(gateio_settings(url), signer, clock or SystemClock())
     async with ControlClient(url) as control:
         await control.create_account("rich", "s1", balance=Decimal(10_000))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import ClassVar
 
 import msgspec
 
+from fanout.ports import RejectKind
 from tenancy.errors import Invalid
 
 SCHEME = "gateio"
@@ -23,6 +25,19 @@ class Unsupported(Invalid):
     """Gate has no such order: says which part, so that the plan can be changed."""
 
     code = "unsupported_order"
+    kind: ClassVar[RejectKind] = "other"
+
+
+class BadSize(Unsupported):
+    """Not for its kind but for its quantity."""
+
+    kind = "size"
+
+
+class BadPrice(Unsupported):
+    """Not for its kind but for its price."""
+
+    kind = "price"
 
 
 class Request(msgspec.Struct, frozen=True):

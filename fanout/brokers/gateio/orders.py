@@ -69,7 +69,7 @@ def no_credential(account: BrokerAccount) -> AuthFailed | None:
 
 def not_gates(why: Unsupported) -> Rejected:
     """Not Gate's word but its rules': final, where Unsent would be tried again and again."""
-    return Rejected(code=why.code, kind="other", text=f"not sent: {why}", left=False)
+    return Rejected(code=why.code, kind=why.kind, text=f"not sent: {why}", left=False)
 
 
 class Orders:

@@ -25,6 +25,7 @@ import msgspec
 
 from fanout.brokers.gate.request import PAGE as PAGE
 from fanout.brokers.gate.request import PREFIX as PREFIX
+from fanout.brokers.gate.request import BadPrice, BadSize
 from fanout.brokers.gate.request import Request as Request
 from fanout.brokers.gate.request import Unsupported as Unsupported
 from fanout.brokers.gate.request import account_detail as account_detail
@@ -128,13 +129,13 @@ def signed_size(order: Order) -> str:
     """Contracts, negative to sell. Raises Unsupported for parts of a contract."""
     qty = order.order_qty
     if qty <= 0 or qty != qty.to_integral_value():
-        raise Unsupported(f"order_qty must be whole contracts above 0, got {qty}")
+        raise BadSize(f"order_qty must be whole contracts above 0, got {qty}")
     return plain(qty if order.side == "buy" else -qty)
 
 
 def _limit_price(order: Order) -> str:
     if order.price is None or order.price <= 0:
-        raise Unsupported(f"a limit order needs a price above 0, got {order.price}")
+        raise BadPrice(f"a limit order needs a price above 0, got {order.price}")
     return plain(order.price)  # "0" would make it a market order
 
 

@@ -58,6 +58,16 @@ def most_in_a_window(at: list[float], window_s: float) -> int:
     return max(sum(first <= when < first + window_s for when in at) for first in at)
 
 
+async def test_a_member_that_wants_nothing_says_so_once_a_heartbeat(
+    redis_client: Redis, make: Make
+) -> None:
+    """An answer without places is no refusal: it was taken for one, and asked about without a pause."""
+    make("w1")
+    await asyncio.sleep(4 * shared_budget.HEARTBEAT_S)
+    said = (await redis_client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert 1 <= said <= 10
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_the_script_grants_what_the_model_grants(redis_client: Redis, seed: int) -> None:
     """The same words at the same times; the script is given its time here, and has it from Redis else."""
