@@ -108,6 +108,14 @@ async def test_a_refusal_for_good_ends_the_run_with_its_words(tmp_path):
     notes.close()
 
 
+async def test_a_signature_that_fits_no_more_is_a_refusal_for_good(tmp_path):
+    notes = Notes(tmp_path / "sent.jsonl")
+    load = Load(Answers(401, 202, 401), notes, Random(1))  # the first one: the hook is new
+    with pytest.raises(Unavailable, match="refused for good: 401"):
+        await load._until_accepted("msg_1", {"action": "exit"}, 2)
+    notes.close()
+
+
 async def test_a_signal_that_is_never_answered_is_named_at_the_end(tmp_path):
     notes = Notes(tmp_path / "sent.jsonl")
     load = Load(Answers(*[503] * 1000), notes, Random(1))
