@@ -140,6 +140,17 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """One row of `drifts`: the book and the broker differed."""
+
+    drift_id: str
+    account_id: str
+    subject: str
+    cause: str
+    state: str
+
+
+@dataclass(frozen=True)
 class Verified:
     """What the verifier said of one log's files, and how many records the rows had before and after."""
 
@@ -167,6 +178,9 @@ class Facts:
     """The exchange's key of each account that trades there."""
     yeses: frozenset[tuple[str, str]] = frozenset()
     """(signal, account) for which a person said yes, in time and for good."""
+    drifts: tuple[Drift, ...] = ()
+    working: int = 0
+    """Uses of the kill switch that have not come to an end."""
     records: tuple[Record, ...] = ()
     inbox: int = 0
     logs: tuple[Verified, ...] = ()

@@ -26,6 +26,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from loadtest.audit.facts import (
+    Drift,
     Executed,
     Facts,
     Leg,
@@ -57,6 +58,8 @@ FROM orders o"""
 _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"
 _KEYS = """
 SELECT account_id::text, api_key FROM credentials WHERE state = 'live' AND revoked_at IS NULL AND broker = %s"""
+_DRIFTS = "SELECT drift_id::text, account_id::text, subject, cause, state FROM drifts"
+_WORKING = "SELECT count(*) FROM interventions WHERE state = 'working'"
 _RECORDS = """
 SELECT l.log_id::text, l.i, l.leaf, p.payload, l.tenant_id::text FROM audit_leaves l
 JOIN audit_logs g ON g.log_id = l.log_id AND g.kind = 'records'
@@ -128,6 +131,8 @@ async def _rows(
                 "orders": tuple(Order(*row) for row in await _all(conn, _ORDERS)),
                 "positions": {row[:3]: row[3] for row in await _all(conn, _POSITIONS)},
                 "keys": dict(await _all(conn, _KEYS, venue)),
+                "drifts": tuple(Drift(*row) for row in await _all(conn, _DRIFTS)),
+                "working": (await _all(conn, _WORKING))[0][0],
                 "records": tuple(_record(payloads, *row) for row in await _all(conn, _RECORDS)),
                 "inbox": (await _all(conn, "SELECT count(*) FROM audit_inbox"))[0][0],
             }

@@ -7,6 +7,8 @@ order    one order.intent for each attempt that could leave us, at most one for 
          more each time that its broker said more of it after that; one
          order.held for each that was held. What stands behind a position may close more than once:
          each time that the position did
+drift    none is open; a drift.found, and one record of how it ended: explained, corrected, closed
+switch   no use of it that still goes on
 record   a payload that fits what its leaf committed to; nothing left in the inbox
 """
 
@@ -27,6 +29,10 @@ def trail(facts: Facts) -> Iterator[Finding]:
     yield from _readable(facts)
     yield from _signals(facts)
     yield from _orders(facts)
+    yield from _drifts(facts)
+    if facts.working:
+        line = f"{facts.working} uses of the kill switch have not come to an end"
+        yield Finding("unexplained", line)
 
 
 def unbroken(facts: Facts) -> str:
@@ -114,17 +120,42 @@ def _orders(facts: Facts) -> Iterator[Finding]:
         yield Finding("unexplained", f"{name} was recorded as intended, and has no row")
 
 
+def _drifts(facts: Facts) -> Iterator[Finding]:
+    """What is explained may be closed afterwards, when the difference is no more."""
+    found = Counter(_said(r, "drift_id") for r in _of(facts, "drift.found"))
+    ends = {(_said(r, "drift_id"), r.kind.removeprefix("drift.")) for r in facts.records}
+    for drift in facts.drifts:
+        name = f"drift {drift.drift_id} of account {drift.account_id} in {drift.subject}"
+        if drift.state == "open":
+            yield Finding("unexplained", f"{name} is open: {drift.cause}")
+        elif (drift.drift_id, drift.state) not in ends:
+            yield Finding("unexplained", f"{name} has no record drift.{drift.state}")
+        if not found[drift.drift_id]:
+            yield _count(name, 0, "drift.found")
+    for drift_id in found.keys() - {drift.drift_id for drift in facts.drifts}:
+        yield Finding("unexplained", f"drift {drift_id} was recorded as found, and has no row")
+
+
 def _closes(facts: Facts) -> Counter[str | None]:
-    """How often each order was closed; what a late word of its broker closed once more counts once."""
+    """How often each order was closed; what was told after its end, and closed once more, counts once.
+
+    That is a late word of its broker, or a cancel that went past PostgreSQL and is recorded now.
+    """
     closes: Counter[str | None] = Counter()
     reopened: set[str | None] = set()
     for record in facts.records:
         if record.kind == "order.close":
             closes[record.oid] += record.oid not in reopened
             reopened.discard(record.oid)
-        elif closes[record.oid] and record.kind in ("order.fill", "order.resolved"):
+        elif closes[record.oid] and _tells_more(record):
             reopened.add(record.oid)
     return closes
+
+
+def _tells_more(record: Record) -> bool:
+    if record.kind == "order.cancel":
+        return _said(record, "spilled") != "None"
+    return record.kind in ("order.fill", "order.resolved")
 
 
 def _follows_absent(order: Order, facts: Facts) -> bool:

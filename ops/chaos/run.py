@@ -1,15 +1,16 @@
-"""`./appliance chaos`: SIGKILL everything at random under load, then ask an independent auditor.
+"""`./appliance chaos`: break everything at random under load, then ask an independent auditor.
 
-1. A private installation under var/chaos, an exchange simulator, two tenants, forty accounts.
-2. Signed signals over HTTPS, without pause. Meanwhile processes are killed at seeded random
-   moments (never two at the very same), workers are frozen, and the exchange has its moods.
-3. Calm: no more faults, every signal answered, nothing left to do (or that is the finding).
+1. A private installation under var/chaos, an exchange simulator, two tenants of two strategies,
+   forty accounts (ground.py).
+2. Signed signals over HTTPS without pause, the kill switch now and then. Meanwhile faults of every
+   kind (kinds.py), at seeded random moments; each counts only when it was seen to happen (storm.py).
+3. Calm: every signal answered, nothing left to do (or that is the finding).
 4. The auditor (loadtest/auditor.py), in a process of its own, compares the sender's notes, the
    rows, the exchange and the log's files.
 
-A seed gives the same signals, kills and moods in the same order; not the same moments to the
+A seed gives the same signals and faults in the same order; not the same moments to the
 microsecond, so a seed narrows a failure down and does not replay it. Logs, notes and the seed stay
-in var/chaos. Exit status: 0 clean, 1 findings or not settled.
+in var/chaos. Exit status: 0 clean, 1 findings, faults that were never seen, or not settled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import secrets
 import sys
 import time
@@ -29,41 +31,61 @@ import msgspec
 import psycopg
 
 from audit.keystore import SUBJECT
-from ops.chaos.killer import Killer, plan_kills
+from ops.api_client import Api, trust
+from ops.chaos.clock import compiler
+from ops.chaos.disk import own_mounts
+from ops.chaos.ground import ground
+from ops.chaos.kinds import KINDS, Kind, Needs, plan
 from ops.chaos.load import Load, Notes
-from ops.chaos.moods import Moods
 from ops.chaos.settle import settled
-from ops.initialise import PAPER_INSTRUMENTS, Choices
+from ops.chaos.storm import Ground, Storm
+from ops.chaos.switch import Switch
 from ops.processes import ROOT
 from ops.stack.postgres import Postgres
 from ops.tls import write_private
 from ops.trial.cast import Cast, assemble
-from ops.trial.customer import API_RATES, customer
-from ops.trial.exchange import Exchange, broker_settings, exchange
-from ops.trial.installation import Installation, fresh, running
+from ops.trial.customer import customer
+from ops.trial.exchange import Exchange
+from ops.trial.installation import Installation
 from ops.trial.sender import sender
 from ops.vault import signer_client
 from tenancy.errors import PortcullisError, Unavailable
 
 TENANTS, ACCOUNTS = 2, 20
-SIGNALS_PER_S = 1.0  # of each tenant
-KILLS_PER_MINUTE = 20.0
-LAST_KILL_S = 3.0  # before the load ends
-ANSWERED_S, SETTLED_S = 60.0, 120.0
-WINDOW_S = 3600.0
-"""Nothing may be given up for being late: what is planned must be carried out."""
-DURABLE_WITHIN_MS = 60_000
-"""The same of an intent: a worker that is frozen in its transaction makes others wait for ten seconds."""
-DEPTH = (("BTC_USDT", "60000"), ("ETH_USDT", "3000"))
+STRATEGIES = ("trend following", "mean reversion")
+SIGNALS_PER_S = 0.5  # of each strategy
+FAULTS_PER_MINUTE = 20.0
+LAST_FAULT_S = 3.0  # before the load may end
+ANSWERED_S, SETTLED_S = 180.0, 600.0
+"""Long, because a busy machine is slow: the verdict is about what happened, not about when."""
+WALK = 0.004
+"""How far the market goes, up and down, of its price: far enough to reach some stops and targets."""
+DEPTH = (("BTC_USDT", 60_000), ("ETH_USDT", 3_000))
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One run."""
+    """One run. `lacks`: what this machine does not let us have."""
 
     seconds: float
-    kills: int
+    faults: int
     seed: int
     var: Path
+    lacks: frozenset[Needs] = frozenset()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What can be asked for here."""
+        return tuple(kind for kind in KINDS if kind.needs not in self.lacks)
+
+
+class House(msgspec.Struct, frozen=True):
+    """A tenant, and the key of a person of its own."""
+
+    cast: Cast
+    service_key: str
+
+    def __repr__(self) -> str:
+        return f"House({self.cast.scope.tenant_id}, service_key=…)"
 
 
 class Chaos:
@@ -79,64 +101,59 @@ class Chaos:
     async def run(self) -> dict[str, Any]:
         """Raises Unavailable where it does not settle, or cannot be audited."""
         s, var = self.settings, self.settings.var
-        self.say(f"seed {s.seed}: {s.kills} kills in {s.seconds:g} s; logs in {var}")
-        var.parent.mkdir(parents=True, exist_ok=True)
-        log = var.with_name(f"{var.name}-exchange.log")
-        async with exchange(log) as market:
-            where = await asyncio.to_thread(fresh, var, _choices(market.url))
+        self.say(f"seed {s.seed}: {s.faults} faults in {s.seconds:g} s; logs in {var}")
+        for kind in KINDS:
+            if kind.needs in s.lacks:
+                self.say(f"not asked here: {kind.name} needs {kind.needs}")
+        async with ground(var, disks="root" not in s.lacks) as stage:
             (var / "seed").write_text(f"{s.seed}\n")
-            async with running(where) as here:
-                self.say(f"up: {', '.join(sorted(here.state.processes))}")
-                casts = await self._casts(here, market)
-                said = await self._storm(here, market, casts)
-                self.say("the auditor looks")
-                said |= await self._audit(here, market)
+            self.say(f"up: {', '.join(sorted(stage.here.state.processes))}")
+            houses = await self._houses(stage)
+            said = await self._storm(stage, houses)
+            self.say("the auditor looks")
+            said |= await self._audit(stage.here, stage.market)
         return said
 
-    async def _casts(self, here: Installation, market: Exchange) -> list[Cast]:
-        casts = []
+    async def _houses(self, stage: Ground) -> list[House]:
+        houses = []
         for number in range(1, TENANTS + 1):
-            async with customer(here, f"Tenant {number}") as house:
-                casts.append(await assemble(house, market, accounts=ACCOUNTS))
+            async with customer(stage.here, f"Tenant {number}") as house:
+                cast = await assemble(house, stage.market, accounts=ACCOUNTS, names=STRATEGIES)
+                houses.append(House(cast, house.service_key))
         self.say(f"{TENANTS} tenants of {ACCOUNTS} accounts")
-        return casts
+        return houses
 
-    async def _storm(
-        self, here: Installation, market: Exchange, casts: list[Cast]
-    ) -> dict[str, Any]:
+    async def _storm(self, stage: Ground, houses: list[House]) -> dict[str, Any]:
         random = Random(self.settings.seed)  # noqa: S311 - chance to be repeated, not a secret
-        notes = Notes(self.settings.var / "sent.jsonl")
-        killer = Killer(here, Random(random.random()), self.say)  # noqa: S311
-        moods = Moods(market, Random(random.random()))  # noqa: S311
-        over_s = max(1.0, self.settings.seconds - LAST_KILL_S)
-        kills = plan_kills(random, self.settings.kills, over_s)
+        over_s = max(1.0, self.settings.seconds - LAST_FAULT_S)
+        faults = plan(random, self.settings.faults, over_s, self.settings.kinds)
+        notes, storm = Notes(self.settings.var / "sent.jsonl"), Storm(stage, self.say)
         async with AsyncExitStack() as stack:
-            loads = []
-            for cast in casts:
-                own = Random(random.random())  # noqa: S311
-                load = Load(await stack.enter_async_context(_sender(here, cast)), notes, own)
-                stack.push_async_callback(load.drop)
-                loads.append(load)
+            loads = await _loads(stack, stage.here, houses, notes, random)
+            switches = await _switches(stack, stage.here, houses, random)
             stop = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 for load in loads:
                     group.create_task(load.run(stop, per_s=SIGNALS_PER_S))
-                group.create_task(moods.run(stop))
-                group.create_task(_keep_depth(market, stop))
-                await asyncio.gather(killer.run(kills), asyncio.sleep(self.settings.seconds))
+                for switch in switches:
+                    group.create_task(switch.run(stop))
+                group.create_task(_market(stage.market, stop))
+                await asyncio.gather(storm.run(faults), asyncio.sleep(self.settings.seconds))
                 stop.set()
-            await moods.calm()
+            await stage.market.clear_faults()
             self.say("calm; every signal is to be answered")
             await asyncio.gather(*(load.finish(ANSWERED_S) for load in loads))
         notes.close()
-        await settled(Postgres(here.places).superuser(), SETTLED_S, self.say)
-        killed, frozen = sum(killer.killed.values()), sum(killer.frozen.values())
+        await settled(Postgres(stage.here.places).superuser(), SETTLED_S, self.say)
         return {
-            "faults": killed + frozen + moods.hits,
-            "kills": killed,
-            "killed": dict(sorted(killer.killed.items())),
-            "frozen": frozen,
-            "exchange_faults": moods.hits,
+            "faults": sum(storm.asked.values()),
+            "seen": sum(storm.seen.values()),
+            "by_kind": {
+                kind.name: {"asked": storm.asked[kind.name], "seen": storm.seen[kind.name]}
+                for kind in KINDS
+            },
+            "not_asked_here": [kind.name for kind in KINDS if kind.needs in self.settings.lacks],
+            "switch": sum(sum(switch.thrown.values()) for switch in switches),
             "seconds": round(time.monotonic() - self._begun, 1),
             "seed": self.settings.seed,
         }
@@ -174,32 +191,45 @@ async def _audit_keys(here: Installation, directory: Path) -> Path:
     return file
 
 
-def _choices(url: str) -> Choices:
-    return Choices(
-        ingress_port=0,
-        admin_port=0,
-        rate_per_minute=100_000,
-        rate_per_hour=1_000_000,
-        api_rates=API_RATES,
-        open_window_s=WINDOW_S,
-        signal_age_max_s=WINDOW_S,
-        durable_within_ms=DURABLE_WITHIN_MS,
-        brokers={
-            "gateio": broker_settings(url),
-            "paper": {"instruments": PAPER_INSTRUMENTS},
-        },
-    )
+async def _loads(
+    stack: AsyncExitStack, here: Installation, houses: list[House], notes: Notes, random: Random
+) -> list[Load]:
+    """One for each strategy of each tenant."""
+    loads = []
+    for house in houses:
+        for hook in (house.cast.hook, *(hook for _, hook in house.cast.more)):
+            url, authority = here.state.urls["ingress"], here.places.var / "tls" / "ca.pem"
+            sends = await stack.enter_async_context(sender(url, authority, hook))
+            load = Load(sends, notes, Random(random.random()))  # noqa: S311
+            stack.push_async_callback(load.drop)
+            loads.append(load)
+    return loads
 
 
-def _sender(here: Installation, cast: Cast) -> Any:
-    return sender(here.state.urls["ingress"], here.places.var / "tls" / "ca.pem", cast.hook)
+async def _switches(
+    stack: AsyncExitStack, here: Installation, houses: list[House], random: Random
+) -> list[Switch]:
+    trusted = trust(here.places.var / "tls" / "ca.pem")
+    return [
+        Switch(
+            await stack.enter_async_context(
+                Api(here.state.urls["admin"], house.service_key, trusted)
+            ),
+            house.cast,
+            Random(random.random()),  # noqa: S311
+        )
+        for house in houses
+    ]
 
 
-async def _keep_depth(market: Exchange, stop: asyncio.Event) -> None:
-    """A book that is always deep enough: this is not a test of the market."""
+async def _market(market: Exchange, stop: asyncio.Event) -> None:
+    """Prices that go up and down, and a book that is always deep enough."""
+    step = 0
     while not stop.is_set():
-        for contract, mark in DEPTH:
-            await market.depth(contract, mark, "1000000")
+        step += 1
+        up = 1 + WALK * (-1) ** step
+        for contract, price in DEPTH:
+            await market.depth(contract, str(round(price * up)), "1000000")
         try:
             await asyncio.wait_for(stop.wait(), 2.0)
         except TimeoutError:
@@ -208,22 +238,23 @@ async def _keep_depth(market: Exchange, stop: asyncio.Event) -> None:
 
 def clean(said: dict[str, Any]) -> bool:
     wrong = said["lost"] + said["doubled"] + said["unexplained"]
-    return wrong == 0 and said["log"] == "unbroken"
+    return wrong == 0 and said["log"] == "unbroken" and said["seen"] == said["faults"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./appliance chaos", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=1.5, help="how long to go on (1.5)")
-    parser.add_argument("--kills", type=int, help="how many SIGKILLs; 20 a minute unless said")
+    parser.add_argument("--faults", type=int, help="how many faults; 20 a minute unless said")
     parser.add_argument("--seed", type=int, help="as a former run printed it; random unless said")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--var", type=Path, default=Path("var/chaos"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     settings = Settings(
         seconds=given.minutes * 60,
-        kills=given.kills if given.kills is not None else round(KILLS_PER_MINUTE * given.minutes),
+        faults=given.faults if given.faults is not None else _usual(given.minutes),
         seed=given.seed if given.seed is not None else secrets.randbelow(1 << 31),
         var=given.var.absolute(),
+        lacks=_lacks(),
     )
     try:
         said = asyncio.run(Chaos(settings).run())
@@ -242,6 +273,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if clean(said) else 1
 
 
+def _usual(minutes: float) -> int:
+    return max(1, round(FAULTS_PER_MINUTE * minutes))
+
+
+def _lacks() -> frozenset[Needs]:
+    """Asked before there is a second thread or child: from here on our mounts are ours alone."""
+    lacks: set[Needs] = set()
+    if os.geteuid() != 0 or not own_mounts():
+        lacks.add("root")
+    if compiler() is None:
+        lacks.add("compiler")
+    return frozenset(lacks)
+
+
 def _show(said: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
     findings = said["findings"]
     for line in findings[:50]:
@@ -252,6 +297,7 @@ def _show(said: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(said))  # noqa: T201
         return
-    for name in ("faults", "signals", "orders", "lost", "doubled", "unexplained", "log"):
+    for name in ("faults", "seen", "signals", "orders", "lost", "doubled", "unexplained", "log"):
         print(f"{name:12} {said[name]}")  # noqa: T201
-    print(f"{'':12} {said['killed']}")  # noqa: T201
+    for name, counts in said["by_kind"].items():
+        print(f"{'':12} {name:28} asked {counts['asked']:4}  seen {counts['seen']:4}")  # noqa: T201

@@ -16,6 +16,8 @@ SELECT (SELECT count(*) FROM signals WHERE state = 'accepted'),
        (SELECT count(*) FROM orders
         WHERE state IN ('waiting', 'intent', 'in_doubt', 'new', 'partially_filled')),
        (SELECT count(*) FROM signal_outcomes WHERE done_at IS NULL),
+       (SELECT count(*) FROM interventions WHERE state = 'working'),
+       (SELECT count(*) FROM drifts WHERE state = 'open'),
        (SELECT count(*) FROM audit_inbox),
        (SELECT count(*) FROM audit_logs l WHERE l.kind = 'records' AND
           (SELECT count(*) FROM audit_leaves v WHERE v.log_id = l.log_id)
@@ -25,6 +27,8 @@ NAMES = (
     "parts of plans without intents",
     "orders not at their end",
     "outcomes that were not told",
+    "uses of the kill switch that go on",
+    "drifts that are open",
     "audit records in the inbox",
     "logs without a checkpoint of all",
 )

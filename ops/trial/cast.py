@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -76,22 +77,33 @@ class Cast(msgspec.Struct, frozen=True):
     strategy: StrategyID
     hook: Hook
     members: tuple[Member, ...]
+    more: tuple[tuple[StrategyID, Hook], ...] = ()
+    """Further strategies, where several were asked for."""
 
     def member(self, account: AccountID) -> Member:
         return next(m for m in self.members if m.account_id == account)
 
 
 async def assemble(
-    house: Customer, exchange: Exchange, *, accounts: int, paper_every: int = 4
+    house: Customer,
+    exchange: Exchange,
+    *,
+    accounts: int,
+    paper_every: int = 4,
+    names: Sequence[str] = (STRATEGY,),
 ) -> Cast:
-    """Strategy, hook and accounts for a new customer; every `paper_every`th is at the paper broker."""
+    """Strategies, hooks and accounts for a new customer; every `paper_every`th is at the paper broker.
+
+    The accounts follow the strategies in turn, each account one.
+    """
     cast = [_part(index, paper_every) for index in range(accounts)]
     await house.declare(
-        strategies=[{"name": STRATEGY}],
+        strategies=[{"name": name} for name in names],
         accounts=[part.account for part in cast],
         subscriptions=[
             {
-                "strategy": STRATEGY, "account": part.account["name"], "priority": index,
+                "strategy": names[index % len(names)], "account": part.account["name"],
+                "priority": index,
                 "settings": part.settings,
             }
             for index, part in enumerate(cast)
@@ -108,8 +120,8 @@ async def assemble(
         if member.broker != "paper"
     }
     await house.connect(exchange, balances)
-    strategy = strategies[STRATEGY]
-    return Cast(house.scope, strategy, await house.hook(strategy), members)
+    hooks = [(strategies[name], await house.hook(strategies[name])) for name in names]
+    return Cast(house.scope, *hooks[0], members, tuple(hooks[1:]))
 
 
 class _Part(msgspec.Struct, frozen=True):

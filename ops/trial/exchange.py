@@ -80,9 +80,10 @@ class Exchange:
         audit = await self._ask("GET", "audit")
         return [msgspec.convert(row, Executed) for row in audit["orders"]]
 
-    async def fault_hits(self) -> int:
-        """How many requests were met by a fault so far."""
-        return int((await self._ask("GET", "stats"))["fault_hits"])
+    async def hits(self, seed: int) -> int:
+        """How often the fault rules with that seed have hit."""
+        rules = await self._ask("GET", "faults")
+        return sum(int(one["hits"]) for one in rules if one["rule"].get("seed") == seed)
 
     async def count(self) -> int:
         return int((await self._ask("GET", "stats"))["orders"])

@@ -1,6 +1,6 @@
-"""Fifteen SIGKILLs under load, and an auditor who finds nothing: the short run of `./appliance chaos`.
+"""A storm of faults under load, and an auditor who finds nothing: the short run of `./appliance chaos`.
 
-The long one, before an issue is resolved: `./appliance chaos --minutes 4`, about eighty kills.
+The long one, before an issue is resolved: `./appliance chaos --minutes 60 --faults 500`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ import pytest
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-KILLS = 15
-LIMIT_S = 280
+FAULTS = 20
+SEED = "7"
+"""Twenty of the kinds, the same in each run. Which are left out, the long run asks for."""
+LIMIT_S = 1200
+"""Only a run that hangs comes to this: nothing of the verdict is about time."""
 
 
-def test_fifteen_kills_lose_nothing_double_nothing_and_leave_the_log_unbroken():
+def test_a_storm_of_faults_loses_nothing_doubles_nothing_and_leaves_the_log_unbroken():
     """Every 202 traded exactly as planned, no order twice, none without intent."""
     directory = Path(tempfile.mkdtemp(prefix="portcullis-chaos-"))
     directory.chmod(0o755)  # PostgreSQL, where it runs as another user, must get to its data
-    command = [sys.executable, "-m", "ops.chaos", "--minutes", "0.75", "--kills", str(KILLS)]
+    command = [sys.executable, "-m", "ops.chaos", "--minutes", "0.75", "--faults", str(FAULTS)]
     done = subprocess.run(
-        [*command, "--json", "--var", str(directory / "chaos")],
+        [*command, "--seed", SEED, "--json", "--var", str(directory / "chaos")],
         cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-6000:]  # the directory stays, to be looked at
@@ -39,8 +42,7 @@ def test_fifteen_kills_lose_nothing_double_nothing_and_leave_the_log_unbroken():
         "unexplained": 0,
         "log": "unbroken",
     }
-    assert said["kills"] == KILLS
-    assert set(said["killed"]) >= {"ingress", "worker", "signer", "recorder", "redis", "postgres"}
-    assert said["faults"] > said["kills"]
-    assert said["signals"] > KILLS
-    assert said["orders"] > 10 * KILLS
+    assert said["faults"] == said["seen"] == FAULTS
+    assert sum(one["seen"] for one in said["by_kind"].values()) == FAULTS
+    assert said["signals"] > 10
+    assert said["orders"] > 100

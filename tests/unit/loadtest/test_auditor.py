@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from loadtest.audit.facts import (
+    Drift,
     Executed,
     Facts,
     Finding,
@@ -114,7 +115,56 @@ def test_a_clean_system_has_no_finding():
     assert (opinion.signals, opinion.orders, opinion.log) == (1, 2, "unbroken")
 
 
+DRIFT = Drift("drift-1", LIVE, "BTC_USDT", "exchange_down", "closed")
+FOUND = record(7, "drift.found", drift_id="drift-1")
+CLOSED = record(8, "drift.closed", drift_id="drift-1")
+
+
+def test_a_drift_that_was_found_and_ended_is_no_finding():
+    settled = replace(
+        CLEAN,
+        drifts=(DRIFT,),
+        records=(*CLEAN.records, FOUND, CLOSED),
+        logs=(Verified("log", "verified", 9, 9, 9),),
+    )
+    assert judge(settled).clean
+
+
+def told_after_its_end(**cancel) -> Facts:
+    """A cancel that is recorded after the order's close, and one more close."""
+    name = {"cl_ord_id": SECOND.cl_ord_id}
+    more = (
+        record(7, "order.cancel", SECOND.order_id, **name, **cancel),
+        record(8, "order.close", SECOND.order_id, **name),
+    )
+    verified = (Verified("log", "verified", 9, 9, 9),)
+    return replace(CLEAN, records=(*CLEAN.records, *more), logs=verified)
+
+
+def test_a_cancel_past_postgresql_may_be_told_after_the_end_and_no_other():
+    assert judge(told_after_its_end(spilled="file 1, line 3")).clean
+    twice = judge(told_after_its_end()).findings
+    assert [finding.line for finding in twice] == [
+        f"order {SECOND.order_id} has 2 records order.close, there must be 1"
+    ]
+
+
 DAMAGE = {
+    "a drift that is open": (
+        "unexplained",
+        {"drifts": (replace(DRIFT, state="open"),), "records": (*CLEAN.records, FOUND)},
+        "is open: exchange_down",
+    ),
+    "a drift that nobody recorded": (
+        "unexplained", {"drifts": (DRIFT,), "records": (*CLEAN.records, CLOSED)}, "drift.found",
+    ),
+    "a drift whose end nobody recorded": (
+        "unexplained", {"drifts": (DRIFT,), "records": (*CLEAN.records, FOUND)}, "drift.closed",
+    ),
+    "a recorded drift without a row": (
+        "unexplained", {"records": (*CLEAN.records, FOUND)}, "has no row",
+    ),
+    "a kill switch at work": ("unexplained", {"working": 1}, "kill switch"),
     "a 202 without a row": ("lost", {"signals": ()}, "message msg"),
     "a row of another message": (
         "lost", {"signals": (Signal("sig", "else", "planned", BODY),)}, "message msg",
