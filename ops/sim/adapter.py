@@ -72,6 +72,8 @@ class Line:
         self.loop, self.random, self.mood = loop, random, mood
         self.quiet = False
         self.faults: Counter[str] = Counter()
+        self.leaves: Callable[[Request], None] = lambda request: None
+        """Told of each request at the moment that it leaves."""
         self.point: Callable[[str, Host], bool] = lambda name, host: False
 
     def draw(self, kinds: Sequence[str], share: float, what: str) -> str:
@@ -179,6 +181,7 @@ class SimulatedBroker:
             self._arrives(request, self._line.way_s(), None)
             raise RuntimeError("the adapter has a bug")
         if fault in ("lost_before", "error_before"):
+            self._line.leaves(request)
             if fault == "error_before":
                 await asyncio.sleep(self._line.way_s())
                 return InDoubt(cause="HTTP 502", not_after=None)
@@ -222,6 +225,7 @@ class SimulatedBroker:
                 seen = said if isinstance(said, str) else said.pictures[-1][1]
                 self._loop.outside(back_s, lambda: answer.done() or answer.set_result(seen))
 
+        self._line.leaves(request)
         self._loop.outside(way_s, arrived)
 
     # -------------------------------------------------------------- look-ups

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -26,11 +27,15 @@ from psycopg import pq
 from psycopg_pool import PoolTimeout
 
 from ops.sim.loop import Host, SimulatedLoop
+from ops.sim.postgres import TIMES
 from tenancy.database import Database
 
 SOON_MS = 3
 """After so long without an answer PostgreSQL is asked whether the statement waits for a lock."""
 IDLE = pq.TransactionStatus.IDLE
+_TIMED = r"""
+SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+AND prosrc ~ '\m(now|clock_timestamp|transaction_timestamp|statement_timestamp)\('"""
 BEGIN = b"BEGIN"
 
 
@@ -40,6 +45,8 @@ class Connection(psycopg.AsyncConnection[Any]):
     store: Store
     host: Host | None = None
     lost: str = ""
+    asks_time = False
+    """Whether the statement under way reads the time: outside a transaction it is told just before it."""
 
     def __del__(self, _warn: Any = None) -> None: ...
 
@@ -53,6 +60,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
         if isinstance(query, bytes) and query.startswith(BEGIN):
             query += f"; SET LOCAL simulated.now = '{self.store.now()}'".encode()
+        self.asks_time = self.store.asks_time(query)
         commits = query == "COMMIT"
         if commits:
             await self._point("before commit")
@@ -143,6 +151,9 @@ class Store:
         self._blocked: deque[tuple[Connection, asyncio.Future[None]]] = deque()
         self.monitor = psycopg.connect(superuser, autocommit=True, prepare_threshold=0)
         self.monitor.execute("SET simulated.now = '2026-03-02 12:00:00+00'")
+        timed = [row[0] for row in self.monitor.execute(_TIMED).fetchall()]
+        self._times = re.compile(rf"\b({'|'.join((*TIMES, *timed))})\(")
+        self._asks: dict[Any, bool] = {}
         self.begin(SimulatedLoop(), Random(0))
 
     def begin(self, loop: SimulatedLoop, chance: Random) -> None:
@@ -170,6 +181,13 @@ class Store:
     def latency(self) -> float:
         """Seconds on the way to PostgreSQL or back."""
         return 0.0002 + self.chance.random() * 0.002
+
+    def asks_time(self, query: Any) -> bool:
+        """Whether a statement reads now() or calls a function of ours that does."""
+        if query not in self._asks:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            self._asks[query] = self._times.search(text) is not None
+        return self._asks[query]
 
     # -------------------------------------------------------------- sessions
 
@@ -258,7 +276,8 @@ class Store:
         """One exchange with the server; simulated time passes only while it waits for a lock."""
         self.statements += 1
         pgconn = conn.pgconn
-        if pgconn.transaction_status == IDLE and pgconn.pipeline_status == pq.PipelineStatus.OFF:
+        told = conn.asks_time and pgconn.transaction_status == IDLE
+        if told:
             pgconn.exec_(f"SET simulated.now = '{self.now()}'".encode())
         poll = select.poll()
         try:
@@ -274,7 +293,9 @@ class Store:
             self._note(conn, done.value)
             return done.value
         finally:
-            if pgconn.transaction_status == IDLE:
+            if told and pgconn.transaction_status == IDLE:
+                pgconn.exec_(b"RESET simulated.now")  # whoever asks and was not seen to ask, fails
+            if self._blocked and pgconn.transaction_status == IDLE:
                 self._look_at_blocked()
 
     def _note(self, conn: Connection, value: Any) -> None:

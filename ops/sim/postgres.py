@@ -48,6 +48,19 @@ AS $$ SELECT current_setting('simulated.now')::timestamptz $$"""
 _FUNCTIONS = """
 SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'public' AND p.proconfig::text LIKE '%search_path%'"""
+# PostgreSQL plans the body of a LANGUAGE sql function anew each time that a statement calls it, which
+# was two thirds of a seed's time. The same body, word for word, in plpgsql is planned once for a session.
+_BODIES = """
+SELECT format(
+    'CREATE OR REPLACE FUNCTION public.%I(%s) RETURNS %s LANGUAGE plpgsql %s SECURITY DEFINER'
+    ' SET search_path = PATH, pg_temp AS %L',
+    p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+    CASE p.provolatile WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
+    E'#variable_conflict use_column\nBEGIN\n'
+    || CASE WHEN p.proretset THEN 'RETURN QUERY ' ELSE 'RETURN (' END
+    || rtrim(p.prosrc, E' ;\n') || CASE WHEN p.proretset THEN ';' ELSE ');' END || E'\nEND')
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef AND l.lanname = 'sql'"""
 # A seed begins with empty tables; nothing of ours ever empties one.
 _APPEND_ONLY = """
 SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
@@ -134,6 +147,8 @@ class InMemory(Postgres):
             for (name,) in conn.execute(_FUNCTIONS).fetchall():
                 statement = f"ALTER FUNCTION {name} SET search_path = {PATH}, pg_temp"
                 conn.execute(statement.encode())
+            for (function,) in conn.execute(_BODIES.replace("PATH", PATH).encode()).fetchall():
+                conn.execute(function.encode())
             for table, trigger in conn.execute(_APPEND_ONLY).fetchall():
                 conn.execute(f"DROP TRIGGER {trigger} ON {table}".encode())
             conn.execute("ALTER DATABASE portcullis RESET simulated.now")

@@ -28,13 +28,16 @@ from audit.ring import Ring, Row
 from fanout import intervention_rows
 from fanout.carry import Patience
 from fanout.intervention_rows import STATE_OF, Intervention
+from fanout.proving import ProvingSettings
 from fanout.worker import Worker, WorkerSettings
 from ops.sim.adapter import Line, SimulatedBroker
 from ops.sim.chance import Mood, message, mood
 from ops.sim.database import SimulatedDatabase, Store, clean
-from ops.sim.loop import HOST, Host, SimulatedLoop
+from ops.sim.facts import Facts, Left, Stop, There, read
+from ops.sim.judge import judge
+from ops.sim.loop import BEGIN, HOST, Host, SimulatedLoop
 from ops.sim.redis import SimulatedRedis
-from ops.sim.venue import Venue
+from ops.sim.venue import Request, Venue
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
 from tenancy.scope import Actor, TenantScope
@@ -57,6 +60,7 @@ SETTINGS = WorkerSettings(
     instruments_s=4.0,
     balances_s=30.0,
     stops_s=1.0,
+    proving=ProvingSettings(poll_s=20.0),  # no account here has a key
 )
 PATIENCE = Patience(doubt_first_s=0.25, doubt_most_s=2.0)
 SETTLES_S = 90.0
@@ -131,7 +135,8 @@ class World:
     ended: list[Running] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
     traps: list[Trap] = field(default_factory=list)
-    sent: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     stepped_s: float = 0.0
 
@@ -153,9 +158,11 @@ class World:
         self.store.begin(self.loop, Random(f"{self.seed}:store"))
         self.store.point = self._point
         self.line.point = self._point
+        self.line.leaves = self._leaves
         _make_our_own(self.loop, Random(f"{self.seed}:ids"))
         try:
             self.loop.run_until_complete(self._story())
+            self.wrong += judge(self._facts())
             self.history.update(self.store.history.digest())
         finally:
             self._clear_away()
@@ -269,7 +276,7 @@ class World:
                 hashlib.sha256(body).digest(), f"00-{signal.hex}-{'1' * 16}-01", self.loop.utc(),
             ),
         )  # fmt: skip
-        self.sent.append((str(signal), body.decode()))
+        self.sent.append(str(signal))
         self.note(f"signal {signal} {body.decode()}")
         if not self.redis.away and self.random.random() < 0.8:
             part = partition(strategy)
@@ -411,6 +418,34 @@ class World:
             except PortcullisError:
                 await asyncio.sleep(0.5)
         self.note(f"released {scope} {of}")
+
+    def _leaves(self, request: Request) -> None:
+        """A request leaves its worker: what does the book say of it at this moment?"""
+        row = self.store.monitor.execute(
+            "SELECT state FROM orders WHERE cl_ord_id = %s", (request.text,)
+        ).fetchone()
+        self.left.append(Left(request.text, request.host, self.loop.time(), row and row[0]))
+
+    def _facts(self) -> Facts:
+        names = {placed.number: placed.request.text for placed in self.venue.orders}
+        there = [
+            There(
+                number=placed.number, account=placed.request.account, name=placed.request.text,
+                symbol=placed.request.symbol, side=placed.request.side, qty=placed.request.qty,
+                filled=placed.filled, open=placed.status in ("new", "partially_filled"),
+                at_s=placed.at_s,
+            )
+            for placed in self.venue.orders
+        ]  # fmt: skip
+        return Facts(
+            sent=tuple(self.sent),
+            there=tuple(there),
+            trades=tuple((t.at_s, names[t.number], t.lots) for t in self.venue.trades),
+            left=tuple(self.left),
+            stops=tuple(Stop(h.scope, h.of, h.since_s, h.until_s) for h in self.halts),
+            slack_s=self.stepped_s,
+            **read(self.store.monitor, BEGIN),
+        )
 
     # -------------------------------------------------------------- the end
 
