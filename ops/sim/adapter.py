@@ -204,7 +204,7 @@ class SimulatedBroker:
         except TimeoutError:
             return InDoubt(cause="HTTP 504" if fault == "error_after" else "no answer", not_after=None)
         if isinstance(said, str):
-            return Rejected(code=said, kind="other", text="too late")
+            return Rejected(code=said, kind="other", text=said)
         return Acked(report=_report(said))
 
     def _arrives(

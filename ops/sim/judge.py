@@ -5,7 +5,7 @@
     executed  the exchange's orders ↔ attempts; one execution for each order, in its lane's turn
     ended     how an order may stand at the end, and that nothing was given up that need not be
     folded    trades → cum_qty → positions → what is held at the exchange
-    closed    what only reduces never trades more than the strategy holds in that account
+    closed    what only reduces never trades more than the account holds
     in_time   nothing opens after its deadline, or a second after the kill switch
     recorded  the audit records of each signal and order: which, how often, in which order
 
@@ -176,12 +176,12 @@ def folded(facts: Facts) -> Findings:
 
 def closed(facts: Facts) -> Findings:
     orders = {order.name: order for order in facts.orders}
-    held: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
+    held: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for _, name, lots in facts.trades:
         order = orders.get(name)
         if order is None:
             continue
-        place = order.account, order.strategy, order.symbol
+        place = order.account, order.symbol
         before, held[place] = held[place], held[place] + lots
         if order.reduce_only and (abs(held[place]) > abs(before) or before * held[place] < 0):
             yield f"doubled: {name} only reduces, and took {place} from {before} to {held[place]}"

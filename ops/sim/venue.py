@@ -1,8 +1,7 @@
 """The exchange: takes orders by their text, matches them against a price that walks, remembers.
 
-What it says of itself at the end (`orders`, `trades`, `held`) is what the auditor believes. It checks
-nothing for its customer: an order that closes more than there is, it executes. A request that comes
-after its deadline it refuses.
+What it says of itself at the end (`orders`, `trades`, `held`) is what the auditor believes. A request
+that comes after its deadline it refuses; one that may only reduce trades no more than there is.
 """
 
 from __future__ import annotations
@@ -87,6 +86,9 @@ class Venue:
         if now > request.deadline_s:
             self.refused.append((now, request.text, "expired"))
             return "REQUEST_EXPIRED"
+        if request.reduce_only and not self._reducible(request):
+            self.refused.append((now, request.text, "empty"))
+            return "POSITION_EMPTY"
         placed = Placed(len(self.orders) + 1, request, now)
         self.orders.append(placed)
         self._picture(placed)
@@ -139,6 +141,9 @@ class Venue:
         for placed in list(self.resting()):
             if self._crosses(placed):
                 self._fill(placed, placed.request.qty - placed.filled)
+            if placed.request.reduce_only and not self._reducible(placed.request):
+                if placed.status in OPEN:
+                    self._end(placed, "canceled")  # as Gate.io does with what can reduce nothing
         self._loop.outside(WALK_S, self._walk)
 
     def _crosses(self, placed: Placed) -> bool:
@@ -147,10 +152,17 @@ class Venue:
             return True
         return request.price >= market if request.side == "buy" else request.price <= market
 
+    def _reducible(self, request: Request) -> Decimal:
+        """Lots that such an order may close."""
+        held = self.held.get((request.account, request.symbol), Decimal(0))
+        return max(Decimal(0), held if request.side == "sell" else -held)
+
     def _fill(self, placed: Placed, lots: Decimal) -> None:
+        request = placed.request
+        if request.reduce_only:
+            lots = min(lots, self._reducible(request))
         if lots <= 0:
             return
-        request = placed.request
         signed = lots if request.side == "buy" else -lots
         placed.filled += lots
         placed.paid += lots * (request.price or self.prices[request.symbol])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ class Halt:
     level: str
     scope: str
     of: str
-    since_s: float
+    since_s: float = float("inf")
     until_s: float = float("inf")
 
 
@@ -150,6 +151,17 @@ class World:
         self._names = 0
         self._quiet = False
 
+    def counts(self) -> dict[str, int]:
+        """Orders that the exchange took, faults that happened, findings by kind."""
+        kinds = Counter(line.partition(":")[0] for line in self.wrong)
+        return {
+            "orders": len(self.venue.orders),
+            "faults": self.line.faults.total(),
+            "lost": kinds["lost"],
+            "doubled": kinds["doubled"],
+            "unexplained": kinds["unexplained"],
+        }
+
     # -------------------------------------------------------------- the whole
 
     def run(self) -> None:
@@ -163,6 +175,7 @@ class World:
         try:
             self.loop.run_until_complete(self._story())
             self.wrong += judge(self._facts())
+            self.wrong += [f"unexplained: {error}" for error in self.loop.errors]
             self.history.update(self.store.history.digest())
         finally:
             self._clear_away()
@@ -390,6 +403,8 @@ class World:
             "strategy": self.random.choice(self.strategies)[0],
             "account": self.random.choice(self.accounts),
         }[scope]
+        if any(halt.of == str(of) and halt.until_s == float("inf") for halt in self.halts):
+            return
         carried = level in ("cancel_open", "flatten")
         identity = new_id()
         made = Intervention(
@@ -398,19 +413,25 @@ class World:
             broker=None, symbol=None, reason="simulated", at=self.loop.utc(),
             state="working" if carried else "done",
         )  # fmt: skip
+        halt = Halt(level, scope, str(of))
+        self.halts.append(halt)
         try:
             async with self.admin.tenant(self.scope) as conn:
                 await _set_state(conn, scope, of, STATE_OF[level])  # type: ignore[index]
                 await intervention_rows.insert(conn, made)
         except PortcullisError as error:
-            self.note(f"the switch was not thrown: {error}")
+            self.note(f"the switch was not thrown, or nobody knows: {error}")
+            halt.until_s = 0.0
+            await self._release(scope, of)
             return
-        halt = Halt(level, scope, str(of), self.loop.time())
-        self.halts.append(halt)
+        halt.since_s = self.loop.time()
         self.note(f"halt {level} {scope} {of}")
         await asyncio.sleep(lasts_s)
+        halt.until_s = self.loop.time()
+        await self._release(scope, of)
+
+    async def _release(self, scope: str, of: UUID) -> None:
         while True:
-            halt.until_s = self.loop.time()
             try:
                 async with self.admin.tenant(self.scope) as conn:
                     await _set_state(conn, scope, of, "active")
