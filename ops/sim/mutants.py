@@ -1,0 +1,300 @@
+"""Small breakages of the product, by name: an auditor that does not find one of them proves nothing.
+
+    python -m ops.sim.mutants [NAME…] [--jobs J]
+
+Each runs seeds until one fails, `most` at most. Exit status 1 where one was not found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from fanout import accounts, adopting, book, carry, intake, intend, lanes, learner, leases, switch
+from fanout import follow as following
+from fanout.order import OrdState
+from fanout.ports import AbsentProven, AbsentUnproven
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`words`: what is broken. `most`: so many seeds are enough to find it."""
+
+    words: str
+    apply: Callable[[], None]
+    most: int
+
+
+# ------------------------------------------------------------------ carrying
+
+
+def _sends_again_after_doubt() -> None:
+    async def resolve(self: Any, scope: Any, account: Any, order: Any, *, sent_by: Any, epoch: int) -> Any:
+        proof = AbsentProven(evidence="surely it has not arrived")
+        return await self._absent(scope, order, proof, epoch)
+
+    carry.Carrier.resolve = resolve  # type: ignore[method-assign]
+
+
+def _takes_no_answer_for_absence() -> None:
+    resolve = carry.Carrier.resolve
+
+    async def guesses(self: Any, *given: Any, **more: Any) -> Any:
+        broker = self._brokers["gateio"]
+        find = type(broker).find
+
+        async def find_once(adapter: Any, *args: Any, **kw: Any) -> Any:
+            answer = await find(adapter, *args, **kw)
+            absent = AbsentProven(evidence="nobody answered")
+            return absent if isinstance(answer, AbsentUnproven) else answer
+
+        type(broker).find = find_once
+        try:
+            return await resolve(self, *given, **more)
+        finally:
+            type(broker).find = find
+
+    carry.Carrier.resolve = guesses  # type: ignore[method-assign]
+
+
+def _sends_the_same_again_when_in_doubt() -> None:
+    pause = carry._pause
+
+    def impatient(outcome: Any, wait_s: float) -> float | None:
+        return 0.05 if isinstance(outcome, carry.InDoubt) else pause(outcome, wait_s)
+
+    carry._pause = impatient
+
+
+def _ignores_the_deadline() -> None:
+    send = carry.Carrier.send
+
+    async def late(self: Any, scope: Any, account: Any, order: Any, **more: Any) -> Any:
+        order = msgspec.structs.replace(order, deadline=order.deadline + timedelta(seconds=60))
+        return await send(self, scope, account, order, **more)
+
+    carry.Carrier.send = late  # type: ignore[method-assign]
+
+
+def _asks_no_switch() -> None:
+    async def nothing(self: Any, order: Any) -> None:
+        return None
+
+    switch.Switch.refusal = nothing  # type: ignore[method-assign]
+
+
+def _gives_up_what_closes() -> None:
+    absent = carry.Carrier._absent
+
+    async def once(self: Any, scope: Any, order: Any, proof: Any, epoch: int) -> Any:
+        order = msgspec.structs.replace(order, attempt=self._patience.attempts_max)
+        return await absent(self, scope, order, proof, epoch)
+
+    carry.Carrier._absent = once  # type: ignore[method-assign]
+
+
+# ------------------------------------------------------------------ leases
+
+
+def _checks_no_lease() -> None:
+    def require(self: Any, part: int, epoch: int, for_s: float = 0.0) -> Any:
+        return self._clock.now() + timedelta(seconds=60)
+
+    leases.Leases.require = require  # type: ignore[method-assign]
+
+
+def _forgets_the_fence() -> None:
+    async def all_ours(self: Any, conn: Any, epochs: Any) -> Any:
+        return set(epochs)
+
+    leases.Leases.still_held = all_ours  # type: ignore[method-assign]
+    leases.Leases.require = lambda self, part, epoch, for_s=0.0: (  # type: ignore[method-assign]
+        self._clock.now() + timedelta(seconds=60)
+    )
+
+
+# ------------------------------------------------------------------ book and lanes
+
+
+def _drops_a_lesson() -> None:
+    learn = learner.Learner.learn
+    seen = {"count": 0}
+
+    async def forgetful(self: Any, scope: Any, lesson: Any) -> Any:
+        filled = lesson.report is not None and lesson.report.ord_status is OrdState.FILLED
+        seen["count"] += filled
+        if filled and seen["count"] % 5 == 0:
+            after = msgspec.structs.replace(lesson.order, state=OrdState.FILLED)
+            return lanes.Consequence(order=after)
+        return await learn(self, scope, lesson)
+
+    learner.Learner.learn = forgetful  # type: ignore[method-assign]
+
+
+def _adopts_what_is_in_hand() -> None:
+    adopt = adopting.Adopter.adopt
+
+    async def greedy(self: Any) -> None:
+        known, self._lanes.known = self._lanes.known, set()
+        try:
+            await adopt(self)
+        finally:
+            self._lanes.known |= known
+
+    adopting.Adopter.adopt = greedy  # type: ignore[method-assign]
+
+
+def _sends_the_second_leg_at_once() -> None:
+    order_of = intend.order_of
+
+    def at_once(*given: Any, **more: Any) -> Any:
+        order = order_of(*given, **more)
+        return msgspec.structs.replace(order, state=OrdState.INTENT)
+
+    intend.order_of = at_once
+
+
+def _releases_the_second_leg_unfilled() -> None:
+    release = book._release
+
+    async def always(conn: Any, scope: Any, first: Any, waiting: Any, why_not: str, *more: Any) -> Any:
+        return await release(conn, scope, first, waiting, "", *more)
+
+    book._release = always
+
+
+def _adopts_in_no_order() -> None:
+    unsettled = intend.Intender._unsettled
+
+    async def none(self: Any, *given: Any) -> Any:
+        await unsettled(self, *given)
+        return []
+
+    intend.Intender._unsettled = none  # type: ignore[method-assign]
+
+
+def _follows_nobody() -> None:
+    def add(self: Any, job: Any) -> None:
+        self._known.add(job.order.cl_ord_id)
+
+    following.Follower.add = add  # type: ignore[method-assign]
+
+
+def _leaves_a_renewed_account_out() -> None:
+    """As it was before commit 846b46b: who renews takes the account away until it is read again."""
+    get = accounts.Accounts.get
+
+    async def without(self: Any, scope: Any, ids: Any) -> Any:
+        found = await get(self, scope, ids)
+        self._gets = getattr(self, "_gets", 0) + 1
+        return dict(list(found.items())[1:]) if self._gets % 7 == 0 else found
+
+    accounts.Accounts.get = without  # type: ignore[method-assign]
+    write = intend.Intender.write
+
+    async def careless(self: Any, scope: Any, batch: Any, decide: Any) -> None:
+        await write(self, scope, batch, decide)
+
+    intend.Intender.write = careless  # type: ignore[method-assign]
+
+
+def _plans_twice() -> None:
+    intake._PLANNED = "SELECT %s"
+
+
+def _keeps_no_intent() -> None:
+    """The intent is written after the send, where it belongs before."""
+    send = lanes.Lanes._carry
+
+    async def early(self: Any, job: Any) -> Any:
+        if job.kind == "send":
+            next_one = msgspec.structs.replace(
+                job.order, cl_ord_id=f"{job.order.order_id}.{job.order.attempt + 500}"
+            )
+            account = job.account
+            broker = self._carrier._brokers[job.order.broker]
+            if hash(job.order.cl_ord_id) % 4 == 0:
+                lease_ends = self._carrier._clock.now() + timedelta(seconds=1)
+                await broker.submit(account, next_one, not_after=lease_ends)
+        return await send(self, job)
+
+    lanes.Lanes._carry = early  # type: ignore[method-assign]
+
+
+MUTANTS: dict[str, Mutant] = {
+    "sends-again-after-doubt": Mutant(
+        "doubt is taken for absence: the next attempt goes out at once", _sends_again_after_doubt, 10
+    ),
+    "no-answer-is-absence": Mutant(
+        "a look-up without an answer counts as a proof of absence", _takes_no_answer_for_absence, 40
+    ),
+    "sends-the-same-again": Mutant(
+        "a request in doubt is repeated under its own name", _sends_the_same_again_when_in_doubt, 10
+    ),
+    "ignores-the-deadline": Mutant("opens a minute after its deadline", _ignores_the_deadline, 120),
+    "asks-no-switch": Mutant("the kill switch is not asked before a send", _asks_no_switch, 120),
+    "gives-up-what-closes": Mutant(
+        "an order that closes is not sent again after a proof of absence", _gives_up_what_closes, 60
+    ),
+    "checks-no-lease": Mutant("no lease is looked at before a send", _checks_no_lease, 120),
+    "forgets-the-fence": Mutant(
+        "neither sends nor commits look at the lease", _forgets_the_fence, 120
+    ),
+    "drops-a-lesson": Mutant("every fifth fill is not written", _drops_a_lesson, 10),
+    "adopts-what-is-in-hand": Mutant(
+        "the sweep takes what lanes work on for a dead worker's", _adopts_what_is_in_hand, 20
+    ),
+    "second-leg-at-once": Mutant(
+        "the second leg of a flip does not wait for the first", _sends_the_second_leg_at_once, 40
+    ),
+    "second-leg-unfilled": Mutant(
+        "the second leg goes when the first has ended, filled or not",
+        _releases_the_second_leg_unfilled, 60,
+    ),
+    "new-before-old": Mutant(
+        "new orders do not wait in their lane for what a dead worker left", _adopts_in_no_order, 200
+    ),
+    "follows-nobody": Mutant("what rests at the exchange is not asked about", _follows_nobody, 10),
+    "sends-without-intent": Mutant(
+        "an order leaves that no transaction has written", _keeps_no_intent, 10
+    ),
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from ops.sim.run import run
+
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.sim.mutants", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(MUTANTS))
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.names) - set(MUTANTS))
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(unknown)}; there are {', '.join(MUTANTS)}")
+    missed = 0
+    for name in given.names or MUTANTS:
+        mutant = MUTANTS[name]
+        seeds = range(1, mutant.most + 1)
+        found = None
+        for result in run(seeds, jobs=given.jobs, mutant=name, enough=lambda r: bool(r["findings"])):
+            if result["findings"]:
+                found = result
+        missed += found is None
+        if found is None:
+            print(f"{name:24} NOT FOUND in {mutant.most} seeds: {mutant.words}", flush=True)
+        else:
+            print(f"{name:24} seed {found['seed']:3}: {found['findings'][0]}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
