@@ -124,7 +124,10 @@ class SimulatedBroker:
     async def equity(self, account: BrokerAccount) -> Equity | None:
         await self._asked()
         return Equity(
-            equity=Decimal(20_000), available=Decimal(20_000), currency="USDT", as_of=self._host.now()
+            equity=Decimal(20_000),
+            available=Decimal(20_000),
+            currency="USDT",
+            as_of=self._host.now(),
         )
 
     async def open_orders(self, account: BrokerAccount) -> Sequence[Report]:
@@ -199,10 +202,14 @@ class SimulatedBroker:
         self._arrives(request, way_s, None if deaf else answer, most, back_s)
         await self._point("sent")
         try:
-            async with asyncio.timeout(way_s + 0.05 if fault == "error_after" else self.request_timeout_s):
+            async with asyncio.timeout(
+                way_s + 0.05 if fault == "error_after" else self.request_timeout_s
+            ):
                 said = await answer
         except TimeoutError:
-            return InDoubt(cause="HTTP 504" if fault == "error_after" else "no answer", not_after=None)
+            return InDoubt(
+                cause="HTTP 504" if fault == "error_after" else "no answer", not_after=None
+            )
         if isinstance(said, str):
             return Rejected(code=said, kind="other", text=said)
         return Acked(report=_report(said))
@@ -223,7 +230,7 @@ class SimulatedBroker:
             self._note(f"venue takes {request.text} {request.side} {request.qty}: {what}")
             if answer is not None:
                 seen = said if isinstance(said, str) else said.pictures[-1][1]
-                self._loop.outside(back_s, lambda: answer.done() or answer.set_result(seen))
+                self._loop.outside(back_s, _tell, answer, seen)
 
         self._line.leaves(request)
         self._loop.outside(way_s, arrived)
@@ -298,6 +305,11 @@ class SimulatedBroker:
         await asyncio.sleep(self._line.way_s())
         if self._venue.away:
             raise Unavailable("the exchange is away")
+
+
+def _tell(answer: asyncio.Future[Placed | str], said: Placed | str) -> None:
+    if not answer.done():
+        answer.set_result(said)
 
 
 def _report(placed: Placed) -> Report:

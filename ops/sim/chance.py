@@ -70,7 +70,11 @@ def message(random: Random, prices: dict[str, Any]) -> dict[str, Any]:
     if kind == "add":
         return body | {"action": "add"}
     body |= {"action": side, "signalPrice": price}
-    away = random.choice((0.98, 0.999, 1.001)) if side == "buy" else random.choice((1.02, 1.001, 0.999))
+    away = (
+        random.choice((0.98, 0.999, 1.001))
+        if side == "buy"
+        else random.choice((1.02, 1.001, 0.999))
+    )
     if kind == "limit":
         body |= {"orderType": "limit", "limitPrice": round(price * away, 1)}
         if random.random() < 0.3:

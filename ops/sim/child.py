@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import MutableMapping
 from types import FrameType
 from typing import Any
 
@@ -78,7 +79,7 @@ def tell(store: Store, seed: int) -> int:
     """Everything that happened, line by line in simulated seconds, then the findings."""
     world = World(store, seed, print)
 
-    def say(logger: Any, method: str, event: dict[str, Any]) -> str:
+    def say(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         host = HOST.get()
         words = " ".join(f"{name}={value}" for name, value in event.items() if name != "event")
         name = host.name if host is not None else "-"

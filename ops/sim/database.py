@@ -26,6 +26,7 @@ import psycopg
 from psycopg import pq
 from psycopg_pool import PoolTimeout
 
+from ops.sim import wire
 from ops.sim.loop import Host, SimulatedLoop
 from ops.sim.postgres import TIMES
 from tenancy.database import Database
@@ -242,11 +243,11 @@ class Store:
         for item in [item for item in self._blocked if item[0] is conn]:
             self._blocked.remove(item)
             conn.pgconn.get_cancel().cancel()
-            _drain(conn)
+            wire.drain(conn)
             if not item[1].done():
                 item[1].set_result(None)
         if conn.pgconn.pipeline_status != pq.PipelineStatus.OFF:
-            _leave_pipeline(conn)
+            wire.leave_pipeline(conn)
         if conn.pgconn.transaction_status != IDLE:
             conn.pgconn.exec_(b"ROLLBACK")
         again = self._wrapped(conn.pgconn)
@@ -283,7 +284,7 @@ class Store:
         try:
             wants = next(gen)
             while True:
-                ready = _poll(poll, pgconn.socket, wants, SOON_MS)
+                ready = wire.poll(poll, pgconn.socket, wants, SOON_MS)
                 if not ready and self._waits(conn):
                     await self._set_aside(conn)
                     continue
@@ -302,7 +303,8 @@ class Store:
         host = conn.host.name if conn.host else "-"
         results = value if isinstance(value, list) else []
         said = [
-            (r.command_status, r.ntuples) if isinstance(r, pq.PGresult) else str(type(r)) for r in results
+            (r.command_status, r.ntuples) if isinstance(r, pq.PGresult) else str(type(r))
+            for r in results
         ]
         self.history.update(f"{self.loop.time():.6f} {host} {said}\n".encode())
 
@@ -325,7 +327,7 @@ class Store:
             if item in self._blocked:
                 self._blocked.remove(item)
             conn.pgconn.get_cancel().cancel()
-            _drain(conn)
+            wire.drain(conn)
             raise
         if conn.lost:
             raise psycopg.OperationalError(f"the connection is lost: {conn.lost}")
@@ -341,7 +343,7 @@ class Store:
     def _answered(self, conn: Connection) -> bool:
         poll = select.poll()
         while True:
-            if _poll(poll, conn.pgconn.socket, 1, SOON_MS if not self._waits(conn) else 0):
+            if wire.poll(poll, conn.pgconn.socket, 1, SOON_MS if not self._waits(conn) else 0):
                 return True
             if self._waits(conn):
                 return False
@@ -359,60 +361,3 @@ class Store:
                 poll.register(item[0].pgconn.socket, select.POLLIN)
             poll.poll(5000)
             self._look_at_blocked()
-
-
-def _poll(poll: Any, fileno: int, wants: int, ms: int) -> int:
-    """1: can be read, 2: can be written, as psycopg counts them."""
-    events = (select.POLLIN if wants & 1 else 0) | (select.POLLOUT if wants & 2 else 0)
-    poll.register(fileno, events)
-    ready = 0
-    for _, event in poll.poll(ms):
-        if event & ~select.POLLOUT:
-            ready |= 1
-        if event & select.POLLOUT:
-            ready |= 2
-    return ready & wants or (ready and wants)
-
-
-def _drain(conn: Connection) -> None:
-    """Read to the end of what the server says."""
-    pgconn = conn.pgconn
-    pgconn.nonblocking = 0
-    while pgconn.get_result() is not None:
-        pass
-    pgconn.nonblocking = 1
-
-
-def _leave_pipeline(conn: Connection) -> None:
-    pgconn = conn.pgconn
-    pgconn.nonblocking = 0
-    pgconn.pipeline_sync()
-    empty = 0
-    while empty < 2:
-        result = pgconn.get_result()
-        if result is None:
-            empty += 1
-            continue
-        empty = 0
-        if result.status == pq.ExecStatus.PIPELINE_SYNC:
-            break
-    while pgconn.get_result() is not None:
-        pass
-    pgconn.exit_pipeline_mode()
-    pgconn.nonblocking = 1
-
-
-def clean(monitor: psycopg.Connection[Any]) -> None:
-    """Every table as the migrations left it, and as new: no row's place tells of an earlier seed."""
-    kept = ("schema_migrations", "leases", "hsm_keys")
-    rows = monitor.execute(
-        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
-        " AND relnamespace = 'public'::regnamespace AND NOT relname = ANY(%s)"
-        " AND pg_relation_size(oid) > 0",
-        (list(kept),),
-    ).fetchall()
-    tables = ", ".join(row[0] for row in rows)
-    if tables:
-        monitor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
-    monitor.execute("TRUNCATE leases")
-    monitor.execute("INSERT INTO leases (part) SELECT generate_series(0, 15)")

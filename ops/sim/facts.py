@@ -151,10 +151,12 @@ def read(conn: psycopg.Connection[Any], begin: datetime) -> dict[str, Any]:
         "signals": {row[0]: (row[1], row[2] or "") for row in rows(_SIGNALS)},
         "plans": tuple(_plan(*row) for row in rows(_PLANS)),
         "orders": tuple(
-            Order(*row[:18], (row[18] - begin).total_seconds(), row[19]) for row in rows(_ORDERS)
+            Order(*[*row[:18], (row[18] - begin).total_seconds(), row[19]]) for row in rows(_ORDERS)
         ),
         "positions": {row[:3]: row[3] for row in rows(_POSITIONS)},
-        "records": tuple(Record(*row[:3], json.loads(row[3])) for row in rows(_RECORDS)),
+        "records": tuple(
+            Record(row[0], row[1], row[2], json.loads(row[3])) for row in rows(_RECORDS)
+        ),
     }
 
 

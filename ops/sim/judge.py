@@ -66,7 +66,13 @@ def planned(facts: Facts) -> Findings:
 
 
 def _terms(order: Order, leg: Leg) -> Findings:
-    is_now = (order.symbol, order.side, order.qty, order.asked_type or order.ord_type, order.reduce_only)
+    is_now = (
+        order.symbol,
+        order.side,
+        order.qty,
+        order.asked_type or order.ord_type,
+        order.reduce_only,
+    )
     meant = (leg.symbol, leg.side, leg.qty, leg.ord_type, leg.reduce_only)
     if is_now != meant:
         yield f"unexplained: {order.name} is {is_now}, planned was {meant}"
@@ -130,16 +136,19 @@ def in_turn(facts: Facts) -> Findings:
 
 def ended(facts: Facts) -> Findings:
     open_there = {there.name for there in facts.there if there.open}
+    rest = ("held", "new", "partially_filled")
+    first = {(o.signal, o.account) for o in facts.orders if o.leg == 0 and o.state in rest}
     for attempts in _orders(facts).values():
         for earlier in attempts[:-1]:
             if earlier.state != "absent" and earlier.role == "main":
                 yield f"doubled: {earlier.name} is {earlier.state}, and there is a later attempt"
         last = attempts[-1]
-        if last.state in ("intent", "in_doubt", "waiting"):
+        waits = last.state == "waiting" and (last.signal, last.account) not in first
+        if last.state in ("intent", "in_doubt") or waits:
             yield f"lost: {last.name} is still {last.state}"
         elif last.state in ("new", "partially_filled") and last.name not in open_there:
             yield f"lost: {last.name} is still {last.state}, and over there"
-        elif last.state in NEVER_THERE and last.state != "held" and not last.text:
+        elif last.state in NEVER_THERE[2:] and not last.text:
             yield f"unexplained: {last.name} is {last.state}, and nothing says why"
         given_up = last.state in ("absent", "unsent") and last.reduce_only
         if given_up and last.role == "main" and not last.cancel_wanted:

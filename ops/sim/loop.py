@@ -78,7 +78,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
         self._scheduled: list[events.TimerHandle]
         self._ready: Any
         self.errors: list[str] = []
-        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
+        self.set_task_factory(self._make_task)
         self.set_exception_handler(self._note_error)
 
     def time(self) -> float:
@@ -92,7 +92,9 @@ class SimulatedLoop(base_events.BaseEventLoop):
         """Run these before anything that comes later."""
         self._ready.extend(handles)
 
-    def outside(self, delay_s: float, act: Callable[..., Any], *arguments: Any) -> asyncio.TimerHandle:
+    def outside(
+        self, delay_s: float, act: Callable[..., Any], *arguments: Any
+    ) -> asyncio.TimerHandle:
         """call_later for what belongs to no host: the exchange, the network, the faults."""
         return self.call_later(delay_s, act, *arguments, context=Context())
 
@@ -104,7 +106,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
     # -------------------------------------------------------------- what asyncio asks of a loop
 
     def _run_once(self) -> None:
-        while self._scheduled and self._scheduled[0]._cancelled:  # type: ignore[attr-defined]
+        while self._scheduled and self._scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
         if not self._ready:
@@ -143,7 +145,9 @@ class SimulatedLoop(base_events.BaseEventLoop):
         context = more.get("context")
         host = HOST.get() if context is None else context.get(HOST)
         if host is not None:
-            host.tasks.append(task)  # a dead host's tasks must not be collected: that runs `finally`
+            host.tasks.append(
+                task
+            )  # a dead host's tasks must not be collected: that runs `finally`
         return task
 
     def _note_error(self, loop: Any, context: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
 Each runs seeds until one fails, `most` at most. Exit status 1 where one was not found.
 """
 
+# mypy: disable-error-code="assignment, method-assign"
 from __future__ import annotations
 
 import argparse
@@ -18,8 +19,9 @@ import msgspec
 
 from fanout import accounts, adopting, book, carry, intake, intend, lanes, learner, leases, switch
 from fanout import follow as following
+from fanout.lesson import Consequence
 from fanout.order import OrdState
-from fanout.ports import AbsentProven, AbsentUnproven
+from fanout.ports import AbsentProven, AbsentUnproven, InDoubt
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Mutant:
 
 
 def _sends_again_after_doubt() -> None:
-    async def resolve(self: Any, scope: Any, account: Any, order: Any, *, sent_by: Any, epoch: int) -> Any:
+    async def resolve(
+        self: Any, scope: Any, account: Any, order: Any, *, sent_by: Any, epoch: int
+    ) -> Any:
         proof = AbsentProven(evidence="surely it has not arrived")
         return await self._absent(scope, order, proof, epoch)
 
-    carry.Carrier.resolve = resolve  # type: ignore[method-assign]
+    carry.Carrier.resolve = resolve
 
 
 def _takes_no_answer_for_absence() -> None:
@@ -60,14 +64,14 @@ def _takes_no_answer_for_absence() -> None:
         finally:
             type(broker).find = find
 
-    carry.Carrier.resolve = guesses  # type: ignore[method-assign]
+    carry.Carrier.resolve = guesses
 
 
 def _sends_the_same_again_when_in_doubt() -> None:
     pause = carry._pause
 
     def impatient(outcome: Any, wait_s: float) -> float | None:
-        return 0.05 if isinstance(outcome, carry.InDoubt) else pause(outcome, wait_s)
+        return 0.05 if isinstance(outcome, InDoubt) else pause(outcome, wait_s)
 
     carry._pause = impatient
 
@@ -79,14 +83,14 @@ def _ignores_the_deadline() -> None:
         order = msgspec.structs.replace(order, deadline=order.deadline + timedelta(seconds=60))
         return await send(self, scope, account, order, **more)
 
-    carry.Carrier.send = late  # type: ignore[method-assign]
+    carry.Carrier.send = late
 
 
 def _asks_no_switch() -> None:
     async def nothing(self: Any, order: Any) -> None:
         return None
 
-    switch.Switch.refusal = nothing  # type: ignore[method-assign]
+    switch.Switch.refusal = nothing
 
 
 def _gives_up_what_closes() -> None:
@@ -96,7 +100,7 @@ def _gives_up_what_closes() -> None:
         order = msgspec.structs.replace(order, attempt=self._patience.attempts_max)
         return await absent(self, scope, order, proof, epoch)
 
-    carry.Carrier._absent = once  # type: ignore[method-assign]
+    carry.Carrier._absent = once
 
 
 # ------------------------------------------------------------------ leases
@@ -106,15 +110,15 @@ def _checks_no_lease() -> None:
     def require(self: Any, part: int, epoch: int, for_s: float = 0.0) -> Any:
         return self._clock.now() + timedelta(seconds=60)
 
-    leases.Leases.require = require  # type: ignore[method-assign]
+    leases.Leases.require = require
 
 
 def _forgets_the_fence() -> None:
     async def all_ours(self: Any, conn: Any, epochs: Any) -> Any:
         return set(epochs)
 
-    leases.Leases.still_held = all_ours  # type: ignore[method-assign]
-    leases.Leases.require = lambda self, part, epoch, for_s=0.0: (  # type: ignore[method-assign]
+    leases.Leases.still_held = all_ours
+    leases.Leases.require = lambda self, part, epoch, for_s=0.0: (
         self._clock.now() + timedelta(seconds=60)
     )
 
@@ -131,10 +135,10 @@ def _drops_a_lesson() -> None:
         seen["count"] += filled
         if filled and seen["count"] % 5 == 0:
             after = msgspec.structs.replace(lesson.order, state=OrdState.FILLED)
-            return lanes.Consequence(order=after)
+            return Consequence(order=after)
         return await learn(self, scope, lesson)
 
-    learner.Learner.learn = forgetful  # type: ignore[method-assign]
+    learner.Learner.learn = forgetful
 
 
 def _adopts_what_is_in_hand() -> None:
@@ -147,7 +151,7 @@ def _adopts_what_is_in_hand() -> None:
         finally:
             self._lanes.known |= known
 
-    adopting.Adopter.adopt = greedy  # type: ignore[method-assign]
+    adopting.Adopter.adopt = greedy
 
 
 def _sends_the_second_leg_at_once() -> None:
@@ -163,7 +167,9 @@ def _sends_the_second_leg_at_once() -> None:
 def _releases_the_second_leg_unfilled() -> None:
     release = book._release
 
-    async def always(conn: Any, scope: Any, first: Any, waiting: Any, why_not: str, *more: Any) -> Any:
+    async def always(
+        conn: Any, scope: Any, first: Any, waiting: Any, why_not: str, *more: Any
+    ) -> Any:
         return await release(conn, scope, first, waiting, "", *more)
 
     book._release = always
@@ -176,14 +182,14 @@ def _adopts_in_no_order() -> None:
         await unsettled(self, *given)
         return []
 
-    intend.Intender._unsettled = none  # type: ignore[method-assign]
+    intend.Intender._unsettled = none
 
 
 def _follows_nobody() -> None:
     def add(self: Any, job: Any) -> None:
         self._known.add(job.order.cl_ord_id)
 
-    following.Follower.add = add  # type: ignore[method-assign]
+    following.Follower.add = add
 
 
 def _leaves_a_renewed_account_out() -> None:
@@ -195,13 +201,13 @@ def _leaves_a_renewed_account_out() -> None:
         self._gets = getattr(self, "_gets", 0) + 1
         return dict(list(found.items())[1:]) if self._gets % 7 == 0 else found
 
-    accounts.Accounts.get = without  # type: ignore[method-assign]
+    accounts.Accounts.get = without
     write = intend.Intender.write
 
     async def careless(self: Any, scope: Any, batch: Any, decide: Any) -> None:
         await write(self, scope, batch, decide)
 
-    intend.Intender.write = careless  # type: ignore[method-assign]
+    intend.Intender.write = careless
 
 
 def _plans_twice() -> None:
@@ -224,7 +230,7 @@ def _keeps_no_intent() -> None:
                 await broker.submit(account, next_one, not_after=lease_ends)
         return await send(self, job)
 
-    lanes.Lanes._carry = early  # type: ignore[method-assign]
+    lanes.Lanes._carry = early
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -285,7 +291,9 @@ def main(arguments: list[str] | None = None) -> int:
         mutant = MUTANTS[name]
         seeds = range(1, mutant.most + 1)
         found = None
-        for result in run(seeds, jobs=given.jobs, mutant=name, enough=lambda r: bool(r["findings"])):
+        for result in run(
+            seeds, jobs=given.jobs, mutant=name, enough=lambda r: bool(r["findings"])
+        ):
             if result["findings"]:
                 found = result
         missed += found is None

@@ -24,6 +24,7 @@ from ops.migrate import migrate
 from ops.paths import Places
 from ops.stack.postgres import LOGIN_ROLES, Postgres
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 PATH = "public, simulated, pg_catalog"
 TIMES = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
 SETTINGS = {
@@ -92,7 +93,7 @@ class InMemory(Postgres):
     """A cluster of one run, in a directory of its own."""
 
     def __init__(self) -> None:
-        base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+        base = MEMORY if os.access(MEMORY, os.W_OK) else None
         self.root = Path(tempfile.mkdtemp(prefix="portcullis-sim-", dir=base))
         self.root.chmod(0o711)
         (self.root / "log").mkdir()
@@ -135,9 +136,7 @@ class InMemory(Postgres):
             conn.execute("CREATE SCHEMA simulated")
             roles = sql.SQL(", ").join(sql.Identifier(f"portcullis_{r}") for r in LOGIN_ROLES)
             finder = sql.Identifier("portcullis_finder")
-            conn.execute(
-                sql.SQL("GRANT USAGE ON SCHEMA simulated TO {}, {}").format(roles, finder)
-            )
+            conn.execute(sql.SQL("GRANT USAGE ON SCHEMA simulated TO {}, {}").format(roles, finder))
             for name in TIMES:
                 conn.execute(_TIME.format(name=name).encode())
             conn.execute(f"ALTER DATABASE portcullis SET search_path = {PATH}".encode())

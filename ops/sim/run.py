@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--seed", type=int, metavar="S", help="run this one and tell everything")
     parser.add_argument("--first", type=int, default=1, metavar="K", help="the first seed (1)")
     parser.add_argument("--jobs", type=_count, default=2, metavar="J", help="processes (2)")
-    parser.add_argument("--into", type=Path, metavar="FILE", help="keep results, and go on with them")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="keep results, and go on with them"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--mutant", metavar="NAME", help="break the product so (mutants.py)")
     return parser

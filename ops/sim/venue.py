@@ -141,9 +141,9 @@ class Venue:
         for placed in list(self.resting()):
             if self._crosses(placed):
                 self._fill(placed, placed.request.qty - placed.filled)
-            if placed.request.reduce_only and not self._reducible(placed.request):
-                if placed.status in OPEN:
-                    self._end(placed, "canceled")  # as Gate.io does with what can reduce nothing
+            empty = placed.request.reduce_only and not self._reducible(placed.request)
+            if empty and placed.status in OPEN:
+                self._end(placed, "canceled")  # as Gate.io does with what can reduce nothing
         self._loop.outside(WALK_S, self._walk)
 
     def _crosses(self, placed: Placed) -> bool:
