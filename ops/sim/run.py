@@ -122,8 +122,9 @@ def run(
         return
     came: SimpleQueue[Result | None] = SimpleQueue()
     children = [_child(seeds[index::jobs], mutant) for index in range(min(jobs, len(seeds)))]
-    for child in children:
-        threading.Thread(target=_read, args=(child, came), daemon=True).start()
+    readers = [threading.Thread(target=_read, args=(child, came)) for child in children]
+    for reader in readers:
+        reader.start()
     try:
         ended = got = 0
         while ended < len(children):
@@ -138,9 +139,10 @@ def run(
         if got < len(seeds):
             raise ConfigurationError("a process of the simulation died; its last words are above")
     finally:
-        for child in children:
-            child.terminate()
+        for child, reader in zip(children, readers, strict=True):
+            child.terminate()  # it stops its PostgreSQL, and removes it
             child.wait()
+            reader.join()
 
 
 def _child(seeds: Sequence[int], mutant: str | None) -> subprocess.Popen[str]:
@@ -158,8 +160,9 @@ def _child(seeds: Sequence[int], mutant: str | None) -> subprocess.Popen[str]:
 
 def _read(child: subprocess.Popen[str], came: SimpleQueue[Result | None]) -> None:
     assert child.stdout is not None
-    for line in child.stdout:
-        came.put(json.loads(line))
+    with child.stdout as lines:
+        for line in lines:
+            came.put(json.loads(line))
     came.put(None)
 
 

@@ -66,7 +66,7 @@ def test_a_run_goes_on_where_it_stopped_and_not_with_another_versions_results(tm
     assert [result["seed"] for result in kept.read()] == [1, 2]
     kept.add({"seed": 3})
     assert [result["seed"] for result in kept.read()] == [1, 2, 3]
-    head, *lines = (tmp_path / "results").read_text().splitlines(keepends=True)
+    _, *lines = (tmp_path / "results").read_text().splitlines(keepends=True)
     (tmp_path / "results").write_text(json.dumps({"version": "another"}) + "\n" + "".join(lines))
     with pytest.raises(ConfigurationError, match="another version"):
         kept.read()

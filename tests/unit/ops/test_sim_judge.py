@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from ops.sim.facts import Facts, Leg, Left, Order, Plan, Record, Stop, There
+from ops.sim.facts import Facts, Left, Leg, Order, Plan, Record, Stop, There
 from ops.sim.judge import judge
 
 D = Decimal
@@ -60,7 +60,9 @@ BROKEN = {
     "unexplained: o.1 is ('ETH_USDT'": replace(CLEAN, orders=(replace(ORDER, symbol="ETH_USDT"),)),
     "doubled: o.1 left 2 times": replace(CLEAN, left=(LEFT, LEFT)),
     "unexplained: o.1 left w1 without": replace(CLEAN, left=(replace(LEFT, state=None),)),
-    "doubled: o.1 left w1 when it was absent": replace(CLEAN, left=(replace(LEFT, state="absent"),)),
+    "doubled: o.1 left w1 when it was absent": replace(
+        CLEAN, left=(replace(LEFT, state="absent"),)
+    ),
     "unexplained: #1 x.1 was never": replace(CLEAN, there=(THERE, replace(THERE, name="x.1"))),
     "doubled: order o was executed as": replace(
         CLEAN, orders=(ORDER, SECOND), there=(THERE, replace(THERE, number=2, name="o.2"))
