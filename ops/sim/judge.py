@@ -3,6 +3,7 @@
     planned   a signal → one plan; a plan's legs → orders with its terms, and no other orders
     left      a request left a worker only for a durable intent, and never twice under one name
     executed  the exchange's orders ↔ attempts; one execution for each order, in its lane's turn
+    second_legs  a flip opens when it has closed, and not before
     ended     how an order may stand at the end, and that nothing was given up that need not be
     folded    trades → cum_qty → positions → what is held at the exchange
     closed    what only reduces never trades more than the account holds
@@ -34,7 +35,7 @@ Findings = Iterator[str]
 def judge(facts: Facts) -> list[str]:
     """Every finding: `lost: …`, `doubled: …` or `unexplained: …`."""
     looks: tuple[Callable[[Facts], Findings], ...] = (
-        planned, left, executed, in_turn, ended, folded, closed, in_time, recorded,
+        planned, left, executed, in_turn, second_legs, ended, folded, closed, in_time, recorded,
     )  # fmt: skip
     return sorted({finding for look in looks for finding in look(facts)})
 
@@ -132,6 +133,25 @@ def in_turn(facts: Facts) -> Findings:
         if rotation.get(order.signal, 0) < rotation.get(before.signal, 0):
             yield f"unexplained: {order.name} was executed after {before.name} of a later signal"
         last[lane] = order
+
+
+def second_legs(facts: Facts) -> Findings:
+    """The second leg of a flip opens only when the first has closed all that it should."""
+    closed: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    meant: dict[tuple[str, str], Decimal] = {}
+    for order in facts.orders:
+        if order.leg == 0:
+            closed[order.signal, order.account] += order.cum_qty
+            meant[order.signal, order.account] = order.qty
+    orders = {order.name: order for order in facts.orders}
+    for there in facts.there:
+        second = orders.get(there.name)
+        if second is None or second.role != "main" or second.leg != 1:
+            continue
+        key = second.signal, second.account
+        if closed[key] < meant.get(key, ZERO):
+            line = f"{second.name} opened, and the leg before it closed {closed[key]}"
+            yield f"unexplained: {line} of {meant[key]}"
 
 
 def ended(facts: Facts) -> Findings:

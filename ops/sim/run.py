@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ Result = dict[str, Any]
 
 def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # children are ended, too
     try:
         if given.seed is not None:
             return replay(given.seed, given.mutant)

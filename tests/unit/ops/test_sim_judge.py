@@ -111,3 +111,13 @@ def test_an_earlier_signals_order_after_a_later_ones_is_found():
         there=(THERE, replace(THERE, number=2, name="e.1")),
     )
     assert "unexplained: e.1 was executed after o.1 of a later signal" in judge(facts)
+
+
+def test_a_second_leg_that_did_not_wait_for_its_first_is_found():
+    first = replace(ORDER, cum_qty=D(2), reported=D(2), reduce_only=True, side="sell")
+    second = replace(ORDER, name="p.1", order="p", leg=1)
+    facts = replace(CLEAN, orders=(first, second), there=(replace(THERE, name="p.1"),))
+    said = "unexplained: p.1 opened, and the leg before it closed 2 of 5"
+    assert said in judge(facts)
+    whole = replace(facts, orders=(replace(first, cum_qty=D(5)), second))
+    assert not [line for line in judge(whole) if "p.1 opened" in line]
