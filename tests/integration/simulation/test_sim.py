@@ -14,7 +14,7 @@ from tenancy.errors import ConfigurationError
 
 pytestmark = pytest.mark.stack
 
-SEEDS = range(1, 7)
+SEEDS = range(1, 5)
 QUICK = {"sends-again-after-doubt": 1, "sends-the-same-again": 1, "gives-up-what-closes": 1}
 """Mutants with a seed that finds them. `python -m ops.sim.mutants` tries all of them."""
 
@@ -25,9 +25,9 @@ def test_seeds_end_without_a_finding_and_tell_the_same_history_twice() -> None:
     total = summed(first.values())
     assert [first[seed]["findings"] for seed in SEEDS] == [[]] * len(SEEDS)
     assert total["seeds"] == len(SEEDS)
-    assert total["orders"] > 20
+    assert total["orders"] > 15
     assert total["faults"] > 20
-    again = [5, 2]
+    again = [3, 2]
     for result in run(again, jobs=1):
         assert result["history"] == first[result["seed"]]["history"]
 
