@@ -108,6 +108,8 @@ class Left:
     host: str
     at_s: float
     state: str | None
+    expired: bool = False
+    """Its deadline at the exchange had passed when it left: a host slept, and nobody takes it any more."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def left(facts: Facts) -> Findings:
     for request in facts.left:
         if request.state is None:
             yield f"unexplained: {request.name} left {request.host} without a durable intent"
-        elif request.state != "intent":
+        elif request.state != "intent" and not request.expired:
             yield f"doubled: {request.name} left {request.host} when it was {request.state}"
         if often[request.name] > 1:
             yield f"doubled: {request.name} left {often[request.name]} times"

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from fanout import adopting, book, carry, intend, lanes, leases, switch
+from fanout import book, carry, intend, lanes, leases, switch
 from fanout import follow as following
 from fanout.order import OrdState
 from fanout.ports import AbsentProven, AbsentUnproven, InDoubt
@@ -139,19 +139,6 @@ def _drops_a_fill() -> None:
     book.advance = forgetful
 
 
-def _adopts_what_is_in_hand() -> None:
-    adopt = adopting.Adopter.adopt
-
-    async def greedy(self: Any) -> None:
-        known, self._lanes.known = self._lanes.known, set()
-        try:
-            await adopt(self)
-        finally:
-            self._lanes.known |= known
-
-    adopting.Adopter.adopt = greedy
-
-
 def _sends_the_second_leg_at_once() -> None:
     order_of = intend.order_of
 
@@ -229,9 +216,6 @@ MUTANTS: dict[str, Mutant] = {
         "neither sends nor commits look at the lease", _forgets_the_fence, 120
     ),
     "drops-a-fill": Mutant("a fill moves the order and not the position", _drops_a_fill, 10),
-    "adopts-what-is-in-hand": Mutant(
-        "the sweep takes what lanes work on for a dead worker's", _adopts_what_is_in_hand, 20
-    ),
     "second-leg-at-once": Mutant(
         "the second leg of a flip does not wait for the first", _sends_the_second_leg_at_once, 40
     ),

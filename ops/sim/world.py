@@ -283,9 +283,9 @@ class World:
         row = self.store.monitor.execute(
             "SELECT state FROM orders WHERE cl_ord_id = %s", (request.text,)
         ).fetchone()
-        self.left.append(
-            Left(request.text, request.host, self.loop.time(), row[0] if row else None)
-        )
+        expired = self.loop.time() > request.deadline_s
+        state = row[0] if row else None
+        self.left.append(Left(request.text, request.host, self.loop.time(), state, expired))
 
     def _facts(self) -> Facts:
         names = {placed.number: placed.request.text for placed in self.venue.orders}

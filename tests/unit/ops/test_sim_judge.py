@@ -121,3 +121,9 @@ def test_a_second_leg_that_did_not_wait_for_its_first_is_found():
     assert said in judge(facts)
     whole = replace(facts, orders=(replace(first, cum_qty=D(5)), second))
     assert not [line for line in judge(whole) if "p.1 opened" in line]
+
+
+def test_what_leaves_after_its_deadline_is_worth_nothing_and_no_finding():
+    """A host slept between its look at the lease and its send: the exchange takes it no more."""
+    late = replace(LEFT, name="o.1", state="absent", expired=True)
+    assert judge(replace(CLEAN, left=(late,))) == []
