@@ -15,6 +15,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from fanout.abilities import BrokerFill
 from fanout.order import Order, OrdState
 from fanout.ports import (
     AbsentProven,
@@ -42,7 +43,7 @@ from fanout.ports import (
 from fanout.proof import Proof, Proven
 from ops.sim.chance import WHEN_ASKED, WHEN_CANCELLED, Mood
 from ops.sim.loop import BEGIN, Host, SimulatedLoop
-from ops.sim.venue import Placed, Request, Venue
+from ops.sim.venue import Placed, Request, Trade, Venue
 from tenancy.errors import Unavailable
 
 DEADLINE_S = 1.0
@@ -61,6 +62,7 @@ CAPS = Caps(
     unique_client_ids=False,
     equity=True,
     credential=False,
+    statement=True,
     orders_per_s=1000.0,
 )
 
@@ -119,7 +121,8 @@ class SimulatedBroker:
             mark_price=price, as_of=self._host.now(),
         )  # fmt: skip
 
-    async def turn(self, account: BrokerAccount) -> None: ...
+    async def turn(self, account: BrokerAccount, *, closes: bool = False) -> None:
+        await self._point("turn")  # whoever slept here must look at its lease again
 
     async def equity(self, account: BrokerAccount) -> Equity | None:
         await self._asked()
@@ -142,6 +145,18 @@ class SimulatedBroker:
             for (name, symbol), lots in sorted(self._venue.held.items())
             if name == str(account.account_id) and lots
         ]
+
+    async def fills(
+        self, account: BrokerAccount, *, since: datetime, until: datetime
+    ) -> Sequence[BrokerFill]:
+        await self._asked()
+        orders = {placed.number: placed.request for placed in self._venue.orders}
+        made = (
+            _trade(number, orders[trade.number], trade)
+            for number, trade in enumerate(self._venue.trades)
+            if orders[trade.number].account == str(account.account_id)
+        )
+        return [fill for fill in made if since <= fill.at < until]
 
     async def prove(
         self, account: BrokerAccount, *, test_order: str | None, not_after: datetime
@@ -310,6 +325,19 @@ class SimulatedBroker:
 def _tell(answer: asyncio.Future[Placed | str], said: Placed | str) -> None:
     if not answer.done():
         answer.set_result(said)
+
+
+def _trade(number: int, request: Request, trade: Trade) -> BrokerFill:
+    return BrokerFill(
+        trade_id=str(number),
+        broker_order_id=str(trade.number),
+        cl_ord_id=request.text,
+        symbol=request.symbol,
+        side="buy" if trade.lots > 0 else "sell",
+        qty=abs(trade.lots),
+        price=trade.price,
+        at=BEGIN + timedelta(seconds=trade.at_s),
+    )
 
 
 def _report(placed: Placed) -> Report:

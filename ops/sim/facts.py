@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,10 @@ SELECT o.cl_ord_id, o.order_id, o.signal_id::text, o.strategy_id::text, o.accoun
 FROM orders o ORDER BY o.cl_ord_id"""
 _POSITIONS = """
 SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0 ORDER BY 1, 2, 3"""
+_DRIFTS = """
+SELECT drift_id::text, account_id::text, kind, subject, state, cause FROM drifts ORDER BY 1"""
+_DISAGREEING = """
+SELECT account_id::text, state FROM reconciliations WHERE state <> 'agreed' ORDER BY 1"""
 _RECORDS = "SELECT seq, kind, oid, payload FROM audit_inbox ORDER BY seq"
 
 
@@ -110,6 +114,12 @@ class Left:
     state: str | None
     expired: bool = False
     """Its deadline at the exchange had passed when it left: a host slept, and nobody takes it any more."""
+    epoch: int = 0
+    """Of the lease under which its intent was written."""
+    seq: int = 0
+    """Of the newest audit record at that moment."""
+    reduce_only: bool = False
+    qty: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,18 @@ class Stop:
     of: str
     since_s: float
     until_s: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A difference between book and broker that the product believed."""
+
+    drift: str
+    account: str
+    kind: str
+    subject: str
+    state: str
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +160,9 @@ class Facts:
     trades: tuple[tuple[float, str, Decimal], ...]
     """When, of which order, signed lots: the exchange's own list, in its order."""
     left: tuple[Left, ...]
+    drifts: tuple[Drift, ...] = ()
+    disagreeing: dict[str, str] = field(default_factory=dict)
+    """Account → how its last comparison ended, where that is not `agreed`."""
     stops: tuple[Stop, ...] = ()
     slack_s: float = 0.0
     """By how much hosts' clocks were wrong in this seed."""
@@ -156,6 +181,8 @@ def read(conn: psycopg.Connection[Any], begin: datetime) -> dict[str, Any]:
             Order(*[*row[:18], (row[18] - begin).total_seconds(), row[19]]) for row in rows(_ORDERS)
         ),
         "positions": {row[:3]: row[3] for row in rows(_POSITIONS)},
+        "drifts": tuple(Drift(*row) for row in rows(_DRIFTS)),
+        "disagreeing": {row[0]: row[1] for row in rows(_DISAGREEING)},
         "records": tuple(
             Record(row[0], row[1], row[2], json.loads(row[3])) for row in rows(_RECORDS)
         ),

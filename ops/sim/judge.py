@@ -7,6 +7,7 @@
     ended     how an order may stand at the end, and that nothing was given up that need not be
     folded    trades → cum_qty → positions → what is held at the exchange
     closed    what only reduces never trades more than the account holds
+    gated     nothing opens before its account's book agrees, and the two are never said to differ
     in_time   nothing opens after its deadline, or a second after the kill switch
     recorded  the audit records of each signal and order: which, how often, in which order
 
@@ -35,7 +36,8 @@ Findings = Iterator[str]
 def judge(facts: Facts) -> list[str]:
     """Every finding: `lost: …`, `doubled: …` or `unexplained: …`."""
     looks: tuple[Callable[[Facts], Findings], ...] = (
-        planned, left, executed, in_turn, second_legs, ended, folded, closed, in_time, recorded,
+        planned, left, executed, in_turn, second_legs, ended, folded, closed, gated,
+        in_time, recorded,
     )  # fmt: skip
     return sorted({finding for look in looks for finding in look(facts)})
 
@@ -214,6 +216,32 @@ def closed(facts: Facts) -> Findings:
         before, held[place] = held[place], held[place] + lots
         if order.reduce_only and (abs(held[place]) > abs(before) or before * held[place] < 0):
             yield f"doubled: {name} only reduces, and took {place} from {before} to {held[place]}"
+
+
+def gated(facts: Facts) -> Findings:
+    """Nobody but us trades here: a difference that is believed is an error of ours.
+
+    (A shortfall is none: the two agree there, and a leg ended without its fill.)
+    """
+    for drift in facts.drifts:
+        if drift.kind != "shortfall":
+            yield f"unexplained: {drift.kind} {drift.subject} of {drift.account} is {drift.cause}"
+    for account, state in facts.disagreeing.items():
+        yield f"unexplained: book and exchange are at last compared as {state}: {account}"
+    agreed: dict[tuple[str, int], int] = {}
+    for record in facts.records:
+        if record.kind == "account.reconciled":
+            key = record.payload["account_id"], record.payload["epoch"]
+            agreed[key] = min(agreed.get(key, record.seq), record.seq)
+    orders = {order.name: order for order in facts.orders}
+    exits = {signal for signal, (_, origin) in facts.signals.items() if origin == "kill_switch"}
+    for request in facts.left:
+        order = orders.get(request.name)
+        if order is None or order.reduce_only or order.role != "main" or order.signal in exits:
+            continue
+        since = agreed.get((order.account, request.epoch))
+        if since is None or since > request.seq:
+            yield f"unexplained: {order.name} opens, and its account's book was not known to agree"
 
 
 def in_time(facts: Facts) -> Findings:

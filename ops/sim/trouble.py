@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 10.0
 """PostgreSQL ends a transaction in which nothing was said for so long (tenancy.database.IDLE_S)."""
-POINTS = ("before commit", "after commit", "before send", "sent", "answered", "find")
+POINTS = ("before commit", "after commit", "turn", "before send", "sent", "answered", "find")
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Trouble:
                 )
         elif act == "freeze":
             host.frozen = True
-            lasts_s = self._world.random.choice((0.3, 1.5, 3.0, 6.0, 12.0))
+            lasts_s = self._world.random.choice((0.3, 1.5, 6.0, 6.0, 12.0))
             if lasts_s > IDLE_S:
                 self._world.loop.outside(IDLE_S, self._end_idle, host)
             self._world.loop.outside(lasts_s, self._world.thaw, host)

@@ -61,6 +61,7 @@ class Trade:
     number: int
     lots: Decimal
     """Signed."""
+    price: Decimal
 
 
 class Venue:
@@ -165,13 +166,14 @@ class Venue:
             return
         signed = lots if request.side == "buy" else -lots
         placed.filled += lots
-        placed.paid += lots * (request.price or self.prices[request.symbol])
+        price = request.price or self.prices[request.symbol]
+        placed.paid += lots * price
         placed.status = "filled" if placed.filled == request.qty else "partially_filled"
         if placed.status == "filled":
             placed.ended_s = self._loop.time()
         key = request.account, request.symbol
         self.held[key] = self.held.get(key, Decimal(0)) + signed
-        self.trades.append(Trade(self._loop.time(), placed.number, signed))
+        self.trades.append(Trade(self._loop.time(), placed.number, signed, price))
         self._picture(placed)
 
     def _end(self, placed: Placed, status: str) -> None:

@@ -56,6 +56,7 @@ SETTINGS = WorkerSettings(
     follow_s=1.0,
     instruments_s=4.0,
     balances_s=30.0,
+    reconcile_s=5.0,
     stops_s=1.0,
     proving=ProvingSettings(poll_s=20.0),  # no account here has a key
 )
@@ -71,8 +72,11 @@ UNION ALL SELECT 'order ' || o.cl_ord_id || ' is ' || o.state FROM orders o
              OR o.state = 'waiting' AND NOT EXISTS (
                 SELECT FROM orders f WHERE f.signal_id = o.signal_id AND f.account_id = o.account_id
                 AND f.leg = 0 AND f.state IN ('held', 'new', 'partially_filled'))
+UNION ALL SELECT 'account ' || account_id || ' is ' || state FROM reconciliations WHERE state <> 'agreed'
 UNION ALL SELECT 'intervention ' || intervention_id || ' goes on' FROM interventions WHERE state = 'working'
 ORDER BY 1"""
+_LEAVES = """
+SELECT state, epoch, (SELECT max(seq) FROM audit_inbox) FROM orders WHERE cl_ord_id = %s"""
 _RESTING = "SELECT cl_ord_id, cum_qty FROM orders WHERE state IN ('new', 'partially_filled')"
 
 
@@ -280,12 +284,16 @@ class World:
 
     def _leaves(self, request: Request) -> None:
         """A request leaves its worker: what does the book say of it at this moment?"""
-        row = self.store.monitor.execute(
-            "SELECT state FROM orders WHERE cl_ord_id = %s", (request.text,)
-        ).fetchone()
-        expired = self.loop.time() > request.deadline_s
-        state = row[0] if row else None
-        self.left.append(Left(request.text, request.host, self.loop.time(), state, expired))
+        row = self.store.monitor.execute(_LEAVES, (request.text,)).fetchone()
+        state, epoch, seq = row or (None, 0, 0)
+        now = self.loop.time()
+        expired = now > request.deadline_s
+        self.left.append(
+            Left(
+                request.text, request.host, now, state, expired, epoch, seq,
+                reduce_only=request.reduce_only, qty=request.qty,
+            )
+        )  # fmt: skip
 
     def _facts(self) -> Facts:
         names = {placed.number: placed.request.text for placed in self.venue.orders}

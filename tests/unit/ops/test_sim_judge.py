@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from ops.sim.facts import Facts, Left, Leg, Order, Plan, Record, Stop, There
+from ops.sim.facts import Drift, Facts, Left, Leg, Order, Plan, Record, Stop, There
 from ops.sim.judge import judge
 
 D = Decimal
@@ -19,14 +20,15 @@ ORDER = Order(
     reported=D(5),
 )  # fmt: skip
 THERE = There(1, "a1", "o.1", "BTC_USDT", "buy", D(5), D(5), False, 2.0)
-LEFT = Left("o.1", "w1", 1.9, "intent")
+LEFT = Left("o.1", "w1", 1.9, "intent", epoch=3, seq=2, qty=D(5))
 
 
-def record(seq: int, kind: str, **payload: str) -> Record:
+def record(seq: int, kind: str, **payload: Any) -> Record:
     oid = "o" if kind.startswith("order.") else None
     return Record(seq, kind, oid, payload)
 
 
+AGREED = record(0, "account.reconciled", account_id="a1", epoch=3)
 RECORDS = (
     record(1, "signal.planned", signal_id="s1", plan_sha256="f"),
     record(2, "order.intent", cl_ord_id="o.1"),
@@ -41,7 +43,7 @@ CLEAN = Facts(
     plans=(Plan("s1", "f", 0, (LEG,)),),
     orders=(ORDER,),
     positions={("a1", "t1", "BTC_USDT"): D(5)},
-    records=RECORDS,
+    records=(AGREED, *RECORDS),
     there=(THERE,),
     trades=((2.0, "o.1", D(5)),),
     left=(LEFT,),
@@ -81,6 +83,18 @@ BROKEN = {
     "unexplained: o.1 opened 3.00 s after": replace(CLEAN, there=(replace(THERE, at_s=14.1),)),
     "unexplained: o.1 opened under the kill": replace(
         CLEAN, there=(replace(THERE, at_s=5.0),), stops=(Stop("account", "a1", 1.0, 9.0),)
+    ),
+    "unexplained: o.1 opens, and its account's book": replace(CLEAN, records=RECORDS),
+    "unexplained: o.1 opens, and its account": replace(CLEAN, left=(replace(LEFT, epoch=4),)),
+    "unexplained: o.1 opens": replace(
+        CLEAN,
+        records=(*RECORDS, replace(AGREED, seq=3)),  # its request had left before
+    ),
+    "unexplained: position BTC_USDT of a1 is missed_signal": replace(
+        CLEAN, drifts=(Drift("d", "a1", "position", "BTC_USDT", "closed", "missed_signal"),)
+    ),
+    "unexplained: book and exchange are at last compared as differs": replace(
+        CLEAN, disagreeing={"a1": "differs"}
     ),
     "unexplained: signal s1 has records": replace(CLEAN, records=RECORDS[1:]),
     "unexplained: o.1 has 0 records order.intent": replace(
