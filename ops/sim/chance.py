@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -23,10 +23,16 @@ AT_ONCE = (
 MESSAGES = ("buy", "sell", "flip", "exit", "limit", "protected", "held", "cancel", "add")
 
 
+POINTS = ("before commit", "after commit", "turn", "before send", "sent", "answered", "find")
+"""Where it hurts most: `turn` is right before a worker looks at its lease for the last time."""
+AROUND_THE_SEND = ("after commit", "turn", "before send")
+
+
 @dataclass(frozen=True)
 class Mood:
     """How bad one seed is. Shares of what can go wrong, per request."""
 
+    name: str
     workers: int
     accounts: int
     strategies: int
@@ -37,14 +43,28 @@ class Mood:
     kinds: tuple[str, ...]
     moments_of: tuple[str, ...]
     lasts_s: float
+    points: tuple[str, ...] = POINTS
+    by_point: float = 0.7
+    """Share of crashes, sleeps and lost connections that wait for a point of somebody's work."""
+    countdown_most: int = 25
+    """A point is hit at this time that somebody comes to it, at the latest."""
+    renews_s: float | None = None
+    """So often an account's key is replaced."""
+
+
+def drawn(seed: int) -> Mood:
+    """The mood of one seed."""
+    return mood(Random(f"{seed}:world"))
 
 
 def mood(random: Random) -> Mood:
-    """Some seeds have one kind of fault only, many times; some have all."""
-    one_sided = random.random() < 0.35
-    kinds = tuple(random.sample(ON_THE_WAY, 2)) if one_sided else ON_THE_WAY
-    moments_of = tuple(random.sample(AT_ONCE, 2)) if one_sided else AT_ONCE
-    return Mood(
+    """Most seeds have all kinds of faults, some two, and some do one evil thing on purpose, often."""
+    which = random.choices(
+        ("all", "two", "sleepy", "dying", "renewing"), weights=(50, 25, 10, 10, 5)
+    )[0]
+    two = which == "two"
+    usual = Mood(
+        name=which,
         workers=random.choice((2, 2, 3)),
         accounts=random.randint(2, 4),
         strategies=random.choice((1, 1, 2)),
@@ -52,10 +72,19 @@ def mood(random: Random) -> Mood:
         way=random.choice((0.05, 0.25, 0.4)),
         asked=random.choice((0.0, 0.1, 0.3)),
         moments=random.randint(2, 7),
-        kinds=kinds,
-        moments_of=moments_of,
+        kinds=tuple(random.sample(ON_THE_WAY, 2)) if two else ON_THE_WAY,
+        moments_of=tuple(random.sample(AT_ONCE, 2)) if two else AT_ONCE,
         lasts_s=random.uniform(8.0, 16.0),
     )
+    if which == "renewing":
+        return replace(usual, renews_s=0.3, moments=1)
+    if which in ("sleepy", "dying"):
+        act = "freeze" if which == "sleepy" else "crash"
+        return replace(
+            usual, moments_of=(act,), moments=3, points=AROUND_THE_SEND, by_point=1.0,
+            countdown_most=8, signals=9, strategies=1,
+        )  # fmt: skip
+    return usual
 
 
 def message(random: Random, prices: dict[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def left(facts: Facts) -> Findings:
     for request in facts.left:
         if request.state is None:
             yield f"unexplained: {request.name} left {request.host} without a durable intent"
-        elif request.state != "intent" and not request.expired:
+        elif request.state != "intent" and not (request.expired and request.state == "absent"):
             yield f"doubled: {request.name} left {request.host} when it was {request.state}"
         if often[request.name] > 1:
             yield f"doubled: {request.name} left {often[request.name]} times"
@@ -158,8 +158,8 @@ def second_legs(facts: Facts) -> Findings:
 
 def ended(facts: Facts) -> Findings:
     open_there = {there.name for there in facts.there if there.open}
-    rest = ("held", "new", "partially_filled")
-    first = {(o.signal, o.account) for o in facts.orders if o.leg == 0 and o.state in rest}
+    rests = (o for o in facts.orders if o.state == "held" or o.name in open_there)
+    first = {(o.signal, o.account) for o in rests if o.leg == 0}
     for attempts in _orders(facts).values():
         for earlier in attempts[:-1]:
             if earlier.state != "absent" and earlier.role == "main":

@@ -14,23 +14,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count, islice
 from typing import Any
 
 import msgspec
 
-from fanout import book, carry, intend, lanes, leases, switch
+from fanout import accounts, book, carry, intend, lanes, leases, reconcile_gate, retries, switch
 from fanout import follow as following
 from fanout.order import OrdState
 from fanout.ports import AbsentProven, AbsentUnproven, InDoubt
+from ops.sim.chance import drawn
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`words`: what is broken. `most`: so many seeds are enough to find it."""
+    """`words`: what is broken. `most`: so many seeds are enough to find it, of that mood where it names one."""
 
     words: str
     apply: Callable[[], None]
     most: int
+    mood: str = ""
+
+    def seeds(self) -> list[int]:
+        """Those that are tried, in their order."""
+        named = (s for s in count(1) if not self.mood or drawn(s).name == self.mood)
+        return list(islice(named, self.most))
 
 
 # ------------------------------------------------------------------ carrying
@@ -68,12 +76,12 @@ def _takes_no_answer_for_absence() -> None:
 
 
 def _sends_the_same_again_when_in_doubt() -> None:
-    pause = carry._pause
+    pause_s = retries.Tries._pause_s
 
-    def impatient(outcome: Any, wait_s: float) -> float | None:
-        return 0.05 if isinstance(outcome, InDoubt) else pause(outcome, wait_s)
+    def impatient(self: Any, outcome: Any, now: Any) -> float | None:
+        return 0.05 if isinstance(outcome, InDoubt) else pause_s(self, outcome, now)
 
-    carry._pause = impatient
+    retries.Tries._pause_s = impatient
 
 
 def _ignores_the_deadline() -> None:
@@ -93,12 +101,19 @@ def _asks_no_switch() -> None:
     switch.Switch.refusal = nothing
 
 
+def _opens_before_it_agrees() -> None:
+    async def passes(self: Any, scope: Any, order: Any, epoch: int) -> bool:
+        return True
+
+    reconcile_gate.ReconcileGate.passes = passes
+
+
 def _gives_up_what_closes() -> None:
     absent = carry.Carrier._absent
 
-    async def once(self: Any, scope: Any, order: Any, proof: Any, epoch: int) -> Any:
+    async def once(self: Any, scope: Any, order: Any, *given: Any) -> Any:
         order = msgspec.structs.replace(order, attempt=self._patience.attempts_max)
-        return await absent(self, scope, order, proof, epoch)
+        return await absent(self, scope, order, *given)
 
     carry.Carrier._absent = once
 
@@ -170,6 +185,29 @@ def _adopts_in_no_order() -> None:
     intend.Intender._unsettled = none
 
 
+def _leaves_out_who_is_renewed() -> None:
+    """As it was before 846b46b: struck off, so that who is asking goes without, and is sure of having all."""
+    get = accounts.Accounts.get
+
+    class Unguarded(dict[Any, Any]):
+        asked: Any = ()
+
+        def keys(self) -> Any:
+            return dict.fromkeys(self.asked).keys()
+
+    async def without(self: Any, scope: Any, ids: Any) -> Any:
+        ids = list(ids)
+        found = Unguarded(await get(self, scope, ids))
+        found.asked = ids
+        return found
+
+    async def strike_off(self: Any, scope: Any, account: Any) -> None:
+        self._kept.pop(account, None)
+
+    accounts.Accounts.get = without
+    accounts.Accounts.renew = strike_off
+
+
 def _follows_nobody() -> None:
     def add(self: Any, job: Any) -> None:
         self._known.add(job.order.cl_ord_id)
@@ -208,12 +246,15 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "ignores-the-deadline": Mutant("opens a minute after its deadline", _ignores_the_deadline, 120),
     "asks-no-switch": Mutant("the kill switch is not asked before a send", _asks_no_switch, 120),
+    "opens-before-it-agrees": Mutant(
+        "an order opens before book and exchange were compared", _opens_before_it_agrees, 20
+    ),
     "gives-up-what-closes": Mutant(
         "an order that closes is not sent again after a proof of absence", _gives_up_what_closes, 60
     ),
-    "checks-no-lease": Mutant("no lease is looked at before a send", _checks_no_lease, 120),
+    "checks-no-lease": Mutant("no lease is looked at before a send", _checks_no_lease, 25, "sleepy"),
     "forgets-the-fence": Mutant(
-        "neither sends nor commits look at the lease", _forgets_the_fence, 120
+        "neither sends nor commits look at the lease", _forgets_the_fence, 25, "sleepy"
     ),
     "drops-a-fill": Mutant("a fill moves the order and not the position", _drops_a_fill, 10),
     "second-leg-at-once": Mutant(
@@ -224,7 +265,11 @@ MUTANTS: dict[str, Mutant] = {
         _releases_the_second_leg_unfilled, 60,
     ),
     "new-before-old": Mutant(
-        "new orders do not wait in their lane for what a dead worker left", _adopts_in_no_order, 200
+        "new orders do not wait in their lane for what a dead worker left", _adopts_in_no_order, 25, "dying"
+    ),
+    "leaves-out-who-is-renewed": Mutant(
+        "an account whose key is replaced while others are read is left out, after the commit",
+        _leaves_out_who_is_renewed, 25, "renewing",
     ),
     "follows-nobody": Mutant("what rests at the exchange is not asked about", _follows_nobody, 10),
     "sends-without-intent": Mutant(
@@ -249,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
     missed = 0
     for name in given.names or MUTANTS:
         mutant = MUTANTS[name]
-        seeds = range(1, mutant.most + 1)
+        seeds = mutant.seeds()
         found = None
         for result in run(
             seeds, jobs=given.jobs, mutant=name, enough=lambda r: bool(r["findings"])

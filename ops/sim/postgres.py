@@ -11,9 +11,12 @@ not what a disk keeps; ./appliance chaos kills real servers.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +28,8 @@ from ops.paths import Places
 from ops.stack.postgres import LOGIN_ROLES, Postgres
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
+PREFIX = "portcullis-sim-"
+YOUNG_S = 60.0
 PATH = "public, simulated, pg_catalog"
 TIMES = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
 SETTINGS = {
@@ -39,6 +44,7 @@ SETTINGS = {
     "deadlock_timeout": "20ms",
     "plan_cache_mode": "force_generic_plan",
     "max_connections": "60",
+    "dynamic_shared_memory_type": "mmap",  # in our directory, which is removed, and not beside it
     "checkpoint_timeout": "1d",
     "bgwriter_lru_maxpages": "0",
 }
@@ -89,12 +95,31 @@ WHERE p.pronamespace = 'public'::regnamespace AND p.proconfig::text LIKE '%searc
   AND p.proconfig::text NOT LIKE '%simulated%'"""
 
 
+def sweep(base: Path) -> None:
+    """Remove the clusters of processes that were killed: nobody holds the lock on their directory.
+
+    A directory that is being made has no lock yet, and is younger than a minute.
+    """
+    for left in base.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                if time.time() - left.stat().st_mtime > YOUNG_S:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
 class InMemory(Postgres):
     """A cluster of one run, in a directory of its own."""
 
     def __init__(self) -> None:
-        base = MEMORY if os.access(MEMORY, os.W_OK) else None
-        self.root = Path(tempfile.mkdtemp(prefix="portcullis-sim-", dir=base))
+        base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+        sweep(base)
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        self._lock = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
         self.root.chmod(0o711)
         (self.root / "log").mkdir()
         super().__init__(Places(self.root, self.root / "run"))
@@ -118,6 +143,7 @@ class InMemory(Postgres):
     ) -> None:
         self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._lock)
 
     def command(self) -> list[str]:
         words = super().command()

@@ -1,8 +1,8 @@
 """`./appliance sim`: many seeds, each a world of its own; or one seed again, with everything it did.
 
-Seeds are run by `--jobs` processes with a PostgreSQL each (child.py). With `--into` each seed's result
-is a line of that file, and the same command goes on where it stopped. The file says which version made
-it; another version does not go on with it, for its seeds mean other histories.
+Seeds are run by `--jobs` processes with a PostgreSQL each (child.py), which end with this one. With
+`--into` each seed's result is a line of that file, and the same command goes on where it stopped. The
+file says which version made it; another version does not go on with it, for its seeds mean other histories.
 
 Exit status: 0 clean · 1 a seed fails, it is named · 2 it could not be run.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from ops.stack.child import dying_with_parent
 from tenancy.errors import ConfigurationError, PortcullisError
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def replay(seed: int, mutant: str | None) -> int:
     command = [sys.executable, "-m", "ops.sim.child", "--tell", str(seed)]
     if mutant:
         command += ["--mutant", mutant]
-    return subprocess.call(command, env=environment())
+    return subprocess.call(dying_with_parent("TERM", command), env=environment())
 
 
 def many(given: argparse.Namespace) -> int:
@@ -152,7 +153,11 @@ def _child(seeds: Sequence[int], mutant: str | None) -> subprocess.Popen[str]:
     if mutant:
         command += ["--mutant", mutant]
     child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        dying_with_parent("TERM", command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     assert child.stdin is not None
     child.stdin.write("\n".join(map(str, seeds)) + "\n")

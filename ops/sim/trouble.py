@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 IDLE_S = 10.0
 """PostgreSQL ends a transaction in which nothing was said for so long (tenancy.database.IDLE_S)."""
-POINTS = ("before commit", "after commit", "turn", "before send", "sent", "answered", "find")
 
 
 @dataclass
@@ -38,11 +37,12 @@ class Trouble:
 
     def plan(self) -> None:
         """One thing, some time: at a moment, or at a point of somebody's work."""
-        act = self._world.random.choice(self._world.mood.moments_of)
-        if act in ("crash", "freeze", "connection_lost") and self._world.random.random() < 0.7:
-            self.traps.append(
-                Trap(self._world.random.choice(POINTS), self._world.random.randint(1, 25), act)
-            )
+        random, mood = self._world.random, self._world.mood
+        act = random.choice(mood.moments_of)
+        host_s = act in ("crash", "freeze", "connection_lost")
+        if host_s and random.random() < mood.by_point:
+            countdown = random.randint(1, mood.countdown_most)
+            self.traps.append(Trap(random.choice(mood.points), countdown, act))
             return
         at_s = self._world.random.uniform(0.2, self._world.mood.lasts_s)
         self._world.loop.outside(at_s, self._do, act)
@@ -97,7 +97,7 @@ class Trouble:
                 )
         elif act == "freeze":
             host.frozen = True
-            lasts_s = self._world.random.choice((0.3, 1.5, 6.0, 6.0, 12.0))
+            lasts_s = self._world.random.choice((0.3, 1.5, 6.0, 8.0, 12.0))
             if lasts_s > IDLE_S:
                 self._world.loop.outside(IDLE_S, self._end_idle, host)
             self._world.loop.outside(lasts_s, self._world.thaw, host)

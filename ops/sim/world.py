@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -38,7 +39,7 @@ from ops.sim.wire import clean
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
 from tenancy.scope import TenantScope
-from tenancy.store.accounts import create_account
+from tenancy.store.accounts import create_account, put_credential
 from tenancy.store.hooks import create_hook
 from tenancy.store.strategies import create_strategy
 from tenancy.store.subscriptions import create_subscription
@@ -49,7 +50,7 @@ from tenancy.values import AccountID, partition
 
 SETTINGS = WorkerSettings(
     lease_ttl_s=4.0,
-    open_window_s=8.0,
+    open_window_s=14.0,
     signal_age_max_s=30.0,
     lease_beat_s=1.0,
     sweep_s=1.0,
@@ -58,7 +59,7 @@ SETTINGS = WorkerSettings(
     balances_s=30.0,
     reconcile_s=5.0,
     stops_s=1.0,
-    proving=ProvingSettings(poll_s=20.0),  # no account here has a key
+    proving=ProvingSettings(poll_s=0.5),
 )
 PATIENCE = Patience(doubt_first_s=0.25, doubt_most_s=2.0)
 SETTLES_S = 90.0
@@ -157,10 +158,12 @@ class World:
             self.loop.outside(delay, self._signal)
         for _ in range(self.mood.moments):
             self.trouble.plan()
+        renewing = self.loop.create_task(self._renew())
         while self.loop.time() < ends_s:
             await asyncio.sleep(0.5)
             if self.random.random() < 0.3:
                 self._trade_something()
+        renewing.cancel()
         await self._heal()
         await self._settle()
         await self._stop()
@@ -185,6 +188,9 @@ class World:
                     conn, self.scope, f"account {index}", broker="gateio", currency="USDT",
                     stated_equity=Decimal(10_000),
                 )  # fmt: skip
+                await put_credential(
+                    conn, self.scope, account, broker="gateio", api_key=f"key {index}", sealed=b"sealed"
+                )  # fmt: skip
                 self.accounts.append(account)
             for index in range(self.mood.strategies):
                 strategy = await create_strategy(
@@ -199,6 +205,20 @@ class World:
                     await create_subscription(
                         conn, self.scope, strategy, account, settings=settings, priority=place
                     )
+
+        self.store.monitor.execute("UPDATE credentials SET state = 'live'")
+
+    async def _renew(self) -> None:
+        """In some moods: one account's key is replaced again and again. The exchange proves each."""
+        while self.mood.renews_s is not None:
+            await asyncio.sleep(self.mood.renews_s)
+            account, key = self.accounts[0], f"key {self.loop.time():.3f}"
+            with contextlib.suppress(PortcullisError):
+                async with self.admin.tenant(self.scope) as conn:
+                    await put_credential(
+                        conn, self.scope, account, broker="gateio", api_key=key, sealed=b"sealed"
+                    )
+                self.line.faults["renewal"] += 1
 
     def start(self) -> None:
         self._names += 1
