@@ -77,7 +77,7 @@ def mood(random: Random) -> Mood:
         lasts_s=random.uniform(8.0, 16.0),
     )
     if which == "renewing":
-        return replace(usual, renews_s=0.3, moments=1)
+        return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=9)
     if which in ("sleepy", "dying"):
         act = "freeze" if which == "sleepy" else "crash"
         return replace(

@@ -1,7 +1,7 @@
 """Was every signal planned once, every leg executed at most once, and is every step on record? Pure.
 
     planned   a signal → one plan; a plan's legs → orders with its terms, and no other orders
-    left      a request left a worker only for a durable intent, and never twice under one name
+    left      a request left a worker only for a durable intent, never twice under one name, and as its row says
     executed  the exchange's orders ↔ attempts; one execution for each order, in its lane's turn
     second_legs  a flip opens when it has closed, and not before
     ended     how an order may stand at the end, and that nothing was given up that need not be
@@ -83,11 +83,17 @@ def _terms(order: Order, leg: Leg) -> Findings:
 
 def left(facts: Facts) -> Findings:
     often = Counter(request.name for request in facts.left)
+    orders = {order.name: order for order in facts.orders}
     for request in facts.left:
         if request.state is None:
             yield f"unexplained: {request.name} left {request.host} without a durable intent"
         elif request.state != "intent" and not (request.expired and request.state == "absent"):
             yield f"doubled: {request.name} left {request.host} when it was {request.state}"
+        order = orders.get(request.name)
+        if order is not None and order.reduce_only != request.reduce_only:
+            yield f"unexplained: {request.name} left with reduce_only {request.reduce_only}"
+        if order is not None and order.qty != request.qty:
+            yield f"unexplained: {request.name} left with {request.qty}, its row says {order.qty}"
         if often[request.name] > 1:
             yield f"doubled: {request.name} left {often[request.name]} times"
 

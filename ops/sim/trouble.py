@@ -6,11 +6,15 @@ commit", "sent"), where it hurts most.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.sim.loop import Host
+from tenancy.errors import PortcullisError
+from tenancy.store.accounts import put_credential
 
 if TYPE_CHECKING:
     from ops.sim.world import World
@@ -46,6 +50,19 @@ class Trouble:
             return
         at_s = self._world.random.uniform(0.2, self._world.mood.lasts_s)
         self._world.loop.outside(at_s, self._do, act)
+
+    async def renew(self) -> None:
+        """In some moods: one account's key is replaced again and again. The exchange proves each."""
+        world = self._world
+        while world.mood.renews_s is not None:
+            await asyncio.sleep(world.mood.renews_s)
+            with contextlib.suppress(PortcullisError):
+                async with world.admin.tenant(world.scope) as conn:
+                    await put_credential(
+                        conn, world.scope, world.accounts[0], broker="gateio",
+                        api_key=f"key {world.loop.time():.3f}", sealed=b"sealed",
+                    )  # fmt: skip
+                world.line.faults["renewal"] += 1
 
     def point(self, name: str, host: Host, conn: Any = None) -> bool:
         """Something of this host's comes by; True where something happened to it."""

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -158,7 +157,7 @@ class World:
             self.loop.outside(delay, self._signal)
         for _ in range(self.mood.moments):
             self.trouble.plan()
-        renewing = self.loop.create_task(self._renew())
+        renewing = self.loop.create_task(self.trouble.renew())
         while self.loop.time() < ends_s:
             await asyncio.sleep(0.5)
             if self.random.random() < 0.3:
@@ -207,18 +206,6 @@ class World:
                     )
 
         self.store.monitor.execute("UPDATE credentials SET state = 'live'")
-
-    async def _renew(self) -> None:
-        """In some moods: one account's key is replaced again and again. The exchange proves each."""
-        while self.mood.renews_s is not None:
-            await asyncio.sleep(self.mood.renews_s)
-            account, key = self.accounts[0], f"key {self.loop.time():.3f}"
-            with contextlib.suppress(PortcullisError):
-                async with self.admin.tenant(self.scope) as conn:
-                    await put_credential(
-                        conn, self.scope, account, broker="gateio", api_key=key, sealed=b"sealed"
-                    )
-                self.line.faults["renewal"] += 1
 
     def start(self) -> None:
         self._names += 1

@@ -65,6 +65,13 @@ BROKEN = {
     "doubled: o.1 left w1 when it was absent": replace(
         CLEAN, left=(replace(LEFT, state="absent"),)
     ),
+    "doubled: o.1 left w1 when it was in_doubt": replace(
+        CLEAN, left=(replace(LEFT, state="in_doubt", expired=True),)
+    ),
+    "unexplained: o.1 left with reduce_only False": replace(
+        CLEAN, orders=(replace(ORDER, reduce_only=True),)
+    ),
+    "unexplained: o.1 left with 4, its row says 5": replace(CLEAN, left=(replace(LEFT, qty=D(4)),)),
     "unexplained: #1 x.1 was never": replace(CLEAN, there=(THERE, replace(THERE, name="x.1"))),
     "doubled: order o was executed as": replace(
         CLEAN, orders=(ORDER, SECOND), there=(THERE, replace(THERE, number=2, name="o.2"))
@@ -141,3 +148,12 @@ def test_what_leaves_after_its_deadline_is_worth_nothing_and_no_finding():
     """A host slept between its look at the lease and its send: the exchange takes it no more."""
     late = replace(LEFT, name="o.1", state="absent", expired=True)
     assert judge(replace(CLEAN, left=(late,))) == []
+
+
+def test_a_second_leg_may_wait_only_for_a_first_that_is_there():
+    first = replace(ORDER, state="new", cum_qty=D(0), reported=D(0))
+    second = replace(ORDER, name="p.1", order="p", leg=1, state="waiting", cum_qty=D(0))
+    rests = replace(THERE, open=True, filled=D(0))
+    said = "lost: p.1 is still waiting"
+    assert said not in judge(replace(CLEAN, orders=(first, second), there=(rests,)))
+    assert said in judge(replace(CLEAN, orders=(first, second), there=()))
