@@ -48,8 +48,10 @@ class Mood:
     """Share of crashes, sleeps and lost connections that wait for a point of somebody's work."""
     countdown_most: int = 25
     """A point is hit at this time that somebody comes to it, at the latest."""
+    sweep_s: float = 1.0
+    """How long a worker may go by what it is told alone."""
     renews_s: float | None = None
-    """So often an account's key is replaced."""
+    """So often every account's key is replaced."""
 
 
 def drawn(seed: int) -> Mood:
@@ -78,11 +80,15 @@ def mood(random: Random) -> Mood:
     )
     if which == "renewing":
         return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=9)
-    if which in ("sleepy", "dying"):
-        act = "freeze" if which == "sleepy" else "crash"
+    if which == "sleepy":
         return replace(
-            usual, moments_of=(act,), moments=3, points=AROUND_THE_SEND, by_point=1.0,
+            usual, moments_of=("freeze",), moments=3, points=AROUND_THE_SEND, by_point=1.0,
             countdown_most=8, signals=9, strategies=1,
+        )  # fmt: skip
+    if which == "dying":
+        return replace(
+            usual, moments_of=("crash",), moments=3, points=("turn", "before send"), by_point=1.0,
+            countdown_most=8, signals=14, strategies=1, workers=2, sweep_s=3.0,
         )  # fmt: skip
     return usual
 

@@ -52,16 +52,17 @@ class Trouble:
         self._world.loop.outside(at_s, self._do, act)
 
     async def renew(self) -> None:
-        """In some moods: one account's key is replaced again and again. The exchange proves each."""
+        """In some moods: every account's key is replaced again and again. The exchange proves each."""
         world = self._world
         while world.mood.renews_s is not None:
             await asyncio.sleep(world.mood.renews_s)
             with contextlib.suppress(PortcullisError):
                 async with world.admin.tenant(world.scope) as conn:
-                    await put_credential(
-                        conn, world.scope, world.accounts[0], broker="gateio",
-                        api_key=f"key {world.loop.time():.3f}", sealed=b"sealed",
-                    )  # fmt: skip
+                    for account in world.accounts:
+                        await put_credential(
+                            conn, world.scope, account, broker="gateio",
+                            api_key=f"key {world.loop.time():.3f}", sealed=b"sealed",
+                        )  # fmt: skip
                 world.line.faults["renewal"] += 1
 
     def point(self, name: str, host: Host, conn: Any = None) -> bool:

@@ -20,6 +20,8 @@ from decimal import Decimal
 from random import Random
 from uuid import UUID
 
+import msgspec
+
 from fanout.carry import Patience
 from fanout.proving import ProvingSettings
 from fanout.worker import Worker, WorkerSettings
@@ -224,7 +226,7 @@ class World:
             brokers={"gateio": SimulatedBroker(self.venue, self.line, host, self.note)},
             clock=host,
             worker_id=host.name,
-            settings=SETTINGS,
+            settings=msgspec.structs.replace(SETTINGS, sweep_s=self.mood.sweep_s),
             patience=PATIENCE,
         )
         stop = asyncio.Event()

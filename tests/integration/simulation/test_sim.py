@@ -14,8 +14,8 @@ from tenancy.errors import ConfigurationError
 
 pytestmark = pytest.mark.stack
 
-SEEDS = range(1, 3)
-QUICK = {"sends-the-same-again": 1, "checks-no-lease": 31}
+SEEDS = (5, 6)
+QUICK = {"sends-the-same-again": 2, "checks-no-lease": 31}
 """Mutants with a seed that finds them. `python -m ops.sim.mutants` tries all of them."""
 
 
@@ -27,7 +27,7 @@ def test_seeds_end_without_a_finding_and_tell_the_same_history_twice() -> None:
     assert total["seeds"] == len(SEEDS)
     assert total["orders"] > 5
     assert total["faults"] > 5
-    again = [2]
+    again = [6]
     for result in run(again, jobs=1):
         assert result["history"] == first[result["seed"]]["history"]
 
