@@ -1,0 +1,66 @@
+"""One session's socket, waited for and read to its end without an event loop; and all tables made new."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+
+def poll(poller: Any, fileno: int, wants: int, ms: int) -> int:
+    """1: can be read, 2: can be written, as psycopg counts them."""
+    events = (select.POLLIN if wants & 1 else 0) | (select.POLLOUT if wants & 2 else 0)
+    poller.register(fileno, events)
+    ready = 0
+    for _, event in poller.poll(ms):
+        if event & ~select.POLLOUT:
+            ready |= 1
+        if event & select.POLLOUT:
+            ready |= 2
+    return ready & wants or (ready and wants)
+
+
+def drain(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Read to the end of what the server says."""
+    pgconn = conn.pgconn
+    pgconn.nonblocking = 0
+    while pgconn.get_result() is not None:
+        pass
+    pgconn.nonblocking = 1
+
+
+def leave_pipeline(conn: psycopg.AsyncConnection[Any]) -> None:
+    pgconn = conn.pgconn
+    pgconn.nonblocking = 0
+    pgconn.pipeline_sync()
+    empty = 0
+    while empty < 2:
+        result = pgconn.get_result()
+        if result is None:
+            empty += 1
+            continue
+        empty = 0
+        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            break
+    while pgconn.get_result() is not None:
+        pass
+    pgconn.exit_pipeline_mode()
+    pgconn.nonblocking = 1
+
+
+def clean(monitor: psycopg.Connection[Any]) -> None:
+    """Every table as the migrations left it, and as new: no row's place tells of an earlier seed."""
+    kept = ("schema_migrations", "leases", "hsm_keys")
+    rows = monitor.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = 'public'::regnamespace AND NOT relname = ANY(%s)"
+        " AND pg_relation_size(oid) > 0",
+        (list(kept),),
+    ).fetchall()
+    tables = ", ".join(row[0] for row in rows)
+    if tables:
+        monitor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
+    monitor.execute("TRUNCATE leases")
+    monitor.execute("INSERT INTO leases (part) SELECT generate_series(0, 15)")
