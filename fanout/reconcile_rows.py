@@ -74,11 +74,12 @@ WHERE o.account_id = ANY(%(accounts)s) AND o.done_at >= %(since)s AND o.order_qt
   AND o.state IN ('rejected', 'unsent', 'absent', 'denied', 'expired', 'canceled')
   AND NOT EXISTS (SELECT FROM orders l WHERE l.order_id = o.order_id AND l.attempt > o.attempt)
 ORDER BY o.done_at DESC LIMIT %(most)s"""
-# Of those the ones that were the strategy's last word on the symbol, and that nobody took back.
+# Of those the ones that were the strategy's last word on the symbol, and that nobody took back: not the
+# sender either, who said at the beginning when they end (cancelAfter).
 _LAST_WORDS = """
 SELECT o.cl_ord_id FROM orders o JOIN signals s USING (signal_id)
 WHERE o.cl_ord_id = ANY(%s) AND o.role = 'main' AND o.state <> 'canceled' AND o.cancel_requested_at IS NULL
-  AND o.intervention_id IS NULL AND s.origin = 'hook'
+  AND o.intervention_id IS NULL AND s.origin = 'hook' AND NOT coalesce(o.done_at >= o.cancel_at, false)
   AND NOT EXISTS (SELECT FROM plans p JOIN signals n ON n.signal_id = p.signal_id
                   WHERE p.strategy_id = o.strategy_id AND p.planned_at > o.intent_at
                     AND n.ticker = s.ticker)

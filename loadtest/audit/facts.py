@@ -141,10 +141,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Drift:
-    """One row of `drifts`: the book and the broker differed."""
+    """One row of `drifts`: the book and the broker differed, or (`shortfall`) both lack what a signal wanted."""
 
     drift_id: str
     account_id: str
+    kind: str
     subject: str
     cause: str
     state: str

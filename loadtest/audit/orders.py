@@ -13,7 +13,7 @@ Each function looks at one step of the way and yields what is wrong there:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from loadtest.audit.facts import (
     NEVER_THERE,
     OPEN,
     SENT_ANEW,
+    Executed,
     Facts,
     Finding,
     Kind,
@@ -142,14 +143,14 @@ def _ended(attempts: list[Order], *, carried_out: bool) -> Iterator[Finding]:
 def executed(facts: Facts, venue: str) -> Iterator[Finding]:
     """The exchange and the book tell the same story of every order at `venue`."""
     attempts = {o.cl_ord_id: o for o in facts.orders if o.broker == venue}
-    seen: dict[str, list[str]] = defaultdict(list)
+    seen: dict[str, list[Executed]] = defaultdict(list)
     for there in facts.executed:
         order = attempts.get(there.cl_ord_id)
         name = f"exchange order {there.order_id} ({there.text})"
         if order is None:
             yield Finding("unexplained", f"{name} was never intended")
             continue
-        seen[order.order_id].append(there.text)
+        seen[order.order_id].append(there)
         if facts.keys.get(order.account_id) != there.key:
             yield Finding("unexplained", f"{name} was placed with another account's key")
         size = order.order_qty if order.side == "buy" else -order.order_qty
@@ -164,15 +165,29 @@ def executed(facts: Facts, venue: str) -> Iterator[Finding]:
         elif abs(there.filled) < order.cum_qty:
             line = f"{name} filled {abs(there.filled)}, the book has {order.cum_qty}"
             yield Finding("unexplained", line)
-    for order_id, texts in seen.items():
-        if len(texts) > 1:
-            line = f"order {order_id} was executed {len(texts)} times: {', '.join(texts)}"
-            yield Finding("doubled", line)
+    for order_id, several in seen.items():
+        if len(several) > 1 and not _held_again(attempts, several):
+            texts = ", ".join(there.text for there in several)
+            yield Finding("doubled", f"order {order_id} was executed {len(several)} times: {texts}")
     arrived = {there.cl_ord_id for there in facts.executed}
     for order in attempts.values():
         if order.cl_ord_id not in arrived and (order.cum_qty or order.state == "filled"):
             line = f"{order.cl_ord_id} is {order.state} with {order.cum_qty}"
             yield Finding("unexplained", f"{line}, and the exchange never had it")
+
+
+def _held_again(attempts: Mapping[str, Order], several: Sequence[Executed]) -> bool:
+    """What stands behind a position waits again after an end without its fill, and then goes once more.
+
+    All but the last are over at the exchange, and together they filled no more than one of them was for.
+    """
+    orders = [attempts[there.cl_ord_id] for there in several]
+    if any(order.role == "main" for order in orders):
+        return False
+    last = max(orders, key=lambda order: order.attempt)
+    over = all(there.status == "finished" for there in several if there.cl_ord_id != last.cl_ord_id)
+    filled = sum(abs(there.filled) for there in several)
+    return over and filled <= max(order.order_qty for order in orders)
 
 
 def in_turn(facts: Facts, venue: str) -> Iterator[Finding]:

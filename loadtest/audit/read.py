@@ -58,7 +58,7 @@ FROM orders o"""
 _POSITIONS = "SELECT account_id::text, strategy_id::text, symbol, qty FROM positions WHERE qty <> 0"
 _KEYS = """
 SELECT account_id::text, api_key FROM credentials WHERE state = 'live' AND revoked_at IS NULL AND broker = %s"""
-_DRIFTS = "SELECT drift_id::text, account_id::text, subject, cause, state FROM drifts"
+_DRIFTS = "SELECT drift_id::text, account_id::text, kind, subject, cause, state FROM drifts"
 _WORKING = "SELECT count(*) FROM interventions WHERE state = 'working'"
 _RECORDS = """
 SELECT l.log_id::text, l.i, l.leaf, p.payload, l.tenant_id::text FROM audit_leaves l

@@ -7,7 +7,8 @@ order    one order.intent for each attempt that could leave us, at most one for 
          more each time that its broker said more of it after that; one
          order.held for each that was held. What stands behind a position may close more than once:
          each time that the position did
-drift    none is open; a drift.found, and one record of how it ended: explained, corrected, closed
+drift    none is open, but for what a signal wanted and nobody has (an order's own row says why); a
+         drift.found, and one record of how it ended: explained, corrected, closed
 switch   no use of it that still goes on
 record   a payload that fits what its leaf committed to; nothing left in the inbox
 """
@@ -126,9 +127,9 @@ def _drifts(facts: Facts) -> Iterator[Finding]:
     ends = {(_said(r, "drift_id"), r.kind.removeprefix("drift.")) for r in facts.records}
     for drift in facts.drifts:
         name = f"drift {drift.drift_id} of account {drift.account_id} in {drift.subject}"
-        if drift.state == "open":
+        if drift.state == "open" and drift.kind != "shortfall":
             yield Finding("unexplained", f"{name} is open: {drift.cause}")
-        elif (drift.drift_id, drift.state) not in ends:
+        elif drift.state != "open" and (drift.drift_id, drift.state) not in ends:
             yield Finding("unexplained", f"{name} has no record drift.{drift.state}")
         if not found[drift.drift_id]:
             yield _count(name, 0, "drift.found")

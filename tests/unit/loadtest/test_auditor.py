@@ -115,7 +115,7 @@ def test_a_clean_system_has_no_finding():
     assert (opinion.signals, opinion.orders, opinion.log) == (1, 2, "unbroken")
 
 
-DRIFT = Drift("drift-1", LIVE, "BTC_USDT", "exchange_down", "closed")
+DRIFT = Drift("drift-1", LIVE, "position", "BTC_USDT", "exchange_down", "closed")
 FOUND = record(7, "drift.found", drift_id="drift-1")
 CLOSED = record(8, "drift.closed", drift_id="drift-1")
 
@@ -352,3 +352,26 @@ def test_what_was_recorded_while_the_files_were_read_is_no_gap():
     """A running system may have something to record at any time: a daily check of fills."""
     opinion = judge(replace(CLEAN, logs=(Verified("log", "verified", 8, 7, 9),)))
     assert opinion.clean
+
+
+def test_what_a_signal_wanted_and_nobody_has_may_stay_open():
+    """Book and broker agree; the order's own row says why it ended."""
+    short = replace(DRIFT, kind="shortfall", state="open")
+    assert judge(replace(CLEAN, drifts=(short,), records=(*CLEAN.records, FOUND))).clean
+
+
+STOP = replace(order(LIVE, 0, 1, 5, "gateio"), role="target", state="canceled", cum_qty=Decimal(0))
+AGAIN = replace(order(LIVE, 0, 2, 5, "gateio"), role="target")
+
+
+@pytest.mark.parametrize(
+    ("changed", "doubled"),
+    [({}, False), ({"status": "open"}, True), ({"filled": Decimal(-5)}, True)],
+)
+def test_what_stands_behind_a_position_goes_again_only_after_an_end_without_its_fill(
+    changed, doubled
+):
+    first = executed(STOP, 1, **changed)
+    facts = replace(CLEAN, orders=(STOP, AGAIN, ON_PAPER), executed=(first, executed(AGAIN, 2)))
+    kinds = {finding.kind for finding in judge(facts).findings}
+    assert ("doubled" in kinds) is doubled
