@@ -213,6 +213,9 @@ class TestWhole:
         live = await portcullis(whole, *enrol, "somebody", "--test-order")
         assert (live["state"], live["kek_version"]) == ("live", 1)
         assert live["proof"]["checks"][-1] == "test_order"
+        # What opens waits until the book agrees, and with a revoked key nobody could say that it does.
+        scope = operator_scope(TenantID(UUID(made["tenant_id"])))
+        await self._agrees(whole, scope)
         await whole.market.change_key("somebody", revoked=True)
         await portcullis(
             whole, "subscription", "create", "--strategy", "trend", "--account", "Client 1"
@@ -226,13 +229,23 @@ class TestWhole:
         listed = await portcullis(whole, "account", "list")
         assert [row["name"] for row in listed] == ["Client 1"]
         answer = await self._send(whole, "main", secret)
-        scope = operator_scope(TenantID(UUID(made["tenant_id"])))
         await settled(whole.database, scope, [answer["signalId"]], within_s=20.0)
         told = await story(whole.database, scope, answer["signalId"])
         # The exchange does not know this key any more: the story says so in its own words.
         assert [(a.state, (a.text or "").split(":")[0]) for a in told.attempts] == [
             ("rejected", "auth_key")
         ]
+
+    async def _agrees(self, whole: Whole, scope: TenantScope) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                async with whole.database.tenant(scope) as conn:
+                    found = await (
+                        await conn.execute("SELECT state FROM reconciliations")
+                    ).fetchall()
+                if found == [("agreed",)]:
+                    return
+                await asyncio.sleep(0.1)
 
     async def _send(self, whole: Whole, hook: str, secret: Path) -> dict[str, Any]:
         """A new hook is in force within a second."""
