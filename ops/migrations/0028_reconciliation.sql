@@ -90,8 +90,8 @@ GRANT SELECT (tenant_id, kind, object_id, revision, at) ON revisions TO portcull
 -- It makes an account stricter by that policy, as it does for a dangerous key, and leaves a revision of it.
 DROP POLICY worker_revises_keys_only ON revisions;
 CREATE POLICY worker_revises_keys_only ON revisions AS RESTRICTIVE FOR INSERT TO portcullis_worker
-    WITH CHECK (tenant_id = portcullis_tenant() AND (kind IN ('credential', 'account') AND actor ->> 'id' = 'prover'
-                                                     OR kind = 'account' AND actor ->> 'id' = 'reconciler'));
+    WITH CHECK (tenant_id = portcullis_tenant() AND kind || ' ' || (actor ->> 'id')
+                IN ('credential prover', 'account prover', 'account reconciler'));
 
 -- A worker keeps the kill switch's exits, and the orders that put a drift right: for accounts that they name, bound by
 -- every limit and halt as a sender's signal is (fanout/mandate.py).
@@ -100,7 +100,7 @@ ALTER TABLE signals ADD CONSTRAINT signals_origin_check CHECK (origin IN ('hook'
 DROP POLICY worker_keeps_exits_only ON signals;
 CREATE POLICY worker_keeps_exits_only ON signals AS RESTRICTIVE FOR INSERT TO portcullis_worker
     WITH CHECK (tenant_id = portcullis_tenant() AND accounts IS NOT NULL
-                AND (origin, hook_id) IN (('kill_switch', '~kill_switch'), ('reconciliation', '~reconciliation')));
+                AND origin || ' ' || hook_id IN ('kill_switch ~kill_switch', 'reconciliation ~reconciliation'));
 
 CREATE POLICY finder_sees ON drift_decisions FOR SELECT TO portcullis_finder USING (true);
 GRANT SELECT (decision_id, tenant_id, part, done_at) ON drift_decisions TO portcullis_finder;

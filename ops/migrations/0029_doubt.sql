@@ -111,9 +111,9 @@ SELECT put_behind_wall('replay_previews', 'admin');
 SELECT put_behind_wall('signal_replays', 'admin');
 -- A foreign key does not look through row-level security: these do.
 CREATE POLICY of_own_signals ON replay_previews AS RESTRICTIVE FOR INSERT TO portcullis_admin
-    WITH CHECK (EXISTS (SELECT FROM signals s WHERE s.signal_id = replay_previews.signal_id));
+    WITH CHECK (tenant_id = portcullis_tenant() AND EXISTS (SELECT FROM signals s WHERE s.signal_id = replay_previews.signal_id));
 CREATE POLICY of_own_signals ON signal_replays AS RESTRICTIVE FOR INSERT TO portcullis_admin
-    WITH CHECK (EXISTS (SELECT FROM signals s WHERE s.signal_id = signal_replays.signal_id)
+    WITH CHECK (tenant_id = portcullis_tenant() AND EXISTS (SELECT FROM signals s WHERE s.signal_id = signal_replays.signal_id)
             AND EXISTS (SELECT FROM signals s WHERE s.signal_id = signal_replays.replay_id));
 GRANT SELECT, INSERT, DELETE ON replay_previews TO portcullis_admin;
 GRANT SELECT, INSERT ON signal_replays TO portcullis_admin;
