@@ -86,7 +86,8 @@ def _child(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
     def stop(_: int, __: FrameType | None) -> NoReturn:
         raise SystemExit(0)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # Ctrl-C, too: whoever was started in the background has it ignored, and Python then leaves it so.
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert child.stdout is not None
@@ -97,10 +98,9 @@ def _child(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
                 "the simulator ended before it listened: see the lines above, and whether the port is free"
             )
         yield child, json.loads(line)["url"]
-    except KeyboardInterrupt:
-        pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
         _end(child)
 
 
