@@ -85,7 +85,7 @@ class House(msgspec.Struct, frozen=True):
     service_key: str
 
     def __repr__(self) -> str:
-        return f"House({self.cast.scope.tenant_id}, service_key=…)"
+        return f"House({self.cast!r}, service_key=…)"
 
 
 class Chaos:
