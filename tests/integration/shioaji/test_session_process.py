@@ -29,7 +29,7 @@ from loadtest.exchanges.shioaji.wire import ExchangeServer
 from ops.session.keeper import Keeper
 from ops.session.private import private_directory
 from tenancy.clock import SystemClock
-from tenancy.errors import ConfigurationError
+from tenancy.errors import ConfigurationError, Unavailable
 from tests.builders import account as stored_account
 from tests.contract.shioaji_venue import RICH, SYMBOL, a_market, shioaji_settings
 from tests.fakes.orders import an_account, an_order, submitted
@@ -211,7 +211,7 @@ async def back(it: Host) -> None:
     while True:
         try:
             await it.broker.open()
-        except Exception:
+        except Unavailable:
             await asyncio.sleep(0.02)
         else:
             return
