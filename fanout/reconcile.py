@@ -192,7 +192,7 @@ class Reconciler:
             scope = TenantScope(tenant_id=TenantID(tenant), actor=records.RECONCILER)
             self._put(scope, AccountID(account), broker, part)
         ours = {row[0] for row in found}
-        for account in [a for a, w in self._watched.items() if w.part not in parts]:
+        for account in [a for a, w in self._watched.items() if not self._leases.holds(w.part)]:
             del self._watched[account]
         if held != before:  # a lease is new: what agreed under another proves nothing
             for watched in self._watched.values():
@@ -225,7 +225,7 @@ class Reconciler:
         for first in (True, False):
             groups: dict[tuple[TenantID, str], list[Watched]] = {}
             for one in due:
-                if one.first is first:
+                if one.first is first and not one.busy:
                     groups.setdefault((one.scope.tenant_id, one.broker), []).append(one)
             for group in groups.values():
                 for start in range(0, len(group), A_GROUP):

@@ -68,7 +68,8 @@ class FakeBroker:
         hang_unsent."""
         self.finds: deque[str] = deque()
         """For the next look-ups: ok, unproven."""
-        self.submitting = 0
+        self.hung = 0
+        """How many submissions never came back."""
         self.price: Decimal | None = PRICE
         self.ioc_fills: Decimal | None = None
         """Of a limit order that must fill at once: so many lots; None: all."""
@@ -121,15 +122,19 @@ class FakeBroker:
         if fault == "lost_before":
             return InDoubt(cause="reset before execution", not_after=None)
         if fault == "hang_unsent":
-            await asyncio.Event().wait()
+            await self._hang()
         self._execute(order)
         if fault == "raise":
             raise RuntimeError("the adapter has a bug")
         if fault == "lost_after":
             return InDoubt(cause="answer lost", not_after=None)
         if fault == "hang":
-            await asyncio.Event().wait()
+            await self._hang()
         return Acked(report=self.reports[order.cl_ord_id])
+
+    async def _hang(self) -> None:
+        self.hung += 1
+        await asyncio.Event().wait()
 
     def _execute(self, order: Order) -> None:
         self.executed.append(order)

@@ -203,6 +203,12 @@ class Bench:
                 )
             await asyncio.sleep(0.02)
 
+    async def hung(self, submissions: int = 1) -> None:
+        """Until so many submissions hang at the broker: a row `intent` alone is older than its sending."""
+        async with asyncio.timeout(10):
+            while self.broker.hung < submissions:
+                await asyncio.sleep(0.01)
+
 
 @pytest.fixture
 def bench(database: fixture.Database) -> Bench:

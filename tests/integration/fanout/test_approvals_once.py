@@ -147,7 +147,7 @@ async def test_a_worker_that_dies_after_the_yes_leaves_it_to_the_next(bench, adm
     async with bench.crashing_worker(name="w1") as crash:
         signal = await asked(bench)
         await answer(bench, admin, signal, bench.accounts[0])
-        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 1)
+        await bench.hung()
         await crash()
     async with bench.worker(name="w2"):
         await bench.until(DONE, 1)

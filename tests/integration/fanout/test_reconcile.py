@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -90,6 +91,28 @@ async def test_what_opens_waits_until_the_book_agrees_and_then_goes(bench):
     assert await bench.rows("SELECT state FROM drifts") == [("closed",)]
     (closed,) = await records(bench, "drift.closed")
     assert closed["subject"] == "BTC_USDT"
+
+
+async def test_an_account_that_an_order_waits_for_is_asked_about_once_at_a_time(bench):
+    await bench.set_up(1)
+    under_way: list[int] = [0]
+    asked = bench.broker.open_orders
+
+    async def slow(account):
+        under_way.append(under_way[-1] + 1)
+        await asyncio.sleep(0.2)
+        under_way.append(under_way[-1] - 1)
+        return await asked(account)
+
+    bench.broker.open_orders = slow
+    by_hand(bench, 5)  # the account is looked at again and again while the order waits
+    async with bench.worker():
+        await bench.signal(quantity=1)
+        await bench.until("SELECT count(*) FROM drifts WHERE state = 'open'", 1)
+        bench.broker.by_hand.clear()
+        await bench.until("SELECT count(*) FROM orders WHERE state = 'filled'", 1)
+    assert max(under_way) == 1
+    assert len(await records(bench, "account.reconciled")) == 1
 
 
 async def test_what_opens_ends_at_its_deadline_where_the_book_never_agrees(bench):

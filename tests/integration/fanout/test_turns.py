@@ -20,9 +20,8 @@ async def test_nothing_opens_a_position_after_its_deadline(bench):
     await bench.signal(quantity=1)
     async with bench.crashing_worker() as crash:
         bench.broker.faults.extend(["hang", "hang"])
-        await bench.until("SELECT count(*) FROM orders WHERE state = 'intent'", 2)
+        await bench.hung(2)
         await crash()
-    bench.broker.faults.clear()
     bench.broker.executed.clear()
     bench.broker.reports.clear()  # the requests never arrived
     past = datetime.now(UTC) - timedelta(seconds=1)
