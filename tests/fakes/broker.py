@@ -68,8 +68,8 @@ class FakeBroker:
         hang_unsent."""
         self.finds: deque[str] = deque()
         """For the next look-ups: ok, unproven."""
-        self.hung = 0
-        """How many submissions never came back."""
+        self.hung = asyncio.Semaphore(0)
+        """One to acquire for each submission that does not come back."""
         self.price: Decimal | None = PRICE
         self.ioc_fills: Decimal | None = None
         """Of a limit order that must fill at once: so many lots; None: all."""
@@ -133,7 +133,7 @@ class FakeBroker:
         return Acked(report=self.reports[order.cl_ord_id])
 
     async def _hang(self) -> None:
-        self.hung += 1
+        self.hung.release()
         await asyncio.Event().wait()
 
     def _execute(self, order: Order) -> None:

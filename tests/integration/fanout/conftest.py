@@ -206,8 +206,8 @@ class Bench:
     async def hung(self, submissions: int = 1) -> None:
         """Until so many submissions hang at the broker: a row `intent` alone is older than its sending."""
         async with asyncio.timeout(10):
-            while self.broker.hung < submissions:
-                await asyncio.sleep(0.01)
+            for _ in range(submissions):
+                await self.broker.hung.acquire()
 
 
 @pytest.fixture
