@@ -128,6 +128,12 @@ class DriftDecisions:
                 "nothing was done: an order that is not ours is not put right by one of ours",
                 None,
             )
+        if asked.what == "correct" and drift.kind == "position" and drift.hedged:
+            return (
+                "nothing was done: in hedge mode the difference does not say which side is wrong;"
+                " put it right at the broker, or accept it",
+                None,
+            )
         if strategy is None:
             return "nothing was done: several strategies could be meant; name one", None
         if await rows.under_way(conn, asked.account_id, drift.symbol or ""):

@@ -27,9 +27,10 @@ SELECT c.decision_id, c.drift_id, d.account_id, c.part, c.decision, c.strategy_i
 FROM drift_decisions c JOIN drifts d USING (tenant_id, drift_id)
 WHERE c.decision_id = %s AND c.done_at IS NULL"""
 _LOCK = """
-SELECT d.kind, d.symbol, d.ours, d.theirs, d.state
-FROM drifts d JOIN drift_decisions c USING (tenant_id, drift_id)
-WHERE c.decision_id = %s AND c.done_at IS NULL FOR UPDATE"""
+SELECT d.kind, d.symbol, d.ours, d.theirs, d.state,
+       coalesce(a.settings ->> 'position_mode' = 'hedge', false)
+FROM drifts d JOIN drift_decisions c USING (tenant_id, drift_id) JOIN accounts a USING (account_id)
+WHERE c.decision_id = %s AND c.done_at IS NULL FOR UPDATE OF d, c"""
 _DONE = "UPDATE drift_decisions SET done_at = %s, outcome = %s WHERE decision_id = %s"
 _END = """
 UPDATE drifts SET state = %s, ended_at = %s, decided_by = %s, reason = %s, signal_id = %s
@@ -86,6 +87,8 @@ class Drift(msgspec.Struct, frozen=True):
     ours: Decimal
     theirs: Decimal
     state: Literal["open", "explained", "corrected", "closed"]
+    hedged: bool
+    """Both sides of the symbol are added up in `ours` and `theirs`."""
 
 
 async def pending(conn: Connection, decision: UUID) -> Pending | None:

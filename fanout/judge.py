@@ -69,7 +69,8 @@ def admit(
     if not mandate.forced and _state(market, row, found.instrument) == "halted":
         return Reason.INSTRUMENT_HALTED
     # Doubt stops what would trade on top of it; a wish to cancel reaches orders in doubt as well.
-    may_reduce = row.account.broker in market.reduces and not facts.shared
+    alone = row.account.hedged or not facts.shared
+    may_reduce = row.account.broker in market.reduces and alone
     if facts.in_doubt and signal.action != "cancel" and not may_reduce:
         return Reason.IN_DOUBT
     return Case(

@@ -295,7 +295,7 @@ def _cohorts(rows: Sequence[Subscribed]) -> Any:
         account, group = row.account, row.group
         key = (
             settings, limits, account.broker, account.currency, account.state, account.archived,
-            account.sealed is None, row.enabled,
+            account.sealed is None, account.hedged, row.enabled,
             None if group is None else (group.state, group.archived),
         )  # fmt: skip
         result.append(codes.setdefault(key, len(codes)))

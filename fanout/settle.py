@@ -181,8 +181,13 @@ def _spared(draft: Draft, checked: Checked) -> Any:
 
 
 def _reduces(sized: Sized, lots: Lots, closing: Whole) -> Any:
+    """Whether the closing leg is for the broker to cut at what is there.
+
+    Not where others of the account's strategies have netted it away; in hedge mode nothing is netted,
+    and an exit that is not `reduce_only` would open the other side.
+    """
     facts = sized.draft.case.facts
-    if not facts.shared:
+    if not facts.shared or sized.draft.case.row.account.hedged:
         return True
     net = total(sized.numbers.get("own"), sized.numbers.get("others"))
     scale = max(net.scale, lots.scale)

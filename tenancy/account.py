@@ -14,6 +14,10 @@ from tenancy.values import AccountID, GroupID, TenantID
 
 DEAD_MAN_S = "dead_man_s"
 """In an account's `settings`: after so many seconds without us its broker cancels its open orders."""
+OURS = frozenset({DEAD_MAN_S})
+"""Keys of an account's `settings` that are the house's; the others are its broker's."""
+POSITION_MODE = "position_mode"
+"""In an account's `settings`, where the broker has a choice: one_way, or hedge."""
 DEAD_MAN_LEAST_S, DEAD_MAN_MOST_S = 5, 3600
 
 
@@ -53,6 +57,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool = False
     api_key: str | None = None
     sealed: bytes | None = None
+
+    @property
+    def hedged(self) -> bool:
+        """Long and short of one symbol are held side by side, so an exit is for its own side only."""
+        return self.settings.get(POSITION_MODE) == "hedge"
 
     def __repr__(self) -> str:
         return f"Account({self.name!r}, {self.broker}, {self.state})"

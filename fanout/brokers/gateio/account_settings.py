@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tenancy.account import OURS
 from tenancy.errors import Invalid
 from tenancy.values import exact
 
@@ -59,10 +60,11 @@ _KNOWN = ", ".join(AccountSettings.__struct_fields__)
 
 def read(settings: dict[str, Any]) -> AccountSettings:
     """Raises BadAccountSettings."""
-    if not settings:
+    said = {name: value for name, value in settings.items() if name not in OURS}
+    if not said:
         return _NOTHING_SAID
     try:
-        return msgspec.convert(settings, AccountSettings)
+        return msgspec.convert(said, AccountSettings)
     except msgspec.ValidationError as why:
         raise BadAccountSettings(
             f"the account's settings for Gate.io futures: {why}; known are {_KNOWN}"

@@ -242,6 +242,21 @@ async def test_a_corrected_drift_brings_the_broker_to_the_book_once(bench):
     ]
 
 
+async def test_in_hedge_mode_a_difference_is_not_put_right_by_an_order(bench):
+    await bench.set_up(1)
+    await bench.rows('UPDATE accounts SET settings = \'{"position_mode": "hedge"}\' RETURNING 1')
+    await hold(bench, 5)
+    by_hand(bench, 3)
+    async with bench.worker():
+        await _any(bench)
+        await decide(bench, "correct")
+        await bench.until("SELECT count(*) FROM drift_decisions WHERE done_at IS NOT NULL", 1)
+    ((outcome,),) = await bench.rows("SELECT outcome FROM drift_decisions")
+    assert "does not say which side is wrong" in outcome
+    assert bench.broker.executed == []
+    assert await bench.rows("SELECT state FROM drifts") == [("open",)]
+
+
 async def test_the_policy_halt_halts_the_account(bench):
     await bench.set_up(1)
     await bench.rows("UPDATE accounts SET on_drift = 'halt' RETURNING 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from fanout.mandate import Mandate
@@ -37,6 +38,39 @@ class TestDoubt:
             now=self.DOUBT, action="exit", changed=self.REDUCES, usage=Usage(others=D(1))
         )
         assert entry.reason is Reason.IN_DOUBT
+
+
+class TestHedgeMode:
+    """Long and short are held side by side: an exit that is not reduce_only opens the other side."""
+
+    SHORT_BESIDE = Usage(others=D(-3), others_short=D(3))
+
+    def hedged(self) -> Any:
+        row = subscribed()
+        account = msgspec.structs.replace(row.account, settings={"position_mode": "hedge"})
+        return msgspec.structs.replace(row, account=account)
+
+    def test_an_exit_is_for_its_own_side_though_the_net_is_nothing(self):
+        netted = traded(held=3, usage=self.SHORT_BESIDE, action="exit")
+        assert legs(netted) == [("sell", 3, False)]
+        entry = traded(self.hedged(), 3, usage=self.SHORT_BESIDE, action="exit")
+        assert legs(entry) == [("sell", 3, True)]
+
+    def test_a_pure_exit_goes_on_in_doubt(self):
+        doubt, reduces = TestDoubt.DOUBT, TestDoubt.REDUCES
+        entry = traded(
+            self.hedged(), now=doubt, changed=reduces, usage=self.SHORT_BESIDE, action="exit"
+        )
+        assert legs(entry) == [("sell", 3, True)]
+
+    def test_of_many_accounts_each_has_its_own_mode(self):
+        modes = [False, True, True, False, True, False, False, True]  # enough for columns of both
+        snap = snapshot(*(self.hedged() if hedge else subscribed() for hedge in modes))
+        held = market(snap, {place: AccountNow(position=D(3)) for place in range(len(modes))})
+        usage = {row.account.account_id: self.SHORT_BESIDE for row in snap.rows}
+        made = plan(signal(action="exit"), snap, msgspec.structs.replace(held, usage=usage))
+        reduces = {one.account_id: one.legs[0].reduce_only for one in made.entries}
+        assert [reduces[row.account.account_id] for row in snap.rows] == modes
 
 
 class TestMandates:
