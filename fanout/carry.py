@@ -25,6 +25,7 @@ from opentelemetry import trace
 from fanout import metrics
 from fanout.breaker import Breakers, BreakerSettings
 from fanout.clearance import Clearance, Ending
+from fanout.crowd import Crowd
 from fanout.doubt_rows import UNSETTLED, Decision
 from fanout.doubts import Doubting, Unseen
 from fanout.learner import Learner
@@ -73,12 +74,15 @@ class Carrier:
         unwanted: Unwanted = nobody_wishes,
         gate: ReconcileGate | None = None,
         doubts: Doubting = Unseen(),  # noqa: B008 - it holds nothing
+        crowd: Crowd | None = None,
     ) -> None:
         """`current`: the account as it is now, each time that its broker is spoken to: a credential
         may be replaced while an order rests or is in doubt. `unwanted`: whether somebody wishes an
         order cancelled; asked before it is sent again. `gate`: nothing opens on an account before its
         book agrees with its broker's. `doubts`: who shows people what is in doubt, and knows what they decided.
+        `crowd` is told of each request while it is under way.
         """
+        self._crowd = crowd or Crowd()
         self._breakers = breakers or Breakers(BreakerSettings())
         self._doubts = doubts
         self._asking: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
@@ -247,6 +251,7 @@ class Carrier:
                 attributes={"cl_ord_id": order.cl_ord_id, "broker": order.broker},
             ),
             metrics.SUBMIT_SECONDS.labels(order.broker).time(),
+            self._crowd.one(),
         ):
             try:
                 outcome = await broker.submit(self._current(account), order, not_after=not_after)

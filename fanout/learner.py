@@ -4,6 +4,10 @@ A lane hands in a lesson and waits until it is durable. While one commit is unde
 lessons gather, so a fan-out of a thousand orders costs tens of commits, not thousands; when idle
 a lesson is written at once.
 
+While a crowd of orders is still on its way out, lessons gather for up to `GATHER_S`: what is learned of
+the first orders is not written at the expense of the last ones. *Crash meanwhile: those orders are intents
+without an outcome, and their brokers are asked.*
+
 PostgreSQL away: the lessons wait here and are tried until they are written. If the process dies
 first, nothing is lost but time: the order is still an intent, and the broker is asked. A batch
 that PostgreSQL refuses is written one by one, so that only the lesson it means fails.
@@ -21,6 +25,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from fanout import book, metrics
+from fanout.crowd import Crowd
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import FINAL, cl_ord_id, order_id
@@ -32,8 +37,9 @@ from tenancy.values import SignalID, TenantID
 
 log = structlog.get_logger()
 
-BATCH_MAX = 256
+BATCH_MAX = 512
 RETRY_S = 0.2
+GATHER_S = 0.25
 
 _Waiting = tuple[Lesson, "asyncio.Future[Consequence]"]
 
@@ -49,10 +55,12 @@ class Learner:
         venues: Venues = NO_VENUES,
         watch: Callable[[TenantScope, Iterable[str]], None] = lambda scope, names: None,
         may_have_ended: Callable[[SignalID], None] = lambda signal: None,
+        crowd: Crowd | None = None,
     ) -> None:
         """`watch` is told which held orders were written, changed or ended; `may_have_ended`, after the
-        commit, the signal of each order that ended.
+        commit, the signal of each order that ended. `crowd`: the orders on their way out.
         """
+        self._crowd = crowd or Crowd()
         self._database = database
         self._leases = leases
         self._known = known
@@ -77,7 +85,9 @@ class Learner:
         return await future
 
     async def _write(self, scope: TenantScope) -> None:
-        while batch := self._next(scope.tenant_id):
+        while scope.tenant_id in self._waiting:
+            await self._crowd.left(GATHER_S)
+            batch = self._next(scope.tenant_id)
             if not await self._write_batch(scope, batch) and len(batch) > 1:
                 for one in batch:
                     await self._write_batch(scope, [one])

@@ -64,7 +64,7 @@ INTERVENTIONS_LATE = Counter(
 LEARN_BATCH = Histogram(
     "portcullis_learn_batch_size",
     "Outcomes per transaction",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
 SWEEPS = Counter(
     "portcullis_sweeps_total", "Sweeps that found work a wake-up had not brought", ["kind"]

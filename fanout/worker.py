@@ -24,6 +24,7 @@ from fanout.adopting import ADOPTER, Adopter
 from fanout.breaker import Breakers
 from fanout.calendars import Calendars
 from fanout.carry import Carrier, Patience
+from fanout.crowd import Crowd
 from fanout.dead_man import DeadMen
 from fanout.doubts import Doubts
 from fanout.drift_decisions import DriftDecisions
@@ -104,9 +105,11 @@ class Worker:
             pictures=PictureWriter(database, worker_id),
         )
         venues = Venues(brokers, self.instruments.by_broker)
+        crowd = Crowd(settings.crowd)
         learner = Learner(
             database, self.leases, known, venues,
             lambda scope, names: self.stops.watch(scope, names), self.outcomes.may_have_ended,
+            crowd,
         )  # fmt: skip
         self.switch = Switch(database, clock, quality)
         patience = msgspec.structs.replace(
@@ -130,7 +133,7 @@ class Worker:
         )  # fmt: skip
         carrier = Carrier(
             brokers, self.leases, learner, clock, patience, self.switch, self._accounts.current,
-            self.breakers, self._is_unwanted, gate, self.doubts,
+            self.breakers, self._is_unwanted, gate, self.doubts, crowd,
         )  # fmt: skip
         self.reconciler.begin(gate, Judge(database, brokers, clock, carrier.look))
         self.lanes = Lanes(carrier, lambda job: self._follower.add(job), known)

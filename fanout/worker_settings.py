@@ -38,6 +38,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """An order that closes a position and cannot be sent is shown among what is in doubt after so long."""
     doubt_old_s: float = 60.0
     """What is in doubt for longer is told to people."""
+    crowd: int = 16
+    """While so many orders are on their way out, what is learned of others waits a moment (fanout/learner.py)."""
     proving: ProvingSettings = ProvingSettings()
     breaker: BreakerSettings = BreakerSettings()
 

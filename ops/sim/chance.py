@@ -50,6 +50,8 @@ class Mood:
     """A point is hit at this time that somebody comes to it, at the latest."""
     sweep_s: float = 1.0
     """How long a worker may go by what it is told alone."""
+    crowd: int = 16
+    """1: what is learned waits while any other order is on its way."""
     renews_s: float | None = None
     """So often every account's key is replaced."""
 
@@ -77,6 +79,7 @@ def mood(random: Random) -> Mood:
         kinds=tuple(random.sample(ON_THE_WAY, 2)) if two else ON_THE_WAY,
         moments_of=tuple(random.sample(AT_ONCE, 2)) if two else AT_ONCE,
         lasts_s=random.uniform(8.0, 16.0),
+        crowd=random.choice((1, 16)),
     )
     if which == "renewing":
         return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=9)

@@ -226,7 +226,9 @@ class World:
             brokers={"gateio": SimulatedBroker(self.venue, self.line, host, self.note)},
             clock=host,
             worker_id=host.name,
-            settings=msgspec.structs.replace(SETTINGS, sweep_s=self.mood.sweep_s),
+            settings=msgspec.structs.replace(
+                SETTINGS, sweep_s=self.mood.sweep_s, crowd=self.mood.crowd
+            ),
             patience=PATIENCE,
         )
         stop = asyncio.Event()

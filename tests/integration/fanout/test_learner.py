@@ -12,13 +12,18 @@ import pytest
 
 import tenancy.database
 from fanout import book
+from fanout.crowd import Crowd
 from fanout.learner import Learner
 from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Lesson
-from fanout.order import OrdState, cl_ord_id, order_id
+from fanout.order import Order, OrdState, cl_ord_id, order_id
 from tenancy.clock import SystemClock
 from tenancy.values import SignalID, partition
 from tests import builders
+
+
+def filled(order: Order) -> Lesson:
+    return Lesson(order=order, learned_at=builders.NOW, report=builders.report(order))
 
 
 class Beside:
@@ -26,7 +31,7 @@ class Beside:
 
     def __init__(self, bench, database, leases, known: set[str]) -> None:
         self.learner = Learner(database, leases, known)
-        self.database, self.bench = database, bench
+        self.database, self.leases, self.bench = database, leases, bench
 
     async def order(self, **changes):
         account = self.bench.accounts[0]
@@ -71,18 +76,34 @@ async def test_fill_of_a_broker_in_our_process_counts_only_under_its_lease(bench
         assert await bench.rows("SELECT count(*) FROM positions") == [(0,)]
 
 
+async def test_lessons_gather_while_a_crowd_of_orders_leaves(bench):
+    """One transaction for all of them, and none before; a crowd that never ends holds nothing up."""
+    crowd = Crowd(2)
+    async with beside(bench) as (here, _):
+        here.learner = Learner(here.database, here.leases, set(), crowd=crowd)
+        made = [await here.order() for _ in range(3)]
+        with crowd.one(), crowd.one():
+            learning = [
+                asyncio.create_task(here.learner.learn(bench.scope, filled(one)))
+                for one in made[:2]
+            ]
+            await asyncio.sleep(0)
+            assert "waiting=2" in repr(here.learner)
+            assert await bench.rows("SELECT count(*) FROM execution_reports") == [(0,)]
+        told = await asyncio.gather(*learning)
+        assert [one.order.state for one in told] == [OrdState.FILLED] * 2
+        written = await bench.rows("SELECT count(DISTINCT xmin::text) FROM execution_reports")
+        assert written == [(1,)]
+        with crowd.one(), crowd.one():
+            await here.learner.learn(bench.scope, filled(made[2]))
+
+
 async def test_refused_lesson_does_not_take_its_neighbours_with_it(bench):
     async with beside(bench) as (here, _):
         good = await here.order()
         bad = builders.order(tenant_id=bench.scope.tenant_id)  # in no book
         told = await asyncio.gather(
-            *(
-                here.learner.learn(
-                    bench.scope,
-                    Lesson(order=one, learned_at=builders.NOW, report=builders.report(one)),
-                )
-                for one in (bad, good)
-            ),
+            *(here.learner.learn(bench.scope, filled(one)) for one in (bad, good)),
             return_exceptions=True,
         )
         assert isinstance(told[0], KeyError)
