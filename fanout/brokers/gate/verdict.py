@@ -9,7 +9,8 @@
     5xx, a server-fault label, 4xx without
     a label, 1xx, 3xx                        InDoubt, with the bytes
 
-Source: https://www.gate.com/docs/developers/apiv4, error handling.
+Gate names no label that promises "closed for maintenance, nothing placed", so Maintenance is never
+answered. Source: https://www.gate.com/docs/developers/apiv4, error handling.
 """
 
 from __future__ import annotations
@@ -48,13 +49,42 @@ def outcome(
             return Acked(report=read(answer.body))
         except Unreadable as why:
             return InDoubt(cause=str(why), not_after=not_after, raw=answer.body)
+    return not_placed(answer, rejected, not_after=not_after, now=now, clock_error_s=clock_error_s)
+
+
+def not_placed(
+    answer: Answer,
+    rejected: Mapping[str, RejectKind],
+    *,
+    not_after: datetime,
+    now: datetime,
+    clock_error_s: float,
+) -> Outcome:
+    """What an answer that shows no order says of one that was to be placed. Never raises."""
     label, text = label_of(answer)
     if answer.status == 429 or (400 <= answer.status < 500 and label in labels.TOO_MANY):
         return RateLimited(retry_after_s=retry_after_s(answer, now))
-    if not 400 <= answer.status < 500 or not label or label in labels.SERVER_FAULT:
-        cause = f"status {answer.status} {label}".rstrip()
-        return InDoubt(cause=cause, not_after=not_after, raw=answer.body)
-    if label == labels.EXPIRED and (not_after - now).total_seconds() <= clock_error_s:
+    late = (not_after - now).total_seconds() <= clock_error_s
+    said = f"status {answer.status} {label}".rstrip()
+    if not 400 <= answer.status < 500:
+        label = ""  # of no account outside a 4xx: the order may exist
+    return refusal(label, text, said, answer.body, rejected, not_after=not_after, late=late)
+
+
+def refusal(
+    label: str,
+    text: str,
+    said: str,
+    raw: bytes,
+    rejected: Mapping[str, RejectKind],
+    *,
+    not_after: datetime,
+    late: bool,
+) -> Outcome:
+    """What a label says. `said` is for the log; `late`: X-Gate-Exptime had passed when it was read."""
+    if not label or label in labels.SERVER_FAULT:
+        return InDoubt(cause=said, not_after=not_after, raw=raw)
+    if label == labels.EXPIRED and late:
         # Not our clock: the request was slow and its own deadline has passed. It was not placed.
         return Unsent(cause=f"arrived after its X-Gate-Exptime: {text}")
     kind = labels.AUTH.get(label)

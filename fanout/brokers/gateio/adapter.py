@@ -12,7 +12,7 @@ keys: what an account is, its own settings say (account_settings.py). This file 
     ../gate/        what futures and spot share: HTTP, Gate's time, keys, the WebSocket stream
 
 In hedge mode a `reduce_only` sell reduces the long side and a `reduce_only` buy the short one; every other
-order opens its own side. Who plans for such an account has to say `reduce_only` of every exit.
+order opens its own side. A plan for such an account says `reduce_only` of every exit (fanout/settle.py).
 
 Thin: iceberg, post-only and self-trade prevention (stp_act is left out) are not asked for; orders go
 over REST, never over the WebSocket; a price-triggered order's `expiration` is left to Gate; inverse
@@ -28,9 +28,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from fanout.abilities import AmendOutcome, BrokerFill, Hint, Protection
-from fanout.brokers.gate import keys, labels
-from fanout.brokers.gate.client import GateClient, NoAnswer
-from fanout.brokers.gate.reading import Unreadable, label_of
+from fanout.brokers.gate import keys
+from fanout.brokers.gate.client import GateClient
+from fanout.brokers.gate.connected import Connected, read
+from fanout.brokers.gate.reading import Unreadable
 from fanout.brokers.gate.stream import Channel, GateStream
 from fanout.brokers.gate.table import InstrumentTable
 from fanout.brokers.gateio import account_settings, account_wire, answers, holdings, statement, wire
@@ -108,7 +109,7 @@ class GateioBroker:
             clock=clock,
             sleep=sleep,
         )
-        self._refreshers: list[asyncio.Task[None]] = []
+        self._connected = Connected(self.name, self._client, self._contracts)
         self._prover = GateioProver(self._client, settings.settle, self.instruments)
         # Signing comes first and may be slow; a lease must outlive both.
         self.request_timeout_s = settings.sign_timeout_s + settings.request_timeout_s
@@ -134,28 +135,10 @@ class GateioBroker:
         return f"GateioBroker({self._client!r}, instruments {self.instruments_age_s():.1f} s old)"
 
     async def open(self) -> None:
-        """Warm the connections, load the contracts, keep them fresh. Raises Unavailable."""
-        try:
-            await self._client.open()
-            await self.instruments()
-        except NoAnswer as why:
-            await self._client.close()
-            raise Unavailable(f"Gate.io did not answer: {why}") from why
-        except BaseException:
-            await self._client.close()
-            raise
-        if not self._refreshers:
-            self._refreshers = [
-                asyncio.create_task(self._contracts.keep_fresh(), name="gateio-instruments"),
-                asyncio.create_task(self._client.time.keep_compared(), name="gateio-time"),
-            ]
+        await self._connected.open()
 
     async def close(self) -> None:
-        tasks, self._refreshers = self._refreshers, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
+        await self._connected.close()
 
     # -------------------------------------------------------------- orders
 
@@ -261,10 +244,10 @@ class GateioBroker:
     ) -> Sequence[BrokerFill]:
         """statement.py. An account that was never funded has none."""
 
-        async def read(request: wire.Request) -> bytes:
+        async def ask(request: wire.Request) -> bytes:
             return await self._read(account, request, if_unfunded=b"[]")
 
-        return await statement.fills(read, self._settings.settle, since, until)
+        return await statement.fills(ask, self._settings.settle, since, until)
 
     async def positions(self, account: BrokerAccount) -> Sequence[BrokerPosition]:
         """Raises Unavailable, also where the account is not in the mode that its settings say."""
@@ -303,16 +286,7 @@ class GateioBroker:
     async def _read(
         self, account: BrokerAccount, request: wire.Request, *, if_unfunded: bytes | None = None
     ) -> bytes:
-        try:
-            answer = await self._door.ask(account, request)
-        except NoAnswer as why:
-            raise Unavailable(f"Gate.io did not answer: {why}") from why
-        if answer.status == 200:
-            return answer.body
-        label, text = label_of(answer)
-        if label == labels.NEVER_FUNDED and if_unfunded is not None:
-            return if_unfunded
-        raise Unavailable(f"Gate.io refused {request.path}: status {answer.status} {label} {text}")
+        return await read(self._door.ask, account, request, if_unfunded=if_unfunded)
 
     # -------------------------------------------------------------- instruments
 

@@ -1,18 +1,6 @@
-"""What Gate.io says of an order: may it exist? No I/O, no clock; raises only Unreadable.
+"""What Gate.io says of an order. No I/O, no clock; raises only Unreadable.
 
-Every answer to a new order is sorted by *may the order exist?* (spec brokers.md):
-
-    200, 201 that we can read                Acked
-    other 2xx, unknown words, an empty 201   InDoubt, with the bytes
-    429, TOO_MANY_REQUESTS, TOO_FAST         RateLimited
-    4xx with a label of labels.AUTH          AuthFailed
-    REQUEST_EXPIRED after our own deadline   Unsent: it was slow, and Gate did not take it
-    4xx with any other label                 Rejected (unknown label: kind "other")
-    5xx, a server-fault label, 4xx without
-    a label, 1xx, 3xx                        InDoubt, with the bytes
-
-Gate names no label that promises "closed for maintenance, nothing placed", so Maintenance is
-never answered. Source: https://www.gate.com/docs/developers/apiv4, error handling and futures.
+*May it exist?* fanout/brokers/gate/verdict.py has the table. This file reads what an order became.
 """
 
 from __future__ import annotations
@@ -22,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from fanout.brokers.gate import labels
+from fanout.brokers.gate import labels, verdict
 from fanout.brokers.gate.reading import (
     Answer,
     Unreadable,
@@ -30,23 +18,16 @@ from fanout.brokers.gate.reading import (
     finite,
     label_of,
     moment,
-    retry_after_s,
 )
 from fanout.brokers.gateio.wire import client_text
 from fanout.order import Order, OrdState
 from fanout.ports import (
-    Acked,
-    AuthFailed,
     CancelDone,
     CancelOutcome,
     CancelTooLate,
     CancelUnknown,
-    InDoubt,
     Outcome,
-    RateLimited,
-    Rejected,
     Report,
-    Unsent,
 )
 from tenancy.errors import UNREADABLE
 
@@ -97,45 +78,15 @@ _order_decoder = msgspec.json.Decoder(_OrderAnswer)
 def outcome(
     answer: Answer, order: Order, *, not_after: datetime, now: datetime, clock_error_s: float
 ) -> Outcome:
-    """What the answer to place() says. Never raises.
-
-    `not_after`: the X-Gate-Exptime of the request; `now`: when the answer was read.
-    """
-    if answer.status in (200, 201):
-        try:
-            return Acked(report=report(answer.body, order))
-        except Unreadable as why:
-            return InDoubt(cause=str(why), not_after=not_after, raw=answer.body)
-    return not_placed(answer, not_after=not_after, now=now, clock_error_s=clock_error_s)
-
-
-def not_placed(
-    answer: Answer, *, not_after: datetime, now: datetime, clock_error_s: float
-) -> Outcome:
-    """What an answer that shows no order says of one that was to be placed. Never raises."""
-    label, text = label_of(answer)
-    if answer.status == 429 or (400 <= answer.status < 500 and label in labels.TOO_MANY):
-        return RateLimited(retry_after_s=retry_after_s(answer, now))
-    late = (not_after - now).total_seconds() <= clock_error_s
-    said = f"status {answer.status} {label}".rstrip()
-    if not 400 <= answer.status < 500:
-        label = ""  # of no account outside a 4xx: the order may exist
-    return refusal(label, text, said, answer.body, not_after=not_after, late=late)
-
-
-def refusal(
-    label: str, text: str, said: str, raw: bytes, *, not_after: datetime, late: bool
-) -> Outcome:
-    """What a label says. `said` is for the log; `late`: X-Gate-Exptime had passed when it was read."""
-    if not label or label in labels.SERVER_FAULT:
-        return InDoubt(cause=said, not_after=not_after, raw=raw)
-    if label == labels.EXPIRED and late:
-        # Not our clock: the request was slow and its own deadline has passed. It was not placed.
-        return Unsent(cause=f"arrived after its X-Gate-Exptime: {text}")
-    kind = labels.AUTH.get(label)
-    if kind is not None:
-        return AuthFailed(kind=kind, text=f"{label}: {text}")
-    return Rejected(code=label, kind=labels.REJECTED.get(label, "other"), text=text)
+    """What the answer to place() says: ../gate/verdict.py. Never raises."""
+    return verdict.outcome(
+        answer,
+        lambda body: report(body, order),
+        labels.REJECTED,
+        not_after=not_after,
+        now=now,
+        clock_error_s=clock_error_s,
+    )
 
 
 def looked_up(answer: Answer, order: Order) -> Report | Missing:

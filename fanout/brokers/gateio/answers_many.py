@@ -20,7 +20,7 @@ from decimal import Decimal
 import msgspec
 
 from fanout.abilities import Amended, AmendOutcome, AmendRefused, AmendUnknown
-from fanout.brokers.gate import labels
+from fanout.brokers.gate import labels, verdict
 from fanout.brokers.gate.reading import Answer, Unreadable, decode, label_of
 from fanout.brokers.gateio import answers
 from fanout.order import Order, OrdState
@@ -74,12 +74,10 @@ def outcomes(
 ) -> list[Outcome]:
     """One per order, in their order."""
     if answer.status not in (200, 201):
-        return [
-            answers.outcome(
-                answer, order, not_after=not_after, now=now, clock_error_s=clock_error_s
-            )
-            for order in orders
-        ]
+        said = verdict.not_placed(
+            answer, labels.REJECTED, not_after=not_after, now=now, clock_error_s=clock_error_s
+        )
+        return [said] * len(orders)
     try:
         rows = [bytes(raw) for raw in decode(answer.body, list[msgspec.Raw])]
         if len(rows) != len(orders):
@@ -104,7 +102,9 @@ def _outcome(row: bytes, order: Order, *, not_after: datetime, late: bool) -> Ou
         return RateLimited(retry_after_s=1.0)
     text = seen.detail or seen.message or seen.label
     said = f"not succeeded {seen.label}".rstrip()
-    return answers.refusal(seen.label, text, said, row, not_after=not_after, late=late)
+    return verdict.refusal(
+        seen.label, text, said, row, labels.REJECTED, not_after=not_after, late=late
+    )
 
 
 # ------------------------------------------------------------------ amend

@@ -17,11 +17,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from fanout.abilities import Protection
+from fanout.brokers.gate import labels, verdict
 from fanout.brokers.gate.client import NoAnswer, NotSent
 from fanout.brokers.gate.reading import Answer, Unreadable, label_of
 from fanout.brokers.gate.request import PAGE, Request, Unsupported
 from fanout.brokers.gate.venue_time import Departure
-from fanout.brokers.gateio import answers, triggers
+from fanout.brokers.gateio import triggers
 from fanout.brokers.gateio.limits import Door
 from fanout.brokers.gateio.orders import Answered, Orders, no_credential, not_gates
 from fanout.brokers.gateio.settings import GateioSettings
@@ -89,8 +90,9 @@ class Protector:
                 return triggers.made(leg.kind, left.answer.body)
             except Unreadable as why:
                 return InDoubt(cause=str(why), not_after=None, raw=left.answer.body)
-        outcome = answers.not_placed(
+        outcome = verdict.not_placed(
             left.answer,
+            labels.REJECTED,
             not_after=left.deadline,
             now=self._door.client.time.now(),
             clock_error_s=self._clock_error_s,

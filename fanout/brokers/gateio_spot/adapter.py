@@ -28,7 +28,8 @@ import structlog
 
 from fanout.abilities import AmendOutcome, Balance, BrokerFill, Hint
 from fanout.brokers.gate.client import GateClient, NoAnswer, NotSent
-from fanout.brokers.gate.reading import Unreadable, label_of
+from fanout.brokers.gate.connected import Connected, read
+from fanout.brokers.gate.reading import Unreadable
 from fanout.brokers.gate.request import PAGE, Request
 from fanout.brokers.gate.stream import Channel, GateStream
 from fanout.brokers.gate.table import InstrumentTable
@@ -117,7 +118,7 @@ class GateioSpotBroker:
             instruments=self.instruments,
             balances=self.balances,
         )
-        self._refreshers: list[asyncio.Task[None]] = []
+        self._connected = Connected(self.name, self._client, self._table)
         self._prover = SpotProver(self._client, self.instruments)
         # The balance may be asked for first (sending.py), then it is signed; a lease must outlive all.
         self.request_timeout_s = 2 * settings.sign_timeout_s + settings.request_timeout_s
@@ -143,28 +144,10 @@ class GateioSpotBroker:
         return f"GateioSpotBroker({self._client!r})"
 
     async def open(self) -> None:
-        """Warm the connections, load the pairs, keep them fresh. Raises Unavailable."""
-        try:
-            await self._client.open()
-            await self.instruments()
-        except NoAnswer as why:
-            await self._client.close()
-            raise Unavailable(f"Gate.io did not answer: {why}") from why
-        except BaseException:
-            await self._client.close()
-            raise
-        if not self._refreshers:
-            self._refreshers = [
-                asyncio.create_task(self._table.keep_fresh(), name="gateio-spot-instruments"),
-                asyncio.create_task(self._client.time.keep_compared(), name="gateio-spot-time"),
-            ]
+        await self._connected.open()
 
     async def close(self) -> None:
-        tasks, self._refreshers = self._refreshers, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
+        await self._connected.close()
 
     # -------------------------------------------------------------- orders
 
@@ -263,10 +246,10 @@ class GateioSpotBroker:
     ) -> Sequence[BrokerFill]:
         """statement.py."""
 
-        async def read(request: Request) -> bytes:
+        async def ask(request: Request) -> bytes:
             return await self._read(account, request)
 
-        return await statement.fills(read, self._pairs.steps, since, until)
+        return await statement.fills(ask, self._pairs.steps, since, until)
 
     async def balances(self, account: BrokerAccount) -> Sequence[Balance]:
         body = await self._read(account, wire.balances())
@@ -288,14 +271,7 @@ class GateioSpotBroker:
             raise Unavailable(f"Gate.io spot: {why}") from why
 
     async def _read(self, account: BrokerAccount, request: Request) -> bytes:
-        try:
-            answer = await self._client.ask(account, request)
-        except NoAnswer as why:
-            raise Unavailable(f"Gate.io did not answer: {why}") from why
-        if answer.status == 200:
-            return answer.body
-        label, text = label_of(answer)
-        raise Unavailable(f"Gate.io refused {request.path}: status {answer.status} {label} {text}")
+        return await read(self._client.ask, account, request)
 
     async def instruments(self) -> Mapping[str, Instrument]:
         """The pairs, never older than instruments_max_age_s. Raises Unavailable."""
