@@ -121,7 +121,7 @@ class Carrier:
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S
             )
             if (rest_s := clear.rest_s(order, tries)) > 0:
-                pause_s = clear.pause_s(order, tries, rest_s)
+                pause_s = clear.begin_pause(order, tries, rest_s)
                 with metrics.ORDERS_WAITING.labels(order.broker, tries.why).track_inprogress():
                     await asyncio.sleep(pause_s)
                 continue

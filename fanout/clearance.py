@@ -108,8 +108,9 @@ class Clearance:
         mono = self._clock.monotonic()
         return max(tries.rest_s(mono), self._breakers.pause_s(order, mono))
 
-    def pause_s(self, order: Order, tries: Tries, rest_s: float) -> float:
-        """How long to wait before looking around again: a halt or a deadline ends the longest rest."""
+    def begin_pause(self, order: Order, tries: Tries, rest_s: float) -> float:
+        """Say that it waits, where that is news; for how long, until one looks around again: a halt or a
+        deadline ends the longest rest."""
         own_s = tries.rest_s(self._clock.monotonic())
         why = tries.because() if tries.last is not None and own_s >= rest_s else "breaker"
         if tries.news(why):
