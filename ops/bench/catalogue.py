@@ -31,6 +31,13 @@ async def fanout(effort: Effort, say: Say) -> list[Measurement]:
     return await fanout.run(effort, say)
 
 
+async def scale(effort: Effort, say: Say) -> list[Measurement]:
+    """What an order costs among few accounts and among many, and a broker that takes 50 ms."""
+    from ops.bench import scale
+
+    return await scale.run(effort, say)
+
+
 async def hsm(effort: Effort, say: Say) -> list[Measurement]:
     """The signer daemon beside hmac in this process, near its token and far from it."""
     from ops.bench import hsm
@@ -71,6 +78,7 @@ async def plan(effort: Effort, say: Say) -> list[Measurement]:
 BENCHES: Mapping[str, Bench] = {
     "accept": accept,
     "fanout": fanout,
+    "scale": scale,
     "hsm": hsm,
     "audit": audit,
     "pages": pages,

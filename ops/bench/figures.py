@@ -29,6 +29,18 @@ FIGURES = {
     "fanout_1000_first_ms": Figure("webhook to the first of 1,000 orders", _LOOP),
     "fanout_1000_last_ms": Figure("webhook to the last of 1,000 orders", _LOOP),
     "dispatch_throughput": Figure("orders a second among the 1,000", _LOOP, more_is_better=True),
+    **{
+        f"order_cpu_us_{size}": Figure(
+            f"CPU time of everything for one of {size:,} orders", "a plain aiohttp loop, its own"
+        )
+        for size in (20, 100, 1000, 10_000)
+    },
+    **{
+        f"fanout_{size}_delayed_last_ms": Figure(
+            f"webhook to the last of {size:,} orders at a broker that takes 50 ms", _LOOP
+        )
+        for size in (100, 1000)
+    },
     "hsm_daemon_signatures_per_s": Figure(
         "signatures of the signer daemon", "hmac in this process", more_is_better=True
     ),
