@@ -265,6 +265,7 @@ def fanout_settings(settings: Settings) -> FanoutSettings:
         durable_within_s=worker.durable_within_ms / 1000,
         stuck_s=worker.stuck_s,
         doubt_old_s=worker.doubt_old_s,
+        breaker=worker.breaker,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from fanout.breaker import BreakerSettings
 from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import SmtpSettings
 from hsm import pins
@@ -222,7 +223,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     not sent when its audit record took longer to be durable. `spill`: the directory, on a local disk, of
     what must not wait for PostgreSQL (cancels and reductions); `<var>/spill` where none is named.
     `stuck_s`: an order that closes a position and cannot be sent is shown among what is in doubt after
-    so long. `doubt_old_s`: what is in doubt for longer is told to people, once.
+    so long. `doubt_old_s`: what is in doubt for longer is told to people, once. `breaker`: after how many
+    failures in a row what opens waits for a broker, or for one account's (fanout/breaker.py).
     """
 
     processes: Count
@@ -236,6 +238,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     spill: Path | None = None
     stuck_s: Seconds = 5.0
     doubt_old_s: Seconds = 60.0
+    breaker: BreakerSettings = BreakerSettings()
 
 
 StoreName = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ops.compose import fanout_settings
 from ops.initialise import Choices, document
 from ops.paths import places
 from ops.processes import specs
@@ -118,6 +119,17 @@ def test_a_relative_path_is_refused(good: dict[str, Any]) -> None:
 def test_a_window_outside_its_bounds_is_refused(good: dict[str, Any]) -> None:
     good["ingress"]["time_window_s"] = 0
     assert "$.ingress.time_window_s" in refusal(good)
+
+
+def test_a_breaker_has_thresholds_of_its_own_and_bounds(good: dict[str, Any]) -> None:
+    good["worker"]["breaker"] = {"account_failures": 3, "pause_most_s": 2.0}
+    worker = fanout_settings(decode_settings(dumps(good).encode()))
+    assert (worker.breaker.account_failures, worker.breaker.broker_failures) == (3, 20)
+    assert worker.breaker.pause_most_s == 2.0
+    good["worker"]["breaker"] = {"account_failures": 0}
+    said = refusal(good)
+    assert "must be at least 1" in said
+    assert "$.worker.breaker" in said
 
 
 def test_a_file_that_others_may_write_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
