@@ -21,6 +21,7 @@ from audit.ports import LogHalted
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality
 from tenancy.database import Connection, Database
+from tenancy.pause import pause
 
 LOOK_EVERY_S = 0.25
 """For an anchor log that was just made, or that two people let go on."""
@@ -77,7 +78,7 @@ class AnchorWork:
         while not stop.is_set():
             anchoring = self._anchoring
             if anchoring is None:
-                await _wait(stop)
+                await pause(stop, LOOK_EVERY_S)
                 continue
             log = anchoring.integrator.log
             try:
@@ -115,10 +116,3 @@ class AnchorWork:
                 self._conn, log, "witness", str(error), evidence=error.evidence,
                 now_ns=self._clock.now_ns(),
             )  # fmt: skip
-
-
-async def _wait(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-    except TimeoutError:
-        pass

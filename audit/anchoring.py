@@ -40,6 +40,7 @@ from audit.worm.port import Store
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality
 from tenancy.database import Connection, commit
+from tenancy.pause import pause
 from tenancy.values import TenantID
 
 FILE = "anchor"
@@ -235,10 +236,7 @@ class Anchoring:
         due = time.monotonic() + self._settings.every_s
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
             self.measure()
-            try:
-                await asyncio.wait_for(stop.wait(), min(left, 5.0))
-            except TimeoutError:
-                pass
+            await pause(stop, min(left, 5.0))
 
     def _show(self, made: Round, stores: Mapping[UUID, Store]) -> None:
         store, size = self.integrator.store, self.integrator.size

@@ -49,6 +49,7 @@ from audit.tiles import WIDTH, Read
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor
 
 STEP_BUNDLES = 4
@@ -124,12 +125,12 @@ class Checker:
     async def run(self, stop: asyncio.Event) -> None:
         """Check until `stop`. Whatever is away is waited for; nothing here stops the recorder."""
         while not stop.is_set():
-            pause = IDLE_S
+            wait_s = IDLE_S
             try:
-                pause = await self._once(stop)
+                wait_s = await self._once(stop)
             except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
                 log_event.warning("audit_check_waits", why=str(error))
-            await _wait(stop, pause)
+            await pause(stop, wait_s)
 
     async def check(self, log: Log) -> list[Difference]:
         """One whole round of this log from index 0, now; nothing is kept. For the operator's command."""
@@ -298,10 +299,3 @@ async def _checkpoints(conn: Connection, log: Log, start: int, end: int) -> dict
         (log.log_id, start, end),
     )
     return {row[0]: Signed(row[0], row[1], row[2].encode()) for row in await cursor.fetchall()}
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -222,8 +222,8 @@ class Integrator:
                 for verifier in log.verifiers(key):
                     second = verifier.kind == ECDSA_P256
                     label = p256_label(key.label) if second else key.label
-                    asked = self._signer.sign_note(label, text)
-                    signature = await asyncio.wait_for(asked, SIGN_TIMEOUT_S)
+                    async with asyncio.timeout(SIGN_TIMEOUT_S):
+                        signature = await self._signer.sign_note(label, text)
                     signed.append((verifier, signature))
             return head.note(*signed)
         except (PortcullisError, OSError, TimeoutError, Malformed) as error:

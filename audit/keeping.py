@@ -37,6 +37,7 @@ from audit.worm.port import Conflict, Store, Worm
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.values import TenantID
 
 SEEN_TIMEOUT_S = 5.0
@@ -89,7 +90,7 @@ class Keeping:
                             group.create_task(self._follow(kept, stop))
             except Unavailable as error:
                 log_event.warning("audit_keeping_waits", why=str(error))
-                await _wait(stop, LOCK_EVERY_S)
+                await pause(stop, LOCK_EVERY_S)
 
     async def once(self) -> None:
         """One round over every store, the first before the others."""
@@ -103,9 +104,8 @@ class Keeping:
         seen = []
         for kept in self._further:
             try:
-                seen.append(
-                    await asyncio.wait_for(asyncio.to_thread(kept.head, log), SEEN_TIMEOUT_S)
-                )
+                async with asyncio.timeout(SEEN_TIMEOUT_S):
+                    seen.append(await asyncio.to_thread(kept.head, log))
             except (OSError, TimeoutError, PortcullisError, Malformed) as error:
                 log_event.warning("audit_store_not_asked", store=kept.place.name, why=str(error))
         return seen
@@ -126,7 +126,7 @@ class Keeping:
         while not stop.is_set():
             await self._discover()
             await kept.round(self._logs, self._terms)
-            await _wait(stop, kept.place.every_s)
+            await pause(stop, kept.place.every_s)
 
     async def _discover(self) -> None:
         try:
@@ -221,10 +221,3 @@ async def _read_terms(conn: Connection) -> Terms:
     return {
         TenantID(row[0]): timedelta(days=row[1] * DAYS_IN_YEAR) for row in await cursor.fetchall()
     }
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

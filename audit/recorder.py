@@ -40,7 +40,7 @@ from audit.anchoring import AnchorSettings
 from audit.fences import only_one, only_session
 from audit.logs import Log
 from audit.ports import LogHalted, NoteSigner
-from audit.recorder_session import Parts, SeenElsewhere, Session, wait
+from audit.recorder_session import Parts, SeenElsewhere, Session
 from audit.recorder_standing import Standing, Stats
 from audit.worm.port import Store
 from audit.worm.posix import PosixStore
@@ -48,6 +48,7 @@ from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import OutcomeUnknown, Unavailable
+from tenancy.pause import pause
 
 SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 2.0
 
@@ -109,7 +110,7 @@ class Recorder:
                     return
                 lasted = time.monotonic() - began
                 backoff = SHORTEST_BACKOFF_S if lasted > 5 else min(backoff * 2, LONGEST_BACKOFF_S)
-                await wait(stop, backoff)
+                await pause(stop, backoff)
         finally:
             self._running = False
 
@@ -122,7 +123,8 @@ class Recorder:
         stop = asyncio.Event()
         own = None if self._running else asyncio.ensure_future(self.run(stop))
         try:
-            await asyncio.wait_for(self._until_drained(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._until_drained()
         except TimeoutError:
             raise Unavailable(f"the audit log was not drained in {timeout_s:g} s") from None
         finally:

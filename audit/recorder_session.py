@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from audit.worm.port import Store
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality
 from tenancy.database import Connection, Database
+from tenancy.pause import pause
 
 LOOK_EVERY_S = 0.1
 """Larger batches cost less a record; an order waits for its row in the inbox, never for its leaf."""
@@ -103,7 +103,7 @@ class Session:
             if stop.is_set() and not taken:
                 return
             if taken < BATCH:
-                await wait(stop, LOOK_EVERY_S)
+                await pause(stop, LOOK_EVERY_S)
 
     async def integrate(self, sequencing: asyncio.Task[None]) -> None:
         """Steps 2 to 7 for every log that grew, until sequencing has ended and all is published."""
@@ -252,9 +252,3 @@ class Session:
         for integrator in self._of_records():
             if integrator.size < self._tail(integrator.log):
                 self._standing.behind(integrator.log)
-
-
-async def wait(stop: asyncio.Event, seconds: float) -> None:
-    """Until `stop`, but no longer than so many seconds."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

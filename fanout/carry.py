@@ -52,6 +52,7 @@ from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
 from fanout.switch import Switch
 from fanout.trace import parent
 from tenancy.clock import Clock
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 
 log = structlog.get_logger()
@@ -188,8 +189,7 @@ class Carrier:
                     asked=asked,
                     why=answer.why,
                 )
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(hurried.wait(), wait)
+                await pause(hurried, wait)
                 hurried.clear()
                 wait = min(wait * 2, self._patience.doubt_most_s)
 

@@ -10,6 +10,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from tenancy.pause import pause
+
 
 class Crowd:
     """Orders that have their turn at a broker and no outcome yet; `many` of them are a crowd."""
@@ -38,8 +40,5 @@ class Crowd:
 
     async def left(self, within_s: float) -> None:
         """Return when there is no crowd, or after `within_s` seconds."""
-        if self._few.is_set():
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._few.wait()
+        if not self._few.is_set():
+            await pause(self._few, within_s)

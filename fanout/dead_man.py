@@ -13,7 +13,6 @@ no more and calls nothing off: the next owner goes on, or else it shall fire. A 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
@@ -23,6 +22,7 @@ from fanout import metrics
 from fanout.abilities import DeadMan
 from fanout.ports import Broker, BrokerAccount
 from tenancy.account import dead_man_s
+from tenancy.pause import pause
 from tenancy.values import AccountID, partition
 
 log = structlog.get_logger()
@@ -101,8 +101,7 @@ class DeadMen:
         try:
             while not stop.is_set():
                 self.look()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_S)
+                await pause(stop, LOOK_S)
         finally:
             tasks = [guard.task for guard in self._guards.values() if guard.task is not None]
             for task in tasks:

@@ -14,7 +14,6 @@ looks here what. Nothing of it is on the way of an order that goes well.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -30,6 +29,7 @@ from fanout.order import Order
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
 
@@ -154,8 +154,7 @@ class Doubts:
         """Until told to stop. While nothing is in doubt it costs no statement."""
         while not stop.is_set():
             await self.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._look_s)
+            await pause(stop, self._look_s)
 
     async def look(self) -> None:
         """Write what was tried, and read what was decided. An error costs this one look."""

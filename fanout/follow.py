@@ -9,7 +9,6 @@ A slow or silent broker costs its own orders' freshness, nothing else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -21,6 +20,7 @@ from fanout.lanes import Job
 from fanout.leases import LeaseLost, Leases
 from fanout.order import FINAL
 from fanout.ports import BrokerAccount
+from tenancy.pause import pause
 from tenancy.values import AccountID
 
 log = structlog.get_logger()
@@ -62,8 +62,7 @@ class Follower:
             for name in list(self._jobs):
                 if name not in self._asking:
                     self._begin(name)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
+            await pause(stop, every_s)
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     def ask(self, cl_ord_id: str) -> None:

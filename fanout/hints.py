@@ -12,7 +12,6 @@ again after a growing pause. In memory alone: a crash leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, cast
@@ -22,6 +21,7 @@ import structlog
 from fanout import metrics
 from fanout.abilities import Hint, Tells
 from fanout.ports import Broker, BrokerAccount
+from tenancy.pause import pause
 from tenancy.values import AccountID
 
 log = structlog.get_logger()
@@ -75,8 +75,7 @@ class Hints:
         try:
             while not stop.is_set():
                 self.look()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_S)
+                await pause(stop, LOOK_S)
         finally:
             streams = list(self._streams.values())
             for stream in streams:

@@ -27,7 +27,6 @@ and then be denied. In turn on the strategy no plan can put another one there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -50,6 +49,7 @@ from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import PARTITIONS, AccountID, SignalID, StrategyID, TenantID, partition
 
@@ -96,8 +96,7 @@ class Interventions:
                 await self.carry_on()
             else:
                 metrics.INTERVENTION_AGE.set(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_S if working else IDLE_S)
+            await pause(stop, EVERY_S if working else IDLE_S)
 
     async def carry_on(self) -> None:
         """One step of everything that is under way. An error costs its own intervention one step."""

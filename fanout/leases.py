@@ -34,7 +34,6 @@ that is not final, and treats an intent as doubt.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -47,6 +46,7 @@ from fanout.shares import Crew
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.values import PARTITIONS
 
 log = structlog.get_logger()
@@ -239,5 +239,4 @@ class Leases:
                     self._crew.counted(None, self._clock.monotonic())
             # At first more often: what others give back to us should not lie there for a beat.
             young = self._clock.monotonic() - began < self._ttl_s
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s / YOUNG_BEATS if young else every_s)
+            await pause(stop, every_s / YOUNG_BEATS if young else every_s)

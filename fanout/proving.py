@@ -47,6 +47,7 @@ from fanout.proving_rows import PROVER, Candidate, Said, Standing, Waiting
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.store.tenants import read_settings
 from tenancy.values import TenantID
@@ -105,8 +106,7 @@ class Prover:
                     await self._look()
                 except PortcullisError as error:
                     log.warning("proofs_not_looked_for", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._settings.poll_s)
+                await pause(stop, self._settings.poll_s)
         finally:
             for task in self._asking.values():
                 task.cancel()

@@ -22,7 +22,6 @@ lease, and what has goes on. A broker whose book is our own process' memory is n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
@@ -50,6 +49,7 @@ from fanout.reconcile_rows import Book, Round
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID, TenantID
 
@@ -159,8 +159,7 @@ class Reconciler:
                 except PortcullisError as error:
                     log.warning("reconciliation_waits", error=str(error))
                 self._start_due()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._told.wait(), IDLE_S)
+                await pause(self._told, IDLE_S)
         finally:
             for task in self._tasks:
                 task.cancel()

@@ -21,6 +21,7 @@ from fanout.leases import Leases
 from fanout.order import Order
 from fanout.switch import Switch, opens
 from tenancy.clock import Clock
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
 
@@ -108,9 +109,5 @@ class ReconcileGate:
             left_s = (order.deadline - self._clock.now()).total_seconds()
             if left_s <= 0:
                 return False
-            try:
-                async with asyncio.timeout(min(left_s, LOOK_AGAIN_S)):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await pause(self._changed, min(left_s, LOOK_AGAIN_S))
         return True

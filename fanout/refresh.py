@@ -8,7 +8,6 @@ Equity in `balances` carries its time; the console shows how old it is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 
 import psycopg
@@ -23,6 +22,7 @@ from fanout.ports import Broker, BrokerAccount, Caps, Equity, Instrument
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID
 
@@ -107,8 +107,7 @@ class Instrumented:
         while not stop.is_set():
             await self.refresh()
             wait = every_s if not self.missing() else min(every_s, 0.5)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait)
+            await pause(stop, wait)
 
 
 class Balances:
@@ -130,8 +129,7 @@ class Balances:
             except PortcullisError as error:
                 log.warning("balances_not_refreshed", error=str(error))
             # The first round waits for the first lease, not for a whole period.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s if parts else 0.1)
+            await pause(stop, every_s if parts else 0.1)
 
     async def refresh(self, parts: list[int]) -> None:
         """Ask once for each account of these partitions. Raises Unavailable."""

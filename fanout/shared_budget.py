@@ -11,7 +11,6 @@ or an account. Nothing in there is missed if it is lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from redis.exceptions import RedisError
 from fanout import metrics
 from fanout.budget import BrokersCount, Key
 from fanout.shares import ASK_LIVES_S, SILENT_S, Crew, Rate, Share, divided
+from tenancy.pause import pause
 
 log = structlog.get_logger()
 
@@ -209,10 +209,7 @@ class SharedBudgets:
             if idle_s <= 0:
                 await asyncio.sleep(0)  # who was granted a place goes first
                 continue
-            # Not wait_for: before Python 3.12 it may swallow the cancel that ends us.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(idle_s):
-                    await self._woken.wait()
+            await pause(self._woken, idle_s)
             self._woken.clear()
 
     def _idle_s(self) -> float:

@@ -59,6 +59,7 @@ from fanout.stops_release import Wanted, to_send
 from fanout.switch import Switch, opens
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
 
@@ -136,8 +137,7 @@ class Spiller:
                     log.warning("spill_waits", error=str(error))
                 except Exception:
                     log.exception("spill_failed")
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), EVERY_S)
+                await pause(stop, EVERY_S)
             await asyncio.gather(*self._under_way.values(), return_exceptions=True)
             with contextlib.suppress(PortcullisError):
                 await self._bring_back()

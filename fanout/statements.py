@@ -17,7 +17,6 @@ wrong, guessing at money would make it worse. Brokers without a statement of the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import cast
@@ -35,6 +34,7 @@ from fanout.ports import Broker, BrokerAccount
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import AccountID, TenantID
 
@@ -71,8 +71,7 @@ class Statements:
 
     async def run(self, stop: asyncio.Event, *, every_s: float = EVERY_S) -> None:
         """Until told to stop. An account's error is its own. What a start brings with it comes first."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), FIRST_S)
+        await pause(stop, FIRST_S)
         while not stop.is_set():
             parts = self._leases.parts()
             try:
@@ -81,8 +80,7 @@ class Statements:
                 log.warning("statements_wait", error=str(error))
             except Exception:
                 log.exception("statements_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s if parts else FIRST_S)
+            await pause(stop, every_s if parts else FIRST_S)
 
     async def look(self, parts: list[int]) -> None:
         """Every day that is due and every account of these partitions, one after the other. Raises Unavailable."""

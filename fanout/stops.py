@@ -45,6 +45,7 @@ from fanout.stops_venues import Venues
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
 
@@ -116,8 +117,7 @@ class StopEngine:
                 log.warning("stops_wait", error=str(error))
             except Exception:
                 log.exception("stops_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._settings.poll_s)
+            await pause(self._woken, self._settings.poll_s)
             self._woken.clear()
         with contextlib.suppress(PortcullisError):
             await self._save()
@@ -205,8 +205,8 @@ class StopEngine:
             held.not_before, held.why = known.not_before, known.why
         elif order.attempt > 1:
             # Counted from now: a price that stays beyond its level must not send one after the other.
-            pause = min(PAUSE_S * 2.0 ** min(order.attempt - 2, 10), PAUSE_MOST_S)
-            held.not_before = self._clock.monotonic() + pause
+            pause_s = min(PAUSE_S * 2.0 ** min(order.attempt - 2, 10), PAUSE_MOST_S)
+            held.not_before = self._clock.monotonic() + pause_s
         return held
 
     # -------------------------------------------------------------- prices

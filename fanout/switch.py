@@ -26,7 +26,6 @@ Nothing is written here; a crash leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +43,7 @@ from tenancy.database import Database
 from tenancy.errors import PortcullisError
 from tenancy.four_eyes import STRICTNESS
 from tenancy.parameters import TradingState
+from tenancy.pause import pause
 from tenancy.values import TenantID
 
 log = structlog.get_logger()
@@ -191,8 +191,7 @@ class Switch:
             self._told.clear()
             await self.read()
             metrics.SWITCH_AGE.set(self.age_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), every_s)
+            await pause(self._told, every_s)
 
     async def refusal(self, order: Order) -> Refused | None:
         """Why the order is not sent now; None: it may be, or its deadline passed while nobody could tell."""

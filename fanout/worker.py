@@ -61,6 +61,7 @@ from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import TenantScope
 from tenancy.values import SignalID, StrategyID, partition
 
@@ -265,8 +266,7 @@ class Worker:
     async def _keep_opening(self, closed: list[str], stop: asyncio.Event) -> None:
         """Until every broker is open; meanwhile its accounts' plans say `not_connected`."""
         while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), OPEN_AGAIN_S if closed else None)
+            await pause(stop, OPEN_AGAIN_S if closed else None)
             closed = await self._open(closed)
 
     async def _until(self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -339,8 +339,7 @@ class Worker:
                 log.warning("sweep_failed", error=str(error))
             except Exception:  # one row that we cannot read must not stop everybody's orders
                 log.exception("sweep_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._settings.sweep_s)
+            await pause(self._woken, self._settings.sweep_s)
             self._woken.clear()
 
     async def _expire(self) -> None:

@@ -44,6 +44,7 @@ from hsm.errors import (
 from hsm.line import Broken, Connection, Line
 from hsm.refusals import Refusal, read_line
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.secrecy import Plain
 
 PATIENCE_S = 0.25
@@ -186,10 +187,8 @@ class VaultClient:
                 return first
             self._ready.clear()
             left = deadline - asyncio.get_running_loop().time()
-            try:
-                await asyncio.wait_for(self._ready.wait(), left)
-            except TimeoutError:
-                raise SignerUnavailable("; ".join(line.why for line in self.lines)) from None
+            if not await pause(self._ready, left):
+                raise SignerUnavailable("; ".join(line.why for line in self.lines))
 
     def _spare(self, asked: Line) -> Line | None:
         """Another line that is ready."""

@@ -47,6 +47,7 @@ from hsm.openers import check_leave
 from hsm.rates import Rates
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import ConfigurationError, PortcullisError, Unavailable
+from tenancy.pause import pause
 
 EXIT_TOKEN_LOST = 75
 EXIT_DO_NOT_RESTART = 78
@@ -131,8 +132,7 @@ class Daemon:
             connection.close()
         if self._connections:
             self._alone = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._alone.wait(), 1.0)
+            await pause(self._alone, 1.0)
 
     def stop(self) -> None:
         """Take nothing new; end when what waits is answered."""

@@ -10,6 +10,7 @@ from hsm import metrics
 from hsm.client import VaultClient
 from hsm.errors import SignerUnavailable
 from hsm.line import Broken, Line
+from tenancy.pause import pause
 
 ASK_EVERY_S = 5.0
 STALE_CANARY_S = 30.0
@@ -66,7 +67,4 @@ async def watch(daemons: Mapping[str, Line], stop: asyncio.Event) -> None:
     while not stop.is_set():
         for name, line in daemons.items():
             metrics.publish(name, *await figures_of(line))
-        try:
-            await asyncio.wait_for(stop.wait(), ASK_EVERY_S)
-        except TimeoutError:
-            pass
+        await pause(stop, ASK_EVERY_S)

@@ -73,8 +73,7 @@ async def run_checks(checks: Mapping[str, Check]) -> tuple[dict[str, str], dict[
     a check."""
     names = list(checks)
     outcomes = await asyncio.gather(
-        *(asyncio.wait_for(checks[name](), CHECK_TIMEOUT_S) for name in names),
-        return_exceptions=True,
+        *(_in_time(checks[name]) for name in names), return_exceptions=True
     )
     failed, details = {}, {}
     for name, outcome in zip(names, outcomes, strict=True):
@@ -87,3 +86,8 @@ async def run_checks(checks: Mapping[str, Check]) -> tuple[dict[str, str], dict[
         else:
             details[name] = outcome
     return failed, details
+
+
+async def _in_time(check: Check) -> str:
+    async with asyncio.timeout(CHECK_TIMEOUT_S):
+        return await check()

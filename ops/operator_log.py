@@ -14,7 +14,6 @@ person has found out which side is right; a metric and an error say so meanwhile
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from audit.record import Kind
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor
 from tenancy.values import TenantID
 
@@ -61,8 +61,7 @@ class OperatorLog:
                 await self.look()
             except (PortcullisError, psycopg.Error) as error:
                 log.warning("operator_log_waits", records=len(self._waiting), why=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+            await pause(stop, LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Write what is new. Raises Unavailable, OutcomeUnknown: then it is tried again."""

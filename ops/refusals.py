@@ -31,6 +31,7 @@ from hsm.refusals import Refusal
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor
 from tenancy.values import TenantID
 
@@ -132,10 +133,7 @@ class RefusalReader:
                         pass
                 except (PortcullisError, psycopg.Error, OSError) as error:
                     log.warning("hsm_refusals_wait", daemon=daemon, why=str(error))
-            try:
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-            except TimeoutError:
-                pass
+            await pause(stop, LOOK_EVERY_S)
 
     async def take(self, daemon: str, client: VaultClient) -> int:
         """One page of one journal; how many lines. Raises Unavailable, OutcomeUnknown."""

@@ -56,7 +56,8 @@ async def _until(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
     await asyncio.wait([stopping, work], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     try:
-        await asyncio.wait_for(work, STOP_LIMIT_S)
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await work
     except TimeoutError:
         log.error("stop_took_too_long", limit_s=STOP_LIMIT_S)
 

@@ -25,6 +25,7 @@ import structlog
 
 from ops.stack.child import dying_with_parent
 from ops.state import Process, identify
+from tenancy.pause import pause
 
 EX_CONFIG = 78
 """sysexits.h: the process says that another start would fail alike, or harm (a refused PIN counts)."""
@@ -91,7 +92,8 @@ class Child:
         if process is not None and process.returncode is None:
             process.send_signal(self.spec.stop_signal)
             try:
-                await asyncio.wait_for(process.wait(), self.spec.stop_timeout_s)
+                async with asyncio.timeout(self.spec.stop_timeout_s):
+                    await process.wait()
             except TimeoutError:
                 log.error("process_killed", name=self.spec.name, after_s=self.spec.stop_timeout_s)
                 process.kill()
@@ -100,7 +102,7 @@ class Child:
             await self._watch
 
     async def _keep_running(self) -> None:
-        pause = BACKOFF_FIRST_S
+        again_in_s = BACKOFF_FIRST_S
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
@@ -110,12 +112,11 @@ class Child:
             if status == EX_CONFIG:
                 log.error("process_must_not_restart", name=self.spec.name, log=str(self.spec.log))
                 return
-            pause = BACKOFF_FIRST_S if loop.time() - began > SETTLED_S else pause
-            log.warning("process_ended", name=self.spec.name, status=status, again_in_s=pause)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, BACKOFF_MOST_S)
+            if loop.time() - began > SETTLED_S:
+                again_in_s = BACKOFF_FIRST_S
+            log.warning("process_ended", name=self.spec.name, status=status, again_in_s=again_in_s)
+            if not await pause(self._stopping, again_in_s):
+                again_in_s = min(again_in_s * 2, BACKOFF_MOST_S)
                 self.restarts += 1
 
     async def _run_once(self) -> int | str:

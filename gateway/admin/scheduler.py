@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 
 import msgspec
 import structlog
@@ -24,6 +23,7 @@ from gateway.admin.export_jobs import make_exports, remove_exports
 from gateway.admin.key_calendar import warn_of_keys
 from gateway.admin.operation import Services
 from gateway.admin.resealing import Resealing
+from tenancy.pause import pause
 from tenancy.scope import Actor, TenantScope
 from tenancy.values import TenantID
 
@@ -85,8 +85,7 @@ async def run(services: Services, stop: asyncio.Event, jobs: Sequence[Job] = JOB
 async def _turns(services: Services, job: Job, stop: asyncio.Event) -> None:
     while not stop.is_set():
         await turn(services, job)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), job.every_s)
+        await pause(stop, job.every_s)
 
 
 async def turn(services: Services, job: Job) -> int:

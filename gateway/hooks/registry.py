@@ -34,6 +34,7 @@ from gateway.hooks.verify import Scheme, Secret, read_secret
 from gateway.quota import Claim, Partition, Quota
 from tenancy.database import Database
 from tenancy.errors import Unavailable
+from tenancy.pause import pause
 from tenancy.values import StrategyID, TenantID
 
 log = structlog.get_logger()
@@ -149,7 +150,7 @@ class Registry:
         self._task: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._loading = asyncio.Lock()
-        # An event, not a cancellation: wait_for() of Python 3.11 may swallow one (in psycopg_pool).
+        # An event, not a cancellation: wait_for() of Python 3.11 (in psycopg_pool) may swallow one.
         self._stopping = asyncio.Event()
         self.checked_at: float | None = None
         """When the rows were last compared, monotonic; None: never. For readyz."""
@@ -234,13 +235,7 @@ class Registry:
             log.warning("hook_secrets_not_read", error=str(error))
 
     async def _follow(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._poll_s):
-                    await self._stopping.wait()
-                    return
-            except TimeoutError:
-                pass  # the pause is over
+        while not await pause(self._stopping, self._poll_s):
             try:
                 await self.refresh()
             except (Unavailable, psycopg.Error, OSError) as error:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from ops.trial.sender import Sender, Sent
 from tenancy.errors import Unavailable
+from tenancy.pause import pause
 
 OUTSTANDING_MAX = 8
 AGAIN_FIRST_S, AGAIN_MOST_S = 0.1, 1.5
@@ -91,10 +92,7 @@ class Load:
         while not stop.is_set():
             if len(self._waiting) < OUTSTANDING_MAX:
                 self._begin(next_signal(self._random))
-            try:
-                await asyncio.wait_for(stop.wait(), self._random.expovariate(per_s))
-            except TimeoutError:
-                pass
+            await pause(stop, self._random.expovariate(per_s))
 
     async def finish(self, within_s: float) -> None:
         """Wait until all is answered; then close what is open and end what rests, last of all.

@@ -50,6 +50,7 @@ from ops.trial.installation import Installation
 from ops.trial.sender import sender
 from ops.vault import signer_client
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 
 TENANTS, ACCOUNTS = 2, 20
 STRATEGIES = ("trend following", "mean reversion")
@@ -230,10 +231,7 @@ async def _market(market: Exchange, stop: asyncio.Event) -> None:
         up = 1 + WALK * (-1) ** step
         for contract, price in DEPTH:
             await market.depth(contract, str(round(price * up)), "1000000")
-        try:
-            await asyncio.wait_for(stop.wait(), 2.0)
-        except TimeoutError:
-            pass
+        await pause(stop, 2.0)
 
 
 def clean(said: dict[str, Any]) -> bool:

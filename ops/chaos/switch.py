@@ -13,6 +13,7 @@ from typing import Any
 
 from ops.api_client import Api, Refused, Unreachable
 from ops.trial.cast import Cast
+from tenancy.pause import pause
 from tenancy.values import StrategyID
 
 LEVELS = ("no_open", "block_all", "cancel_open", "flatten")
@@ -33,11 +34,11 @@ class Switch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; nothing is halted when it returns."""
-        while not await _within(stop, self._random.uniform(*EVERY_S)):
+        while not await pause(stop, self._random.uniform(*EVERY_S)):
             strategy, level = self._random.choice(self._strategies), self._random.choice(LEVELS)
             await self._put("/v1/halts", strategy, level=level)
             self.thrown[level] += 1
-            await _within(stop, self._random.uniform(*HALTED_S))
+            await pause(stop, self._random.uniform(*HALTED_S))
             await self._put("/v1/halts/release", strategy)
 
     async def _put(self, path: str, strategy: StrategyID, **more: Any) -> None:
@@ -56,12 +57,3 @@ class Switch:
                 if refused.problem.status < 500:
                     raise
             await asyncio.sleep(AGAIN_S)
-
-
-async def _within(stop: asyncio.Event, seconds: float) -> bool:
-    """Whether it was set meanwhile."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

@@ -26,6 +26,7 @@ from ops.clock.settings import ClockSettings
 from tenancy.clock_file import ClockFile, read_instants, read_report, write_report
 from tenancy.clock_quality import Instants, Report, Tracking, judge
 from tenancy.errors import Unavailable
+from tenancy.pause import pause
 
 EVERY_S = 1.0
 FILE = "clock.json"
@@ -63,10 +64,7 @@ class Agent:
         before = self._before()
         while not stop.is_set():
             before = await self.look(before)
-            try:
-                await asyncio.wait_for(stop.wait(), every_s)
-            except TimeoutError:
-                pass
+            await pause(stop, every_s)
 
     async def look(self, before: Report | None) -> Report:
         """Steps 1 to 4, once."""

@@ -30,6 +30,7 @@ from tenancy.clock_file import ClockFile, read_instants
 from tenancy.clock_quality import TIERS_NS, ClockTier, Instants, Quality
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
+from tenancy.pause import pause
 from tenancy.scope import Actor
 from tenancy.values import TenantID
 
@@ -104,10 +105,7 @@ class ClockRecords:
             except (PortcullisError, psycopg.Error) as error:
                 metrics.RECORDS_FAILED.inc()
                 log.warning("clock_records_wait", waiting=len(self._waiting), why=str(error))
-            try:
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-            except TimeoutError:
-                pass
+            await pause(stop, LOOK_EVERY_S)
 
     def _look(self) -> Look:
         now = self._instants()

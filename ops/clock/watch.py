@@ -15,6 +15,7 @@ import structlog
 from ops.clock import metrics
 from tenancy.clock_file import ClockFile, read_instants
 from tenancy.clock_quality import Instants, moved_ns
+from tenancy.pause import pause
 
 EVERY_S = 1.0
 JUMP_NS = 1_000_000
@@ -52,7 +53,4 @@ async def watch(
             jumped(by_ns)
         before = now
         metrics.publish(file.quality(), file.report)
-        try:
-            await asyncio.wait_for(stop.wait(), every_s)
-        except TimeoutError:
-            pass
+        await pause(stop, every_s)

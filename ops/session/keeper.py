@@ -200,7 +200,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         return
     process.terminate()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), STOP_S)
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
         return
     process.kill()
     await process.wait()

@@ -78,7 +78,8 @@ class SessionClient:
         self._waiting[request.id] = future
         try:
             writer.write(m.frame(request))
-            said = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                said = await future
         except TimeoutError:
             raise NoAnswer(f"the session has not answered in {timeout_s} s") from None
         finally:

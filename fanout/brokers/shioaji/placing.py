@@ -29,6 +29,7 @@ from fanout.brokers.shioaji.reading import Seen, Unreadable
 from fanout.order import Order
 from fanout.ports import Acked, InDoubt, Outcome, RateLimited, Rejected, Unsent
 from tenancy.errors import Unavailable
+from tenancy.pause import pause
 
 LOOK_AGAIN_S = 0.5
 """Without an event the order's own status is asked for so often while it is PendingSubmit."""
@@ -157,9 +158,7 @@ class Placing:
                 left = ends - asyncio.get_running_loop().time()
                 if left <= 0:
                     return seen
-                try:
-                    await asyncio.wait_for(heard.wait(), min(left, LOOK_AGAIN_S))
-                except TimeoutError:
+                if not await pause(heard, min(left, LOOK_AGAIN_S)):
                     # Not answered, or no room for the question: the events may still tell.
                     with contextlib.suppress(Unavailable):
                         await self._desk.update(trade=trade)

@@ -22,6 +22,7 @@ from fanout.brokers.shioaji.reading import Seen, Several, Unreadable
 from fanout.order import Order
 from fanout.ports import CancelDone, CancelOutcome, CancelTooLate, CancelUnknown, Report
 from tenancy.errors import Unavailable
+from tenancy.pause import pause
 
 log = structlog.get_logger()
 
@@ -134,7 +135,4 @@ class Resting:
                 left = ends - asyncio.get_running_loop().time()
                 if enough(report) or (price is not None and seen.price == price) or left <= 0:
                     return seen
-                try:
-                    await asyncio.wait_for(heard.wait(), min(left, LOOK_AGAIN_S))
-                except TimeoutError:
-                    continue
+                await pause(heard, min(left, LOOK_AGAIN_S))
