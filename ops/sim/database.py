@@ -31,8 +31,6 @@ from ops.sim.loop import Host, SimulatedLoop
 from ops.sim.postgres import TIMES
 from tenancy.database import Database
 
-SOON_MS = 3
-"""After so long without an answer PostgreSQL is asked whether the statement waits for a lock."""
 IDLE = pq.TransactionStatus.IDLE
 _TIMED = r"""
 SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
@@ -247,7 +245,7 @@ class Store:
             if not item[1].done():
                 item[1].set_result(None)
         if conn.pgconn.pipeline_status != pq.PipelineStatus.OFF:
-            wire.leave_pipeline(conn)
+            wire.leave_pipeline(conn, lambda: self._waits(conn))
         if conn.pgconn.transaction_status != IDLE:
             conn.pgconn.exec_(b"ROLLBACK")
         again = self._wrapped(conn.pgconn)
@@ -284,7 +282,7 @@ class Store:
         try:
             wants = next(gen)
             while True:
-                ready = wire.poll(poll, pgconn.socket, wants, SOON_MS)
+                ready = wire.poll(poll, pgconn.socket, wants, wire.LOOK_MS)
                 if not ready and self._waits(conn):
                     await self._set_aside(conn)
                     continue
@@ -343,7 +341,7 @@ class Store:
     def _answered(self, conn: Connection) -> bool:
         poll = select.poll()
         while True:
-            if wire.poll(poll, conn.pgconn.socket, 1, SOON_MS if not self._waits(conn) else 0):
+            if wire.poll(poll, conn.pgconn.socket, 1, wire.LOOK_MS if not self._waits(conn) else 0):
                 return True
             if self._waits(conn):
                 return False

@@ -115,7 +115,7 @@ class Left:
     expired: bool = False
     """Its deadline at the exchange had passed when it left: a host slept, and nobody takes it any more."""
     epoch: int = 0
-    """Of the lease under which its intent was written."""
+    """Of the lease under which it left."""
     seq: int = 0
     """Of the newest audit record at that moment."""
     reduce_only: bool = False

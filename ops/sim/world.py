@@ -74,11 +74,16 @@ UNION ALL SELECT 'order ' || o.cl_ord_id || ' is ' || o.state FROM orders o
              OR o.state = 'waiting' AND NOT EXISTS (
                 SELECT FROM orders f WHERE f.signal_id = o.signal_id AND f.account_id = o.account_id
                 AND f.leg = 0 AND f.state IN ('held', 'new', 'partially_filled'))
+UNION ALL SELECT 'outcome of ' || signal_id || ' is not told' FROM signal_outcomes w WHERE done_at IS NULL
+          AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = w.signal_id AND o.role = 'main' AND o.state
+                          IN ('held', 'waiting', 'intent', 'new', 'partially_filled', 'in_doubt'))
 UNION ALL SELECT 'account ' || account_id || ' is ' || state FROM reconciliations WHERE state <> 'agreed'
 UNION ALL SELECT 'intervention ' || intervention_id || ' goes on' FROM interventions WHERE state = 'working'
 ORDER BY 1"""
+# The lease under which it leaves; of a worker that has lost it, the one under which it was written.
 _LEAVES = """
-SELECT state, epoch, (SELECT max(seq) FROM audit_inbox) FROM orders WHERE cl_ord_id = %s"""
+SELECT o.state, coalesce((SELECT l.epoch FROM leases l WHERE l.part = o.part AND l.holder = %s), o.epoch),
+       (SELECT max(seq) FROM audit_inbox) FROM orders o WHERE o.cl_ord_id = %s"""
 _RESTING = "SELECT cl_ord_id, cum_qty FROM orders WHERE state IN ('new', 'partially_filled')"
 
 
@@ -295,7 +300,7 @@ class World:
 
     def _leaves(self, request: Request) -> None:
         """A request leaves its worker: what does the book say of it at this moment?"""
-        row = self.store.monitor.execute(_LEAVES, (request.text,)).fetchone()
+        row = self.store.monitor.execute(_LEAVES, (request.host, request.text)).fetchone()
         state, epoch, seq = row or (None, 0, 0)
         now = self.loop.time()
         expired = now > request.deadline_s
@@ -368,6 +373,7 @@ class World:
 
     async def _stop(self) -> None:
         self.note("stop")
+        self.venue.still = True  # nobody is there any more who could learn of a fill
         for running in self.running:
             running.stop.set()
         _, late = await asyncio.wait([r.task for r in self.running], timeout=20.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from decimal import Decimal
@@ -26,11 +27,25 @@ def submissions(bench: Bench) -> list[tuple[float, Any]]:
 
 
 async def queued(bench: Bench, signals: int) -> None:
-    """Signals that open, each behind the other in its account's lane."""
+    """Signals that open, each behind the other in its account's lane; the first orders have just left."""
+    all_there, left = asyncio.Event(), asyncio.Event()
+    turn, submit = bench.broker.turn, bench.broker.submit
+
+    async def held(account, *, closes=False):
+        await all_there.wait()
+        await turn(account, closes=closes)
+
+    async def noted(account, order, *, not_after):
+        left.set()
+        return await submit(account, order, not_after=not_after)
+
+    bench.broker.turn, bench.broker.submit = held, noted
     for _ in range(signals):
         await bench.signal(quantity=1)
     await bench.until("SELECT count(*) FROM signals WHERE state = 'planned'", signals)
     await bench.until("SELECT count(*) FROM plan_parts", 0)
+    all_there.set()
+    await left.wait()
 
 
 @pytest.mark.parametrize("level", ["no_open", "block_all"])
