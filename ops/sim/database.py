@@ -44,6 +44,9 @@ class Connection(psycopg.AsyncConnection[Any]):
     store: Store
     host: Host | None = None
     lost: str = ""
+    turn = 0
+    """The how many-th to be taken in its seed: sessions are gone through in that order, because a server's
+    process number tells of the seeds before."""
     asks_time = False
     """Whether the statement under way reads the time: outside a transaction it is told just before it."""
 
@@ -67,6 +70,12 @@ class Connection(psycopg.AsyncConnection[Any]):
         if commits:
             await self._point("after commit")
         return result
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Any]:
+        """One statement after the other: a server works through a real one in its own time, beside
+        whatever other sessions do meanwhile, and two runs of a seed would not be the same."""
+        yield None
 
     async def _point(self, name: str) -> None:
         """Where something may be waiting to happen."""
@@ -157,9 +166,10 @@ class Store:
 
     def begin(self, loop: SimulatedLoop, chance: Random) -> None:
         """A new seed: every session is clean and spare."""
-        for conn in sorted(self._taken, key=lambda c: c.pgconn.backend_pid):
+        for conn in self.sessions():
             self.lose(conn, "the seed is over")
         self._blocked.clear()
+        self._turns = 0
         self.loop, self.chance = loop, chance
         self.point: Callable[[str, Host, Connection], bool] = lambda name, host, conn: False
         self.away = False
@@ -214,12 +224,14 @@ class Store:
     def sessions(self, host: Host | None = None) -> list[Connection]:
         """Those in use, of one host or of all, in a fixed order."""
         found = [c for c in self._taken if host is None or c.host is host]
-        return sorted(found, key=lambda conn: conn.pgconn.backend_pid)
+        return sorted(found, key=lambda conn: conn.turn)
 
     def take(self, role: str, host: Host | None) -> Connection:
         spare = self._spare.setdefault(role, [])
         conn = spare.pop() if spare else self._connect(role)
         conn.host = host
+        self._turns += 1
+        conn.turn = self._turns
         self._taken.add(conn)
         return conn
 
@@ -244,8 +256,6 @@ class Store:
             wire.drain(conn)
             if not item[1].done():
                 item[1].set_result(None)
-        if conn.pgconn.pipeline_status != pq.PipelineStatus.OFF:
-            wire.leave_pipeline(conn, lambda: self._waits(conn))
         if conn.pgconn.transaction_status != IDLE:
             conn.pgconn.exec_(b"ROLLBACK")
         again = self._wrapped(conn.pgconn)

@@ -37,6 +37,7 @@ def make_our_own(loop: SimulatedLoop, random: Random) -> None:
 
     ids = cast(Any, tenancy.ids)
     ids._uuid7 = uuid7
+    ids.secrets = SimpleNamespace(token_urlsafe=lambda size: f"{random.getrandbits(8 * size):x}")
     cast(Any, inbox).secrets = SimpleNamespace(token_bytes=random.randbytes)
     cast(Any, fanout.waker).time = SimpleNamespace(monotonic=loop.time)
     ring.use(Clear())

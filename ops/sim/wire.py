@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from psycopg import pq
 
 LOOK_MS = 3
 """After so long without an answer PostgreSQL is asked whether the statement waits for a lock."""
@@ -32,33 +30,6 @@ def drain(conn: psycopg.AsyncConnection[Any]) -> None:
     pgconn.nonblocking = 0
     while pgconn.get_result() is not None:
         pass
-    pgconn.nonblocking = 1
-
-
-def leave_pipeline(conn: psycopg.AsyncConnection[Any], waits: Callable[[], bool]) -> None:
-    """What was sent in the pipeline ends. `waits`: whether one of it waits for another session's lock,
-    which nobody would give up while we stand here: it is cancelled."""
-    pgconn = conn.pgconn
-    pgconn.nonblocking = 0
-    pgconn.pipeline_sync()
-    poller = select.poll()
-    empty = 0
-    while empty < 2:
-        while pgconn.is_busy():
-            if poll(poller, pgconn.socket, 1, LOOK_MS):
-                pgconn.consume_input()
-            elif waits():
-                pgconn.get_cancel().cancel()
-        result = pgconn.get_result()
-        if result is None:
-            empty += 1
-            continue
-        empty = 0
-        if result.status == pq.ExecStatus.PIPELINE_SYNC:
-            break
-    while pgconn.get_result() is not None:
-        pass
-    pgconn.exit_pipeline_mode()
     pgconn.nonblocking = 1
 
 
