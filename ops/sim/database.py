@@ -4,7 +4,8 @@ A statement is sent and answered while simulated time stands still; before and a
 (`latency`), and there the connection may be lost: before it was sent, or after it was done and before
 its answer came. One statement runs at a time, so their order is the loop's order. One that waits for a
 lock is set aside (PostgreSQL says that it waits, nobody guesses by a time-out), and looked at again
-whenever another ends that may have held it.
+whenever another ends that may have held it. Its server process is stopped meanwhile, and those that may go on
+at the same moment are let go one after the other: else they would race for the same row in the machine's time.
 
 Real sessions are kept and used again, also by the next seed: what a lost or dead session left open is
 rolled back, as PostgreSQL does by itself. Who still holds the old object finds it broken.
@@ -251,9 +252,7 @@ class Store:
         conn.lost = why
         self._taken.discard(conn)
         for item in [item for item in self._blocked if item[0] is conn]:
-            self._blocked.remove(item)
-            conn.pgconn.get_cancel().cancel()
-            wire.drain(conn)
+            self._give_up(item)
             if not item[1].done():
                 item[1].set_result(None)
         if conn.pgconn.transaction_status != IDLE:
@@ -328,44 +327,55 @@ class Store:
         future: asyncio.Future[None] = self.loop.create_future()
         item = (conn, future)
         self._blocked.append(item)
-        self._end_deadlock()
+        if self._is_deadlock():
+            wire.answer(
+                conn
+            )  # PostgreSQL ends it by itself; the others stand, so this one is its victim
+            self._blocked.remove(item)
+            return
+        wire.stand(conn)
         try:
             await future
         except asyncio.CancelledError:
             if item in self._blocked:
-                self._blocked.remove(item)
-            conn.pgconn.get_cancel().cancel()
-            wire.drain(conn)
+                self._give_up(item)
             raise
         if conn.lost:
             raise psycopg.OperationalError(f"the connection is lost: {conn.lost}")
 
+    def _give_up(self, item: tuple[Connection, asyncio.Future[None]]) -> None:
+        """What waits is cancelled."""
+        self._blocked.remove(item)
+        wire.go_on(item[0])
+        item[0].pgconn.get_cancel().cancel()
+        wire.drain(item[0])
+
     def _look_at_blocked(self) -> None:
-        """Those that PostgreSQL has let go on, in the order in which they came."""
+        """Those that have their lock go on, in the order in which they came."""
         for item in list(self._blocked):
-            if item in self._blocked and self._answered(item[0]):
+            if item not in self._blocked or self._waits(item[0]):
+                continue
+            wire.go_on(item[0])
+            if self._answered(item[0]):
                 self._blocked.remove(item)
                 if not item[1].done():
                     item[1].set_result(None)
+            else:
+                wire.stand(item[0])
 
     def _answered(self, conn: Connection) -> bool:
         poll = select.poll()
         while True:
-            if wire.poll(poll, conn.pgconn.socket, 1, wire.LOOK_MS if not self._waits(conn) else 0):
+            if wire.poll(poll, conn.pgconn.socket, 1, wire.LOOK_MS):
                 return True
             if self._waits(conn):
                 return False
 
-    def _end_deadlock(self) -> None:
-        """PostgreSQL ends one by itself: wait for that, in no time of ours."""
+    def _is_deadlock(self) -> bool:
+        """Whether each of those that wait waits for another of them."""
         waiting = {item[0].pgconn.backend_pid for item in self._blocked}
         holders: set[int] = set()
         for pid in waiting:
             row = self.monitor.execute("SELECT pg_blocking_pids(%s)", (pid,)).fetchone()
             holders |= set(row[0]) if row else set()
-        if holders and holders <= waiting:
-            poll = select.poll()
-            for item in self._blocked:
-                poll.register(item[0].pgconn.socket, select.POLLIN)
-            poll.poll(5000)
-            self._look_at_blocked()
+        return bool(holders) and holders <= waiting

@@ -41,7 +41,7 @@ SETTINGS = {
     "autovacuum": "off",
     "track_counts": "off",
     "track_activities": "off",
-    "deadlock_timeout": "20ms",
+    "deadlock_timeout": "1ms",
     "plan_cache_mode": "force_generic_plan",
     "max_connections": "60",
     "dynamic_shared_memory_type": "mmap",  # in our directory, which is removed, and not beside it
@@ -113,6 +113,9 @@ def sweep(base: Path) -> None:
 
 class InMemory(Postgres):
     """A cluster of one run, in a directory of its own."""
+
+    when_orphaned = "QUIT"
+    """Sessions may stand still just then (wire.py), and nobody needs what is in it."""
 
     def __init__(self) -> None:
         base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())

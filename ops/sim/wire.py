@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
+import time
 from typing import Any
 
 import psycopg
@@ -22,6 +25,25 @@ def poll(poller: Any, fileno: int, wants: int, ms: int) -> int:
         if event & select.POLLOUT:
             ready |= 2
     return ready & wants or (ready and wants)
+
+
+def stand(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Stop the server process of a session that waits for a lock. It looks for a deadlock once, 1 ms after it
+    began to wait (postgres.py), holding locks that nobody else could do without: that has to be over."""
+    time.sleep(LOOK_MS / 1000)
+    os.kill(conn.pgconn.backend_pid, signal.SIGSTOP)
+
+
+def go_on(conn: psycopg.AsyncConnection[Any]) -> None:
+    os.kill(conn.pgconn.backend_pid, signal.SIGCONT)
+
+
+def answer(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Until the server has said something. Raises RuntimeError after 5 s."""
+    poller = select.poll()
+    poller.register(conn.pgconn.socket, select.POLLIN)
+    if not poller.poll(5000):
+        raise RuntimeError("PostgreSQL has not ended a deadlock")
 
 
 def drain(conn: psycopg.AsyncConnection[Any]) -> None:

@@ -84,6 +84,8 @@ class Postgres(Server):
     stop_signal = signal.SIGINT  # fast: ends sessions, checkpoints, leaves nothing to recover
     start_timeout_s = 60.0
     stop_timeout_s = 30.0
+    when_orphaned = "INT"
+    """What it gets when its parent dies: as above."""
 
     def __init__(self, places: Places) -> None:
         super().__init__(places.log / "postgres.log")
@@ -200,16 +202,16 @@ class Postgres(Server):
 
     def _as_owner(self, command: list[str]) -> list[str]:
         if os.geteuid() != 0:
-            return dying_with_parent("INT", command)
+            return dying_with_parent(self.when_orphaned, command)
         owner = self.data.stat()
         if owner.st_uid != 0:
             become = _become(owner.st_uid, owner.st_gid)
             if not self._is_reached(become):
                 become += PASSING
-            return ["setpriv", "--pdeathsig", "INT", *become, "--", *command]
+            return ["setpriv", "--pdeathsig", self.when_orphaned, *become, "--", *command]
         if not _works(["unshare", *NAMESPACE, "--", "true"]):
             raise Unavailable(NOBODY_MAY)
-        return ["unshare", *NAMESPACE, "--", *dying_with_parent("INT", command)]
+        return ["unshare", *NAMESPACE, "--", *dying_with_parent(self.when_orphaned, command)]
 
 
 LOGIN_ROLES = ("owner", "admin", "ingress", "worker", "recorder")
