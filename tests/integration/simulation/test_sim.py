@@ -14,8 +14,9 @@ from tenancy.errors import ConfigurationError
 
 pytestmark = pytest.mark.stack
 
-SEEDS = (5, 6)
-QUICK = {"checks-no-lease": 31}
+SEEDS = (13, 11)
+"""The second renews keys all the time: sessions wait for each other's rows."""
+QUICK = {"checks-no-lease": 20}
 """Mutants with a seed that finds them. `python -m ops.sim.mutants` tries all of them."""
 
 
@@ -27,9 +28,8 @@ def test_seeds_end_without_a_finding_and_tell_the_same_history_twice() -> None:
     assert total["seeds"] == len(SEEDS)
     assert total["orders"] > 5
     assert total["faults"] > 5
-    again = [6]
-    for result in run(again, jobs=1):
-        assert result["history"] == first[result["seed"]]["history"]
+    for result in run(SEEDS[::-1], jobs=1):
+        assert result["history"] == first[result["seed"]]["history"], result["seed"]
 
 
 @pytest.mark.parametrize("name", QUICK)
