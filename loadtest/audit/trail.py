@@ -10,7 +10,7 @@ order    one order.intent for each attempt that could leave us, at most one for 
 drift    none is open, but for what a signal wanted and nobody has (an order's own row says why); a
          drift.found, and one record of how it ended: explained, corrected, closed
 switch   no use of it that still goes on
-record   a payload that fits what its leaf committed to; nothing left in the inbox
+record   a payload that fits what its leaf committed to; nothing older than 5 s in the inbox
 """
 
 from __future__ import annotations

@@ -211,7 +211,6 @@ class World:
                     await create_subscription(
                         conn, self.scope, strategy, account, settings=settings, priority=place
                     )
-
         self.store.monitor.execute("UPDATE credentials SET state = 'live'")
 
     def start(self) -> None:
