@@ -40,5 +40,4 @@ class Crowd:
 
     async def left(self, within_s: float) -> None:
         """Return when there is no crowd, or after `within_s` seconds."""
-        if not self._few.is_set():
-            await pause(self._few, within_s)
+        await pause(self._few, within_s)

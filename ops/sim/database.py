@@ -328,9 +328,8 @@ class Store:
         item = (conn, future)
         self._blocked.append(item)
         if self._is_deadlock():
-            wire.answer(
-                conn
-            )  # PostgreSQL ends it by itself; the others stand, so this one is its victim
+            # PostgreSQL ends it by itself: the others stand, so this one is its victim.
+            wire.answer(conn)
             self._blocked.remove(item)
             return
         wire.stand(conn)
@@ -339,6 +338,8 @@ class Store:
         except asyncio.CancelledError:
             if item in self._blocked:
                 self._give_up(item)
+            elif not conn.lost:
+                wire.drain(conn)  # it has its answer, and nobody will read it
             raise
         if conn.lost:
             raise psycopg.OperationalError(f"the connection is lost: {conn.lost}")
