@@ -21,6 +21,7 @@ from ops.processes import ROOT
 from tenancy.errors import Unavailable
 
 START_TIMEOUT_S = 20.0
+ACCOUNTS_AT_ONCE = 1_000
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -54,8 +55,9 @@ class Exchange:
         self._session = session
 
     async def accounts(self, accounts: list[dict[str, Any]]) -> None:
-        """Open and fund: `key`, `secret`, `balance`."""
-        await self._ask("POST", "accounts", accounts)
+        """Open and fund: `key`, `secret`, `balance`. As many requests as its limit on a body asks for."""
+        for start in range(0, len(accounts), ACCOUNTS_AT_ONCE):
+            await self._ask("POST", "accounts", accounts[start : start + ACCOUNTS_AT_ONCE])
 
     async def change_key(self, key: str, **changed: Any) -> None:
         """As its owner does: `permissions`, `read_only`, `revoked`."""
