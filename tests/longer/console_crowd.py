@@ -4,9 +4,9 @@
 
 A real installation with that many paper accounts, a real browser on loopback. Printed, in milliseconds:
 
-- `first_content`: of opening the signal's page anew, nine times, the median of when Chromium painted content first;
+- `first_content`: the signal's page opened anew nine times, the median of when Chromium painted content first;
   `floor`: the same of the page of somebody's own settings, which shows a few rows.
-- `longest_task`: the longest that the page's script kept the browser from answering, while the signal was worked on.
+- `longest_task`: the longest that script kept the browser from answering, while the signal was worked on.
 - `updates`, `longest_pause`: how often the summary came anew meanwhile, and the longest time between two.
 """
 
