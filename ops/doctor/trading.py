@@ -16,10 +16,9 @@ from ops.doctor.sessions import rows, session
 from ops.probe import get
 
 SUBJECT = "trading"
-PARTITIONS = 16
 DOUBT_OLD_S = 60.0
 STOPS = "SELECT what, count(*) AS n FROM find_stops() WHERE state <> 'active' GROUP BY what"
-DRIFTS = f"SELECT cause, open FROM count_drifts(ARRAY(SELECT generate_series(0, {PARTITIONS - 1})::smallint))"  # noqa: S608
+DRIFTS = "SELECT cause, open FROM count_drifts(ARRAY(SELECT generate_series(0, 15)::smallint))"
 FIGURES = (
     "portcullis_orders_in_doubt",
     "portcullis_doubt_oldest_seconds",
