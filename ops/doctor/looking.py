@@ -24,6 +24,7 @@ from tenancy.errors import Unavailable
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+DEAD_WITHIN_S = 0.5
 
 
 class Ground(NamedTuple):
@@ -66,8 +67,8 @@ async def in_thread(look: Callable[..., T], *arguments: Any) -> T:
 def in_child(module: str, *words: str, within_s: float) -> str:
     """The output of `python -m module words`. Raises Unavailable where it is late or fails.
 
-    A child that is late is killed and not waited for: one that hangs in the kernel dies when the
-    kernel lets go of it.
+    A child that is late is killed, and waited for only a moment: one that hangs in the kernel dies
+    when the kernel lets go of it.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", module, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -77,6 +78,11 @@ def in_child(module: str, *words: str, within_s: float) -> str:
         said, why = child.communicate(timeout=within_s)
     except subprocess.TimeoutExpired:
         child.kill()
+        for pipe in (child.stdout, child.stderr):
+            assert pipe is not None
+            pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(DEAD_WITHIN_S)
         raise Unavailable(f"no answer within {within_s:g} s") from None
     if child.returncode != 0:
         last = why.strip().splitlines()[-1:] or [f"status {child.returncode}"]

@@ -89,7 +89,7 @@ def _consistency(log: UUID, read: Read, older: bytes | None) -> File | Gap:
         raise Malformed(f"{new.size} records do not extend the {old.size} signed before")
     told = proof_document(old, new, older, newer, proof)
     return File(
-        f"audit/{log}/consistency.json", as_json(told), "audit_checkpoints and the published tiles"
+        f"audit/{log}/consistency.json", as_json(told), "audit_checkpoints, tiles", exact=True
     )
 
 
