@@ -45,41 +45,52 @@ Read = Callable[[str], bytes | None]
 async def heads(wish: Wish) -> AsyncIterator[File | Gap]:
     """For each log its head, its keys, its anchor and the proof."""
     settings = wish.ground.settings
-    for log in await in_thread(logs_in, settings.recorder.store):
-        for one in await in_thread(_log, settings, log, wish.since):
+    logs = await in_thread(logs_in, settings.recorder.store)
+    older = await in_thread(_older, settings.database.recorder, logs, wish.since)
+    if isinstance(older, str):
+        yield Gap("consistency proofs of all logs", older)
+        older = {}
+    for log in logs:
+        for one in await in_thread(_log, settings.recorder.store / str(log), log, older):
             yield one
 
 
-def _log(settings: Settings, log: UUID, since: datetime) -> list[File | Gap]:
-    root = settings.recorder.store / str(log)
+def _log(root: Path, log: UUID, older: dict[UUID, bytes]) -> list[File | Gap]:
     read = PosixStore(root).read
     found: list[File | Gap] = []
     for name in HEADS:
         data = read(name)
         if data is not None:
             found.append(File(f"audit/{log}/{name}", data, str(root / name), exact=True))
+    if log not in older:
+        return found
     try:
-        older = _older(settings.database.recorder, log, since)
-        found.append(_consistency(log, read, older))
-    except psycopg.Error as error:
-        found.append(Gap(f"consistency proof of log {log}", " ".join(str(error).split())))
+        found.append(_consistency(log, read, older[log]))
     except (Malformed, OSError, IndexError) as error:
         found.append(Gap(f"consistency proof of log {log}", f"IT DOES NOT HOLD: {error}"))
     return found
 
 
-def _older(conninfo: str, log: UUID, since: datetime) -> bytes | None:
-    with session(conninfo) as conn:
-        row = conn.execute(OLDER.encode(), (log, since, since)).fetchone()
-    return None if row is None else row["note"].encode()
+def _older(conninfo: str, logs: list[UUID], since: datetime) -> dict[UUID, bytes] | str:
+    """Each log's older head, where one was signed; or why the database cannot be asked."""
+    found = {}
+    try:
+        with session(conninfo) as conn:
+            for log in logs:
+                row = conn.execute(OLDER.encode(), (log, since, since)).fetchone()
+                if row is not None:
+                    found[log] = row["note"].encode()
+    except psycopg.Error as error:
+        return " ".join(str(error).split())
+    return found
 
 
-def _consistency(log: UUID, read: Read, older: bytes | None) -> File | Gap:
+def _consistency(log: UUID, read: Read, older: bytes) -> File | Gap:
     """Raises Malformed where a head is not what its keys signed, or the proof does not hold."""
     what = f"consistency proof of log {log}"
     newer, keys = read("checkpoint"), read("vkey")
-    if older is None or newer is None or keys is None:
-        return Gap(what, "nothing was signed yet")
+    if newer is None or keys is None:
+        return Gap(what, "the database has a signed head, the store has none")
     known = parse_keys(keys.decode())
     old, new = open_checkpoint(older, *known), open_checkpoint(newer, *known)
     if old.size > new.size:
