@@ -51,11 +51,12 @@ async def heads(wish: Wish) -> AsyncIterator[File | Gap]:
         yield Gap("consistency proofs of all logs", older)
         older = {}
     for log in logs:
-        for one in await in_thread(_log, settings.recorder.store / str(log), log, older):
+        for one in await in_thread(log_files, settings.recorder.store / str(log), log, older):
             yield one
 
 
-def _log(root: Path, log: UUID, older: dict[UUID, bytes]) -> list[File | Gap]:
+def log_files(root: Path, log: UUID, older: dict[UUID, bytes]) -> list[File | Gap]:
+    """What is published of one log under `root`, and the proof where an older head of it is known."""
     read = PosixStore(root).read
     found: list[File | Gap] = []
     for name in HEADS:
