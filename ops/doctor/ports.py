@@ -124,9 +124,17 @@ def _holders(inodes: set[str]) -> list[Holder]:
         if not process.name.isdigit():
             continue
         try:
-            links = {os.readlink(one) for one in (process / "fd").iterdir()}
-            if wanted & links:
+            sockets = {_link(one) for one in (process / "fd").iterdir()}
+            if wanted & sockets:
                 found.append(Holder(int(process.name), (process / "comm").read_text().strip()))
         except OSError:
             continue  # it ended, or is another user's
     return sorted(found)
+
+
+def _link(path: Path) -> str:
+    """Where a descriptor leads; empty for one that was closed meanwhile, as that of the listing itself."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
