@@ -46,21 +46,21 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = (
-    Subject("processes", processes.examine, 8.0),
+    Subject("processes", processes.examine, 10.0),
     Subject("start", start.examine, 15.0),
-    Subject("clock", clock.examine, 3.0),
+    Subject("clock", clock.examine, 8.0),
     Subject("disk", disk.examine, 10.0),
-    Subject("ports", ports.examine, 5.0),
+    Subject("ports", ports.examine, 8.0),
     Subject("certificates", certificates.examine, 8.0),
-    Subject("HSM", hsm.examine, 5.0, needs_us=True),
+    Subject("HSM", hsm.examine, 8.0, needs_us=True),
     Subject("PostgreSQL", postgres.examine, 12.0),
-    Subject("Redis", redis.examine, 6.0),
+    Subject("Redis", redis.examine, 8.0),
     Subject("brokers", brokers.examine, 12.0),
     Subject("audit log", audit.examine, 10.0, needs_us=True),
-    Subject("trading", trading.examine, 8.0, needs_us=True),
-    Subject("files", files.examine, 5.0),
-    Subject("kernel", kernel.examine, 5.0),
-    Subject("versions", versions.examine, 3.0),
+    Subject("trading", trading.examine, 10.0, needs_us=True),
+    Subject("files", files.examine, 8.0),
+    Subject("kernel", kernel.examine, 8.0),
+    Subject("versions", versions.examine, 8.0),
 )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -177,13 +178,21 @@ def test_no_process_may_leave_a_core_behind(settings: Settings) -> None:
         assert core.split()[4:6] == ["0", "0"], name
 
 
+OF_THE_MACHINE = ("disk", "kernel", "clock")
+"""What the doctor says of these is true of whatever runs the tests, and no word about the product."""
+
+
 def test_the_doctor_finds_nothing_wrong_with_a_product_that_is_well(
     settings: Settings, installation: Places
 ) -> None:
-    done = cli(installation, "doctor", "--json")
-    said = json.loads(done.stdout)
-    bad = [one for one in said["findings"] if one["level"] in ("wrong", "unseen")]
-    assert (done.returncode, bad) == (0, []), done.stderr
+    said: dict[str, Any] = {}
+
+    def is_well() -> bool:
+        said.update(json.loads(cli(installation, "doctor", "--json").stdout))
+        bad = [one for one in said["findings"] if one["level"] in ("wrong", "unseen")]
+        return not [one for one in bad if one["subject"] not in OF_THE_MACHINE]
+
+    until(is_well)
     assert said["counts"]["well"] > 40
 
 
@@ -284,7 +293,7 @@ def test_the_doctor_names_each_of_several_real_faults(
         ("PostgreSQL", "wall between tenants"),
         ("PostgreSQL", "full_page_writes"),
     }
-    assert not {("HSM", "signer"), ("disk", "flush"), ("processes", "ingress-0")} & wrong
+    assert not {("HSM", "signer"), ("processes", "signer"), ("processes", "recorder-0")} & wrong
     other = {one["what"]: one["level"] for one in findings if one["level"] not in ("wrong", "well")}
     assert other["ingress, shown"] == "warning"
     assert other["doubt"] == "unseen"
