@@ -38,7 +38,7 @@ from tenancy.ids import new_id
 from tenancy.rules import EACH_ONCE
 from tenancy.store import push_devices
 from tenancy.store.push_devices import KeptKey
-from tenancy.values import Name
+from tenancy.values import Name, whole
 
 TAG = "Push"
 DEVICES_MOST = 10
@@ -53,10 +53,10 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     the browser's key and secret. All three in base64 for URLs. The same `endpoint` again changes the device.
     """
 
-    endpoint: Annotated[str, Meta(min_length=12, max_length=1024, pattern=r"^https://[!-~]+$")]
-    p256dh: Annotated[str, Meta(max_length=87, pattern=r"^[0-9A-Za-z_-]{87}$")]
-    auth: Annotated[str, Meta(max_length=22, pattern=r"^[0-9A-Za-z_-]{22}$")]
-    public_key: Annotated[str, Meta(max_length=87, pattern=r"^[0-9A-Za-z_-]{87}$")]
+    endpoint: Annotated[str, Meta(min_length=12, max_length=1024, pattern=whole("https://[!-~]+"))]
+    p256dh: Annotated[str, Meta(max_length=87, pattern=whole("[0-9A-Za-z_-]{87}"))]
+    auth: Annotated[str, Meta(max_length=22, pattern=whole("[0-9A-Za-z_-]{22}"))]
+    public_key: Annotated[str, Meta(max_length=87, pattern=whole("[0-9A-Za-z_-]{87}"))]
     label: Name
     language: Language = "en"
     events: Annotated[tuple[EventType, ...], Meta(max_length=64, extra_json_schema=EACH_ONCE)] = (

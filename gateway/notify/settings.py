@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tenancy.values import whole
+
 Seconds = Annotated[float, Meta(gt=0)]
 
 STANDARD_PAUSES_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
@@ -54,7 +56,9 @@ class PushSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     the address and we make the request, so it is a push service's or it is not taken.
     """
 
-    contact: Annotated[str, Meta(pattern=r"^(mailto:[^\s@]+@[^\s@]+|https://\S+)$", max_length=254)]
+    contact: Annotated[
+        str, Meta(pattern=whole(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)"), max_length=254)
+    ]
     services: tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...] = PUSH_SERVICES
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from gateway.admin.event_feed import Event, is_erased
+from gateway.admin.event_kinds import ALERTS
 from gateway.notify.outcome import Digest, Gap
 
 Language = Literal["en", "zh_Hant"]
@@ -58,6 +59,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "approval.expired": ("Approval expired", "核准已逾期"),
     "admin.change": ("Settings changed", "設定已變更"),
     "login": ("Sign-in", "登入"),
+    "hsm.refused": ("The HSM's side refused", "HSM 端拒絕"),
     "key.use": ("Credential used", "憑證使用"),
     "key.rotation": ("Keys rotated", "金鑰輪替"),
     "credential.proven": ("A broker's key works", "券商金鑰可用"),
@@ -72,6 +74,8 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "gap": ("Some records are not told", "部分紀錄未通知"),
     "test": ("Test", "測試"),
 }
+_ALERT_OF = {alert.kind.value: alert.name for alert in ALERTS if not alert.events}
+"""Kinds of which every record is an alert: its title is theirs."""
 PLAIN = (
     "side",
     "symbol",
@@ -106,7 +110,7 @@ FACT_MOST = 120
 
 def title(name: str, language: Language = "en") -> str:
     """Of an alert or a kind; a name that is not in the list is its own title."""
-    known = TITLES.get(name)
+    known = TITLES.get(_ALERT_OF.get(name, name))
     return name if known is None else known[language == "zh_Hant"]
 
 
