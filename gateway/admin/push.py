@@ -10,6 +10,7 @@ on; with `end_others` every subscription under another key ends at once, with it
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -74,9 +75,13 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
-    """One of one's own devices. `service`: the push service's host; `current_key`: it is under the newest key."""
+    """One of one's own devices. `service`: the push service's host; `current_key`: it is under the newest key.
+
+    `fingerprint`: how the SHA-256 of its endpoint begins, by which a browser knows itself.
+    """
 
     device_id: UUID
+    fingerprint: str
     label: str
     service: str
     language: Language
@@ -137,8 +142,10 @@ def _settings(call: Call) -> PushSettings | None:
 
 
 def _view(row: dict[str, Any], newest: KeptKey | None) -> DeviceView:
+    endpoint = row.pop("endpoint")
     return DeviceView(
-        service=urlsplit(row.pop("endpoint")).hostname or "",
+        service=urlsplit(endpoint).hostname or "",
+        fingerprint=hashlib.sha256(endpoint.encode()).hexdigest()[:16],
         current_key=newest is not None and newest.key_id == row.pop("key_id"),
         **row,
     )

@@ -162,12 +162,14 @@ def place(said: Event | Digest | Gap | None) -> str:
     """The console's page that shows it: a path below /console/, of ids alone."""
     if not isinstance(said, Event):
         return "/console/"
-    if said.kind == "approval.asked":
-        return "/console/approvals"
     if said.kind == "kill_switch":
         return "/console/kill-switch"
-    signal = said.facts.get("signal_id")
-    return f"/console/signals/{signal}" if isinstance(signal, str) and signal else "/console/"
+    signal, proposal = said.facts.get("signal_id"), said.facts.get("proposal")
+    if said.kind == "approval.asked":
+        if signal:
+            return f"/console/approvals/{signal}"
+        return f"/console/proposals/{proposal}" if proposal else "/console/approvals"
+    return f"/console/signals/{signal}" if signal else "/console/"
 
 
 def one_line(value: object) -> str:
