@@ -47,13 +47,15 @@ class NotReady(Exception):
 class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     """A way to one receiver, open. `most`: records in one reading; `together`: all of them are one message.
 
-    `pause_s`: rest after a message; 0: none, and a turn goes on.
+    `pause_s`: rest after a message; 0: none, and a turn goes on. `idle_s`: rest after a look that found nothing:
+    a tenant may have hundreds of devices, and its log grows all day.
     """
 
     send: Callable[[Messages], Awaitable[Outcome]]
     most: int
     together: bool
     pause_s: float = 0.0
+    idle_s: float = 0.0
 
     def parts(self, messages: Messages) -> Iterator[Messages]:
         """What goes out at once, in order."""
@@ -169,5 +171,6 @@ class Carriers:
             return await post.send(parcel.body, push.headers(parcel, who))
 
         return Carrier(
-            send=send, most=push.RECORDS_MOST, together=True, pause_s=self._settings.push_pause_s
-        )
+            send=send, most=push.RECORDS_MOST, together=True, pause_s=self._settings.push_pause_s,
+            idle_s=self._settings.push_idle_s,
+        )  # fmt: skip

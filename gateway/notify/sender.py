@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -114,10 +114,14 @@ class Sender:
                 if not await self._settle(hold, outcome, part, carrier.pause_s):  # step 3
                     return None
             if not await self._passed(hold, batch):
-                return batch.due
+                return batch.due or self._idle(carrier)
             if batch.messages and carrier.pause_s:
                 return None  # a rest lets the next gather
         return None
+
+    def _idle(self, carrier: Carrier) -> datetime | None:
+        """When to look again after a look that found nothing; None: at once."""
+        return self._clock.now() + timedelta(seconds=carrier.idle_s) if carrier.idle_s else None
 
     async def _read(self, hold: Hold, most: int) -> journal.Batch:
         async with self._database.tenant(hold.scope) as conn:

@@ -81,7 +81,9 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     where they are loopback. `failing_after_s`: a channel that failed so long is called failing, and
     goes on at the slowest pause. `backlog_s`: what is older when a channel comes back is not sent,
     and the receiver is told which records those are. `ca_file`: authorities instead of the system's.
-    `…_pause_s`: rest between two messages to one reader. `console_url`: where links begin.
+    `…_pause_s`: rest between two messages to one reader;
+    `push_idle_s`: between two looks at the log for a device, where the first found nothing for it.
+    `console_url`: where links begin.
     """
 
     allow_networks: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     mail_pause_s: Seconds = 60.0
     slack_pause_s: Seconds = 1.0
     push_pause_s: Seconds = 10.0
+    push_idle_s: Seconds = 2.0
     lease_s: Seconds = 40.0
     smtp: SmtpSettings | None = None
     push: PushSettings | None = None

@@ -30,7 +30,8 @@ async def main(conninfo: str, ca_file: str) -> None:
     settings = NotifySettings(
         allow_networks=("127.0.0.0/8", "::1/128"), ca_file=Path(ca_file), poll_s=0.02,
         connect_timeout_s=0.2, timeout_s=0.6, lease_s=1.5, pauses_s=(0.1,),
-        push_pause_s=0.05, push=PushSettings(contact="mailto:ops@example.com", services=("localhost",)),
+        push=PushSettings(contact="mailto:ops@example.com", services=("localhost",)),
+        push_pause_s=0.05, push_idle_s=0.02,
     )  # fmt: skip
     database = Database(conninfo, name="notify", size=3)
     await database.open()

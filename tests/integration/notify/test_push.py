@@ -32,7 +32,7 @@ REFUSED, FILL, ASKED, CHANGE = (
 async def phone(house: House, certificate: Certificate) -> AsyncIterator[Browser]:
     """Subscribed under the tenant's key; nobody's yet."""
     house.change(push=PushSettings(contact="mailto:ops@example.com", services=("localhost",)))
-    house.change(push_pause_s=0.05)
+    house.change(push_pause_s=0.05, push_idle_s=0.02)
     async with browser(certificate) as made:
         made.subscribed_for = await push_key(house)
         yield made
