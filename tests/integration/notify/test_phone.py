@@ -127,6 +127,7 @@ async def test_a_phone_subscribes_shows_what_is_pushed_and_says_when_nothing_is_
         await page.get_by_text("You are told in this browser.").wait_for()
         rows = await page.locator("tr[data-device]").count()
         assert rows == 1
+        assert await page.evaluate("document.documentElement.scrollWidth") == 375
         await page.get_by_role("button", name="Test this browser").click()
         await page.get_by_text("The other side took it.").wait_for()
         (shown,) = phone.shown
