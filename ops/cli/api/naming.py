@@ -81,7 +81,6 @@ PRETTY = {
     "list_reconciliations": "reconciliations",
     "get_fairness_report": "fairness",
     "get_execution_report": "execution",
-    "put_channel_address": "address",
     "make_push_key": "push-key",
 }
 """Operation → command, where the rule gives no good word."""
@@ -195,6 +194,7 @@ ELSEWHERE = {
 
 IN_OTHER_WORDS = {
     "put_credential": "portcullis credential enrol",
+    "put_channel_address": "portcullis channel address",
     "halt": "portcullis halt on",
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",
