@@ -29,11 +29,11 @@ from tenancy.store.sessions import open_session
 from tests.fakes.push_service import Browser
 from tests.fixtures.api import Api
 from tests.fixtures.tls import Certificate
+from tests.integration.console.browser import CHROMIUM, Looker, looking
 from tests.integration.notify.test_push_routes import app, make_key, phone
 
 pytestmark = pytest.mark.stack
 __all__ = ["app", "phone"]
-CHROMIUM = "/usr/bin/chromium"
 SUBSCRIBE = """
 (subscription) => {
   PushManager.prototype.subscribe = async function ({ userVisibleOnly, applicationServerKey }) {
@@ -82,31 +82,19 @@ async def cookie(api: Api, person: str) -> str:
 
 
 @asynccontextmanager
-async def chromium(base: str, token: str) -> AsyncIterator[tuple[BrowserContext, Page, list[str]]]:
-    """A phone-sized window with that session, and everything that its console says."""
+async def signed_in(base: str, token: str) -> AsyncIterator[Looker]:
+    """A phone with that session, which permits notifications."""
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--ignore-certificate-errors"]
+            executable_path=CHROMIUM, args=["--ignore-certificate-errors"]
         )
-        context = await running.new_context(viewport={"width": 375, "height": 740})
-        await context.grant_permissions(["notifications"], origin=base)
-        await context.add_cookies(
-            [
-                {
-                    "name": SESSION_COOKIE,
-                    "value": token,
-                    "url": base,
-                    "secure": True,
-                    "httpOnly": True,
-                }
-            ]
-        )
-        page = await context.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
         try:
-            yield context, page, said
+            async with looking(running, base, width=375) as looker:
+                await looker.context.grant_permissions(["notifications"], origin=base)
+                await looker.context.add_cookies(
+                    [{"name": SESSION_COOKIE, "value": token, "url": base, "secure": True, "httpOnly": True}]
+                )  # fmt: skip
+                yield looker
         finally:
             await running.close()
 
@@ -117,17 +105,18 @@ async def test_a_phone_subscribes_shows_what_is_pushed_and_says_when_nothing_is_
     key = await make_key(api, app)
     phone.subscribed_for = read_b64(key, 65, "public_key")
     _, person, _ = await api.person("admin", "trader")
-    async with served(app, certificate) as base, chromium(base, await cookie(api, person)) as (
-        context, page, said,
-    ):  # fmt: skip
-        await page.add_init_script(f"({SUBSCRIBE})({as_json(phone)})")
-        await page.goto(f"{base}/console/me/notifications")
+    async with (
+        served(app, certificate) as base,
+        signed_in(base, await cookie(api, person)) as looker,
+    ):
+        context = looker.context
+        await context.add_init_script(f"({SUBSCRIBE})({as_json(phone)})")
+        page = await looker.open("/console/me/notifications")
         await page.get_by_text("You are not told in this browser.").wait_for()
         await page.get_by_role("button", name="Tell me here", exact=True).click()
         await page.get_by_text("You are told in this browser.").wait_for()
-        rows = await page.locator("tr[data-device]").count()
-        assert rows == 1
-        assert await page.evaluate("document.documentElement.scrollWidth") == 375
+        assert await page.locator("tr[data-device]").count() == 1
+        await looker.inspect(page)
         await page.get_by_role("button", name="Test this browser").click()
         await page.get_by_text("The other side took it.").wait_for()
         (shown,) = phone.shown
@@ -143,7 +132,7 @@ async def test_a_phone_subscribes_shows_what_is_pushed_and_says_when_nothing_is_
             " all.push(new URL(r.url).pathname); return all.sort(); }"
         )
         assert kept == ["/console/static/offline.css", "/console/static/offline.html"]
-        assert said == []
+        assert looker.complaints == []
         await context.set_offline(True)
         await page.goto(f"{base}/console/me")
         await page.get_by_text("Nothing that you saw before is current").wait_for()
