@@ -68,7 +68,7 @@ ABOUT = {
     "report": "Fairness between accounts, and what trading cost: tables, CSV files, pictures.",
     "event": "What happens, as it happens.",
     "proposal": "Changes that wait for a second person.",
-    "channel": "Notifications: signed webhooks and e-mail.",
+    "channel": "Notifications: signed webhooks, e-mail, chats, and the key of Web Push.",
     "access": "Operators who ask to look into a tenant, and are let in for a time.",
 }  # fmt: skip
 """In the order of `--help`. What is not in COMMANDS is a group made from the API's operations
