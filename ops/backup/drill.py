@@ -85,7 +85,7 @@ def drill(
     check_empty(where)  # from here on what is there is ours, to be taken away
     try:
         outcome = restore(places, backup, into, Target())
-        missing, beyond, restored = _count(Postgres(where), told)
+        missing, beyond, restored = count(Postgres(where), told)
         report = _report(
             began_at, clock.monotonic() - began_s, told, missing, beyond, restored, outcome, places
         )
@@ -99,7 +99,7 @@ def drill(
     return report
 
 
-def _count(postgres: Postgres, told: Told) -> tuple[list[UUID], int, int]:
+def count(postgres: Postgres, told: Told) -> tuple[list[UUID], int, int]:
     """Which of the told are not there, how many others are, and how many there are at all."""
     postgres.start()
     try:

@@ -188,6 +188,13 @@ def write(path: Path, value: object) -> None:
     flush_directory(path.parent)
 
 
+def make_directories(path: Path) -> None:
+    """Each that is missing on the way there, 0700 whatever the umask."""
+    for directory in [*reversed(path.parents), path]:
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+
+
 def flush_directory(path: Path) -> None:
     """Make the names in it durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from audit.integrator import CHECKPOINT, VKEY
 from hsm.pins import is_file
-from ops.backup.layout import Damaged
+from ops.backup.layout import Damaged, make_directories
 from ops.settings import Settings
 
 SETTINGS, OUTSIDE, WORM, HSM = "settings", "outside", "worm", "hsm"
@@ -85,7 +85,7 @@ def without(settings: Settings) -> tuple[str, ...]:
 
 def copy_private(source: Path, target: Path) -> None:
     """A copy that is ours alone, and durable."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directories(target.parent)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with source.open("rb") as read, os.fdopen(handle, "wb") as out:
         shutil.copyfileobj(read, out)

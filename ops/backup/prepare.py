@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from ops.backup import tools
-from ops.backup.layout import FORMAT, Places, Repository, write
+from ops.backup.layout import FORMAT, Places, Repository, make_directories, write
 from ops.backup.settings import APPLICATION, BackupSettings
 from ops.paths import Places as HostPlaces
 from ops.settings import Settings
@@ -136,5 +136,5 @@ def _create_repository(places: Places, wanted: Repository) -> None:
     if places.root.exists() and any(places.root.iterdir()):
         raise ConfigurationError(f"{places.root} is not empty, and no repository of ours")
     for directory in (places.root, places.wal, places.root / "base", places.drills):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(directory)
     write(places.repository, wanted)

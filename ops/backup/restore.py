@@ -27,7 +27,7 @@ import msgspec
 import psycopg
 
 from ops.backup import archived, halted, parts, prepare, tools, tree
-from ops.backup.layout import Backup, Damaged, Flushed, Places, Repository
+from ops.backup.layout import Backup, Damaged, Flushed, Places, Repository, make_directories
 from ops.backup.relocate import moved, without_table
 from ops.backup.report import Restored, Step
 from ops.backup.take import DATABASE, check_own_files
@@ -161,7 +161,7 @@ def put_settings(source: Path, where: HostPlaces) -> None:
     files = sorted(path for path in root.rglob("*") if path.is_file())
     for path in [*(p for p in files if p.name != SETTINGS_FILE), root / SETTINGS_FILE]:
         target = where.var / path.relative_to(root)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(target.parent)
         write_private(target, _text(path, where, source).encode())
 
 
