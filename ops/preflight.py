@@ -130,7 +130,10 @@ def _stores(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.instance.var).free
+    try:
+        free = shutil.disk_usage(settings.instance.var).free
+    except OSError as error:
+        return Finding("disk space", f"{settings.instance.var}: {error.strerror}")
     enough = free >= FREE_BYTES_LEAST
     return Finding("disk space", None if enough else f"{free >> 20} MiB free, 1024 are needed")
 

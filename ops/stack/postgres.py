@@ -53,6 +53,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "wal_level": "replica",
     "max_wal_size": "2GB",
+    "max_slot_wal_keep_size": "8GB",  # an archive that is away must not fill this disk
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",

@@ -24,8 +24,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,10 +47,11 @@ from ops.settings import read_settings
 from ops.stack.postgres import Postgres
 from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
-from ops.trial.installation import Installation, fresh, remove, running
+from ops.trial.installation import Installation, fresh, remove
 from ops.trial.sender import Hook, Sender, sender
 
 PASSPHRASE = "a passphrase for one drill alone"
+UP_S = 300.0
 SENDERS, NAMES = 6, [f"client {number}" for number in range(8)]
 BODY = {"ticker": "BTC_USDT", "quantity": 1}
 
@@ -109,6 +110,17 @@ class Claims:
             self.broken.append(what)
 
 
+@asynccontextmanager
+async def up(where: Places) -> AsyncIterator[Installation]:
+    """Started, however busy the machine is, and ended."""
+    settings = read_settings(where.settings)
+    try:
+        await asyncio.to_thread(control.up, where.settings, UP_S)
+        yield Installation(where, settings)
+    finally:
+        await asyncio.to_thread(control.down, settings)
+
+
 async def cli(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ops.cli.main", "--settings", str(file), *words]
     return await asyncio.to_thread(
@@ -152,7 +164,7 @@ async def living(
     where: Places, market: Exchange, load: Load, repository: Repository, claims: Claims
 ) -> str:
     """Parts 1 and the loss of 2; a point in the WAL that lies before the last trades."""
-    async with running(where) as here:
+    async with up(where) as here:
         hook = await set_up(here, market)
         (where.var.parent / "hook").write_text(json.dumps([hook.hook_id, hook.secret]))
         authority = where.var / "tls" / "ca.pem"
@@ -230,15 +242,12 @@ async def lost(
     for directory in ("secrets", "tls"):
         shutil.copytree(old.var / directory, var / directory)
     tokens.restore(var.parent / "tokens.hsm", var / "hsm", PASSPHRASE)
-    try:
-        await asyncio.to_thread(control.up, restored.settings, 120.0)
+    async with up(restored) as here:
         claims.claim(f"{name}: restored and ready", True, {
             "s": round(time.monotonic() - began, 1), "restore": made.took_s,
             "steps": {step.name: step.took_s for step in made.steps}, "records": made.records,
         })  # fmt: skip
-        await halted(Installation(restored, read_settings(restored.settings)), name, market, claims)
-    finally:
-        await asyncio.to_thread(control.down, read_settings(restored.settings))
+        await halted(here, name, market, claims)
 
 
 async def halted(here: Installation, name: str, market: Exchange, claims: Claims) -> None:

@@ -28,6 +28,11 @@ from ops.backup.parts import copy_tokens
 from ops.backup.relocate import moved, without_table
 from ops.backup.standing import Lag, Look, why_not
 from ops.cli.backup import backup as command
+from ops.initialise import Choices, document
+from ops.paths import places as host_places
+from ops.preflight import preflight
+from ops.settings import decode_settings
+from ops.toml import dumps
 from tenancy.errors import ConfigurationError, Invalid
 
 MIB = 1 << 20
@@ -232,6 +237,22 @@ def test_a_restored_installation_does_not_write_into_the_archive_it_came_from() 
     assert without_table(text, "backup") == (
         '[a]\nx = 1\n\n# [backup]\n# directory = "/r"\n\n[c]\ny = 2\n'
     )
+
+
+def test_an_installation_that_is_made_with_an_archive_says_so_in_its_settings(
+    tmp_path: Path,
+) -> None:
+    text = dumps(document(host_places(tmp_path / "var"), Choices(backup=tmp_path / "r"))).encode()
+    made = decode_settings(text).backup
+    assert made is not None
+    assert (made.directory, made.synchronous) == (tmp_path / "r", True)
+    assert "user=portcullis_backup" in made.database
+
+
+def test_preflight_says_that_the_repository_is_not_there(tmp_path: Path) -> None:
+    text = dumps(document(host_places(tmp_path / "var"), Choices(backup=tmp_path / "r"))).encode()
+    found = {one.name: one.problem for one in preflight(decode_settings(text))}
+    assert "`portcullis backup prepare` makes one" in (found["backup repository"] or "")
 
 
 def test_every_command_of_backup_says_what_it_does() -> None:
