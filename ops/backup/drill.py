@@ -84,7 +84,7 @@ def drill(
     where = host_places(into)
     check_empty(where)  # from here on what is there is ours, to be taken away
     try:
-        outcome = restore(places, backup, into, Target())
+        outcome = restore(places, backup, into, Target(), apart=True)
         missing, beyond, restored = count(Postgres(where), told)
         report = _report(
             began_at, clock.monotonic() - began_s, told, missing, beyond, restored, outcome, places

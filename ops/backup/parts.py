@@ -23,9 +23,11 @@ TOKENS = "tokens.hsm"
 
 
 def copy_settings(settings: Settings, file: Path, into: Path) -> None:
-    """Settings files: below `var` by their place in it, others below `outside/`."""
+    """Settings files: below `var` by their place in it, others below `outside/`; another user's, which
+    cannot be read, are left out (without() names them)."""
     for path in _settings_files(settings, file):
-        copy_private(path, into / place_of(path, settings.instance.var))
+        if os.access(path, os.R_OK):
+            copy_private(path, into / place_of(path, settings.instance.var))
 
 
 def place_of(path: Path, var: Path) -> Path:
@@ -69,7 +71,7 @@ def copy_tokens(copy: Path | None, into: Path) -> None:
     copy_private(copy, into / TOKENS)
 
 
-def without(settings: Settings) -> tuple[str, ...]:
+def without(settings: Settings, file: Path) -> tuple[str, ...]:
     """What has to be put in place by hand after a restore, in words."""
     hsm = settings.hsm
     pins = (hsm.sign_pin_file, hsm.enrol_pin_file, hsm.sign_so_pin_file, hsm.enrol_so_pin_file)

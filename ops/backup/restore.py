@@ -82,8 +82,11 @@ class Watch:
         self.steps.append(Step(name, round(time.monotonic() - began, 3)))
 
 
-def restore(places: Places, backup: Backup, var: Path, target: Target) -> Restored:
-    """Into `var`, which must be empty or absent; nothing runs there afterwards.
+def restore(
+    places: Places, backup: Backup, var: Path, target: Target, *, apart: bool = False
+) -> Restored:
+    """Into `var`, which must be empty or absent; nothing runs there afterwards. `apart`: nothing is
+    looked at or written elsewhere, also where the settings name a store of the log outside `var`.
 
     Raises ConfigurationError for a directory in use; Damaged, saying which file; Unavailable where
     PostgreSQL does not come up, with the end of its log.
@@ -121,7 +124,8 @@ def restore(places: Places, backup: Backup, var: Path, target: Target) -> Restor
             why = f"restored from the backup {backup.backup_id} to {target}, WAL {reached}"
             stopped = halted.halt_everything(conn, why, datetime.now(UTC))
         with watch("make the audit log's files"):
-            records, findings = _make_tree(postgres, settings, source)
+            store = store_of(settings, where, apart)
+            records, findings = _make_tree(postgres, store, source)
     finally:
         postgres.stop()
     if findings:
@@ -201,10 +205,15 @@ def _check_end(
         )
 
 
-def _make_tree(postgres: Postgres, settings: Settings, source: Path) -> tuple[int, list[str]]:
+def store_of(settings: Settings, where: HostPlaces, apart: bool) -> Path:
+    """Where the log's files are made again. Pure."""
+    store = settings.recorder.store
+    return where.var / "audit" if apart and not store.is_relative_to(where.var) else store
+
+
+def _make_tree(postgres: Postgres, store: Path, source: Path) -> tuple[int, list[str]]:
     """Step 6. A store that is there already (another disk that lived on) is not touched: the recorder
     compares it with the database before it signs."""
-    store = settings.recorder.store
     if store.exists() and any(store.iterdir()):
         return 0, []
     return asyncio.run(tree.rebuild(postgres.superuser(), store, source / parts.WORM))

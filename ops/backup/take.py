@@ -81,7 +81,7 @@ def take(settings: Settings, file: Path, now: datetime) -> Backup:
         parts.copy_settings(settings, file, target / parts.SETTINGS)
         parts.copy_tokens(backup.tokens, target / parts.HSM)
         tools.verify_base(target / DATABASE)
-        made = _described(settings, repository, target, now)
+        made = _described(settings, file, repository, target, now)
         flush_directory(target)
         write(target / MANIFEST, made)
         forget_oldest(places, backup.keep)
@@ -116,7 +116,9 @@ def forget_oldest(places: Places, keep: int) -> list[str]:
     return [old.backup_id for old in gone]
 
 
-def _described(settings: Settings, repository: Repository, target: Path, began: datetime) -> Backup:
+def _described(
+    settings: Settings, file: Path, repository: Repository, target: Path, began: datetime
+) -> Backup:
     """Step 5's second half, and the manifest."""
     wal = read(target / PG_MANIFEST, PgManifest).wal_ranges[-1]
     files = {name: sha256_of(path) for name, path in _own_files(target)}
@@ -136,7 +138,7 @@ def _described(settings: Settings, repository: Repository, target: Path, began: 
         timeline=wal.timeline,
         start_segment=segment_at(wal.timeline, start, repository.segment_bytes),
         bytes=sum(path.stat().st_size for _, path in below(target)),
-        without=parts.without(settings),
+        without=parts.without(settings, file),
         files=files,
     )
 

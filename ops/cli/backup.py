@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,8 @@ def backup(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    made = take(read_settings(context.obj), context.obj, datetime.now(UTC))
+    with plainly():
+        made = take(read_settings(context.obj), context.obj, datetime.now(UTC))
     if as_json:
         print_json(made)
         return
@@ -169,7 +172,8 @@ def restore(
         raise ConfigurationError("--to-time and --to-lsn: one of them")
     places = _places(file, repository)
     time = None if to_time is None else to_time.replace(tzinfo=UTC)
-    made = restoring(places, places.backup(backup_id), var, Target(time=time, lsn=to_lsn))
+    with plainly():
+        made = restoring(places, places.backup(backup_id), var, Target(time=time, lsn=to_lsn))
     if as_json:
         print_json(made)
         return
@@ -211,13 +215,23 @@ def drill(
     places = _places(file, repository)
     told = drilling.Told(by_sender, drilling.shown(_living(file)))
     chosen = places.backup(backup_id)
-    report = drilling.drill(places, chosen, var, told, SystemClock(), keep=keep)
+    with plainly():
+        report = drilling.drill(places, chosen, var, told, SystemClock(), keep=keep)
     if as_json:
         print_json({**_fields(report), "proved": report.proved})
     else:
         _tell(report.outcome)
         click.echo(_verdict(report))
     sys.exit(0 if report.proved else 1)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """A disk that is full or a right that is missing is a sentence. Raises BackupFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise tools.BackupFailed(f"it was not finished, and counts as nothing: {error}") from error
 
 
 def _places(file: Path, repository: Path | None) -> Places:

@@ -49,9 +49,12 @@ from ops.trial.customer import API_RATES, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
 from ops.trial.installation import Installation, fresh, remove
 from ops.trial.sender import Hook, Sender, sender
+from tenancy.pause import pause
 
 PASSPHRASE = "a passphrase for one drill alone"
 UP_S = 300.0
+PACE_S = 0.2
+"""Between two signals of one sender: planning keeps up with it on two busy cores."""
 SENDERS, NAMES = 6, [f"client {number}" for number in range(8)]
 BODY = {"ticker": "BTC_USDT", "quantity": 1}
 
@@ -76,7 +79,7 @@ class Load:
                 self._file.flush()
             else:
                 self.other += 1
-                await asyncio.sleep(0.05)
+            await pause(stop, PACE_S)
 
     async def more(self, least: int) -> None:
         """Until so many more were told."""
@@ -84,7 +87,7 @@ class Load:
         await eventually(lambda: len(self.told) >= wanted, 120.0)
 
 
-async def eventually(what: Callable[[], Any], limit_s: float = 60.0) -> None:
+async def eventually(what: Callable[[], Any], limit_s: float = 300.0) -> None:
     """Wait for it, asking again and again. Raises TimeoutError."""
     async with asyncio.timeout(limit_s):
         while True:

@@ -26,6 +26,7 @@ from ops.backup.layout import (
 )
 from ops.backup.parts import copy_tokens
 from ops.backup.relocate import moved, without_table
+from ops.backup.restore import store_of
 from ops.backup.standing import Lag, Look, why_not
 from ops.cli.backup import backup as command
 from ops.initialise import Choices, document
@@ -247,6 +248,17 @@ def test_an_installation_that_is_made_with_an_archive_says_so_in_its_settings(
     assert made is not None
     assert (made.directory, made.synchronous) == (tmp_path / "r", True)
     assert "user=portcullis_backup" in made.database
+
+
+def test_a_drill_writes_nothing_beside_its_own_directory(tmp_path: Path) -> None:
+    where = host_places(tmp_path / "second")
+    text = dumps(document(where, Choices()))
+    inside = decode_settings(text.encode())
+    store = f'store = "{where.var / "audit"}"'
+    assert store in text
+    living = decode_settings(text.replace(store, 'store = "/var/lib/portcullis/audit"').encode())
+    assert store_of(inside, where, True) == store_of(living, where, True) == where.var / "audit"
+    assert store_of(living, where, False) == Path("/var/lib/portcullis/audit")
 
 
 def test_preflight_says_that_the_repository_is_not_there(tmp_path: Path) -> None:
