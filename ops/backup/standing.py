@@ -65,6 +65,11 @@ def why_not(found: Look, wanted: bool) -> str | None:
             "commits do not wait for the archive, though the settings say `synchronous`:"
             " `portcullis backup synchronous on`"
         )
+    if not wanted and found.synchronous:
+        return (
+            "commits wait for the archive, though the settings do not say `synchronous`:"
+            " `portcullis backup synchronous off`"
+        )
     return None
 
 

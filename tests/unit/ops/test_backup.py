@@ -165,6 +165,7 @@ def test_an_archive_that_is_away_lags_since_it_was_away() -> None:
         (STREAMS, True, None),
         (msgspec.structs.replace(STREAMS, sync_state="async"), False, None),
         (msgspec.structs.replace(STREAMS, sync_state="async"), True, "synchronous on"),
+        (STREAMS, False, "synchronous off"),
         (msgspec.structs.replace(STREAMS, flushed=None), True, "commits wait for it"),
         (msgspec.structs.replace(STREAMS, slot="lost"), True, "base backup"),
         (msgspec.structs.replace(STREAMS, slot=None), True, "backup prepare"),
