@@ -22,7 +22,7 @@ import msgspec
 
 from hsm import ceremony
 from ops import migrate, platform
-from ops.backup.prepare import prepare
+from ops.backup.prepare import ALONE, prepare
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
 from ops.settings import (
@@ -221,7 +221,8 @@ def doors(hsm: HsmSettings) -> dict[str, Any]:
 
 
 def _create_database(places: Places, settings: Settings) -> None:
-    postgres = Postgres(places)
+    # An init that was cut short may have said already that commits wait for an archive, which runs not yet.
+    postgres = Postgres(places, ALONE)
     if not postgres.exists():
         postgres.create()
     postgres.start()

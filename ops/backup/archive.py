@@ -23,6 +23,7 @@ import psycopg
 import structlog
 
 from ops.backup import metrics, standing, sums, tools
+from ops.backup.archived import drop_unpadded
 from ops.backup.layout import Flushed, Places, read, write
 from ops.backup.report import Report
 from ops.backup.settings import BackupSettings
@@ -90,6 +91,7 @@ class Archive:
     async def _receive_once(self, stop: asyncio.Event) -> int | str:
         """Until it ends or we do; SIGTERM lets pg_receivewal flush what it has."""
         try:
+            await asyncio.to_thread(self._clear)
             with self._log_file.open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     *tools.receive(self._settings.database, self._places.wal),
@@ -107,6 +109,10 @@ class Archive:
                 process.terminate()
             status = await ending
         return status
+
+    def _clear(self) -> None:
+        for name in drop_unpadded(self._places, self._places.identity().segment_bytes):
+            log.warning("backup_unpadded_segment_removed", name=name)
 
     # ------------------------------------------------------------------ watching
 

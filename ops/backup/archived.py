@@ -46,7 +46,11 @@ def needed(places: Places, backup: Backup, segment_bytes: int) -> Wal:
     first, line = backup.start_segment, f"{backup.timeline:08X}"
     names = [path.name for path in places.wal.iterdir()] if places.wal.is_dir() else []
     whole = sorted(n for n in places.segments() if n >= first and n.startswith(line))
-    partials = sorted(n.removesuffix(PARTIAL) for n in names if n.endswith(PARTIAL))
+    partials = sorted(
+        n.removesuffix(PARTIAL)
+        for n in names
+        if n.endswith(PARTIAL) and _size(places.wal / n) == segment_bytes
+    )
     partial = partials[-1] if partials and partials[-1].startswith(line) else None
     if partial is not None and whole and partial <= whole[-1]:
         partial = None  # it was filled and renamed while we looked
@@ -66,6 +70,32 @@ def needed(places: Places, backup: Backup, segment_bytes: int) -> Wal:
     if partial is not None and partial < first:
         partial = None
     return Wal(tuple(whole), partial, tuple(sorted(n for n in names if n.endswith(".history"))))
+
+
+def drop_unpadded(places: Places, segment_bytes: int) -> list[str]:
+    """Remove a segment that pg_receivewal had only begun to fill with zeros when its disk was full; names.
+
+    It pads a new segment before it writes any WAL into it, and afterwards refuses to go on from one of
+    another size, for ever. Nothing was acknowledged by such a file. Raises Damaged where one holds more
+    than zeros: somebody else wrote it.
+    """
+    gone = []
+    for path in places.wal.glob("*" + PARTIAL):
+        if _size(path) in (0, segment_bytes):
+            continue
+        if path.read_bytes().strip(b"\0"):
+            raise Damaged(f"{path} has neither a segment's size nor only zeros: look at it")
+        path.unlink()
+        gone.append(path.name)
+    return gone
+
+
+def _size(path: Path) -> int:
+    """0 for one that was just renamed."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def copy(places: Places, wal: Wal, into: Path) -> int:

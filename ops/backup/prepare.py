@@ -28,6 +28,8 @@ from tenancy.errors import ConfigurationError, Unavailable
 
 ROLE = "portcullis_backup"
 STANDBYS = f"FIRST 1 ({APPLICATION})"
+ALONE = {"synchronous_standby_names": ""}
+"""For a server that is started where no archive runs: nothing waits for it, autovacuum neither."""
 STATEMENTS = f"""CREATE ROLE {ROLE} LOGIN REPLICATION NOSUPERUSER;
 GRANT CONNECT ON DATABASE {DATABASE} TO {ROLE};
 GRANT pg_read_all_stats TO {ROLE};
@@ -69,12 +71,12 @@ def superuser(settings: Settings) -> psycopg.Connection:
 
 
 def server_of(settings: Settings) -> Postgres:
-    """The private server. Raises ConfigurationError where PostgreSQL is not ours."""
+    """The private server, to be started alone. Raises ConfigurationError where PostgreSQL is not ours."""
     if settings.stack is None or not settings.stack.postgres:
         raise ConfigurationError(
             f"PostgreSQL is not ours to change: as its superuser\n{STATEMENTS}"
         )
-    return Postgres(HostPlaces(settings.instance.var, settings.instance.runtime))
+    return Postgres(HostPlaces(settings.instance.var, settings.instance.runtime), ALONE)
 
 
 @contextmanager
@@ -100,15 +102,20 @@ def set_synchronous(conn: psycopg.Connection, on: bool, *, now: bool = False) ->
 
 
 def _create_role(conn: psycopg.Connection) -> None:
-    if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone() is None:
-        role = sql.Identifier(ROLE)
+    """Step 1. What is right is not written again: a row of the catalogue may be locked by a process that
+    waits for an archive which is away."""
+    role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
+    if not _is(conn, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", ROLE):
         conn.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION NOSUPERUSER").format(role))
-    conn.execute(
-        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-            sql.Identifier(DATABASE), sql.Identifier(ROLE)
-        )
-    )
-    conn.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(ROLE)))
+    if not _is(conn, "SELECT has_database_privilege(%s, %s, 'CONNECT')", ROLE, DATABASE):
+        conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, role))
+    if not _is(conn, "SELECT pg_has_role(%s, 'pg_read_all_stats', 'MEMBER')", ROLE):
+        conn.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(role))
+
+
+def _is(conn: psycopg.Connection, query: str, *names: str) -> bool:
+    row = conn.execute(query.encode(), names).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _identity(conn: psycopg.Connection, settings: Settings) -> Repository:

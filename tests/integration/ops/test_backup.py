@@ -20,6 +20,7 @@ import pytest
 from ops.backup import drill as drilling
 from ops.backup.archived import flushed
 from ops.backup.layout import Backup, Damaged, parse_lsn
+from ops.backup.prepare import prepare
 from ops.backup.restore import Target, restore
 from ops.backup.take import take
 from ops.paths import places
@@ -176,6 +177,7 @@ def test_a_commit_waits_while_the_archive_is_away_and_goes_on_when_it_is_back(
     sender = threading.Thread(target=send)
     sender.start()
     try:
+        prepare(archived.settings)  # again, as after a change of the settings: it waits for nobody
         with archived.connect() as conn:
             waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             until(lambda: conn.execute(waiting).fetchone() is not None)

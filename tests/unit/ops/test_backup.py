@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ops.backup import sums
-from ops.backup.archived import Wal, ended_early, needed
+from ops.backup.archived import Wal, drop_unpadded, ended_early, needed
 from ops.backup.drill import read_told, recovery_point_s
 from ops.backup.layout import (
     Backup,
@@ -57,7 +57,8 @@ def archive(root: Path, *names: str) -> Places:
     for directory in (places.wal, root / "base"):
         directory.mkdir()
     for name in names:
-        (places.wal / name).write_bytes(b"")
+        with (places.wal / name).open("wb") as file:
+            file.truncate(16 * MIB)
     return places
 
 
@@ -195,6 +196,26 @@ def test_a_segment_is_summed_once_and_a_line_that_a_crash_cut_short_is_written_a
     assert sums.wrong(places, [segment(1), segment(2)]) == [
         f"wal/{segment(2)} is not what was written: its SHA-256 differs"
     ]
+
+
+def test_a_segment_that_a_full_disk_left_half_padded_is_taken_away_and_nothing_else_is(
+    tmp_path: Path,
+) -> None:
+    """pg_receivewal would refuse it for ever, also when there is room again. Found by filling a disk."""
+    places = archive(tmp_path, segment(3), segment(4) + ".partial")
+    assert drop_unpadded(places, 16 * MIB) == []
+    half = places.wal / (segment(5) + ".partial")
+    half.write_bytes(b"\0" * 12_570_624)
+    assert needed(places, backup(), 16 * MIB).partial == segment(4)
+    assert drop_unpadded(places, 16 * MIB) == [half.name]
+    assert sorted(path.name for path in places.wal.iterdir()) == [
+        segment(3),
+        segment(4) + ".partial",
+    ]
+    half.write_bytes(b"\0" * 100 + b"WAL")
+    with pytest.raises(Damaged, match="look at it"):
+        drop_unpadded(places, 16 * MIB)
+    assert half.exists()
 
 
 def test_a_directory_without_its_manifest_is_no_backup(tmp_path: Path) -> None:
