@@ -20,6 +20,7 @@ from gateway.admin.limits_on_use import ApiRateSettings
 from gateway.notify.settings import PushSettings, SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
+from ops.backup.settings import BackupSettings
 from ops.clock.settings import ClockSettings
 from tenancy.errors import UNREADABLE, ConfigurationError
 
@@ -343,6 +344,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     telemetry: TelemetrySettings = TelemetrySettings()
     clock: ClockSettings | None = None
     """Absent: no agent runs, and every record says that the clock is unknown."""
+    backup: BackupSettings | None = None
+    """Absent: nothing is archived, and what this host's disk loses is lost."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
 
