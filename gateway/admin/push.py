@@ -1,7 +1,7 @@
 """Web Push to one's own devices: subscribe a browser, list, test and remove one's own; and the tenant's push key.
 
 A subscription is a browser's word: where its push service takes messages for it, and under which keys they are
-encrypted. It is a person's own affair: nobody else sees it, and it goes with the person (0070_notifications.sql).
+encrypted. It is a person's own affair: nobody else sees it, and it goes with the person (0030_notifications.sql).
 What is told there is decided at each message by what the person may do then (gateway/notify/device.py).
 
 A browser's subscription is bound to the key that it was made under. A new key is used by what subscribes from then
