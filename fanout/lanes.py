@@ -34,6 +34,7 @@ from fanout.leases import LeaseLost
 from fanout.lesson import Consequence
 from fanout.order import FINAL, Order, OrdState
 from fanout.ports import BrokerAccount
+from fanout.trace import ORDERS_TRACED, outside, say, under
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
 
@@ -99,7 +100,7 @@ class Lanes:
         queue.append(self._durable(job))
         if lane not in self._tasks:
             metrics.LANES_BUSY.inc()
-            self._tasks[lane] = asyncio.create_task(self._work(lane))
+            self._tasks[lane] = asyncio.create_task(self._work(lane), context=outside())
 
     def is_busy(self, account: AccountID, symbol: str) -> bool:
         """Whether that lane is at work, or stands still with a job in hand."""
@@ -147,7 +148,9 @@ class Lanes:
         while following is not None:
             current = following
             try:
-                consequence = await self._carry(current)
+                with traced(current) as span:
+                    consequence = await self._carry(current)
+                    say(span, _end_of(consequence))
                 following = self._after(current, consequence)
                 if _settled_by_another(current, consequence):
                     log.info("lane_overtaken", cl_ord_id=current.order.cl_ord_id)
@@ -216,6 +219,21 @@ def _defer(job: Job, after: Job, queue: deque[Job]) -> bool:
         return False
     queue.insert(at, msgspec.structs.replace(job, deferred=True))
     return True
+
+
+def traced(job: Job) -> under:
+    """The job's span, under the intent's; of the many orders of a large signal, the trace id alone."""
+    order = job.order
+    ids = {
+        "signal_id": order.signal_id, "account_id": order.account_id, "cl_ord_id": order.cl_ord_id,
+        "broker": order.broker, "attempt": order.attempt,
+    }  # fmt: skip
+    wanted = order.place < ORDERS_TRACED
+    return under(order.traceparent, f"order.{job.kind}", ids, wanted=wanted)
+
+
+def _end_of(consequence: Consequence | None) -> dict[str, object]:
+    return {} if consequence is None else {"state": consequence.order.state.value}
 
 
 def _settled_by_another(job: Job, consequence: Consequence | None) -> bool:

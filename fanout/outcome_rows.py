@@ -152,8 +152,9 @@ async def refuse(
 
 async def finish(
     conn: Connection, scope: TenantScope, signals: Sequence[UUID], at: datetime
-) -> list[UUID]:
-    """Finish the outcomes of these signals of the tenant, which have ended; those that were not before."""
+) -> list[tuple[Outcome, str]]:
+    """Finish the outcomes of these signals of the tenant, which have ended; those that were not before,
+    each with its traceparent."""
     rows = {row["signal_id"]: row for row in await _read(conn, signals)}
     outcomes = {
         signal: msgspec.structs.replace(_outcome(row, None), state="done", done_at=row["last_at"])
@@ -170,8 +171,8 @@ async def finish(
             ),
         )
     ).fetchall()
-    finished = [row[0] for row in written]
-    await _record(conn, scope, [(outcomes[s], rows[s]["traceparent"], at) for s in finished])
+    finished = [(outcomes[row[0]], str(rows[row[0]]["traceparent"])) for row in written]
+    await _record(conn, scope, [(outcome, trace, at) for outcome, trace in finished])
     return finished
 
 

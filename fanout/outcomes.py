@@ -20,8 +20,9 @@ from uuid import UUID
 
 import structlog
 
-from fanout import metrics, outcome_rows
+from fanout import loglines, metrics, outcome_rows
 from fanout.leases import Leases
+from fanout.trace import now_ns, told
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
@@ -96,6 +97,7 @@ class Outcomes:
 
     async def _write(self, scope: TenantScope, signals: Sequence[UUID]) -> None:
         """One transaction. What PostgreSQL refuses is done one by one: one signal silences no other."""
+        begun_ns = now_ns()
         try:
             async with self._database.tenant(scope) as conn:
                 finished = await outcome_rows.finish(conn, scope, signals, self._clock.now())
@@ -107,3 +109,8 @@ class Outcomes:
                 await self._write(scope, [signal])
         else:
             metrics.OUTCOMES.inc(len(finished))
+            for outcome, traceparent in finished:
+                loglines.ended(outcome, traceparent)
+                said = {"signal_id": outcome.signal_id, "accounts": outcome.accounts}
+                states = {f"accounts.{state}": count for state, count in outcome.states.items()}
+                told(traceparent, "outcome", said | states, begun_ns=begun_ns)

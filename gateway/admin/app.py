@@ -24,6 +24,7 @@ from gateway.admin.pipeline import Endpoint, endpoint
 from gateway.admin.reading import path_types
 from gateway.answers import json_answer
 from gateway.listener import as_response, http_problem, unexpected
+from gateway.trace import Traced
 
 
 def admin_app(
@@ -52,6 +53,7 @@ def admin_app(
         exception_handlers={HTTPException: http_problem, Exception: unexpected},
     )
     app.router.redirect_slashes = False
+    app.add_middleware(Traced, name="admin")
     return app
 
 
