@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -122,6 +122,13 @@ FROM signals s LEFT JOIN plans p USING (signal_id) LEFT JOIN signal_outcomes o U
 WHERE s.signal_id = ANY(%(ids)b)"""  # noqa: S608 - constants only
 
 
+class Finished(NamedTuple):
+    """An outcome that was finished just now. `traceparent`: as the signal's row keeps it."""
+
+    outcome: Outcome
+    traceparent: str
+
+
 async def begin(conn: Connection, plan: Plan) -> None:
     """The outcome's row, in the transaction that keeps the plan."""
     reasons = {reason.value: count for reason, count in plan.reasons.items()}
@@ -152,9 +159,8 @@ async def refuse(
 
 async def finish(
     conn: Connection, scope: TenantScope, signals: Sequence[UUID], at: datetime
-) -> list[tuple[Outcome, str]]:
-    """Finish the outcomes of these signals of the tenant, which have ended; those that were not before,
-    each with its traceparent."""
+) -> list[Finished]:
+    """Finish the outcomes of these signals of the tenant, which have ended; those that were not before."""
     rows = {row["signal_id"]: row for row in await _read(conn, signals)}
     outcomes = {
         signal: msgspec.structs.replace(_outcome(row, None), state="done", done_at=row["last_at"])
@@ -171,8 +177,8 @@ async def finish(
             ),
         )
     ).fetchall()
-    finished = [(outcomes[row[0]], str(rows[row[0]]["traceparent"])) for row in written]
-    await _record(conn, scope, [(outcome, trace, at) for outcome, trace in finished])
+    finished = [Finished(outcomes[row[0]], rows[row[0]]["traceparent"]) for row in written]
+    await _record(conn, scope, [(one.outcome, one.traceparent, at) for one in finished])
     return finished
 
 

@@ -109,8 +109,14 @@ class Outcomes:
                 await self._write(scope, [signal])
         else:
             metrics.OUTCOMES.inc(len(finished))
-            for outcome, traceparent in finished:
-                loglines.ended(outcome, traceparent)
-                said = {"signal_id": outcome.signal_id, "accounts": outcome.accounts}
-                states = {f"accounts.{state}": count for state, count in outcome.states.items()}
-                told(traceparent, "outcome", said | states, begun_ns=begun_ns)
+            for one in finished:
+                _tell(one, begun_ns)
+
+
+def _tell(finished: outcome_rows.Finished, begun_ns: int) -> None:
+    """The log's line, and the trace's last span."""
+    outcome = finished.outcome
+    loglines.ended(outcome, finished.traceparent)
+    said = {"signal_id": outcome.signal_id, "accounts": outcome.accounts}
+    states = {f"accounts.{state}": count for state, count in outcome.states.items()}
+    told(finished.traceparent, "outcome", said | states, begun_ns=begun_ns)

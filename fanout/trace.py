@@ -116,9 +116,8 @@ class under:
         self._span: Span | None = None
         if self._wanted and is_sampled(self._traceparent):
             self._span = _tracer.start_span(
-                self._name, context, self._kind, start_time=self._begun_ns
+                self._name, context, self._kind, _plain(self._attributes), start_time=self._begun_ns
             )
-            say(self._span, self._attributes)
             context = trace.set_span_in_context(self._span, context)
         self._token = current_context.attach(context)
         return self._span or trace.get_current_span(context)
@@ -131,6 +130,29 @@ class under:
     ) -> None:
         current_context.detach(self._token)
         if self._span is not None:
+            _end(self._span, error)
+
+
+class within:
+    """A span that began elsewhere, current within the block; it ends with it."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Span:
+        self._token = current_context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        current_context.detach(self._token)
+        if self._span.is_recording():
             _end(self._span, error)
 
 
@@ -151,8 +173,9 @@ class inside:
         self._span: Span | None = None
         if not around.is_recording():
             return trace.INVALID_SPAN
-        self._span = _tracer.start_span(self._name, kind=self._kind)
-        say(self._span, self._attributes)
+        self._span = _tracer.start_span(
+            self._name, kind=self._kind, attributes=_plain(self._attributes)
+        )
         self._token = current_context.attach(trace.set_span_in_context(self._span))
         return self._span
 
@@ -184,8 +207,9 @@ def told(
     """A span that began at `begun_ns` and ends now; `error`: the code of what went wrong."""
     if not is_sampled(traceparent):
         return
-    span = _tracer.start_span(name, parent(traceparent), kind, start_time=begun_ns)
-    say(span, attributes)
+    span = _tracer.start_span(
+        name, parent(traceparent), kind, _plain(attributes), start_time=begun_ns
+    )
     if error:
         span.set_status(Status(StatusCode.ERROR, error))
     span.end()
@@ -193,11 +217,16 @@ def told(
 
 def say(span: Span, attributes: Attributes | None) -> None:
     """Set these, ids as text; None is left out. Costs nothing where the span is not recorded."""
-    if attributes is None or not span.is_recording():
-        return
-    for name, value in attributes.items():
-        if value is not None:
-            span.set_attribute(name, value if isinstance(value, bool | int | float) else str(value))
+    if attributes is not None and span.is_recording():
+        span.set_attributes(_plain(attributes))
+
+
+def _plain(attributes: Attributes | None) -> dict[str, bool | int | float | str]:
+    return {
+        name: value if isinstance(value, bool | int | float) else str(value)
+        for name, value in (attributes or {}).items()
+        if value is not None
+    }
 
 
 def _end(span: Span, error: BaseException | None) -> None:

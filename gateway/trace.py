@@ -27,6 +27,8 @@ from opentelemetry.trace import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fanout.trace import within
+
 HEADER = b"portcullis-trace-id"
 QUIET = ("/healthz", "/readyz", "/metrics", "/console/static/")
 """What machines ask all day, and files: no spans."""
@@ -88,12 +90,8 @@ class Traced:
                 _answered(span, message["status"])
             await send(message)
 
-        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            try:
-                await self._app(scope, receive, tell)
-            finally:
-                if span.is_recording():  # nothing was answered
-                    span.end()
+        with within(span):
+            await self._app(scope, receive, tell)
 
 
 def _answered(span: Span, status: int) -> None:

@@ -35,7 +35,7 @@ from starlette.routing import Route
 
 from audit import receipts
 from fanout.signal import InvalidSignal, decode
-from fanout.trace import inside, parent, say
+from fanout.trace import inside, parent, say, within
 from gateway import metrics
 from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
 from gateway.body import SenderLeft, read_body
@@ -112,9 +112,7 @@ class HookEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         span = start_server_span("hook", parent_of(scope["headers"]))
-        with trace.use_span(
-            span, end_on_exit=True, record_exception=False, set_status_on_exception=False
-        ):
+        with within(span):
             await self._served(scope, receive, send, span, started)
 
     async def _served(

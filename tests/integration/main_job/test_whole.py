@@ -162,7 +162,13 @@ class TestWhole:
         assert planned["reasons"] == {"order": ACCOUNTS}
         assert outcome["states"] == {"filled": ACCOUNTS}
         kinds = await records(whole.here.settings.recorder.store, trace)
-        assert {"signal.accepted", "plan", "order.intent", "order.sent", "order.fill"} <= kinds
+        assert {
+            "signal.accepted",
+            "signal.planned",
+            "order.intent",
+            "order.sent",
+            "order.fill",
+        } <= kinds
 
     async def test_the_status_link_answers_to_the_tenants_key_alone(self, whole: Whole):
         link = json.loads(whole.sent.answer)["links"]["self"]
