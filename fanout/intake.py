@@ -34,6 +34,7 @@ from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
+from fanout.reasons import LIMITS
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.shadows import everybody, with_shadows
@@ -132,6 +133,8 @@ class Intake:
         self._queues = Queues()
         self._holding = 0
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
+        self._seen: dict[SignalID, float] = {}
+        """Signals that wait, and when we saw each first (monotonic)."""
 
     async def look(self) -> int:
         """Begin to plan what waits in our partitions; how many signals were found. Raises Unavailable."""
@@ -147,12 +150,20 @@ class Intake:
                 )
             ).fetchall()
         by_strategy: dict[StrategyID, list[tuple[SignalID, TenantID]]] = {}
+        now = self._clock.monotonic()
+        self._seen = {signal: self._seen.get(signal, now) for signal, _, _ in rows}
+        metrics.SIGNALS_WAITING.set(len(rows))
         for signal, tenant, strategy in rows:
             by_strategy.setdefault(strategy, []).append((signal, tenant))
         for strategy, signals in by_strategy.items():
             if strategy not in self._running:
                 self._running[strategy] = asyncio.create_task(self._strategy(strategy, signals))
         return len(rows)
+
+    def oldest_s(self) -> float:
+        """For how long we have seen the signal that we saw first wait: no difference of two clocks."""
+        now = self._clock.monotonic()
+        return now - min(self._seen.values(), default=now)
 
     async def idle(self) -> None:
         """Until no planning is under way."""
@@ -208,6 +219,8 @@ class Intake:
         metrics.PLANS.inc()
         for reason, accounts in plan.reasons.items():
             metrics.PLANNED_ACCOUNTS.labels(reason.value).inc(accounts)
+            if reason in LIMITS:
+                metrics.LIMITS_HIT.labels(reason.value).inc(accounts)
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:
@@ -264,6 +277,7 @@ class Intake:
                 ],
             )
             await outcome_rows.refuse(conn, scope, signal, strategy, self._clock.now())
+            metrics.OUTCOMES.labels("refused").inc()
             return NotPlanned.NOTHING_TO_DO
         with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
             span.set_attribute("signal_id", str(signal))

@@ -22,6 +22,7 @@ import structlog
 
 from fanout import metrics, outcome_rows
 from fanout.leases import Leases
+from fanout.outcome import end
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
@@ -106,4 +107,15 @@ class Outcomes:
             for signal in signals if len(signals) > 1 else ():
                 await self._write(scope, [signal])
         else:
-            metrics.OUTCOMES.inc(len(finished))
+            for one in finished:
+                _count(one)
+
+
+def _count(finished: outcome_rows.Finished) -> None:
+    """What Prometheus hears of a signal that is done."""
+    outcome, first_ms = finished
+    metrics.OUTCOMES.labels(end(outcome.state, outcome.states)).inc()
+    if first_ms is not None:
+        metrics.FIRST_ORDER_SECONDS.observe(first_ms / 1000)
+    if outcome.latency.send_ms is not None:
+        metrics.LAST_ORDER_SECONDS.observe(outcome.latency.send_ms.most / 1000)
