@@ -26,7 +26,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from audit.inbox import append
-from fanout import approvals, evidence, loglines, metrics, outcome_rows
+from fanout import approvals, evidence, metrics, outcome_rows, telling
 from fanout.accounts import Accounts
 from fanout.as_named import as_named
 from fanout.calendars import Calendars, NotLoaded
@@ -136,6 +136,8 @@ class Intake:
         self._queues = Queues()
         self._holding = 0
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
+        self._seen: dict[SignalID, float] = {}
+        """Signals that wait, and when we saw each first (monotonic)."""
 
     async def look(self) -> int:
         """Begin to plan what waits in our partitions; how many signals were found. Raises Unavailable."""
@@ -151,12 +153,20 @@ class Intake:
                 )
             ).fetchall()
         by_strategy: dict[StrategyID, list[tuple[SignalID, TenantID]]] = {}
+        now = self._clock.monotonic()
+        self._seen = {signal: self._seen.get(signal, now) for signal, _, _ in rows}
+        metrics.SIGNALS_WAITING.set(len(rows))
         for signal, tenant, strategy in rows:
             by_strategy.setdefault(strategy, []).append((signal, tenant))
         for strategy, signals in by_strategy.items():
             if strategy not in self._running:
                 self._running[strategy] = asyncio.create_task(self._strategy(strategy, signals))
         return len(rows)
+
+    def oldest_s(self) -> float:
+        """For how long we have seen the signal that we saw first wait: no difference of two clocks."""
+        now = self._clock.monotonic()
+        return now - min(self._seen.values(), default=now)
 
     async def idle(self) -> None:
         """Until no planning is under way."""
@@ -210,10 +220,7 @@ class Intake:
 
     async def _intend(self, scope: TenantScope, signal: SignalID, made: Planned) -> None:
         plan, traceparent = made.plan, made.traceparent
-        loglines.planned(plan, traceparent, made.due_at)
-        metrics.PLANS.inc()
-        for reason, accounts in plan.reasons.items():
-            metrics.PLANNED_ACCOUNTS.labels(reason.value).inc(accounts)
+        telling.planned(plan, traceparent, made.due_at)
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:
@@ -262,17 +269,10 @@ class Intake:
             asked = decode(body)
         except InvalidSignal as error:  # kept by another version of us
             await conn.execute(_REFUSE, (signal,))
-            await append(
-                conn,
-                [
-                    (
-                        scope.tenant_id,
-                        evidence.refused(signal, error, self._clock.now(), traceparent),
-                    )
-                ],
-            )
+            refused = evidence.refused(signal, error, self._clock.now(), traceparent)
+            await append(conn, [(scope.tenant_id, refused)])
             await outcome_rows.refuse(conn, scope, signal, strategy, self._clock.now())
-            loglines.not_understood(signal, strategy, traceparent, error)
+            telling.not_understood(signal, strategy, traceparent, error)
             return NotPlanned.NOTHING_TO_DO
         heard = self._heard.parent("signal", signal, traceparent)
         ids = {"signal_id": signal, "strategy_id": strategy, "tenant_id": scope.tenant_id}

@@ -23,6 +23,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from time import monotonic
 from typing import Literal
 
 import msgspec
@@ -71,6 +72,7 @@ class Lanes:
         self._queues: dict[Lane, deque[Job]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._broken: dict[Lane, int] = {}
+        self._at_it_since: dict[Lane, float] = {}
         self.known = known
 
     def __repr__(self) -> str:
@@ -120,6 +122,15 @@ class Lanes:
             lane: times for lane, times in self._broken.items() if lanes.get(lane) != times
         }
 
+    def waiting(self) -> int:
+        """How many lanes have more to do than what they are at."""
+        return sum(len(queue) > 1 for queue in self._queues.values())
+
+    def oldest_s(self) -> float:
+        """How long the lane that has been at one thing longest has been at it; 0: none is at work."""
+        now = monotonic()
+        return now - min(self._at_it_since.values(), default=now)
+
     async def idle(self) -> None:
         """Until no lane has work."""
         while self._tasks:
@@ -128,7 +139,10 @@ class Lanes:
     async def _work(self, lane: Lane) -> None:
         queue = self._queues[lane]
         try:
-            while queue and await self._do(queue[0], queue):
+            while queue:
+                self._at_it_since[lane] = monotonic()
+                if not await self._do(queue[0], queue):
+                    break
                 queue.popleft()
         finally:
             if any(job.kind != "cancel" for job in queue):
@@ -136,6 +150,7 @@ class Lanes:
             for job in queue:
                 self.known.discard(job.order.cl_ord_id)
             del self._queues[lane], self._tasks[lane]
+            self._at_it_since.pop(lane, None)
             metrics.LANES_BUSY.dec()
 
     async def _do(self, job: Job, queue: deque[Job]) -> bool:

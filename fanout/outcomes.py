@@ -20,9 +20,9 @@ from uuid import UUID
 
 import structlog
 
-from fanout import loglines, metrics, outcome_rows
+from fanout import outcome_rows, telling
 from fanout.leases import Leases
-from fanout.trace import now_ns, told
+from fanout.trace import now_ns
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
@@ -108,15 +108,5 @@ class Outcomes:
             for signal in signals if len(signals) > 1 else ():
                 await self._write(scope, [signal])
         else:
-            metrics.OUTCOMES.inc(len(finished))
             for one in finished:
-                _tell(one, begun_ns)
-
-
-def _tell(finished: outcome_rows.Finished, begun_ns: int) -> None:
-    """The log's line, and the trace's last span."""
-    outcome = finished.outcome
-    loglines.ended(outcome, finished.traceparent)
-    said = {"signal_id": outcome.signal_id, "accounts": outcome.accounts}
-    states = {f"accounts.{state}": count for state, count in outcome.states.items()}
-    told(finished.traceparent, "outcome", said | states, begun_ns=begun_ns)
+                telling.ended(one.outcome, one.first_ms, one.traceparent, begun_ns)

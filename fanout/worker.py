@@ -213,6 +213,13 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Then: no new work, lanes finish what they have, partitions are given back."""
+        for gauge, now in (
+            (metrics.SWITCH_AGE, lambda: self.switch.age_s),
+            (metrics.LANES_WAITING, self.lanes.waiting),
+            (metrics.LANE_OLDEST, self.lanes.oldest_s),
+            (metrics.SIGNALS_OLDEST, self.intake.oldest_s),
+        ):  # asked at each look: what stands still must not stand still here, too
+            gauge.set_function(now)
         closed = await self._open(self._brokers)
         await self.instruments.refresh()
         await self.switch.read()

@@ -7,6 +7,7 @@ one. Everything else is an operation (gateway/admin/operations.py) and goes thro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from uuid import UUID
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.health import Ask, readiness
+from gateway.admin.metrics_pages import Page, metrics_routes
 from gateway.admin.operation import Operation, Services
 from gateway.admin.operations import OPERATIONS
 from gateway.admin.pipeline import Endpoint, endpoint
@@ -26,6 +28,8 @@ from gateway.answers import json_answer
 from gateway.listener import as_response, http_problem, unexpected
 from gateway.trace import Traced
 
+NOBODY_ELSE: Mapping[str, Page] = MappingProxyType({})
+
 
 def admin_app(
     services: Services,
@@ -33,8 +37,12 @@ def admin_app(
     checks: Mapping[str, Ask],
     registry: CollectorRegistry = REGISTRY,
     operations: Sequence[Operation] = OPERATIONS,
+    pages: Mapping[str, Page] = NOBODY_ELSE,
 ) -> Starlette:
-    """`services.database` connects as portcullis_admin. `registry`: more collectors are registered there."""
+    """`services.database` connects as portcullis_admin. `registry`: more collectors are registered there.
+
+    `pages`: metrics of every process of this host, ours too (gateway/admin/metrics_pages.py).
+    """
 
     async def metrics_page(request: Request) -> Response:
         page = await run_in_threadpool(generate_latest, registry)
@@ -48,6 +56,7 @@ def admin_app(
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics_page),
+            *metrics_routes(pages),
             *routes(operations, services),
         ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected},
