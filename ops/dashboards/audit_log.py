@@ -87,7 +87,8 @@ WRITING = Row(
             steps=((60, BAD),), alerts=("PortcullisInboxWaits", "PortcullisAuditUnsealed"),
         ),
         lines(
-            "Checkpoints and anchors", "Published a second.", "ops",
+            "Checkpoints and anchors",
+            "Published a second: checkpoints of single logs, anchors of all of them.", "ops",
             (rate("portcullis_audit_checkpoints_total", CHOSEN), "checkpoints"),
             (rate("portcullis_audit_anchors_total", CHOSEN), "anchors"),
             alerts=("PortcullisAnchorLate",),
@@ -100,6 +101,13 @@ WRITING = Row(
             (rate("portcullis_audit_store_failures_total", CHOSEN), "store"),
             (rate("portcullis_audit_database_failures_total", CHOSEN), "database"),
             alerts=("PortcullisAuditStoreRefuses",),
+        ),
+        lines(
+            "Age of the anchor", "Since the last one was published, and since the last that enough witnesses"
+            " cosigned; 0 where none is kept, or none asked for.", "s",
+            (most("portcullis_audit_anchor_age_seconds", CHOSEN), "published"),
+            (most("portcullis_audit_unwitnessed_age_seconds", CHOSEN), "cosigned"),
+            steps=((300, WARN),), alerts=("PortcullisAnchorLate", "PortcullisAnchorUnwitnessed"),
         ),
         lines(
             "Leaves under published checkpoints", "Over all logs. It never falls: if it does, somebody has put an"
@@ -134,8 +142,9 @@ COPIES = Row(
         ),
         lines(
             "Continuous check",
-            "Records compared a second, over all copies. It goes round and round; a line at 0 is"
-            " a check that stands.", "ops",
+            "Records compared a second, over all copies, and whole rounds in a day. A line at 0"
+            " is a check that stands.", "short",
+            (f"sum(increase(portcullis_audit_check_rounds_total{{{CHOSEN}}}[1d]))", "rounds in a day"),
             (rate("portcullis_audit_checked_records_total", CHOSEN), "records"),
             alerts=("PortcullisAuditCheckStands",),
         ),

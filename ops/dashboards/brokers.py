@@ -69,6 +69,10 @@ PLANS = Row(
              "{{reason}}"), width=12, stacked=True,
         ),
         lines(
+            "Plans", "Committed, a second. Each is one signal of one strategy for all its accounts.", "ops",
+            (rate("portcullis_plans_total", CHOSEN), "plans"),
+        ),
+        lines(
             "From the plan to the wire", "To the first account's order, and to the last one's, of each signal that"
             " is done. The distance between them is what the last client waits longer.", "s",
             (quantile(0.5, "portcullis_first_order_seconds", CHOSEN), "first p50"),
@@ -152,6 +156,13 @@ BUDGET = Row(
     "Brokers' limits",
     (
         lines(
+            "What one account may",
+            "Requests a second that the broker's limit allows one account: its places, by"
+            " the length of its window.", "ops",
+            (f"min by (broker) (portcullis_budget_limit_places{{{AT}}}"
+             f" / portcullis_budget_window_seconds{{{AT}}})", "{{broker}}"),
+        ),
+        lines(
             "Places used", "Requests a second that counted against the broker's limit, of all workers.", "ops",
             (rate("portcullis_budget_places_total", AT, "broker"), "{{broker}}"),
         ),
@@ -231,8 +242,9 @@ STANDING = Row(
             alerts=("PortcullisDriftOpen", "PortcullisShortfallOpen"),
         ),
         lines(
-            "Kill switch", "Orders that it stopped before they were sent, by reason; and since when the oldest"
-            " intervention is under way (seconds).", "short",
+            "Kill switch", "Orders that it stopped before they were sent, by reason; since when the oldest"
+            " intervention is under way (seconds); and those that were not done in time.", "short",
+            (increase("portcullis_interventions_late_total", CHOSEN, "level"), "late: {{level}}"),
             (increase("portcullis_switch_denied_total", CHOSEN, "reason"), "stopped: {{reason}}"),
             (most("portcullis_intervention_age_seconds", CHOSEN), "intervention under way, s"),
             alerts=("PortcullisInterventionLate",),
@@ -255,6 +267,7 @@ STANDING = Row(
             " that are not in the log yet.", "short",
             (increase("portcullis_spilled_total", CHOSEN, "kind"), "{{kind}}"),
             (total("portcullis_spill_lines", CHOSEN), "lines not in the log"),
+            (increase("portcullis_spill_failures_total", CHOSEN), "refused by the disk, or unreadable"),
             alerts=("PortcullisSpillWaits", "PortcullisSpillFails"),
         ),
         lines(

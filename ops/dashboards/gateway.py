@@ -12,6 +12,7 @@ from ops.dashboards.panels import (
     most,
     number,
     quantile,
+    quantiles,
     rate,
     total,
 )
@@ -105,6 +106,13 @@ KEEPING = Row(
             (quantile(0.99, "portcullis_keep_batch_signals", CHOSEN), "p99"),
         ),
         lines(
+            "Signals without a plan", "Accepted, and not planned yet: how many, and for how long a worker has seen"
+            " the first of them (seconds).", "short",
+            (total("portcullis_signals_waiting", CHOSEN), "waiting"),
+            (most("portcullis_signals_waiting_oldest_seconds", CHOSEN), "oldest, s"),
+            alerts=("PortcullisSignalsWait",),
+        ),
+        lines(
             "Commits that failed", "By what is then known: `unavailable` kept nothing, `outcome_unknown` nobody"
             " knows, and the sender's retry finds out.", "ops",
             (rate("portcullis_keep_failures_total", CHOSEN, "kind"), "{{kind}}"),
@@ -184,10 +192,18 @@ MANAGEMENT = Row(
              "{{task}}"), width=6, alerts=("PortcullisJobFails",),
         ),
         lines(
-            "Notifications", "Attempts by outcome, over all channels; below, channels that take nothing.", "short",
+            "Notifications", "Attempts by outcome, over all channels; channels that take nothing; and notices that"
+            " something could not be told.", "short",
+            (increase("portcullis_notify_gaps_total", CHOSEN), "gap notices"),
             (increase("portcullis_notify_attempts_total", CHOSEN, "outcome"), "{{outcome}}"),
             (f'max(portcullis_notify_channels{{{CHOSEN}, state="failing"}})', "channels failing"),
             width=6, alerts=("PortcullisNotificationsFail",),
+        ),
+        lines(
+            "Notified after",
+            "From what happened to the receiver's yes. A receiver that was away makes it long; what"
+            " it missed is told when it is back.", "s",
+            *quantiles("portcullis_notify_delay_seconds", CHOSEN, of=(0.5, 0.99)), width=12,
         ),
     ),
 )  # fmt: skip

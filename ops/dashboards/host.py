@@ -54,7 +54,7 @@ PROCESSES = Row(
             words={"0": "not ok", "1": "ok"}, alerts=("PortcullisClockUnknown",),
         ),
         number(
-            "First certificate to end", "Until it ends.", "s",
+            "First certificate to end", "Until the first of those that processes began with ends.", "s",
             f"min(portcullis_certificate_expiry_timestamp_seconds{{{CHOSEN}}}) - time()",
             base=BAD, steps=((3 * 86400, WARN), (21 * 86400, GOOD)),
             alerts=("PortcullisCertificateExpiring", "PortcullisCertificateExpiresSoon"),
@@ -87,7 +87,17 @@ PROCESSES = Row(
             (most("portcullis_clock_error_bound_seconds", CHOSEN, "instance"), "{{instance}} bound"),
             (most("portcullis_clock_error_max_seconds", CHOSEN, "instance"), "{{instance}} allowed"),
             (f"max by (instance) (abs(portcullis_clock_offset_seconds{{{CHOSEN}}}))", "{{instance}} offset"),
-            alerts=("PortcullisClockBoundGrows", "PortcullisClockStepped"),
+            (most("portcullis_clock_root_delay_seconds", CHOSEN, "instance"), "{{instance}} root delay"),
+            (most("portcullis_clock_root_dispersion_seconds", CHOSEN, "instance"), "{{instance}} root dispersion"),
+            alerts=("PortcullisClockBoundGrows",),
+        ),
+        lines(
+            "Clock: steps, tiers, records", "Times somebody set it while we traded; tenants whose tier it does not"
+            " meet; records about it that could not be written.", "short",
+            (increase("portcullis_clock_steps_total", CHOSEN, "direction"), "stepped {{direction}}"),
+            (most("portcullis_clock_tenants_over_tier", CHOSEN, "tier"), "tenants over {{tier}}"),
+            (increase("portcullis_clock_records_failed_total", CHOSEN), "records not written"),
+            alerts=("PortcullisClockStepped", "PortcullisClockOverTier", "PortcullisClockRecordsWait"),
         ),
         listing(
             "Certificates", "Seconds until each that a process began with ends.", "s",
@@ -152,7 +162,7 @@ HOST = Row(
             (f"rate(node_disk_written_bytes_total{{{REAL_DISK}}}{RATE})", "{{instance}} {{device}}"),
         ),
         lines(
-            "Room on file systems", "Free for us.", "percentunit",
+            "Room on file systems", "Free for us, of the whole. A full one refuses what is written there.", "percentunit",
             (f"node_filesystem_avail_bytes{{{FILES}}} / node_filesystem_size_bytes{{{FILES}}}",
              "{{instance}} {{mountpoint}}"), top=1, alerts=("PortcullisDiskLow",),
         ),
