@@ -162,7 +162,8 @@ HOST = Row(
             (f"rate(node_disk_written_bytes_total{{{REAL_DISK}}}{RATE})", "{{instance}} {{device}}"),
         ),
         lines(
-            "Room on file systems", "Free for us, of the whole. A full one refuses what is written there.", "percentunit",
+            "Room on file systems", "Free for us, of the whole. A full one refuses what is written there.",
+            "percentunit",
             (f"node_filesystem_avail_bytes{{{FILES}}} / node_filesystem_size_bytes{{{FILES}}}",
              "{{instance}} {{mountpoint}}"), top=1, alerts=("PortcullisDiskLow",),
         ),
@@ -257,7 +258,7 @@ CACHE = Row(
             alerts=("PortcullisRedisAway", "PortcullisBudgetAlone"),
         ),
         lines(
-            "Commands", "A second.", "ops",
+            "Commands", "A second, by all of our processes and whoever else uses it.", "ops",
             (rate("redis_commands_processed_total", REDIS, "instance"), "{{instance}}"), width=10,
         ),
         lines(
