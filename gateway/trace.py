@@ -81,7 +81,7 @@ class Traced:
         if scope["type"] != "http" or scope["path"].startswith(QUIET):
             await self._app(scope, receive, send)
             return
-        span = start_server_span(self._name, parent_of(scope["headers"]))
+        span = start_server_span(self._name, parent_of(scope["headers"]) or _around())
         named = f"{span.get_span_context().trace_id:032x}".encode()
 
         async def tell(message: Message) -> None:
@@ -92,6 +92,12 @@ class Traced:
 
         with within(span):
             await self._app(scope, receive, tell)
+
+
+def _around() -> SpanContext | None:
+    """The span that we are in already: a page of the console asks operations in its own process."""
+    current = trace.get_current_span().get_span_context()
+    return current if current.is_valid else None
 
 
 def _answered(span: Span, status: int) -> None:
