@@ -12,6 +12,7 @@ from ops.state import end
 from ops.trial.cast import Member
 from tests.longer.alerts.breaking import (
     EXCHANGE,
+    FAULTS,
     LOOKUPS,
     ORDERS,
     again,
@@ -381,3 +382,7 @@ async def halted(stage: Stage) -> AsyncIterator[None]:
         end(named(stage, "recorder-0")[0], signal.SIGKILL, 2.0)
     async with beside(again(stage.signal, 1.0)):
         yield
+
+
+ALL = tuple(FAULTS)
+"""In this order."""

@@ -32,7 +32,7 @@ from ops.trial.installation import free_port
 from ops.trial.sender import Sender, Sent, sender
 from tests.fakes.chronyd import Chronyd
 
-ACCOUNTS = 20
+ACCOUNTS = 14
 STRATEGY = "trend following"
 
 
