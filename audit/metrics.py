@@ -17,6 +17,10 @@ APPEND_FAILURES = Counter(
 INBOX_AGE = Gauge(
     "portcullis_audit_inbox_age_seconds", "Age of the oldest record that has no index yet."
 )
+LOOKED = Gauge(
+    "portcullis_audit_looked_timestamp_seconds",
+    "When the recorder last read what there is to do; what it says of ages is no newer.",
+)
 UNPUBLISHED_AGE = Gauge(
     "portcullis_audit_unpublished_age_seconds",
     "Age of the oldest indexed record that no published checkpoint covers.",

@@ -48,7 +48,7 @@ def metrics_routes(pages: Mapping[str, Page]) -> list[Route]:
             return as_response(
                 problem(
                     "unavailable",
-                    f"{name} shows no metrics now: {error or type(error).__name__}",
+                    f"{name} shows no metrics now: {str(error) or type(error).__name__}",
                     instance=request.url.path,
                 )
             )
