@@ -84,7 +84,9 @@ WRITING = Row(
             "Ages", "Of the oldest record without an index, and of the oldest that no checkpoint covers.", "s",
             (most("portcullis_audit_inbox_age_seconds", CHOSEN), "without an index"),
             (most("portcullis_audit_unpublished_age_seconds", CHOSEN), "not sealed"),
-            steps=((60, BAD),), alerts=("PortcullisInboxWaits", "PortcullisAuditUnsealed"),
+            (f"max(time() - portcullis_audit_looked_timestamp_seconds{{{CHOSEN}}})", "how old these figures are"),
+            steps=((60, BAD),),
+            alerts=("PortcullisInboxWaits", "PortcullisAuditUnsealed", "PortcullisRecorderStands"),
         ),
         lines(
             "Checkpoints and anchors",
