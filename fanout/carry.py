@@ -256,11 +256,9 @@ class Carrier:
             except Exception as error:  # an adapter's mistake: what cannot be classified is doubt
                 log.exception("adapter_raised", broker=order.broker, cl_ord_id=order.cl_ord_id)
                 outcome = InDoubt(cause=f"{type(error).__name__} in the adapter", not_after=None)
-            what = type(outcome).__name__
+            what, recorded = type(outcome).__name__, span.is_recording()
             say(span, {"outcome": what})
-        if (
-            not isinstance(outcome, Acked) and not span.is_recording()
-        ):  # one of many: worth its span
+        if not recorded and not isinstance(outcome, Acked):  # one of many, and worth its span
             told(
                 order.traceparent, "order.submit", said, begun_ns=begun_ns, kind=SpanKind.CLIENT,
                 error=what,

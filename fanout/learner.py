@@ -87,8 +87,8 @@ class Learner:
                 self._write(scope), context=outside()
             )
         with inside("order.learn") as span:
-            consequence = await future
-        if not span.is_recording():
+            consequence, recorded = await future, span.is_recording()
+        if not recorded:
             _tell_trace(lesson, consequence, begun_ns)
         return consequence
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis.asyncio import Redis
 
-from fanout import trace
 from fanout.heard import Heard
 from fanout.wake import STREAM, Wake, read
 from fanout.waker import Waker, WakeSettings
@@ -22,15 +18,6 @@ pytestmark = pytest.mark.stack
 
 KEPT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = KEPT[:-1] + "0"
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    kept, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    monkeypatch.setattr(trace, "_tracer", provider.get_tracer("test"))
-    yield kept
-    provider.shutdown()
 
 
 async def test_a_wake_up_carries_its_span_and_the_worker_finds_it(
