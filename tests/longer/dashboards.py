@@ -30,6 +30,7 @@ from ops.trial.installation import Installation, free_port, fresh, remove, runni
 from ops.trial.sender import Sender, sender
 
 THEIRS = ("node_", "pg_", "redis_")
+UP_S = 120.0
 STANDS_FOR = {"job": "portcullis", "__rate_interval": "30s"}
 
 
@@ -53,7 +54,7 @@ async def whole(directory: Path, seconds: int) -> int:
                 },
             )  # fmt: skip
             where = await asyncio.to_thread(fresh, directory / "var", choices)
-            async with running(where) as here, prometheus(directory, here) as url:
+            async with running(where, within_s=UP_S) as here, prometheus(directory, here) as url:
                 async with customer(here, "Acme") as house:
                     cast = await assemble(house, market, accounts=12)
                 authority = here.places.var / "tls" / "ca.pem"
