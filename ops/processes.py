@@ -53,6 +53,23 @@ def health_socket(settings: Settings, process: str, index: int = 0) -> Path:
     return settings.instance.runtime / f"{process}-{index}.health"
 
 
+def health_sockets(settings: Settings) -> dict[str, Path]:
+    """The same of every process of this host that has one, by its name."""
+    counts = {
+        "clock": 0 if settings.clock is None else 1,
+        "recorder": 1,
+        "session": _persons(settings),
+        "worker": settings.worker.processes,
+        "admin": 1,
+        "ingress": settings.ingress.processes,
+    }
+    return {
+        f"{process}-{index}": health_socket(settings, process, index)
+        for process, count in counts.items()
+        for index in range(count)
+    }
+
+
 def listen(host: str, port: int) -> socket.socket:
     """The listening socket of ingress or admin. Raises ConfigurationError where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

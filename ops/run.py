@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.error("cannot_run", code=error.code, error=str(error))
         return 1
     finally:
-        provider.shutdown()
+        telemetry.close(provider)
 
 
 if __name__ == "__main__":

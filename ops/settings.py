@@ -323,10 +323,12 @@ class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere."""
+    """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere; of the
+    traces, `sample_ratio` are recorded (docs/operating/logs-and-traces.md)."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str | None = None
+    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

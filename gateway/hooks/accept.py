@@ -325,7 +325,9 @@ class Acceptor:
             incoming, receipt = waiting.incoming, made.get(waiting.incoming.signal_id, "")
             if incoming.signal_id in new:
                 waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False, receipt))
-                wakes.append(Wake("signal", incoming.signal_id, incoming.part))
+                wakes.append(
+                    Wake("signal", incoming.signal_id, incoming.part, incoming.traceparent)
+                )
             else:
                 first = firsts.get((incoming.hook_id, incoming.message_id))
                 _answer_repeat(waiting, first, receipt)
