@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 
 from hsm.client import SignerClient
+from ops.probe import accepts, is_ready
 from ops.state import end
 from ops.trial.cast import Member
 from tests.longer.alerts.breaking import (
@@ -26,10 +27,17 @@ from tests.longer.alerts.breaking import (
 )  # fmt: skip
 from tests.longer.alerts.stage import Stage
 
+SEEN_S = 7.0
 REASON = "a person of the alerts' run"
 
 
-@fault("AuditWormAdvisory", "CertificateExpiresSoon", "CertificateExpiring", "AnchorUnwitnessed")
+@fault(
+    "AuditWormAdvisory",
+    "CertificateExpiresSoon",
+    "CertificateExpiring",
+    "AnchorUnwitnessed",
+    at_rest=True,
+)
 async def as_it_stands(stage: Stage) -> AsyncIterator[None]:
     """no sealer, a certificate of one day, a witness that nobody answers for; and keys that are due"""
     await stage.sql("UPDATE hsm_keys SET due_at = now() - interval '1 day' WHERE kind = 'kek'")
@@ -80,11 +88,18 @@ async def enroller(stage: Stage) -> AsyncIterator[None]:
 async def restarts(stage: Stage) -> AsyncIterator[None]:
     """a signer and the clock agent are killed again and again"""
 
+    here = stage.ground.here
+
     async def kill() -> None:
+        """Once both have been there for longer than the admin process takes to ask again."""
+        ready = await is_ready(here.state.health["clock-0"])
+        if not ready or not await accepts(here.settings.hsm.signer_sockets["signer2"]):
+            return
+        await asyncio.sleep(SEEN_S)
         for process in named(stage, "signer2", "clock-0"):
             end(process, signal.SIGKILL, 2.0)
 
-    async with beside(again(kill, 9.0)):
+    async with beside(again(kill, 0.5)):
         yield
 
 
@@ -334,7 +349,7 @@ async def spill_disk(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
-@fault("KeyDueSoon", "KeyOverdue", within_s=75.0)
+@fault("KeyDueSoon", "KeyOverdue", within_s=75.0, at_rest=True)
 async def keys(stage: Stage) -> AsyncIterator[None]:
     """keys that are due since the beginning of this run: the calendar is read each minute"""
     yield
