@@ -3,7 +3,7 @@
 1. Prometheus is started, with the rules as tests/longer/alerts/rules.py says: the same alerts, and nobody
    waits for hours. It finds nothing to scrape: PortcullisNothingScraped.
 2. An installation with some accounts and an exchange is started. What fires beside what was meant is said.
-3. Fault after fault (faults.py): inside each its alerts have to fire.
+3. Fault after fault (faults.py, evidence.py): inside each its alerts have to fire.
 4. Which alerts were fired by a real fault, which not. Exit status 0: each fault was noticed by each of its
    alerts; alerts that no fault reaches are named, and are no failure. 1: not so.
 
@@ -25,7 +25,7 @@ import click
 from ops.chaos.disk import own_mounts
 from ops.trial.installation import free_port
 from tests.longer.alerts.breaking import Fault
-from tests.longer.alerts.faults import ALL
+from tests.longer.alerts.evidence import ALL
 from tests.longer.alerts.prometheus import Prometheus, prometheus
 from tests.longer.alerts.rules import names, shortened
 from tests.longer.alerts.stage import Stage, old_certificates, stage
