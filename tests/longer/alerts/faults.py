@@ -1,4 +1,4 @@
-"""What goes wrong, in order, and which alerts have to say so. The last ones, which damage evidence, are in evidence.py."""
+"""What goes wrong, in order, and which alerts have to say so. What damages evidence is in evidence.py."""
 
 from __future__ import annotations
 
@@ -176,14 +176,12 @@ async def inbox_locked(stage: Stage) -> AsyncIterator[None]:
 
 @fault("OrdersRefusedWithoutAudit", within_s=40.0)
 async def intents_late(stage: Stage) -> AsyncIterator[None]:
-    """intents take five seconds to be durable"""
+    """the line from workers to PostgreSQL hangs for five seconds, again and again: intents are late"""
 
     async def late() -> None:
-        async with locked(stage, "orders"):
-            await stage.signal()
-            await asyncio.sleep(5.0)
+        await stage.ground.cables["database"].stall(5.0)
 
-    async with beside(again(late, 3.0)):
+    async with beside(again(stage.signal, 0.2), again(late, 1.5)):
         yield
 
 

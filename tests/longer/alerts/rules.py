@@ -26,6 +26,7 @@ THRESHOLDS = {
     "PortcullisAuditCopyUnread": ("> 6 * 3600", "> 10"),
     "PortcullisAuditStoreBehind": ("> 900", "> 4"),
     "PortcullisAuditStoreFarBehind": ("> 6 * 3600", "> 6"),
+    "PortcullisClockRecordsWait": ("> 10", "> 1"),
     "PortcullisInboxWaits": ("> 60", "> 2"),
     "PortcullisDoubtOld": ("> 60", "> 4"),
     "PortcullisLanesWait": ("> 60", "> 4"),
