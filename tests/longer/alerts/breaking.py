@@ -16,7 +16,6 @@ from tests.longer.alerts.stage import Stage
 
 EXCHANGE = "/api/v4/*"
 ORDERS = "/api/v4/futures/usdt/orders"
-LOOKUPS = "/api/v4/futures/usdt/*"
 
 Act = Callable[[Stage], contextlib.AbstractAsyncContextManager[None]]
 

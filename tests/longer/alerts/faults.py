@@ -13,7 +13,6 @@ from ops.trial.cast import Member
 from tests.longer.alerts.breaking import (
     EXCHANGE,
     FAULTS,
-    LOOKUPS,
     ORDERS,
     again,
     beside,
@@ -206,7 +205,7 @@ async def plans_locked(stage: Stage) -> AsyncIterator[None]:
 async def workers_database(stage: Stage) -> AsyncIterator[None]:
     """the line from workers to PostgreSQL is dead, while timed orders rest"""
     resting = {"orderType": "limit", "limitPrice": 48_000, "cancelAfter": 3}
-    await stage.signal(**resting)
+    await stage.signal(action="buy", **resting)
     await asyncio.sleep(1.5)
     async with beside(stage.ground.cables["database"].stall(25.0)):
         yield
@@ -254,7 +253,7 @@ async def doubt(stage: Stage) -> AsyncIterator[None]:
     async with ruled(
         stage,
         {"kind": "drop_after", "path": ORDERS},
-        {"kind": "500_before", "method": "GET", "path": LOOKUPS},
+        {"kind": "500_before", "method": "GET", "path": f"{ORDERS}/*"},
     ):
         await stage.signal()
         yield
@@ -300,7 +299,7 @@ async def countdown(stage: Stage) -> AsyncIterator[None]:
     """the exchange takes resting orders, and no countdown"""
     rule = {"kind": "500_before", "path": "/api/v4/futures/usdt/countdown_cancel_all"}
     async with ruled(stage, rule):
-        await stage.signal(orderType="limit", limitPrice=48_000)
+        await stage.signal(action="buy", orderType="limit", limitPrice=48_000)
         yield
     await stage.signal(action="cancel")
 
@@ -338,7 +337,7 @@ async def audit_disk(stage: Stage) -> AsyncIterator[None]:
 @fault("SpillFails", needs_root=True, within_s=30.0)
 async def spill_disk(stage: Stage) -> AsyncIterator[None]:
     """the disk of the spill is full, the line to PostgreSQL dead, and timed orders are to be cancelled"""
-    await stage.signal(orderType="limit", limitPrice=48_000, cancelAfter=3)
+    await stage.signal(action="buy", orderType="limit", limitPrice=48_000, cancelAfter=3)
     await asyncio.sleep(1.5)
     async with beside(
         stage.ground.disks["spill"].full(25.0), stage.ground.cables["database"].stall(20.0)

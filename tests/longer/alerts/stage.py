@@ -10,9 +10,10 @@ import asyncio
 import os
 import shutil
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,16 @@ class Stage(msgspec.Struct, frozen=True):
     chronyd: Chronyd
     superuser: str
     processes: Processes
+    turns: Iterator[str]
 
     @property
     def places(self) -> Places:
         return self.ground.here.places
 
     async def signal(self, **fields: Any) -> Sent:
-        """One signal, sent once."""
+        """One signal, sent once: a buy and a sell in turn, so that each is an order for every account."""
         return await self.sender.send(
-            **{"ticker": "BTC_USDT", "action": "buy", "quantity": 1, **fields}
+            **{"ticker": "BTC_USDT", "action": next(self.turns), "quantity": 1, **fields}
         )
 
     async def signals(self, count: int, **fields: Any) -> list[Sent]:
@@ -156,7 +158,7 @@ async def stage(
             async with sender(made.here.state.urls["ingress"], authority, cast.hook) as sends:
                 place = Stage(
                     made, house, cast, sends, chronyd, Postgres(made.here.places).superuser(),
-                    Processes(made.here),
+                    Processes(made.here), cycle(("buy", "sell")),
                 )  # fmt: skip
                 await traded(place)
                 yield place
