@@ -5,7 +5,7 @@
 - `finish`   of signals that have ended: the outcome as it stands, and `signal.outcome` in the audit
              log, in one transaction; the row is finished only where it was not, so it is told once.
              *Crash before: the sweep finds it. After: it stands, and what is told of it is the log's.*
-- `read`     an outcome as it stands now, from the orders themselves.
+- `read`     an outcome as it stands now, from the orders themselves. `read_each`: of several signals.
 
 The counting is PostgreSQL's, one statement for any number of signals: ten thousand orders come back
 as some numbers.
@@ -41,6 +41,9 @@ _FINISH = """
 UPDATE signal_outcomes o SET done_at = n.done_at, summary = n.summary::json
 FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[]) AS n (signal_id, done_at, summary)
 WHERE o.signal_id = n.signal_id AND o.done_at IS NULL RETURNING o.signal_id"""
+
+_TOLD = """
+SELECT signal_id, summary::text FROM signal_outcomes WHERE signal_id = ANY(%b) AND done_at IS NOT NULL"""
 
 
 def _worse(reference: Any, name: str) -> str:
@@ -197,6 +200,14 @@ async def read(
     """
     rows = await _read(conn, [signal])
     return _outcome(rows[0], reasons) if rows else None
+
+
+async def read_each(conn: Connection, signals: Sequence[UUID]) -> dict[UUID, Outcome]:
+    """Of each of the tenant's signals: as it was told where it has ended, else as it stands now."""
+    told = await (await conn.execute(_TOLD, (list(signals),))).fetchall()
+    outcomes = {signal: msgspec.json.decode(text, type=Outcome) for signal, text in told}
+    rows = await _read(conn, [signal for signal in signals if signal not in outcomes])
+    return outcomes | {row["signal_id"]: _outcome(row, None) for row in rows}
 
 
 async def _read(conn: Connection, signals: Sequence[UUID]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from fanout.breaker import BreakerSettings
 from gateway.admin.limits_on_use import ApiRateSettings
-from gateway.notify.settings import SmtpSettings
+from gateway.notify.settings import PushSettings, SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
 from ops.clock.settings import ClockSettings
@@ -187,7 +187,8 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `client_ca`: PEM of the authority whose client certificates service keys may be bound to.
     `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
     ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
-    how old a record may be that is still sent. `rates`: limits on use of this listener.
+    how old a record may be that is still sent. `push`: Web Push to people's devices; without it there
+    is none. `rates`: limits on use of this listener.
     `exports`: where packages of audit records lie for a week; else `exports` beside the recorder's store.
     """
 
@@ -202,6 +203,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     notify_failing_after_hours: Hours = 24.0
     notify_backlog_days: Days = 30.0
     smtp: SmtpSettings | None = None
+    push: PushSettings | None = None
     rates: ApiRateSettings = ApiRateSettings()
     exports: Path | None = None
 

@@ -1,7 +1,8 @@
 """The management listener: health, metrics, and the operations of the admin API.
 
 Health and metrics carry no tenant's data and are open on this listener, which is not the public
-one. Everything else is an operation (gateway/admin/operations.py) and goes through the pipeline.
+one. Everything else is an operation (gateway/admin/operations.py) and goes through the pipeline; the console's
+pages (gateway/console/) ask those operations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gateway.admin.operations import OPERATIONS
 from gateway.admin.pipeline import Endpoint, endpoint
 from gateway.admin.reading import path_types
 from gateway.answers import json_answer
+from gateway.console.app import console_routes
 from gateway.listener import as_response, http_problem, unexpected
 
 NOBODY_ELSE: Mapping[str, Page] = MappingProxyType({})
@@ -61,6 +63,7 @@ def admin_app(
         exception_handlers={HTTPException: http_problem, Exception: unexpected},
     )
     app.router.redirect_slashes = False
+    app.router.routes.extend(console_routes(app))
     return app
 
 

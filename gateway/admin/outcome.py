@@ -27,6 +27,7 @@ from tenancy.errors import NotFound
 LOOKED_AT_MAX = 1000
 Place = tuple[Annotated[int, Meta(ge=0)]]
 
+_NAMES = "SELECT account_id, name FROM accounts WHERE account_id = ANY(%b)"
 _PLANNED_AT = "SELECT planned_at FROM plans WHERE signal_id = %b"
 
 
@@ -35,12 +36,15 @@ class AccountQuery(PageQuery, frozen=True, kw_only=True):
 
     state: AccountState | None = None
     reason: Word | None = None
+    account_id: UUID | None = None
 
 
 class AccountOfSignal(AccountOutcome, frozen=True, kw_only=True):
     """What became of a signal at one account: its entry as planned, and its orders with all attempts."""
 
     account_id: UUID
+    account: str
+    """The account's name today."""
     reason: str
     planned: PlannedAccount
     orders: list[AttemptView]
@@ -72,10 +76,10 @@ async def accounts_of(
     row = await (await conn.execute(_PLANNED_AT, (signal_id,))).fetchone()
     assert row is not None
     place = -1 if after is None else after
-    if query.reason is None:
+    if query.reason is None and query.account_id is None:
         entries = plan.behind(place, 1 + (query.limit if query.state is None else LOOKED_AT_MAX))
     else:
-        entries = [entry for entry in plan.behind(place) if entry.reason == query.reason]
+        entries = [entry for entry in plan.behind(place) if _fits(entry, query)]
     looked_at = entries[: query.limit if query.state is None else LOOKED_AT_MAX]
     now = await read_accounts(conn, signal_id, {e.account_id: e.reason for e in looked_at}, row[0])
     fitting = [e for e in looked_at if query.state in (None, now[e.account_id].state)]
@@ -87,17 +91,24 @@ async def accounts_of(
     return await _shown(conn, signal_id, shown, now), following
 
 
+def _fits(entry: WrittenEntry, query: AccountQuery) -> bool:
+    return query.reason in (None, entry.reason) and query.account_id in (None, entry.account_id)
+
+
 async def _shown(
     conn: Connection,
     signal_id: UUID,
     entries: list[WrittenEntry],
     now: dict[UUID, AccountOutcome],
 ) -> list[AccountOfSignal]:
-    orders = await orders_of_accounts(conn, signal_id, [entry.account_id for entry in entries])
+    accounts = [entry.account_id for entry in entries]
+    orders = await orders_of_accounts(conn, signal_id, accounts)
+    names: dict[UUID, str] = dict(await (await conn.execute(_NAMES, (accounts,))).fetchall())
     return [
         AccountOfSignal(
             **msgspec.structs.asdict(now[entry.account_id]),
             account_id=entry.account_id,
+            account=names.get(entry.account_id, ""),
             reason=entry.reason,
             planned=planned,
             orders=orders.get(entry.account_id, []),

@@ -1,0 +1,126 @@
+/**
+ * What the console does in the browser: live parts, ages that go on, the viewer's zone, things to copy.
+ *
+ * Live: one EventSource for the page. However many events come, parts are asked for anew once a second at most
+ * (`live` on the body; htmx does the rest). While the stream is away, every ten seconds all the same, and the
+ * bar says that the page is not live.
+ */
+
+const REFRESH_MS = 1000;
+const AWAY_MS = 10000;
+const STREAM = "/v1/events?kinds=signal,order,change,alert";
+
+const body = document.body;
+
+function setZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone) return;
+  const year = 365 * 86400;
+  document.cookie = `portcullis_zone=${zone}; path=/console; max-age=${year}; secure; samesite=strict`;
+  const shown = body.dataset.zone;
+  const tried = sessionStorage.getItem("zone");
+  if (shown && shown !== zone && tried !== zone) {
+    sessionStorage.setItem("zone", zone); // once: a zone that the server does not know stays UTC
+    if (document.querySelector("main form") === null) location.reload();
+  }
+}
+
+function span(seconds) {
+  for (const [unit, name] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= unit) return `${Math.floor(seconds / unit)} ${name}`;
+  }
+  return `${Math.floor(seconds)} s`;
+}
+
+function tick() {
+  const now = Date.now();
+  for (const one of document.querySelectorAll("time.age")) {
+    one.textContent = span(Math.max(0, (now - Date.parse(one.dateTime)) / 1000));
+  }
+}
+
+/** Ask parts to come anew, now or when the last time is a second ago. A page in the background waits. */
+class Live {
+  constructor() {
+    this.waiting = null;
+    this.last = 0;
+    this.away = null;
+    this.sign = document.getElementById("live");
+    document.addEventListener("visibilitychange", () => this.changed());
+    this.open();
+  }
+
+  open() {
+    const source = new EventSource(STREAM);
+    source.onopen = () => this.tell(true);
+    source.onerror = () => {
+      this.tell(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), AWAY_MS);
+    };
+    for (const kind of body.dataset.kinds.split(" ")) source.addEventListener(kind, () => this.changed());
+    addEventListener("pagehide", () => source.close());
+  }
+
+  changed() {
+    if (document.hidden || this.waiting !== null) return;
+    const wait = Math.max(0, this.last + REFRESH_MS - Date.now());
+    this.waiting = setTimeout(() => {
+      this.waiting = null;
+      this.last = Date.now();
+      window.htmx?.trigger(body, "live");
+    }, wait);
+  }
+
+  tell(on) {
+    const { sign } = this;
+    sign.textContent = on ? sign.dataset.on : sign.dataset.off;
+    sign.classList.toggle("on", on);
+    clearInterval(this.away);
+    if (on) this.changed();
+    else this.away = setInterval(() => this.changed(), AWAY_MS);
+  }
+}
+
+/** Do not take away what somebody is using: an open list, a field with the cursor. */
+function spare(event) {
+  const target = event.detail.target;
+  if (event.detail.requestConfig?.triggeringEvent?.type !== "live") return;
+  const used = document.activeElement;
+  const more = target.querySelector("tr.more") === null && target.dataset.grown === "yes";
+  if (more || (target.contains(used) && used.matches("input, select, textarea"))) event.preventDefault();
+}
+
+function grown(event) {
+  event.detail.target.closest("[hx-get][hx-trigger]")?.setAttribute("data-grown", "yes");
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button === null) return;
+  const from = document.getElementById(button.dataset.copy);
+  await navigator.clipboard.writeText(from.textContent.trim());
+  button.dataset.done = "yes";
+});
+
+function joinByFragment() {
+  const found = location.hash.match(/^#invitation=([^&]+)/);
+  if (found === null) return;
+  const field = document.getElementById("invitation");
+  if (field === null) {
+    location.replace(`/console/join${location.hash}`);
+    return;
+  }
+  field.value = decodeURIComponent(found[1]);
+  history.replaceState(null, "", location.pathname); // it is not to stay in the browser's history
+  document.getElementById("password").focus();
+}
+
+setZone();
+setInterval(tick, 1000);
+joinByFragment();
+body.addEventListener("htmx:beforeSwap", spare);
+body.addEventListener("htmx:afterSwap", (event) => {
+  tick();
+  if (event.detail.target.matches("tr")) grown(event);
+});
+if (body.dataset.kinds !== undefined) new Live();
