@@ -28,6 +28,7 @@ MODULES = (
     "gateway.metrics",
     "gateway.notify.metrics",
     "hsm.metrics",
+    "ops.backup.metrics",
     "ops.clock.metrics",
     "ops.metrics",
 )

@@ -197,6 +197,8 @@ MANAGEMENT = Row(
             (increase("portcullis_notify_gaps_total", CHOSEN), "gap notices"),
             (increase("portcullis_notify_attempts_total", CHOSEN, "outcome"), "{{outcome}}"),
             (f'max(portcullis_notify_channels{{{CHOSEN}, state="failing"}})', "channels failing"),
+            (total("portcullis_notify_devices", CHOSEN, "state"), "browsers {{state}}"),
+            (increase("portcullis_notify_devices_ended_total", CHOSEN), "browsers that are no more"),
             width=6, alerts=("PortcullisNotificationsFail",),
         ),
         lines(

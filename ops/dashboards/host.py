@@ -286,6 +286,53 @@ CACHE = Row(
         ),
     ),
 )  # fmt: skip
+BACKUP = Row(
+    "Backup",
+    (
+        number(
+            "Archive of the WAL", "1 while PostgreSQL streams its log to the archive.", "short",
+            least("portcullis_backup_receiver_up", CHOSEN), steps=((0, BAD), (1, GOOD)),
+            words={"0": "away", "1": "streams"},
+        ),
+        number(
+            "Nothing acknowledged can be lost", "1: a commit waits for the archive. Compare with what the settings want.",
+            "short", least("portcullis_backup_synchronous", CHOSEN), steps=((0, WARN), (1, GOOD)),
+            words={"0": "may be lost", "1": "synchronous"},
+        ),
+        number(
+            "Last base backup", "Since the last whole one.", "s", most("portcullis_backup_base_age_seconds", CHOSEN),
+            steps=((26 * 3600, WARN), (50 * 3600, BAD)),
+        ),
+        number(
+            "Last drill", "Since the last that restored without losing anything.", "s",
+            most("portcullis_backup_drill_age_seconds", CHOSEN), steps=((8 * 86400, WARN), (35 * 86400, BAD)),
+        ),
+        number(
+            "Slot lost", "1: PostgreSQL threw away log that the archive had not; a new base backup is needed.", "short",
+            most("portcullis_backup_slot_lost", CHOSEN), steps=((1, BAD),),
+        ),
+        number(
+            "Room in the repository", "Free bytes where backups are kept.", "bytes",
+            least("portcullis_backup_free_bytes", CHOSEN),
+        ),
+        lines(
+            "Behind PostgreSQL", "For how long the archive has not had everything.", "s",
+            (most("portcullis_backup_wal_lag_seconds", CHOSEN), "seconds"),
+        ),
+        lines(
+            "WAL not in the archive", "What a lost disk would cost, unless commits wait for the archive.", "bytes",
+            (most("portcullis_backup_wal_lag_bytes", CHOSEN), "bytes"),
+        ),
+        lines(
+            "Backups, and what failed", "Whole base backups; receivers that ended; looks that failed; and whether"
+            " `synchronous` is wanted.", "short",
+            (most("portcullis_backup_bases", CHOSEN), "base backups"),
+            (increase("portcullis_backup_receiver_ends_total", CHOSEN), "receiver ended"),
+            (increase("portcullis_backup_looks_failed_total", CHOSEN), "looks failed"),
+            (most("portcullis_backup_synchronous_wanted", CHOSEN), "synchronous wanted"),
+        ),
+    ),
+)  # fmt: skip
 BOARD = Board(
     uid="portcullis-host",
     title="Portcullis / Host, PostgreSQL, Redis",
@@ -300,6 +347,6 @@ BOARD = Board(
         ),
         Variable("redis", "redis_exporter", "label_values(redis_up, instance)"),
     ),
-    rows=(PROCESSES, HOST, DATABASE, CACHE),
+    rows=(PROCESSES, BACKUP, HOST, DATABASE, CACHE),
     refresh="30s",
 )  # fmt: skip

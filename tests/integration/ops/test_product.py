@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -37,6 +36,7 @@ from ops.settings import Settings, read_settings
 from ops.stack.postgres import Postgres
 from ops.state import Process, State, is_alive
 from ops.tls import create_dev_certificates
+from tests.integration.ops.scraped import SHOWN, scraped
 from tests.memory import spellings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -132,33 +132,14 @@ def test_the_admin_process_shows_the_daemons_figures(settings: Settings) -> None
 
 
 def test_every_process_is_a_target_and_shows_what_expressions_may_name(settings: Settings) -> None:
-    """By the way that Prometheus goes: discovery, then each page, over the management listener."""
-    url = state(settings).urls["admin"]
-    trusted = ssl.create_default_context(
-        cafile=str(settings.admin.tls.certificate.with_name("ca.pem"))
-    )
-
-    def read(path: str) -> bytes:
-        with urllib.request.urlopen(f"{url}{path}", context=trusted, timeout=20) as answer:
-            body: bytes = answer.read()
-            return body
-
-    listed = json.loads(read("/metrics/targets"))
-    assert {one["labels"]["process"] for one in listed} == set(state(settings).health)
-    assert {address for one in listed for address in one["targets"]} == {
-        url.removeprefix("https://")
-    }
-    known, shown = product(), {}
-    for one in listed:
-        shown |= of_page(read(one["labels"]["__metrics_path__"]).decode())
+    now = state(settings)
+    authority = settings.admin.tls.certificate.with_name("ca.pem")
+    shown = scraped(now.urls["admin"], authority, set(now.health))
+    known = product()
     for name, labels in shown.items():
         if name.startswith("portcullis_") and not name.endswith("_created"):
             assert labels <= known[name], name
-    alone = {"portcullis_partitions_held", "portcullis_switch_stops", "portcullis_disk_free_bytes",
-             "portcullis_certificate_expiry_timestamp_seconds", "portcullis_audit_looked_timestamp_seconds",
-             "portcullis_audit_append_seconds_bucket", "portcullis_hsm_up", "portcullis_clock_state",
-             "process_start_time_seconds"}  # fmt: skip
-    assert alone <= set(shown)
+    assert shown.keys() >= SHOWN
 
 
 def test_what_the_signer_refuses_is_in_the_platforms_log(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 1. Prometheus is started, with the rules as tests/longer/alerts/rules.py says: the same alerts, and nobody
    waits for hours. It finds nothing to scrape: PortcullisNothingScraped.
 2. An installation with some accounts and an exchange is started. What fires beside what was meant is said.
-3. Fault after fault (faults.py): inside each its alerts have to fire.
+3. Fault after fault (faults.py, evidence.py): inside each its alerts have to fire.
 4. Which alerts were fired by a real fault, which not. Exit status 0: each fault was noticed by each of its
    alerts; alerts that no fault reaches are named, and are no failure. 1: not so.
 
@@ -25,7 +25,7 @@ import click
 from ops.chaos.disk import own_mounts
 from ops.trial.installation import free_port
 from tests.longer.alerts.breaking import Fault
-from tests.longer.alerts.faults import ALL
+from tests.longer.alerts.evidence import ALL
 from tests.longer.alerts.prometheus import Prometheus, prometheus
 from tests.longer.alerts.rules import names, shortened
 from tests.longer.alerts.stage import Stage, old_certificates, stage
@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[3]
 RULES = sorted((ROOT / "ops" / "alerts").glob("*.yml"))
 BETWEEN_S = 3.0
 NOTHING_S = 20.0
+QUIET_S = 15.0
 
 
 class Run:
@@ -43,6 +44,8 @@ class Run:
         self._begun = time.monotonic()
         self._only = only
         self._patience = patience
+        self._first: dict[str, str] = {}
+        """What was going on when an alert was seen first."""
         self.fired: dict[str, str] = {}
         self.missed: dict[str, str] = {}
 
@@ -79,6 +82,8 @@ class Run:
             self.say(f"not tried, it needs root: {one.name}")
             return
         self.say(f"-- {one.name}")
+        if not one.at_rest:
+            await self._quiet(watched, one.alerts)
         try:
             async with one.act(place):
                 await self._until(watched, one.alerts, one.name, one.within_s)
@@ -92,14 +97,18 @@ class Run:
     async def _until(
         self, watched: Prometheus, wanted: tuple[str, ...], why: str, within_s: float
     ) -> None:
-        """Until all of them fire now, or the time is over."""
+        """Until all of them fire now, or the time is over. One that fired all the time is told as such."""
         until = time.monotonic() + within_s * self._patience
-        left = set(wanted)
+        left, before = set(wanted), set(watched.now)
         while left and time.monotonic() < until:
+            for name in watched.now:
+                self._first.setdefault(name, why)
             for name in sorted(left & watched.now):
                 left.discard(name)
-                self.fired.setdefault(name, why)
-                self.say(f"   fires: {name}")
+                already = f" (since: {self._first[name]})" if name in before else ""
+                if not already or name not in self.fired:
+                    self.fired[name] = why + already
+                self.say(f"   fires: {name}{already}")
             await asyncio.sleep(0.3)
         for name in sorted(left):
             self.missed[name] = why
@@ -107,6 +116,12 @@ class Run:
         beside = sorted(watched.now - set(wanted))
         if beside:
             self.say(f"   beside: {', '.join(name.removeprefix('Portcullis') for name in beside)}")
+
+    async def _quiet(self, watched: Prometheus, names: tuple[str, ...]) -> None:
+        """What is to fire now does not fire yet: what came before is over. For a while only."""
+        until = time.monotonic() + QUIET_S * self._patience
+        while time.monotonic() < until and watched.now & set(names):  # noqa: ASYNC110 - it is polled
+            await asyncio.sleep(0.3)
 
 
 def tell(run: Run, every: list[str]) -> int:

@@ -16,7 +16,6 @@ from tests.longer.alerts.stage import Stage
 
 EXCHANGE = "/api/v4/*"
 ORDERS = "/api/v4/futures/usdt/orders"
-LOOKUPS = "/api/v4/futures/usdt/*"
 
 Act = Callable[[Stage], contextlib.AbstractAsyncContextManager[None]]
 
@@ -29,6 +28,8 @@ class Fault(msgspec.Struct, frozen=True):
     act: Act
     within_s: float
     needs_root: bool
+    at_rest: bool
+    """It is so from the beginning: nothing is waited for before."""
 
 
 FAULTS: list[Fault] = []
@@ -36,14 +37,16 @@ FAULTS: list[Fault] = []
 
 
 def fault(
-    *alerts: str, within_s: float = 25.0, needs_root: bool = False
+    *alerts: str, within_s: float = 25.0, needs_root: bool = False, at_rest: bool = False
 ) -> Callable[[Callable[[Stage], AsyncIterator[None]]], Act]:
     """The decorated generator breaks something, yields, and mends it."""
 
     def keep(broken: Callable[[Stage], AsyncIterator[None]]) -> Act:
         act = contextlib.asynccontextmanager(broken)
         names = tuple(f"Portcullis{name}" for name in alerts)
-        FAULTS.append(Fault((broken.__doc__ or "").strip(), names, act, within_s, needs_root))
+        FAULTS.append(
+            Fault((broken.__doc__ or "").strip(), names, act, within_s, needs_root, at_rest)
+        )
         return act
 
     return keep

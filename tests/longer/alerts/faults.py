@@ -1,19 +1,18 @@
-"""What goes wrong, in order, and which alerts have to say so. The last ones damage evidence: they come last."""
+"""What goes wrong, in order, and which alerts have to say so. What damages evidence is in evidence.py."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import AsyncIterator
 
 from hsm.client import SignerClient
+from ops.probe import accepts, is_ready
 from ops.state import end
 from ops.trial.cast import Member
 from tests.longer.alerts.breaking import (
     EXCHANGE,
     FAULTS,
-    LOOKUPS,
     ORDERS,
     again,
     beside,
@@ -26,10 +25,17 @@ from tests.longer.alerts.breaking import (
 )  # fmt: skip
 from tests.longer.alerts.stage import Stage
 
+SEEN_S = 7.0
 REASON = "a person of the alerts' run"
 
 
-@fault("AuditWormAdvisory", "CertificateExpiresSoon", "CertificateExpiring", "AnchorUnwitnessed")
+@fault(
+    "AuditWormAdvisory",
+    "CertificateExpiresSoon",
+    "CertificateExpiring",
+    "AnchorUnwitnessed",
+    at_rest=True,
+)
 async def as_it_stands(stage: Stage) -> AsyncIterator[None]:
     """no sealer, a certificate of one day, a witness that nobody answers for; and keys that are due"""
     await stage.sql("UPDATE hsm_keys SET due_at = now() - interval '1 day' WHERE kind = 'kek'")
@@ -80,11 +86,18 @@ async def enroller(stage: Stage) -> AsyncIterator[None]:
 async def restarts(stage: Stage) -> AsyncIterator[None]:
     """a signer and the clock agent are killed again and again"""
 
+    here = stage.ground.here
+
     async def kill() -> None:
+        """Once both have been there for longer than the admin process takes to ask again."""
+        ready = await is_ready(here.state.health["clock-0"])
+        if not ready or not await accepts(here.settings.hsm.signer_sockets["signer2"]):
+            return
+        await asyncio.sleep(SEEN_S)
         for process in named(stage, "signer2", "clock-0"):
             end(process, signal.SIGKILL, 2.0)
 
-    async with beside(again(kill, 9.0)):
+    async with beside(again(kill, 0.5)):
         yield
 
 
@@ -162,14 +175,12 @@ async def inbox_locked(stage: Stage) -> AsyncIterator[None]:
 
 @fault("OrdersRefusedWithoutAudit", within_s=40.0)
 async def intents_late(stage: Stage) -> AsyncIterator[None]:
-    """intents take five seconds to be durable"""
+    """the line from workers to PostgreSQL hangs for five seconds, again and again: intents are late"""
 
     async def late() -> None:
-        async with locked(stage, "orders"):
-            await stage.signal()
-            await asyncio.sleep(5.0)
+        await stage.ground.cables["database"].stall(5.0)
 
-    async with beside(again(late, 3.0)):
+    async with beside(again(stage.signal, 0.2), again(late, 1.5)):
         yield
 
 
@@ -194,7 +205,7 @@ async def plans_locked(stage: Stage) -> AsyncIterator[None]:
 async def workers_database(stage: Stage) -> AsyncIterator[None]:
     """the line from workers to PostgreSQL is dead, while timed orders rest"""
     resting = {"orderType": "limit", "limitPrice": 48_000, "cancelAfter": 3}
-    await stage.signal(**resting)
+    await stage.signal(action="buy", **resting)
     await asyncio.sleep(1.5)
     async with beside(stage.ground.cables["database"].stall(25.0)):
         yield
@@ -242,7 +253,7 @@ async def doubt(stage: Stage) -> AsyncIterator[None]:
     async with ruled(
         stage,
         {"kind": "drop_after", "path": ORDERS},
-        {"kind": "500_before", "method": "GET", "path": LOOKUPS},
+        {"kind": "500_before", "method": "GET", "path": f"{ORDERS}/*"},
     ):
         await stage.signal()
         yield
@@ -288,7 +299,7 @@ async def countdown(stage: Stage) -> AsyncIterator[None]:
     """the exchange takes resting orders, and no countdown"""
     rule = {"kind": "500_before", "path": "/api/v4/futures/usdt/countdown_cancel_all"}
     async with ruled(stage, rule):
-        await stage.signal(orderType="limit", limitPrice=48_000)
+        await stage.signal(action="buy", orderType="limit", limitPrice=48_000)
         yield
     await stage.signal(action="cancel")
 
@@ -326,7 +337,7 @@ async def audit_disk(stage: Stage) -> AsyncIterator[None]:
 @fault("SpillFails", needs_root=True, within_s=30.0)
 async def spill_disk(stage: Stage) -> AsyncIterator[None]:
     """the disk of the spill is full, the line to PostgreSQL dead, and timed orders are to be cancelled"""
-    await stage.signal(orderType="limit", limitPrice=48_000, cancelAfter=3)
+    await stage.signal(action="buy", orderType="limit", limitPrice=48_000, cancelAfter=3)
     await asyncio.sleep(1.5)
     async with beside(
         stage.ground.disks["spill"].full(25.0), stage.ground.cables["database"].stall(20.0)
@@ -334,55 +345,11 @@ async def spill_disk(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
-@fault("KeyDueSoon", "KeyOverdue", within_s=75.0)
+@fault("KeyDueSoon", "KeyOverdue", within_s=75.0, at_rest=True)
 async def keys(stage: Stage) -> AsyncIterator[None]:
     """keys that are due since the beginning of this run: the calendar is read each minute"""
     yield
 
 
-@fault("AuditStoreBehind", "AuditStoreFarBehind", "AuditCopyUnread", within_s=45.0)
-async def second_store(stage: Stage) -> AsyncIterator[None]:
-    """the second store is not mounted"""
-    there = stage.places.var / "second-store"
-    gone = there.with_name("second-store.gone")
-    there.rename(gone)
-    async with beside(again(stage.signal, 1.0)):
-        yield
-    gone.rename(there)
-
-
-@fault("AuditStoreConflict", within_s=30.0)
-async def another_history(stage: Stage) -> AsyncIterator[None]:
-    """the second store's checkpoints are somebody else's words"""
-    for checkpoint in (stage.places.var / "second-store").rglob("checkpoint"):
-        with contextlib.suppress(OSError):
-            checkpoint.write_text(checkpoint.read_text().replace("\n", "\nX", 1))
-    async with beside(again(stage.signal, 1.0)):
-        yield
-
-
-@fault("AuditDiffers", within_s=40.0)
-async def leaf(stage: Stage) -> AsyncIterator[None]:
-    """a leaf in PostgreSQL is not what was signed"""
-    await stage.sql("SET session_replication_role = replica")
-    await stage.sql(
-        "UPDATE audit_leaves SET leaf = set_byte(leaf, 0, 0) WHERE tenant_id = %s AND i = 1",
-        stage.cast.scope.tenant_id,
-    )
-    yield
-
-
-@fault("AuditLogHalted", "InboxWaits", within_s=45.0)
-async def halted(stage: Stage) -> AsyncIterator[None]:
-    """the first store's checkpoint is not what was signed, and the recorder begins anew"""
-    with standing(*named(stage, "recorder-0")):
-        for checkpoint in (stage.places.var / "audit").rglob("checkpoint"):
-            checkpoint.chmod(0o600)
-            checkpoint.write_text(checkpoint.read_text().replace("\n", "\nX", 1))
-        end(named(stage, "recorder-0")[0], signal.SIGKILL, 2.0)
-    async with beside(again(stage.signal, 1.0)):
-        yield
-
-
-ALL = tuple(FAULTS)
-"""In this order."""
+BEFORE = tuple(FAULTS)
+"""In this order; evidence.py goes on."""

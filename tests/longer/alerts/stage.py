@@ -7,11 +7,13 @@ answers for, a certificate that is about to end, and a chronyd that says what it
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import msgspec
 import psycopg
 
 from audit.witness.witness import create
+from hsm.policy import OPENABLE_PURPOSES
 from ops.chaos.ground import ground
 from ops.chaos.processes import Processes
 from ops.chaos.storm import Ground
@@ -30,10 +33,12 @@ from ops.trial.cast import Cast, assemble
 from ops.trial.customer import Customer, customer
 from ops.trial.installation import free_port
 from ops.trial.sender import Sender, Sent, sender
+from tenancy.errors import Unavailable
 from tests.fakes.chronyd import Chronyd
 
 ACCOUNTS = 14
 STRATEGY = "trend following"
+WORKS_S = 180.0
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -46,15 +51,16 @@ class Stage(msgspec.Struct, frozen=True):
     chronyd: Chronyd
     superuser: str
     processes: Processes
+    turns: Iterator[str]
 
     @property
     def places(self) -> Places:
         return self.ground.here.places
 
     async def signal(self, **fields: Any) -> Sent:
-        """One signal, sent once."""
+        """One signal, sent once: a buy and a sell in turn, so that each is an order for every account."""
         return await self.sender.send(
-            **{"ticker": "BTC_USDT", "action": "buy", "quantity": 1, **fields}
+            **{"ticker": "BTC_USDT", "action": next(self.turns), "quantity": 1, **fields}
         )
 
     async def signals(self, count: int, **fields: Any) -> list[Sent]:
@@ -96,7 +102,7 @@ def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: in
     document["audit"] = {"append_wait_ms": 8_000}  # a busy machine writes slowly
     document["worker"] |= {
         "open_window_s": 20.0, "durable_within_ms": 4000, "reconcile_s": 2.0, "stuck_s": 2.0,
-        "doubt_old_s": 3.0,
+        "doubt_old_s": 3.0, "lease_ttl_s": 10.0,
     }  # fmt: skip
     document["admin"] |= {
         "notify_failing_after_hours": 0.0003, "notify_allow_networks": ["127.0.0.0/8"],
@@ -105,14 +111,27 @@ def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: in
 
 
 def _second_signer(var: Path, runtime: Path) -> dict[str, str]:
-    """At the same token, with its main door alone."""
+    """At the same token, with one door for everything: where the first is away, or late, it is asked."""
     daemon = tomllib.loads((var / "hsm" / "signer.toml").read_text())
     daemon.pop("doors", None)
     sock, config = runtime / "signer2.sock", var / "hsm" / "signer2.toml"
     daemon["socket"] = str(sock)
+    daemon["openers"] = {str(os.getuid()): sorted(OPENABLE_PURPOSES)}
     shutil.copy2(var / "hsm" / "signer.toml", config)
     config.write_text(dumps(daemon))
     return {"config": str(config), "socket": str(sock)}
+
+
+async def traded(place: Stage) -> None:
+    """All of it works: a signal was carried out. Raises Unavailable."""
+    await place.signal()
+    try:
+        async with asyncio.timeout(WORKS_S):
+            done = "SELECT 1 FROM signal_outcomes WHERE done_at IS NOT NULL"
+            while not await place.sql(done):  # noqa: ASYNC110 - a row tells nobody that it is there
+                await asyncio.sleep(0.5)
+    except TimeoutError:
+        raise Unavailable(f"the first signal was not carried out within {WORKS_S:g} s") from None
 
 
 @asynccontextmanager
@@ -137,9 +156,11 @@ async def stage(
                 await made.market.depth(contract, price, "1000000")
             authority = made.here.places.var / "tls" / "ca.pem"
             async with sender(made.here.state.urls["ingress"], authority, cast.hook) as sends:
-                yield Stage(
+                place = Stage(
                     made, house, cast, sends, chronyd, Postgres(made.here.places).superuser(),
-                    Processes(made.here),
+                    Processes(made.here), cycle(("buy", "sell")),
                 )  # fmt: skip
+                await traded(place)
+                yield place
     finally:
         chronyd.stop()

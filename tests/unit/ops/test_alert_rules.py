@@ -62,6 +62,36 @@ def test_each_alert_is_seen_to_fire_and_seen_not_to():
     assert quiet == set(NAMES)
 
 
+ABSENT = {"PortcullisNothingScraped", "PortcullisKeyCalendarUnknown", "PortcullisPartitionsUnheld"}
+"""Alerts that something is not there: they fire where nothing is."""
+
+
+def test_a_process_that_has_nothing_to_do_with_it_fires_nothing(tmp_path):
+    """Every process imports most metrics: one without labels is shown as 0 by those that never set it."""
+    plain = sorted(
+        name for name, labels in product().items() if name.startswith("portcullis_") and not labels
+    )
+    assert "portcullis_hooks_checked_timestamp_seconds" in plain
+    tried = {
+        "rule_files": [str(file) for file in FILES],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": f'{name}{{process="worker-0"}}', "values": "0x130"} for name in plain
+                ],
+                "alert_rule_test": [
+                    {"eval_time": "125m", "alertname": name} for name in NAMES if name not in ABSENT
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "nothing.yml"
+    file.write_text(yaml.safe_dump(tried))
+    assert "SUCCESS" in promtool("test", "rules", str(file))
+
+
 def test_every_expression_asks_for_metrics_and_labels_that_are_exported():
     assert unknown([rule["expr"] for rule in RULES], product()) == []
 
