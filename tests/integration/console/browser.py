@@ -67,6 +67,13 @@ class Looker:
     async def inspect(self, page: Page) -> None:
         """Complain of what axe finds, and of a page that is wider than its window. Leaves no script behind."""
         url = page.url
+        # As tall as the page: what lies under the menu of a phone just now can be scrolled out from there.
+        size = page.viewport_size
+        assert size is not None
+        tall = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size(
+            {"width": size["width"], "height": max(size["height"], tall + 200)}
+        )
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
@@ -92,6 +99,7 @@ class Looker:
         if wide > shown:
             self._complain(url, f"scrolls sideways: {wide} px in {shown} px")
         await session.detach()
+        await page.set_viewport_size(size)
 
 
 def key_digest(certificate: bytes) -> str:
@@ -131,6 +139,7 @@ async def looking(
         viewport={"width": width, "height": 900 if width > 500 else 760},
         locale=LOCALES[tongue], timezone_id="Asia/Taipei", storage_state=state,
         color_scheme="dark" if dark else "light",
+        ignore_https_errors=True,  # for requests without a page; pages know the key (browser())
     )  # fmt: skip
     context.set_default_timeout(20_000)
     try:
