@@ -296,8 +296,8 @@ BACKUP = Row(
         ),
         number(
             "Nothing acknowledged can be lost", "1: a commit waits for the archive. Compare with what the"
-            " settings want.", "short", least("portcullis_backup_synchronous", CHOSEN), steps=((0, WARN), (1, GOOD)),
-            words={"0": "may be lost", "1": "synchronous"},
+            " settings want.", "short", least("portcullis_backup_synchronous", CHOSEN),
+            steps=((0, WARN), (1, GOOD)), words={"0": "may be lost", "1": "synchronous"},
         ),
         number(
             "Last base backup", "Since the last whole one.", "s",
