@@ -115,6 +115,17 @@ function joinByFragment() {
   document.getElementById("password").focus();
 }
 
+/** Whoever sends a form leaves: what is asked for meanwhile must not lead the browser elsewhere. */
+function leave(event) {
+  if (event.defaultPrevented) return;
+  body.addEventListener("htmx:beforeRequest", (other) => other.preventDefault());
+  for (const part of document.querySelectorAll("[hx-get]")) window.htmx?.trigger(part, "htmx:abort");
+}
+
+addEventListener("submit", leave);
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload(); // out of the browser's memory: nothing of it is current
+});
 setZone();
 setInterval(tick, 1000);
 joinByFragment();

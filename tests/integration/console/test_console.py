@@ -54,6 +54,7 @@ async def admin(home: House, chromium: Browser) -> Any:
         assert len(set(await page.locator(".codes code").all_inner_texts())) == 10
         await looker.inspect(page)
         await page.get_by_role("button", name="Sign out").click()
+        await expect(page.locator(".notice.good")).to_be_visible()
         await sign_in(page, email, PASSWORD)
         await page.fill("#code", pyotp.TOTP(secret).at(next_step()))
         await page.get_by_role("button", name="Go on").click()
