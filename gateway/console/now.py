@@ -51,7 +51,7 @@ async def _seen(view: View) -> dict[str, Any]:
     )
     return {
         "signals": [{**one, "shares": shares(one)} for one in page["items"]],
-        "next": page["next"],
+        "next": page.get("next"),
         "wanted": wanted,
         "first": not view.asked("cursor"),
     }
