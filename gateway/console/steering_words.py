@@ -23,11 +23,6 @@ STEERING: Mapping[str, Mapping[str, str]] = {
         "orders_last_minute": mark("Orders in the last minute"),
         "position_quantity": mark("Lots held"), "position_notional": mark("Worth held"),
     },
-    "layer": {
-        "signal": mark("signal"), "subscription": mark("subscription"), "group": mark("group"),
-        "strategy": mark("strategy"), "account": mark("account"), "tenant": mark("organisation"),
-        "platform": mark("platform"), "product": mark("product"),
-    },
     "scope": {
         "platform": mark("the whole platform"), "tenant": mark("the whole organisation"),
         "strategy": mark("strategy"), "group": mark("group"), "account": mark("account"),
