@@ -14,7 +14,7 @@ from gateway.console.accounts import show_account
 from gateway.console.after import after
 from gateway.console.asking import Got, Refused
 from gateway.console.page import Page
-from gateway.console.setting_fields import ACCOUNT_FIELDS, changed, filled
+from gateway.console.setting_fields import ACCOUNT_FIELDS, changed, filled, typed
 from gateway.console.view import View
 
 
@@ -71,28 +71,24 @@ async def _revoke(view: View) -> Response:
 
 async def _edit(view: View) -> Response:
     account = await view.api.get(f"/v1/accounts/{view.at('account_id')}")
-    return await _form(view, account, filled(account, ACCOUNT_FIELDS))
+    return await _form(view, account)
 
 
-async def _form(
-    view: View, account: dict[str, Any], values: dict[str, str], status: int = 200
-) -> Response:
+async def _form(view: View, account: dict[str, Any], status: int = 200) -> Response:
+    now = filled(account, ACCOUNT_FIELDS)
     return view.page(
-        "account_edit.html", status=status, account=account, fields=ACCOUNT_FIELDS, values=values,
-        groups=await view.api.all("/v1/groups"),
+        "account_edit.html", status=status, account=account, fields=ACCOUNT_FIELDS, now=now,
+        values=typed(now, ACCOUNT_FIELDS, view.sent), groups=await view.api.all("/v1/groups"),
     )  # fmt: skip
 
 
 async def _save(view: View) -> Response:
     path = f"/v1/accounts/{view.at('account_id')}"
-    account = await view.api.get(path)
     try:
-        got: Got = await view.change("PATCH", path, changed(account, ACCOUNT_FIELDS, view.sent))
+        got: Got = await view.change("PATCH", path, changed(ACCOUNT_FIELDS, view.sent))
     except Refused as no:
         view.problem = no
-        return await _form(
-            view, account, {one.name: view.sent[one.name] for one in ACCOUNT_FIELDS}, no.status
-        )
+        return await _form(view, await view.api.get(path), no.status)
     return after(view, got, f"/console/accounts/{view.at('account_id')}")
 
 

@@ -1,8 +1,8 @@
 """The commonest settings as fields of a form, and what a sent form changes of a document. Pure.
 
 A field names a member by its path. An empty field means *not set*: the layer above holds. Only what was changed
-goes into the merge patch, so two people who change different things do not undo each other's work; what a value
-may be is the API's to say.
+goes into the merge patch, also when a form is sent again after somebody else was faster; what a value may be is
+the API's to say.
 """
 
 from __future__ import annotations
@@ -141,11 +141,23 @@ def filled(document: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, st
     return {field.name: _text(_member(document, field.path)) for field in fields}
 
 
-def changed(document: Mapping[str, Any], fields: Sequence[Field], sent: Form) -> dict[str, Any]:
-    """The merge patch (RFC 7396) that makes the document what the form says."""
+def typed(now: Mapping[str, str], fields: Sequence[Field], sent: Form) -> dict[str, str]:
+    """What a form shows again after a refusal: what was typed, and of what nobody touched the value of now."""
+    return {
+        field.name: sent[field.name] if _touched(field, sent) else now[field.name]
+        for field in fields
+    }
+
+
+def changed(fields: Sequence[Field], sent: Form) -> dict[str, Any]:
+    """The merge patch (RFC 7396) that makes the document what the person changed the form to.
+
+    A form carries the values that it was shown with (`was-…`): so a field that nobody touched is never written
+    back over what somebody else has made of it since.
+    """
     patch: dict[str, Any] = {}
     for field in fields:
-        if field.name not in sent or sent[field.name] == _text(_member(document, field.path)):
+        if not _touched(field, sent):
             continue
         *above, last = field.path.split(".")
         place = patch
@@ -153,6 +165,10 @@ def changed(document: Mapping[str, Any], fields: Sequence[Field], sent: Form) ->
             place = place.setdefault(name, {})
         place[last] = _value(sent[field.name], field.kind)
     return patch
+
+
+def _touched(field: Field, sent: Form) -> bool:
+    return field.name in sent and sent[field.name] != sent[f"was-{field.name}"]
 
 
 def _member(document: Mapping[str, Any], path: str) -> Any:

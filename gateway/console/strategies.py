@@ -10,7 +10,7 @@ from gateway.console.after import after
 from gateway.console.asking import Refused
 from gateway.console.language import mark
 from gateway.console.page import Page
-from gateway.console.setting_fields import STRATEGY_FIELDS, changed, filled
+from gateway.console.setting_fields import STRATEGY_FIELDS, changed, filled, typed
 from gateway.console.view import View
 
 SHOWN = 50
@@ -50,30 +50,24 @@ async def _followers(view: View) -> dict[str, Any]:
 
 
 async def _edit(view: View) -> Response:
+    return await _form(view)
+
+
+async def _form(view: View, status: int = 200) -> Response:
     strategy = await view.api.get(_path(view))
-    return _form(view, strategy, filled(strategy, STRATEGY_FIELDS))
-
-
-def _form(
-    view: View, strategy: dict[str, Any], values: dict[str, str], status: int = 200
-) -> Response:
+    now = filled(strategy, STRATEGY_FIELDS)
     return view.page(
-        "strategy_edit.html",
-        status=status,
-        strategy=strategy,
-        fields=STRATEGY_FIELDS,
-        values=values,
-    )
+        "strategy_edit.html", status=status, strategy=strategy, fields=STRATEGY_FIELDS, now=now,
+        values=typed(now, STRATEGY_FIELDS, view.sent),
+    )  # fmt: skip
 
 
 async def _save(view: View) -> Response:
-    strategy = await view.api.get(_path(view))
     try:
-        got = await view.change("PATCH", _path(view), changed(strategy, STRATEGY_FIELDS, view.sent))
+        got = await view.change("PATCH", _path(view), changed(STRATEGY_FIELDS, view.sent))
     except Refused as no:
         view.problem = no
-        typed = {one.name: view.sent[one.name] for one in STRATEGY_FIELDS}
-        return _form(view, strategy, typed, no.status)
+        return await _form(view, no.status)
     return after(view, got, f"/console/strategies/{view.at('strategy_id')}")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
 from gateway.console.after import after
 from gateway.console.asking import Refused
 from gateway.console.effective_rows import limit_rows, setting_rows
 from gateway.console.page import Page
-from gateway.console.setting_fields import SUBSCRIPTION_FIELDS, changed, filled
+from gateway.console.setting_fields import SUBSCRIPTION_FIELDS, changed, filled, typed
 from gateway.console.view import View
 
 
@@ -25,28 +23,24 @@ async def _show(view: View) -> Response:
 
 
 async def _edit(view: View) -> Response:
+    return await _form(view)
+
+
+async def _form(view: View, status: int = 200) -> Response:
     one = await view.api.get(_path(view))
-    return _form(view, one, filled(one, SUBSCRIPTION_FIELDS))
-
-
-def _form(view: View, one: dict[str, Any], values: dict[str, str], status: int = 200) -> Response:
+    now = filled(one, SUBSCRIPTION_FIELDS)
     return view.page(
-        "subscription_edit.html",
-        status=status,
-        subscription=one,
-        fields=SUBSCRIPTION_FIELDS,
-        values=values,
-    )
+        "subscription_edit.html", status=status, subscription=one, fields=SUBSCRIPTION_FIELDS, now=now,
+        values=typed(now, SUBSCRIPTION_FIELDS, view.sent),
+    )  # fmt: skip
 
 
 async def _save(view: View) -> Response:
-    one = await view.api.get(_path(view))
     try:
-        got = await view.change("PATCH", _path(view), changed(one, SUBSCRIPTION_FIELDS, view.sent))
+        got = await view.change("PATCH", _path(view), changed(SUBSCRIPTION_FIELDS, view.sent))
     except Refused as no:
         view.problem = no
-        typed = {field.name: view.sent[field.name] for field in SUBSCRIPTION_FIELDS}
-        return _form(view, one, typed, no.status)
+        return await _form(view, no.status)
     return after(view, got, f"/console/subscriptions/{view.at('subscription_id')}")
 
 

@@ -17,6 +17,7 @@ from gateway.console.setting_fields import (
     SUBSCRIPTION_FIELDS,
     changed,
     filled,
+    typed,
 )
 from gateway.console.view import Sent
 from gateway.console.words import word
@@ -71,11 +72,13 @@ DOCUMENT = {
 
 
 def form(**over: str) -> Sent:
-    return Sent(list((filled(DOCUMENT, STRATEGY_FIELDS) | over).items()))
+    shown = filled(DOCUMENT, STRATEGY_FIELDS)
+    was = {f"was-{name}": text for name, text in shown.items()}
+    return Sent(list((shown | was | over).items()))
 
 
 def test_a_form_sent_as_it_was_shown_changes_nothing():
-    assert changed(DOCUMENT, STRATEGY_FIELDS, form()) == {}
+    assert changed(STRATEGY_FIELDS, form()) == {}
 
 
 def test_a_form_changes_what_was_changed_and_an_empty_field_inherits_again():
@@ -84,7 +87,7 @@ def test_a_form_changes_what_was_changed_and_an_empty_field_inherits_again():
         "settings-tickers_allowed": "BTC,  SOL ,", "limits-max_leverage": "2.5", "name": "trend 2",
     })  # fmt: skip
 
-    assert changed(DOCUMENT, STRATEGY_FIELDS, sent) == {
+    assert changed(STRATEGY_FIELDS, sent) == {
         "name": "trend 2",
         "settings": {
             "direction": None, "needs_approval": False, "approval_minutes": 5,
@@ -98,7 +101,19 @@ def test_a_field_that_was_not_in_the_form_is_left_alone():
     """Who may not change limits is not shown them: their absence takes none away."""
     sent = Sent([(name, text) for name, text in form().pairs if not name.startswith("limits-")])
 
-    assert changed(DOCUMENT, STRATEGY_FIELDS, sent) == {}
+    assert changed(STRATEGY_FIELDS, sent) == {}
+
+
+def test_a_form_that_came_too_late_keeps_what_was_typed_and_undoes_nobody():
+    """Somebody else has set the direction meanwhile; who is told to look again changes the minutes alone."""
+    sent = form(**{"settings-approval_minutes": "7"})
+    now = filled(DOCUMENT | {"settings": {"direction": "short"}}, STRATEGY_FIELDS)
+
+    values = typed(now, STRATEGY_FIELDS, sent)
+
+    assert (values["settings-approval_minutes"], values["settings-direction"]) == ("7", "short")
+    again = Sent(list((values | {f"was-{name}": text for name, text in now.items()}).items()))
+    assert changed(STRATEGY_FIELDS, again) == {"settings": {"approval_minutes": 7}}
 
 
 @pytest.mark.parametrize(
