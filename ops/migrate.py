@@ -23,6 +23,8 @@ from tenancy.errors import ConfigurationError, Unavailable
 
 DIRECTORY = Path(__file__).parent / "migrations"
 LOCK = 0x706F727463  # "portc"
+CONNECT_WITHIN_S = 10
+"""A server that takes the connection and then says nothing is away."""
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 TABLE = """
@@ -152,6 +154,9 @@ def _lock(conn: psycopg.Connection) -> None:
 
 def _connect(conninfo: str) -> psycopg.Connection:
     try:
-        return psycopg.connect(conninfo, autocommit=True, application_name="portcullis-migrate")
+        return psycopg.connect(
+            conninfo, autocommit=True, application_name="portcullis-migrate",
+            connect_timeout=CONNECT_WITHIN_S,
+        )  # fmt: skip
     except psycopg.OperationalError as error:
         raise Unavailable(f"PostgreSQL does not answer: {error}") from error

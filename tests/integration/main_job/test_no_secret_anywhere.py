@@ -1,6 +1,7 @@
 """A day's work with a hundred accounts: no API secret is in any process's memory, nor anywhere it writes.
 
-Searched from outside, three times: after enrolment, while orders are on their way, and afterwards.
+Searched from outside, three times: after enrolment, while orders are on their way, and afterwards;
+then in the evidence that `portcullis evidence collect` would hand to somebody else.
 Every secret begins and ends with marks that nothing else in the world has, so that a mark found is a
 secret found, whole or in part. The control is the exchange, which has them all, by the same search.
 """
@@ -11,13 +12,18 @@ import asyncio
 import base64
 import os
 import secrets
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from ops.doctor.examination import ground_of
+from ops.evidence.collection import Collected, Wish, collect
+from ops.evidence.parts import PARTS
 from ops.initialise import Choices
 from ops.trial.customer import API_RATES, Customer, customer
 from ops.trial.exchange import Exchange, broker_settings, exchange
@@ -61,6 +67,7 @@ class Day:
         self.of_exchange: set[str] = set()
         self.open_to_neighbours: set[str] = set()
         self.may_leave_cores: set[str] = set()
+        self.evidence: Collected | None = None
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -147,6 +154,9 @@ async def work(day: Day, database: Database, house: Customer, strategy: Sender) 
     running = processes(day.here)
     day.open_to_neighbours = {running[pid] for pid in may_open(running)}
     day.may_leave_cores = {name for pid, name in running.items() if core_limit(pid) != ["0", "0"]}
+    ground = ground_of(day.here.settings, day.here.places.settings)
+    wish = Wish(ground, datetime.now(UTC) - timedelta(hours=1), "a test", "a drill")
+    day.evidence = await collect(wish, day.here.places.var.parent / "evidence", PARTS)
     day.of_exchange = {what for what, _ in Search(API_MARKS)(exchange_pid())}
 
 
@@ -226,6 +236,17 @@ class TestDay:
             if path.is_file() and any(mark in path.read_bytes() for mark in API_MARKS.values())
         }
         assert found == set()
+
+    async def test_no_clients_secret_is_in_what_is_collected_after_an_incident(self, day: Day):
+        """Nor had any to be masked: nothing of ours had written one down."""
+        assert day.evidence is not None
+        key = base64.b64decode(day.hook_secret.removeprefix("whsec_"))
+        wanted = [*API_MARKS.values(), *spellings(key).values(), day.hook_secret.encode()]
+        with tarfile.open(day.evidence.path) as tar:
+            files = [opened.read() for one in tar if (opened := tar.extractfile(one)) is not None]
+        assert len(files) > 50
+        assert not any(mark in data for mark in wanted for data in files)
+        assert day.evidence.leaked == ()
 
     async def test_no_process_of_ours_may_be_read_by_a_neighbour_or_leaves_a_core(self, day: Day):
         """The control is Redis, which is of the same user, and is not ours: the kernel would let him."""

@@ -1,4 +1,4 @@
-"""The whole product under its supervisor: up, killed here and there, down, and nothing left."""
+"""The whole product under its supervisor: up, examined, broken and killed here and there, down, nothing left."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import socket
 import ssl
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -21,10 +25,17 @@ import pytest
 from hsm.client import SignerClient
 from hsm.errors import SigningRefused
 from ops import control
+from ops.doctor.examination import ground_of
+from ops.evidence.archive import check
+from ops.evidence.collection import Collected, Wish, collect
+from ops.evidence.parts import PARTS
 from ops.paths import Places
 from ops.probe import get, is_ready
 from ops.settings import Settings, read_settings
+from ops.stack.postgres import Postgres
 from ops.state import Process, State, is_alive
+from ops.tls import create_dev_certificates
+from tests.memory import spellings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -167,6 +178,162 @@ def test_no_process_may_leave_a_core_behind(settings: Settings) -> None:
         assert core.split()[4:6] == ["0", "0"], name
 
 
+OF_THE_MACHINE = ("disk", "kernel", "clock")
+"""What the doctor says of these is true of whatever runs the tests, and no word about the product."""
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_product_that_is_well(
+    settings: Settings, installation: Places
+) -> None:
+    said: dict[str, Any] = {}
+
+    def is_well() -> bool:
+        said.update(json.loads(cli(installation, "doctor", "--json").stdout))
+        bad = [one for one in said["findings"] if one["level"] in ("wrong", "unseen")]
+        return not [one for one in bad if one["subject"] not in OF_THE_MACHINE]
+
+    until(is_well)
+    assert said["counts"]["well"] > 40
+
+
+@contextmanager
+def changed(path: Path, content: bytes | None = None, mode: int | None = None) -> Iterator[None]:
+    before, was = path.read_bytes(), path.stat().st_mode
+    if content is not None:
+        path.write_bytes(content)
+    if mode is not None:
+        path.chmod(mode)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        path.chmod(was)
+
+
+@contextmanager
+def frozen(*processes: Process) -> Iterator[None]:
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def altered(places: Places, *orders: tuple[str, str]) -> Iterator[None]:
+    """Each order to the database with the one that takes it back."""
+    with psycopg.connect(Postgres(places).superuser(), autocommit=True) as conn:
+        for order, _ in orders:
+            conn.execute(order.encode())
+        try:
+            yield
+        finally:
+            for _, back in orders:
+                conn.execute(back.encode())
+
+
+RELOAD = "SELECT pg_reload_conf()"
+MAIL = "ada@client.example.com"
+
+
+@pytest.fixture(scope="module")
+def broken(
+    settings: Settings, installation: Places, tmp_path_factory: pytest.TempPathFactory
+) -> Collected:
+    """Real faults at once, secrets in a log, and the evidence collected meanwhile."""
+    directory = tmp_path_factory.mktemp("broken")
+    create_dev_certificates(directory, datetime.now(UTC))
+    pin = settings.hsm.sign_pin_file.read_bytes()
+    leak = b'{"event": "pin %s %s", "who": "%s"}\n' % (pin, pin.hex().encode(), MAIL.encode())
+    now = state(settings).processes
+    ground = ground_of(settings, installation.settings)
+    wish = Wish(ground, datetime.now(UTC) - timedelta(hours=1), "a test", "a drill")
+    with ExitStack() as faults:
+        with (installation.log / "ingress-0.log").open("ab") as log:
+            log.write(leak)
+        faults.enter_context(changed(installation.keys / "operator.key", mode=0o644))
+        own = (directory / "server.pem").read_bytes()
+        faults.enter_context(changed(settings.ingress.tls.certificate, own))
+        faults.enter_context(
+            altered(
+                installation,
+                ("ALTER ROLE portcullis_ingress BYPASSRLS", "ALTER ROLE portcullis_ingress NOBYPASSRLS"),
+                ("ALTER TABLE orders NO FORCE ROW LEVEL SECURITY", "ALTER TABLE orders FORCE ROW LEVEL SECURITY"),
+                ("ALTER SYSTEM SET full_page_writes = off", "ALTER SYSTEM RESET full_page_writes"),
+                (RELOAD, RELOAD),
+            )
+        )  # fmt: skip
+        faults.enter_context(frozen(now["redis"], now["enroller"], now["worker-0"]))
+        return asyncio.run(collect(wish, directory / "out", PARTS))
+
+
+def files_of(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        return {
+            member.name.partition("/")[2]: opened.read()
+            for member in tar
+            if (opened := tar.extractfile(member)) is not None
+        }
+
+
+def test_the_doctor_names_each_of_several_real_faults(
+    broken: Collected, installation: Places
+) -> None:
+    findings = json.loads(files_of(broken.path)["doctor.json"])["findings"]
+    wrong = {(one["subject"], one["what"]) for one in findings if one["level"] == "wrong"}
+    assert wrong >= {
+        ("Redis", "reach"),
+        ("HSM", "enroller"),
+        ("processes", "worker-0"),
+        ("files", f"operator.key, {installation.keys / 'operator.key'}"),
+        ("certificates", "ingress, key"),
+        ("PostgreSQL", "roles' rights"),
+        ("PostgreSQL", "wall between tenants"),
+        ("PostgreSQL", "full_page_writes"),
+    }
+    assert not {("HSM", "signer"), ("processes", "signer"), ("processes", "recorder-0")} & wrong
+    other = {one["what"]: one["level"] for one in findings if one["level"] not in ("wrong", "well")}
+    assert other["ingress, shown"] == "warning"
+    assert other["doubt"] == "unseen"
+
+
+def test_evidence_is_collected_while_half_is_down_and_says_what_is_missing(
+    broken: Collected,
+) -> None:
+    missing = {gap.what: gap.why for gap in broken.gaps}
+    assert {"Redis", "HSM daemon enroller", "metrics/worker-0.txt", "ready/worker-0.json"} <= set(
+        missing
+    )
+    assert all(missing.values())
+    found = files_of(broken.path)
+    kinds = {name.split("/")[0] for name in found}
+    assert kinds >= {
+        "MANIFEST.json", "doctor.txt", "versions.json", "settings", "processes.json", "logs", "metrics",
+        "ready", "work.json", "database", "clock.json", "hsm", "audit", "stores", "host",
+    }  # fmt: skip
+    assert check(broken.path).faults == ()
+    proofs = [json.loads(data) for name, data in found.items() if name.endswith("consistency.json")]
+    assert any(one["to_size"] > one["from_size"] > 0 and one["proof"] for one in proofs)
+    assert b"SELECT" not in found["database/sessions.json"]
+
+
+def test_no_secret_of_the_host_is_in_the_evidence_and_one_that_leaked_is_told(
+    broken: Collected, settings: Settings, installation: Places
+) -> None:
+    """Every secret that lies here, in every file, in every spelling; the log had one of them."""
+    assert broken.leaked == ("logs/ingress-0.log",)
+    secret = [one for one in (installation.var / "secrets").rglob("*") if one.is_file()]
+    assert len(secret) >= 5
+    found = files_of(broken.path)
+    for path in secret:
+        for how, wanted in spellings(path.read_bytes().strip()).items():
+            assert [name for name, data in found.items() if wanted in data] == [], (path, how)
+    key = settings.ingress.tls.key.read_bytes().splitlines()[1]
+    assert [name for name, data in found.items() if key in data or MAIL.encode() in data] == []
+
+
 @pytest.mark.parametrize(
     "name", ["postgres", "redis", "signer", "worker-0", "ingress-0", "admin-0"]
 )
@@ -212,3 +379,6 @@ def test_down_leaves_nothing(settings: Settings, installation: Places) -> None:
     assert [process for process in processes if is_alive(process)] == []
     assert not control.down(settings)
     assert cli(installation, "status").returncode == 1
+    said = cli(installation, "doctor", "--brief")
+    assert said.returncode == 1
+    assert "nothing of ours runs here" in said.stdout
