@@ -118,7 +118,7 @@ async def _stopped(view: View) -> dict[str, Any]:
 
 PAGES = (
     Page(
-        path="/kill-switch", get=_show, menu=mark("Kill switch"), icon="kill", action="halts:read"
+        path="/kill-switch", get=_show, menu=mark("Kill switch"), icon="kill", action="halts:write"
     ),
     Page(path="/parts/halts", get=_part),
     Page(path="/kill-switch/throw", get=_confirm, post=_throw),

@@ -14,7 +14,23 @@ VERBS = {"approve": "agreed", "reject": "refused", "withdraw": "withdrawn"}
 
 async def _show(view: View, status: int = 200) -> Response:
     proposal = await view.api.get(_path(view))
-    return view.page("proposal.html", status=status, proposal=proposal, own=_own(view, proposal))
+    names = {
+        by["id"]: await _name(view, by)
+        for by in (proposal["proposed_by"], proposal["decided_by"])
+        if by is not None
+    }
+    return view.page(
+        "proposal.html", status=status, proposal=proposal, own=_own(view, proposal), names=names
+    )
+
+
+async def _name(view: View, by: dict[str, str]) -> str:
+    """A person's, where the visitor may know it; else the id."""
+    if view.me is not None and by["id"] == view.me["person_id"]:
+        return str(view.me["name"])
+    if by["kind"] != "human" or not view.may("people:read"):
+        return by["id"]
+    return str((await view.api.get(f"/v1/people/{by['id']}"))["name"])
 
 
 def _own(view: View, proposal: dict[str, object]) -> bool:

@@ -96,6 +96,7 @@ STEERING: Mapping[str, Mapping[str, str]] = {
         "roles": mark("who may do what"), "approvals": mark("approvals"), "drifts": mark("drifts"),
         "doubt": mark("orders in doubt"),
     },
+    "actor": {"human": mark("person"), "api": mark("service key"), "system": mark("Portcullis itself")},
     "switch": {"true": mark("on"), "false": mark("off")},
     "action": {
         "buy": mark("buy"), "sell": mark("sell"), "exit": mark("exit"), "add": mark("add"),
