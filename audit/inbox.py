@@ -26,7 +26,7 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from audit import receipts, ring, sealing
+from audit import metrics, receipts, ring, sealing
 from audit.ports import AuditUnavailable
 from audit.record import Kind
 from tenancy.database import Connection
@@ -87,12 +87,14 @@ async def append(conn: Connection, entries: Sequence[tuple[TenantID, Entry]]) ->
     rows = [_row(tenant, entry) for tenant, entry in entries]
     try:
         async with asyncio.timeout(_wait_s):
-            stored = await ring.current().seal_all(
-                [(row[0], row[8], payload, row[9]) for row, payload in rows]
-            )
-            columns = zip(*(row for row, _ in rows), strict=True)
-            await conn.execute(_INSERT, [*map(list, columns), stored])
+            with metrics.APPEND_SECONDS.time():
+                stored = await ring.current().seal_all(
+                    [(row[0], row[8], payload, row[9]) for row, payload in rows]
+                )
+                columns = zip(*(row for row, _ in rows), strict=True)
+                await conn.execute(_INSERT, [*map(list, columns), stored])
     except TimeoutError:
+        metrics.APPEND_FAILURES.inc()
         raise AuditUnavailable(
             f"no audit record could be written within {_wait_s:g} s; nothing was done"
         ) from None

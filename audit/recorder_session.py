@@ -241,6 +241,7 @@ class Session:
         age_ns = 0 if row is None else max(0, self._parts.clock.now_ns() - row[0])
         self._standing.inbox_age_s = age_ns / 1e9
         metrics.INBOX_AGE.set(age_ns / 1e9)
+        metrics.LOOKED.set_to_current_time()
 
     def _of_records(self) -> list[Integrator]:
         return [x for x in self.integrators.values() if not x.log.is_anchor]

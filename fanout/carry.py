@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from fanout import metrics
 from fanout.breaker import Breakers, BreakerSettings
@@ -50,13 +50,12 @@ from fanout.ports import (
 from fanout.reconcile_gate import ReconcileGate
 from fanout.retries import Tries, Unwanted, nobody_wishes, refusal, until_s
 from fanout.switch import Switch
-from fanout.trace import parent
+from fanout.trace import ASKS_TRACED, inside, now_ns, say, told, unseen
 from tenancy.clock import Clock
 from tenancy.pause import pause
 from tenancy.scope import TenantScope
 
 log = structlog.get_logger()
-tracer = trace.get_tracer(__name__)
 
 
 class Carrier:
@@ -171,7 +170,8 @@ class Carrier:
             while True:
                 self._leases.require(order.part, epoch)
                 decision = self._doubts.decision(order)  # the broker is asked once more behind it
-                answer = await broker.find(self._current(account), order, sent_by=sent_by)
+                with inside("order.find") if asked < ASKS_TRACED else unseen(order.traceparent):
+                    answer = await broker.find(self._current(account), order, sent_by=sent_by)
                 asked += 1
                 if isinstance(answer, Found):
                     return await self._learn(
@@ -244,12 +244,10 @@ class Carrier:
     async def _submit(
         self, broker: Broker, account: BrokerAccount, order: Order, not_after: datetime
     ) -> Outcome:
+        said = {"cl_ord_id": order.cl_ord_id, "broker": order.broker}
+        begun_ns = now_ns()
         with (
-            tracer.start_as_current_span(
-                "order.submit",
-                context=parent(order.traceparent),
-                attributes={"cl_ord_id": order.cl_ord_id, "broker": order.broker},
-            ),
+            inside("order.submit", said, kind=SpanKind.CLIENT) as span,
             metrics.SUBMIT_SECONDS.labels(order.broker).time(),
             self._crowd.one(),
         ):
@@ -258,7 +256,14 @@ class Carrier:
             except Exception as error:  # an adapter's mistake: what cannot be classified is doubt
                 log.exception("adapter_raised", broker=order.broker, cl_ord_id=order.cl_ord_id)
                 outcome = InDoubt(cause=f"{type(error).__name__} in the adapter", not_after=None)
-        metrics.ORDERS.labels(order.broker, type(outcome).__name__).inc()
+            what, recorded = type(outcome).__name__, span.is_recording()
+            say(span, {"outcome": what})
+        if not recorded and not isinstance(outcome, Acked):  # one of many, and worth its span
+            told(
+                order.traceparent, "order.submit", said, begun_ns=begun_ns, kind=SpanKind.CLIENT,
+                error=what,
+            )  # fmt: skip
+        metrics.ORDERS.labels(order.broker, what).inc()
         return outcome
 
     async def _record(

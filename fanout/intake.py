@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -22,14 +23,15 @@ from typing import Any
 
 import msgspec
 import structlog
-from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from audit.inbox import append
-from fanout import approvals, evidence, metrics, outcome_rows
+from fanout import approvals, evidence, metrics, outcome_rows, telling
 from fanout.accounts import Accounts
 from fanout.as_named import as_named
 from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
+from fanout.heard import Heard
 from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.mandate import Mandate
@@ -38,7 +40,7 @@ from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.shadows import everybody, with_shadows
 from fanout.signal import InvalidSignal, Signal, decode
-from fanout.trace import current, parent
+from fanout.trace import current, say, under
 from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
 from fanout.usage import UNWATCHED, Watched, watch
 from tenancy.clock import Clock
@@ -50,7 +52,6 @@ from tenancy.store.snapshots import Version, read_snapshot, read_version, with_u
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
-tracer = trace.get_tracer(__name__)
 
 AT_ONCE = 64
 POLL_S = 0.01
@@ -82,6 +83,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     plan: Plan
     traceparent: str
+    due_at: datetime
 
 
 class NotPlanned(Enum):
@@ -105,10 +107,11 @@ class Intake:
         clock: Clock,
         rules: Rules,
         calendars: Calendars,
-        wake_parts: Callable[[SignalID, Sequence[int]], None],
+        wake_parts: Callable[[SignalID, Sequence[int], str], None],
         look_again: Callable[[], None],
         may_have_ended: Callable[[SignalID], None],
         clock_untrusted: Callable[[TenantID], bool],
+        heard: Heard,
     ) -> None:
         """`look_again` is called when a strategy's signals are planned: others may have come meanwhile.
 
@@ -127,11 +130,14 @@ class Intake:
         self._look_again = look_again
         self._may_have_ended = may_have_ended
         self._clock_untrusted = clock_untrusted
+        self._heard = heard
         self._snapshots: dict[StrategyID, Snapshot] = {}
         self._watched: dict[StrategyID, Watched] = {}
         self._queues = Queues()
         self._holding = 0
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
+        self._seen: dict[SignalID, float] = {}
+        """Signals that wait, and when we saw each first (monotonic)."""
 
     async def look(self) -> int:
         """Begin to plan what waits in our partitions; how many signals were found. Raises Unavailable."""
@@ -147,12 +153,20 @@ class Intake:
                 )
             ).fetchall()
         by_strategy: dict[StrategyID, list[tuple[SignalID, TenantID]]] = {}
+        now = self._clock.monotonic()
+        self._seen = {signal: self._seen.get(signal, now) for signal, _, _ in rows}
+        metrics.SIGNALS_WAITING.set(len(rows))
         for signal, tenant, strategy in rows:
             by_strategy.setdefault(strategy, []).append((signal, tenant))
         for strategy, signals in by_strategy.items():
             if strategy not in self._running:
                 self._running[strategy] = asyncio.create_task(self._strategy(strategy, signals))
         return len(rows)
+
+    def oldest_s(self) -> float:
+        """For how long we have seen the signal that we saw first wait: no difference of two clocks."""
+        now = self._clock.monotonic()
+        return now - min(self._seen.values(), default=now)
 
     async def idle(self) -> None:
         """Until no planning is under way."""
@@ -194,8 +208,9 @@ class Intake:
         """
         for _ in range(BEGIN_AGAIN):
             async with self._queues.turn(strategy, self._neighbours(strategy)):
-                async with self._database.tenant(scope) as conn:
-                    made = await self._commit_plan(conn, scope, signal, strategy)
+                with ExitStack() as traced:  # to the end of the commit
+                    async with self._database.tenant(scope) as conn:
+                        made = await self._commit_plan(conn, scope, signal, strategy, traced)
                 if isinstance(made, Planned):
                     await self._intend(scope, signal, made)
                     return True
@@ -205,13 +220,11 @@ class Intake:
 
     async def _intend(self, scope: TenantScope, signal: SignalID, made: Planned) -> None:
         plan, traceparent = made.plan, made.traceparent
-        metrics.PLANS.inc()
-        for reason, accounts in plan.reasons.items():
-            metrics.PLANNED_ACCOUNTS.labels(reason.value).inc(accounts)
+        telling.planned(plan, traceparent, made.due_at)
         mine = [part for part in plan.parts if self._leases.holds(part)]
         others = [part for part in plan.parts if part not in mine]
         if others:
-            self._wake_parts(signal, others)
+            self._wake_parts(signal, others, traceparent)
         if mine:
             await self._intender.intend(scope, signal, mine, plan, traceparent)
         if not others:  # nothing may have been wanted, or nothing that takes time
@@ -223,10 +236,12 @@ class Intake:
         return kept.neighbours if kept is not None else frozenset()
 
     async def _commit_plan(
-        self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID
-    ) -> Planned | NotPlanned:
+        self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID,
+        traced: ExitStack,
+    ) -> Planned | NotPlanned:  # fmt: skip
         """Our turn on the strategy and its neighbours, then everything that is read, decided and
-        kept in one transaction."""
+        kept in one transaction. The plan's span ends with `traced`."""
+        begun_ns = self._clock.now_ns()
         kept = self._snapshots.get(strategy)
         beside = self._neighbours(strategy)
         shared = self._watched.get(strategy, UNWATCHED).shared_parts
@@ -254,24 +269,24 @@ class Intake:
             asked = decode(body)
         except InvalidSignal as error:  # kept by another version of us
             await conn.execute(_REFUSE, (signal,))
-            await append(
-                conn,
-                [
-                    (
-                        scope.tenant_id,
-                        evidence.refused(signal, error, self._clock.now(), traceparent),
-                    )
-                ],
-            )
+            refused = evidence.refused(signal, error, self._clock.now(), traceparent)
+            await append(conn, [(scope.tenant_id, refused)])
             await outcome_rows.refuse(conn, scope, signal, strategy, self._clock.now())
+            telling.not_understood(signal, strategy, traceparent, error)
             return NotPlanned.NOTHING_TO_DO
-        with tracer.start_as_current_span("plan", context=parent(traceparent)) as span:
-            span.set_attribute("signal_id", str(signal))
-            traceparent = current(traceparent)
-            plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation, mandate)
-            await self._keep(conn, scope, plan, traceparent)
+        heard = self._heard.parent("signal", signal, traceparent)
+        ids = {"signal_id": signal, "strategy_id": strategy, "tenant_id": scope.tenant_id}
+        span = traced.enter_context(
+            under(heard, "plan", ids, kind=SpanKind.CONSUMER, begun_ns=begun_ns)
+        )
+        say(span, {"found_by": "sweep" if heard == traceparent else "wake"})
+        traceparent = current(traceparent)
+        plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation, mandate)
+        span.add_event("decided")
+        await self._keep(conn, scope, plan, traceparent)
+        say(span, {"version": plan.version, "accounts": plan.reasons.total()})
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
-        return Planned(plan, traceparent)
+        return Planned(plan, traceparent, received_at)
 
     async def _clear(
         self,

@@ -24,6 +24,7 @@ import structlog
 from audit import ring, sealing
 from fanout import book
 from fanout.accounts import Accounts
+from fanout.heard import Heard
 from fanout.lanes import Job, Lane, Lanes
 from fanout.leases import Leases
 from fanout.order import Order, OrdState, cl_ord_id, order_id
@@ -31,6 +32,7 @@ from fanout.plan import Leg, Plan, PlanEntry
 from fanout.ports import BrokerAccount
 from fanout.reasons import Reason
 from fanout.stops_venues import NO_VENUES, Venues
+from fanout.trace import current, under
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import NotFound
@@ -81,8 +83,13 @@ class Intender:
         clock: Clock,
         venues: Venues = NO_VENUES,
         watch: Callable[[TenantScope, Iterable[str]], None] = lambda scope, names: None,
+        heard: Heard | None = None,
     ) -> None:
-        """`watch` is told of every order that is held: the gateway's stop engine has it from then on."""
+        """`watch` is told of every order that is held: the gateway's stop engine has it from then on.
+
+        `heard`: the wake-ups by which this worker knows of others' plans.
+        """
+        self._heard = heard or Heard()
         self._venues = venues
         self._watch = watch
         self._database = database
@@ -106,7 +113,8 @@ class Intender:
         self._busy.add(signal)
         try:
             if plan is None:
-                plan, traceparent = await self._read(scope, signal)
+                plan, kept = await self._read(scope, signal)
+                traceparent = self._heard.parent("plan", signal, kept)
             epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
             for chunk, last in _chunks(plan.acting(epochs)):
                 await self._write(scope, plan, traceparent, chunk, epochs, last=last)
@@ -121,6 +129,21 @@ class Intender:
         return msgspec.json.decode(row[0], type=Plan), row[1]
 
     async def _write(
+        self,
+        scope: TenantScope,
+        plan: Plan,
+        traceparent: str,
+        entries: Sequence[PlanEntry],
+        epochs: dict[int, int],
+        *,
+        last: bool,
+    ) -> None:
+        """One chunk; its orders' traces go on under its span."""
+        said = {"signal_id": plan.signal_id, "accounts": len(entries), "parts": len(epochs)}
+        with under(traceparent, "intend", said):
+            await self._write_chunk(scope, plan, current(traceparent), entries, epochs, last=last)
+
+    async def _write_chunk(
         self,
         scope: TenantScope,
         plan: Plan,

@@ -29,6 +29,7 @@ from fanout.market import AccountNow
 from fanout.reasons import Reason
 from fanout.refresh import Instrumented
 from fanout.still_within import over_limit
+from fanout.trace import under
 from fanout.turn import former_neighbours_under_way, turn
 from fanout.usage import Lots, read_usage
 from fanout.windows import Windows
@@ -84,7 +85,10 @@ class ApprovedIntender:
                     await conn.execute(_STRIKE, (signal, list(epochs)))
                     return
             try:
-                if not await self._carry(scope, waiting, epochs):
+                said = {"signal_id": signal, "accounts": len(waiting), "approved": True}
+                with under(waiting[0].traceparent, "intend", said):
+                    carried = await self._carry(scope, waiting, epochs)
+                if not carried:
                     return
             except NotLoaded as missing:  # the transaction ended without a word written
                 await self._calendars.load(missing.names, self._clock.now())

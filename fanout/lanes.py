@@ -23,6 +23,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from time import monotonic
 from typing import Literal
 
 import msgspec
@@ -34,6 +35,7 @@ from fanout.leases import LeaseLost
 from fanout.lesson import Consequence
 from fanout.order import FINAL, Order, OrdState
 from fanout.ports import BrokerAccount
+from fanout.trace import ORDERS_TRACED, outside, say, under
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
 
@@ -70,6 +72,7 @@ class Lanes:
         self._queues: dict[Lane, deque[Job]] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._broken: dict[Lane, int] = {}
+        self._at_it_since: dict[Lane, float] = {}
         self.known = known
 
     def __repr__(self) -> str:
@@ -99,7 +102,7 @@ class Lanes:
         queue.append(self._durable(job))
         if lane not in self._tasks:
             metrics.LANES_BUSY.inc()
-            self._tasks[lane] = asyncio.create_task(self._work(lane))
+            self._tasks[lane] = asyncio.create_task(self._work(lane), context=outside())
 
     def is_busy(self, account: AccountID, symbol: str) -> bool:
         """Whether that lane is at work, or stands still with a job in hand."""
@@ -119,6 +122,15 @@ class Lanes:
             lane: times for lane, times in self._broken.items() if lanes.get(lane) != times
         }
 
+    def waiting(self) -> int:
+        """How many lanes have more to do than what they are at."""
+        return sum(len(queue) > 1 for queue in self._queues.values())
+
+    def oldest_s(self) -> float:
+        """How long the lane that has been at one thing longest has been at it; 0: none is at work."""
+        now = monotonic()
+        return now - min(self._at_it_since.values(), default=now)
+
     async def idle(self) -> None:
         """Until no lane has work."""
         while self._tasks:
@@ -127,7 +139,10 @@ class Lanes:
     async def _work(self, lane: Lane) -> None:
         queue = self._queues[lane]
         try:
-            while queue and await self._do(queue[0], queue):
+            while queue:
+                self._at_it_since[lane] = monotonic()
+                if not await self._do(queue[0], queue):
+                    break
                 queue.popleft()
         finally:
             if any(job.kind != "cancel" for job in queue):
@@ -135,6 +150,7 @@ class Lanes:
             for job in queue:
                 self.known.discard(job.order.cl_ord_id)
             del self._queues[lane], self._tasks[lane]
+            self._at_it_since.pop(lane, None)
             metrics.LANES_BUSY.dec()
 
     async def _do(self, job: Job, queue: deque[Job]) -> bool:
@@ -147,7 +163,9 @@ class Lanes:
         while following is not None:
             current = following
             try:
-                consequence = await self._carry(current)
+                with traced(current) as span:
+                    consequence = await self._carry(current)
+                    say(span, _end_of(consequence))
                 following = self._after(current, consequence)
                 if _settled_by_another(current, consequence):
                     log.info("lane_overtaken", cl_ord_id=current.order.cl_ord_id)
@@ -216,6 +234,21 @@ def _defer(job: Job, after: Job, queue: deque[Job]) -> bool:
         return False
     queue.insert(at, msgspec.structs.replace(job, deferred=True))
     return True
+
+
+def traced(job: Job) -> under:
+    """The job's span, under the intent's; of the many orders of a large signal, the trace id alone."""
+    order = job.order
+    ids = {
+        "signal_id": order.signal_id, "account_id": order.account_id, "cl_ord_id": order.cl_ord_id,
+        "broker": order.broker, "attempt": order.attempt,
+    }  # fmt: skip
+    wanted = order.place < ORDERS_TRACED
+    return under(order.traceparent, f"order.{job.kind}", ids, wanted=wanted)
+
+
+def _end_of(consequence: Consequence | None) -> dict[str, object]:
+    return {} if consequence is None else {"state": consequence.order.state.value}
 
 
 def _settled_by_another(job: Job, consequence: Consequence | None) -> bool:

@@ -30,6 +30,7 @@ from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import FINAL, cl_ord_id, order_id
 from fanout.stops_venues import NO_VENUES, Venues
+from fanout.trace import ORDERS_TRACED, inside, now_ns, outside, told
 from tenancy.database import Connection, Database
 from tenancy.errors import OutcomeUnknown, PortcullisError, Retry
 from tenancy.scope import TenantScope
@@ -78,11 +79,18 @@ class Learner:
 
         Raises LeaseLost for a lesson that counts under its lease alone, when that is lost.
         """
+        begun_ns = now_ns()
         future: asyncio.Future[Consequence] = asyncio.get_running_loop().create_future()
         self._waiting[scope.tenant_id].append((lesson, future))
         if scope.tenant_id not in self._writers:
-            self._writers[scope.tenant_id] = asyncio.create_task(self._write(scope))
-        return await future
+            self._writers[scope.tenant_id] = asyncio.create_task(
+                self._write(scope), context=outside()
+            )
+        with inside("order.learn") as span:
+            consequence, recorded = await future, span.is_recording()
+        if not recorded:
+            _tell_trace(lesson, consequence, begun_ns)
+        return consequence
 
     async def _write(self, scope: TenantScope) -> None:
         while scope.tenant_id in self._waiting:
@@ -180,6 +188,15 @@ def _may_follow(lesson: Lesson) -> list[str]:
     if order.leg == 0:
         names.append(cl_ord_id(order_id(order.signal_id, order.account_id, 1), 1))
     return names
+
+
+def _tell_trace(lesson: Lesson, consequence: Consequence, begun_ns: int) -> None:
+    """News of an order that rests is a span of its own; asking for it, again and again, is none."""
+    before, after = lesson.order, consequence.order
+    changed = (before.state, before.cum_qty) != (after.state, after.cum_qty)
+    if consequence.news and changed and before.place < ORDERS_TRACED:
+        said = {"cl_ord_id": before.cl_ord_id, "state": after.state.value}
+        told(before.traceparent, "order.learn", said, begun_ns=begun_ns)
 
 
 def _tell(future: asyncio.Future[Consequence], word: Consequence | Exception) -> None:

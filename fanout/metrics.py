@@ -8,6 +8,8 @@ from typing import get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from fanout.lifecycle import Surprise
+from fanout.outcome import End
+from fanout.reasons import LIMITS
 
 LATENCY_BUCKETS = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
@@ -23,21 +25,48 @@ PLAN_SECONDS = Histogram(
 PLANNED_ACCOUNTS = Counter(
     "portcullis_planned_accounts_total", "Accounts decided, by reason", ["reason"]
 )
+SIGNALS_WAITING = Gauge(
+    "portcullis_signals_waiting", "Accepted signals of this worker's partitions without a plan"
+)
+SIGNALS_OLDEST = Gauge(
+    "portcullis_signals_waiting_oldest_seconds",
+    "For how long this worker has seen the one of them that it saw first; 0: there is none",
+)
+LIMITS_HIT = Counter(
+    "portcullis_limits_hit_total",
+    "Accounts whose order a limit refused, by limit; an order that was only made smaller is sent",
+    ["limit"],
+)
+for _limit in LIMITS:
+    LIMITS_HIT.labels(_limit.value)
 ORDERS = Counter("portcullis_orders_total", "Attempts by broker and outcome", ["broker", "outcome"])
 SUBMIT_SECONDS = Histogram(
     "portcullis_submit_seconds", "From a request's first byte to its outcome", ["broker"],
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 FIRST_ORDER_SECONDS = Histogram(
-    "portcullis_first_order_seconds", "From a plan to its first order on the wire",
+    "portcullis_first_order_seconds",
+    "From a plan, or a person's yes, to its first account's order on the wire; told when the signal is done",
     buckets=LATENCY_BUCKETS,
-)  # fmt: skip
+)
+LAST_ORDER_SECONDS = Histogram(
+    "portcullis_last_order_seconds",
+    "The same to its last account's order on the wire",
+    buckets=LATENCY_BUCKETS,
+)
 IN_DOUBT = Gauge("portcullis_orders_in_doubt", "Orders in doubt in this worker's lanes")
 DOUBT_OLDEST = Gauge(
     "portcullis_doubt_oldest_seconds",
     "How long the oldest order of this worker is in doubt, or closes a position and cannot be sent",
 )
 LANES_BUSY = Gauge("portcullis_lanes_busy", "Lanes with work")
+LANES_WAITING = Gauge(
+    "portcullis_lanes_waiting", "Lanes in which orders wait behind the one at work"
+)
+LANE_OLDEST = Gauge(
+    "portcullis_lane_oldest_seconds",
+    "For how long the lane that has been at one thing longest has been at it; 0: none is at work",
+)
 SURPRISES = Counter(
     "portcullis_surprising_reports_total",
     "Reports that the book had ruled out, by what is odd about them (fanout/lifecycle.py)",
@@ -47,6 +76,11 @@ for _surprise in get_args(Surprise):
     SURPRISES.labels(_surprise)  # an alert asks for the increase: the first one counts, too
 SWITCH_AGE = Gauge(
     "portcullis_switch_age_seconds", "Since this worker knew where the kill switch stands"
+)
+SWITCH_STOPS = Gauge(
+    "portcullis_switch_stops",
+    "What does not trade freely, as this worker knows it: layers by state (of a group: its accounts)",
+    ["what", "state"],
 )
 SWITCH_DENIED = Counter(
     "portcullis_switch_denied_total", "Orders that the kill switch stopped before they were sent",
@@ -61,6 +95,8 @@ INTERVENTIONS_LATE = Counter(
     "Interventions that were not done in time, by level",
     ["level"],
 )
+for _level in ("cancel_open", "flatten"):  # the others are done when they are said
+    INTERVENTIONS_LATE.labels(_level)
 LEARN_BATCH = Histogram(
     "portcullis_learn_batch_size",
     "Outcomes per transaction",
@@ -132,7 +168,13 @@ GATED = Counter(
     "portcullis_orders_not_reconciled_total",
     "Orders that ended because their account did not agree with its broker in time",
 )
-OUTCOMES = Counter("portcullis_signal_outcomes_total", "Signals that were done, each told once")
+OUTCOMES = Counter(
+    "portcullis_signal_outcomes_total",
+    "Signals that were done, each told once, by what became of all their accounts together",
+    ["outcome"],
+)
+for _end in get_args(End):
+    OUTCOMES.labels(_end)
 
 UNPROVEN = Gauge(
     "portcullis_credentials_unproven",
@@ -147,6 +189,24 @@ BUDGET_SHARED = Gauge(
 BUDGET_WAITING = Gauge(
     "portcullis_budget_waiting", "Orders that wait for a place in the broker's limit", ["broker"]
 )
+BUDGET_LIMIT = Gauge(
+    "portcullis_budget_limit_places",
+    "Requests that the broker's limit allows one account in each of its windows", ["broker"],
+)  # fmt: skip
+BUDGET_WINDOW = Gauge(
+    "portcullis_budget_window_seconds", "How long the window of the broker's limit is", ["broker"]
+)
+BUDGET_USED = Counter(
+    "portcullis_budget_places_total", "Places in the broker's limit that were used here", ["broker"]
+)
+BUDGET_WAIT_SECONDS = Histogram(
+    "portcullis_budget_wait_seconds", "How long an order waited for its place", ["broker"],
+    buckets=LATENCY_BUCKETS,
+)  # fmt: skip
+BUDGET_EXHAUSTED = Gauge(
+    "portcullis_budget_exhausted_accounts",
+    "Accounts whose limit is used up just now: orders of theirs wait for the next place", ["broker"],
+)  # fmt: skip
 BREAKERS_OPEN = Gauge(
     "portcullis_breakers_open",
     "Brokers, or accounts of one, that do not answer: what opens waits (fanout/breaker.py)",
@@ -164,6 +224,13 @@ DEAD_MEN = Gauge(
     "Accounts with open orders whose broker is to cancel them when we are silent, by its own word",
     ["broker", "state"],
 )
+
+
+def stopped(counted: Mapping[tuple[str, str], int], whats: Iterable[str]) -> None:
+    """How many layers of each kind in `whats` are in which state, by (what, state); the others are 0."""
+    for what in whats:
+        for state in ("reducing", "halted"):
+            SWITCH_STOPS.labels(what, state).set(counted.get((what, state), 0))
 
 
 def reconciled(states: Mapping[str, int]) -> None:

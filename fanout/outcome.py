@@ -47,6 +47,8 @@ AccountState = Literal[
     "partly_filled",  # it ended with less
     "failed",  # it ended with nothing
 ]
+End = Literal["filled", "partly_filled", "failed", "working", "nothing", "refused"]
+"""What became of all accounts of a signal together, in a word: for counting."""
 Answer = Literal["pending", "approved", "rejected", "expired", "void"]
 
 OPEN = frozenset(OrdState) - FINAL
@@ -263,6 +265,25 @@ def signal_state(kept: Kept, *, done: bool, with_orders: int) -> SignalState:
     if done:
         return "done"
     return "working" if with_orders else "planned"
+
+
+def end(state: SignalState, states: Mapping[str, int]) -> End:
+    """One word for a signal that is done. `states`: accounts by state.
+
+    `nothing`: no account had an order. `working`: all else is filled, and what is left is held for its price.
+    """
+    if state == "refused":
+        return "refused"
+    with_orders = {
+        name for name in ("filled", "partly_filled", "failed", "working") if states.get(name)
+    }
+    if not with_orders:
+        return "nothing"
+    if with_orders <= {"filled"}:
+        return "filled"
+    if with_orders <= {"filled", "working"}:
+        return "working"
+    return "failed" if with_orders == {"failed"} else "partly_filled"
 
 
 def ms(span: timedelta) -> float:

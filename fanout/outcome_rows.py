@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -87,7 +88,7 @@ WITH legs AS (
     SELECT signal_id, json_object_agg(state, n) AS states
     FROM (SELECT signal_id, state, count(*) AS n FROM accounts GROUP BY 1, 2) AS counted GROUP BY 1
 ), times AS (
-    SELECT signal_id, {_spread("send_ms")} AS send, {_spread("ack_ms")} AS ack,
+    SELECT signal_id, min(send_ms) AS first_ms, {_spread("send_ms")} AS send, {_spread("ack_ms")} AS ack,
            {_spread("fill_ms")} AS fill, max(done_at) AS done_at
     FROM (SELECT a.signal_id, a.done_at, {_took("a.sent_at", "coalesce(q.decided_at, p.planned_at)")} AS send_ms,
                  {_took("a.acked_at", "a.sent_at")} AS ack_ms,
@@ -115,7 +116,8 @@ WITH legs AS (
 )
 SELECT s.signal_id, s.strategy_id, s.state AS kept, s.traceparent, s.received_at,
        coalesce(s.not_before, s.received_at) AS due_at, p.planned_at, o.reasons, o.done_at AS told_at,
-       states.states, times.send, times.ack, times.fill, totals.totals, coalesce(totals.n, 0) AS symbols,
+       states.states, times.first_ms, times.send, times.ack, times.fill,
+       totals.totals, coalesce(totals.n, 0) AS symbols,
        coalesce(answers.carried, 0) AS carried, coalesce(answers.declined, 0) AS declined,
        coalesce(answers.asked, 0) AS asked,
        greatest(p.planned_at, times.done_at, answers.decided_at) AS last_at
@@ -153,9 +155,18 @@ async def refuse(
     await _record(conn, scope, [(outcome, found[0]["traceparent"], at)])
 
 
+class Finished(NamedTuple):
+    """An outcome that was finished just now. `first_ms`: the first of its accounts' `send_ms`;
+    `traceparent`: as the signal's row keeps it."""
+
+    outcome: Outcome
+    first_ms: float | None
+    traceparent: str
+
+
 async def finish(
     conn: Connection, scope: TenantScope, signals: Sequence[UUID], at: datetime
-) -> list[UUID]:
+) -> list[Finished]:
     """Finish the outcomes of these signals of the tenant, which have ended; those that were not before."""
     rows = {row["signal_id"]: row for row in await _read(conn, signals)}
     outcomes = {
@@ -173,9 +184,14 @@ async def finish(
             ),
         )
     ).fetchall()
-    finished = [row[0] for row in written]
-    await _record(conn, scope, [(outcomes[s], rows[s]["traceparent"], at) for s in finished])
+    finished = [_finished(rows[row[0]], outcomes[row[0]]) for row in written]
+    await _record(conn, scope, [(one.outcome, one.traceparent, at) for one in finished])
     return finished
+
+
+def _finished(row: Mapping[str, Any], outcome: Outcome) -> Finished:
+    first: Decimal | None = row["first_ms"]
+    return Finished(outcome, None if first is None else float(first), row["traceparent"])
 
 
 async def read(

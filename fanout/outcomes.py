@@ -20,8 +20,9 @@ from uuid import UUID
 
 import structlog
 
-from fanout import metrics, outcome_rows
+from fanout import outcome_rows, telling
 from fanout.leases import Leases
+from fanout.trace import now_ns
 from tenancy.clock import Clock
 from tenancy.database import Database
 from tenancy.errors import PortcullisError
@@ -96,6 +97,7 @@ class Outcomes:
 
     async def _write(self, scope: TenantScope, signals: Sequence[UUID]) -> None:
         """One transaction. What PostgreSQL refuses is done one by one: one signal silences no other."""
+        begun_ns = now_ns()
         try:
             async with self._database.tenant(scope) as conn:
                 finished = await outcome_rows.finish(conn, scope, signals, self._clock.now())
@@ -106,4 +108,5 @@ class Outcomes:
             for signal in signals if len(signals) > 1 else ():
                 await self._write(scope, [signal])
         else:
-            metrics.OUTCOMES.inc(len(finished))
+            for one in finished:
+                telling.ended(one.outcome, one.first_ms, one.traceparent, begun_ns)

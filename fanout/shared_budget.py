@@ -150,6 +150,8 @@ class SharedBudgets:
         self._clock: tuple[float, float] | None = None  # Redis' time, µs, and ours when we heard it
         self._keeper: asyncio.Task[None] | None = None
         self._beat_at = float("-inf")
+        metrics.BUDGET_LIMIT.labels(name).set(limit)
+        metrics.BUDGET_WINDOW.labels(name).set(window_s)
 
     def __repr__(self) -> str:
         by = "Redis" if self._share.by_redis else "alone"
@@ -190,8 +192,12 @@ class SharedBudgets:
                 self._ready[name] = None
             place = self._waiting[name].add(closes=closes)
             self._woken.set()
-            with metrics.BUDGET_WAITING.labels(self.name).track_inprogress():
+            with (
+                metrics.BUDGET_WAITING.labels(self.name).track_inprogress(),
+                metrics.BUDGET_WAIT_SECONDS.labels(self.name).time(),
+            ):
                 await place
+        metrics.BUDGET_USED.labels(self.name).inc()
 
     def hint(self, key: Key, *, remaining: int, reset_in_s: float) -> None:
         """Pass on what an answer said: `remaining` more within the next `reset_in_s` seconds."""
@@ -244,6 +250,7 @@ class SharedBudgets:
                 heappush(self._later, (self._now() + max(again_in_s, 0.001), name))
             else:
                 del self._waiting[name]
+        metrics.BUDGET_EXHAUSTED.labels(self.name).set(len(self._waiting))
 
     async def _ask(self, wants: Mapping[str, int]) -> dict[str, tuple[int, float]] | None:
         """What Redis grants; None: it did not answer, or our word was too old for it."""

@@ -26,6 +26,7 @@ Nothing is written here; a crash leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -68,6 +69,8 @@ _HALTED = {
 """In the order in which they are looked at: the outermost is named."""
 _AUDIT = ("anchor", "audit")
 """A halted audit log (audit/halts.py), everybody's or the tenant's: what opens is refused, what closes goes on."""
+WHATS = (*_HALTED, *_AUDIT)
+"""Everything that can be stopped."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -113,6 +116,10 @@ class Stops:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+    def counted(self) -> Counter[tuple[str, str]]:
+        """How many of each kind are in which state."""
+        return Counter((stop.what, stop.state) for stop in self._by_key.values())
 
     def refusal(self, order: Order) -> Refused | None:
         """Why the order may not be sent. `halted` names the outermost layer, before any `reducing`."""
@@ -190,7 +197,6 @@ class Switch:
         while not stop.is_set():
             self._told.clear()
             await self.read()
-            metrics.SWITCH_AGE.set(self.age_s)
             await pause(self._told, every_s)
 
     async def refusal(self, order: Order) -> Refused | None:
@@ -251,6 +257,7 @@ class Switch:
                     rows = await (await conn.execute(_STOPS)).fetchall()
                     self._tiers = tiers_of(await (await conn.execute(_TIERS)).fetchall())
                     self.stops = stops_of(rows)
+                    metrics.stopped(self.stops.counted(), WHATS)
                     # Changed between the two statements: then the next look finds another digest.
                     self._digest = row[0]
                     log.info("switch_read", stops=len(self.stops))

@@ -5,7 +5,8 @@ its sweep, ≤ 1 s later. So every worker reads the whole stream from `$` withou
 group, and nobody acknowledges anything.
 
 Fields: kind (`signal` to plan, `plan` to carry out, `halt`: the kill switch), id (UUID of the signal, or
-of the intervention), part (partition, decimal).
+of the intervention), part (partition, decimal); where the trace is recorded also traceparent, under which
+who is woken hangs what it does (fanout/heard.py). An older worker does not look at that field.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from uuid import UUID
 
 import msgspec
 from redis.asyncio import Redis
+
+from fanout.trace import is_sampled
 
 STREAM = "portcullis:wake"
 MAX_ENTRIES = 10_000
@@ -30,19 +33,22 @@ class Wake(msgspec.Struct, frozen=True):
     kind: Kind
     id: UUID
     part: int
+    traceparent: str = ""
 
 
 async def publish(redis: Redis, items: Sequence[Wake]) -> None:
     """One XADD for each, in one round trip. Raises redis.RedisError, OSError or TimeoutError."""
     pipe = redis.pipeline(transaction=False)
     for item in items:
-        pipe.xadd(
-            STREAM,
-            {"kind": item.kind, "id": str(item.id), "part": str(item.part)},
-            maxlen=MAX_ENTRIES,
-            approximate=True,
-        )
+        pipe.xadd(STREAM, _fields(item), maxlen=MAX_ENTRIES, approximate=True)
     await pipe.execute()
+
+
+def _fields(item: Wake) -> dict[Any, Any]:
+    fields = {"kind": item.kind, "id": str(item.id), "part": str(item.part)}
+    if is_sampled(item.traceparent):
+        fields["traceparent"] = item.traceparent
+    return fields
 
 
 def read(fields: Mapping[bytes, bytes]) -> Wake | None:

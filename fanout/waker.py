@@ -10,14 +10,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import msgspec
 import structlog
+from opentelemetry.trace import SpanKind
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from fanout import metrics
-from fanout.wake import Wake, publish
+from fanout.trace import current, is_sampled, under
+from fanout.wake import STREAM, Wake, publish
 
 log = structlog.get_logger()
 
@@ -72,11 +75,21 @@ class Waker:
 
     async def _tell(self, items: Sequence[Wake]) -> None:
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                await publish(self._redis, items)
+            with ExitStack() as spans:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    await publish(self._redis, [_begun(item, spans) for item in items])
         except (RedisError, OSError, TimeoutError) as error:
             metrics.WAKE_FAILURES.inc(len(items))
             metrics.WAKE_DROPPED.inc(len(self._queue))
             self._queue.clear()
             self._closed_until = time.monotonic() + self._settings.pause_s
             log.warning("wake_failed", error=repr(error), pause_s=self._settings.pause_s)
+
+
+def _begun(item: Wake, spans: ExitStack) -> Wake:
+    """The wake-up with a span of its own, under which the woken worker's hang; it ends with `spans`."""
+    if not is_sampled(item.traceparent):
+        return item
+    said = {"messaging.system": "redis", "messaging.destination.name": STREAM, "wakes": item.kind}
+    spans.enter_context(under(item.traceparent, "wake", said, kind=SpanKind.PRODUCER))
+    return msgspec.structs.replace(item, traceparent=current(item.traceparent))

@@ -29,6 +29,7 @@ from fanout.dead_man import DeadMen
 from fanout.doubts import Doubts
 from fanout.drift_decisions import DriftDecisions
 from fanout.follow import Follower
+from fanout.heard import Heard
 from fanout.hints import Hints
 from fanout.intake import Intake
 from fanout.intend import Intender
@@ -90,6 +91,7 @@ class Worker:
         """Without `spill` nothing at all leaves while PostgreSQL is away. `crew` is told who is live."""
         settings.check(brokers)
         self._woken = asyncio.Event()
+        self._heard = Heard()
         self._database = database
         self._redis = redis
         self._brokers = brokers
@@ -152,7 +154,7 @@ class Worker:
         self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
         self._intender = Intender(
             database, self.leases, self._accounts, self.lanes, clock, venues,
-            lambda scope, names: self.stops.watch(scope, names),
+            lambda scope, names: self.stops.watch(scope, names), self._heard,
         )  # fmt: skip
         self.stops = StopEngine(
             database, self.leases, self._accounts, self._intender, self.lanes, brokers, venues, clock,
@@ -178,7 +180,7 @@ class Worker:
             database, self.leases, self._accounts, self._intender, self.instruments, clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
             calendars, self._wake_parts, self._woken.set, self.outcomes.may_have_ended,
-            self.switch.clock_untrusted,
+            self.switch.clock_untrusted, self._heard,
         )  # fmt: skip
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(
@@ -211,6 +213,13 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Then: no new work, lanes finish what they have, partitions are given back."""
+        for gauge, now in (
+            (metrics.SWITCH_AGE, lambda: self.switch.age_s),
+            (metrics.LANES_WAITING, self.lanes.waiting),
+            (metrics.LANE_OLDEST, self.lanes.oldest_s),
+            (metrics.SIGNALS_OLDEST, self.intake.oldest_s),
+        ):  # asked at each look: what stands still must not stand still here, too
+            gauge.set_function(now)
         closed = await self._open(self._brokers)
         await self.instruments.refresh()
         await self.switch.read()
@@ -308,16 +317,19 @@ class Worker:
                 await asyncio.sleep(self._settings.sweep_s)
 
     def _hear(self, said: Sequence[Mapping[bytes, bytes]]) -> None:
-        if any(told is not None and told.kind == "halt" for told in map(wake.read, said)):
-            self.switch.look()
+        for told in filter(None, map(wake.read, said)):
+            if told.kind == "halt":
+                self.switch.look()
+            elif self.leases.holds(told.part):
+                self._heard.note(told)
         self._woken.set()
 
     def _wake_signal(self, signal: SignalID, strategy: StrategyID) -> None:
         self._woken.set()
         self._waker.wake([wake.Wake(kind="signal", id=signal, part=partition(strategy))])
 
-    def _wake_parts(self, signal: SignalID, parts: Sequence[int]) -> None:
-        self._waker.wake([wake.Wake(kind="plan", id=signal, part=part) for part in parts])
+    def _wake_parts(self, signal: SignalID, parts: Sequence[int], traceparent: str) -> None:
+        self._waker.wake([wake.Wake("plan", signal, part, traceparent) for part in parts])
 
     async def _sweep(self, stop: asyncio.Event) -> None:
         """Look for work when woken, and every `sweep_s` seconds whether woken or not."""

@@ -47,9 +47,14 @@ def message_id(origin: str, index: int) -> str:
 
 def is_wanted(event: Event, names: Collection[str], *, failures_only: bool) -> bool:
     """Whether a channel asked for it; no name asks for all."""
-    if failures_only and event.alert is None and event.kind not in REFUSALS:
+    if failures_only and not is_failure(event):
         return False
     return not names or event.kind in names or any(group in names for group in event.groups)
+
+
+def is_failure(event: Event) -> bool:
+    """Whether somebody should look at it: an alert, or something that was refused."""
+    return event.alert is not None or event.kind in REFUSALS
 
 
 def kinds_of(names: Collection[str], *, failures_only: bool) -> list[str]:

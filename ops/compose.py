@@ -38,6 +38,7 @@ from ops.brokers import make_brokers
 from ops.clock.agent import clock_file, seen
 from ops.clock.records import ClockRecords
 from ops.clock.watch import watch
+from ops.disk_room import watch_disks
 from ops.health import Check
 from ops.migrate import read_migrations
 from ops.operator_log import OperatorLog, release_facts
@@ -45,6 +46,7 @@ from ops.refusals import RefusalReader
 from ops.serve import serve
 from ops.settings import Settings
 from ops.stores import first_place, further_places, tells_worm
+from ops.tls import tell_expiry
 from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import Clock, SystemClock
 from tenancy.clock_file import ClockFile
@@ -127,6 +129,7 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             stop=seat.stop,
         ) as listener,
     ):
+        tell_expiry("ingress", settings.ingress.tls.certificate)
         serving = serve(
             listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
         )
@@ -165,11 +168,15 @@ async def worker(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             crew=pace.crew,
         )
         pace.open()
+        spill = {"spill": settings.worker.spill or settings.instance.var / "spill"}
         checks = {
             "postgres": answers(database), "signer": signs(signer), "clock": lambda: seen(sense),
             "brokers": work.execution, "budgets": pace.said,
         }  # fmt: skip
-        yield checks, asyncio.create_task(beside(work.run(seat.stop), watch(sense, seat.stop)))
+        works = (
+            work.run(seat.stop), watch(sense, seat.stop), watch_disks(spill, seat.stop),
+        )  # fmt: skip
+        yield checks, asyncio.create_task(beside(*works))
 
 
 @asynccontextmanager
@@ -209,6 +216,7 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         works = (
             work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
             own.run(seat.stop), keeping.run(seat.stop),
+            watch_disks({"audit": settings.recorder.store}, seat.stop),
         )  # fmt: skip
         yield checks, asyncio.create_task(beside(*works))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -12,6 +13,7 @@ from gateway.admin import scheduler
 from gateway.admin.app import admin_app
 from gateway.admin.event_stream import Hub
 from gateway.admin.limits_on_use import ApiRates
+from gateway.admin.metrics_pages import Page
 from gateway.admin.operation import Services
 from gateway.rate import Rates
 from hsm.client import EnrollerClient
@@ -30,11 +32,15 @@ from ops.compose import (
     redis_client,
     said,
 )
+from ops.disk_room import watch_disks
 from ops.exporting import archive
 from ops.notifying import notifying
+from ops.probe import get
+from ops.processes import health_sockets
 from ops.serve import serve
 from ops.settings import Settings
 from ops.sign_in import signing_in
+from ops.tls import tell_expiry
 from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import SystemClock
 
@@ -46,6 +52,25 @@ def patient(conninfo: str) -> str:
     requests that wait for one lock must not take every connection of the pool with them."""
     known = conninfo_to_dict(conninfo).get("options") or ""
     return make_conninfo(conninfo, options=f"{known} -c lock_timeout={LOCK_WAIT_S}s".strip())
+
+
+def _places(settings: Settings) -> dict[str, Path]:
+    """Whose room the management listener tells of: what is written under `var`, exports too."""
+    var = settings.instance.var
+    ours = settings.stack is not None and settings.stack.postgres
+    return {"var": var, **({"postgres": var / "postgres"} if ours else {})}
+
+
+def page_of(sock: Path) -> Page:
+    """The metrics of the process whose health listener is there (ops/health.py)."""
+
+    async def ask() -> bytes:
+        status, text = await get(sock, "/metrics")
+        if status != 200:
+            raise ValueError(f"it answers {status}")
+        return text
+
+    return ask
 
 
 @asynccontextmanager
@@ -87,7 +112,11 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             audit_store=settings.recorder.store,
         )
         await make_missing(database, keys)
-        app = admin_app(services, checks=checks)
+        pages = {name: page_of(at) for name, at in health_sockets(settings).items()}
+        app = admin_app(services, checks=checks, pages=pages)
+        tell_expiry("admin", settings.admin.tls.certificate)
+        if settings.admin.client_ca is not None:
+            tell_expiry("client_ca", settings.admin.client_ca)
         serving = serve(
             app, fd=listener_of(seat), tls=settings.admin.tls, stop=seat.stop,
             client_ca=settings.admin.client_ca, endless=True,
@@ -95,7 +124,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         lines = {name: client.lines[0] for name, client in daemons.items()}
         work = beside(
             serving, scheduler.run(services, seat.stop), watch(lines, seat.stop),
-            watch_clock(sense, seat.stop),
+            watch_clock(sense, seat.stop), watch_disks(_places(settings), seat.stop),
         )  # fmt: skip
         own = {name: checks[name] for name in ("postgres", "clock")} | {"signer": tells(signer)}
         yield own, asyncio.create_task(work)

@@ -3,7 +3,8 @@
 1. Directories, dev certificates, SoftHSM's store, the daemons' files, both tokens.
 2. The PostgreSQL cluster, its roles and database.
 3. The schema, by the migrator.
-4. The platform's own tenant, its keys, its log and its operators' first key (ops/platform.py).
+4. The platform's own tenant, its keys, its log and its operators' first key (ops/platform.py); the
+   backup repository, where one is asked for.
 5. `portcullis.toml`, last: where it exists, 1 to 4 are complete.
 
 A crash before step 5 leaves pieces without a settings file; running it again keeps a finished
@@ -21,6 +22,7 @@ import msgspec
 
 from hsm import ceremony
 from ops import migrate, platform
+from ops.backup.prepare import ALONE, prepare
 from ops.ceremonies import recorded, token_settings
 from ops.paths import Places, make_private
 from ops.settings import (
@@ -71,6 +73,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     signal_age_max_s: float = 60.0
     durable_within_ms: int = 4_000
     api_rates: Mapping[str, int] = {}
+    backup: Path | None = None
+    """Where the backup repository is to be made; None: nothing is archived."""
     brokers: Mapping[str, Mapping[str, Any]] = msgspec.field(
         default_factory=lambda: {"paper": {"instruments": PAPER_INSTRUMENTS}}
     )
@@ -151,8 +155,23 @@ def document(places: Places, choices: Choices) -> dict[str, Any]:
         },
         "recorder": {"store": places.var / "audit"},
         "clock": {"error_max_ms": 50.0},
+        **_backup(postgres, choices.backup),
         "telemetry": {"log_level": "info", "otlp_endpoint": choices.otlp_endpoint},
         "brokers": choices.brokers,
+    }
+
+
+def _backup(postgres: Postgres, repository: Path | None) -> dict[str, Any]:
+    """`[backup]`, where it was asked for."""
+    if repository is None:
+        return {}
+    return {
+        "backup": {
+            "directory": repository.absolute(),
+            "database": postgres.conninfo("backup"),
+            "synchronous": True,
+            "keep": 7,
+        }
     }
 
 
@@ -202,7 +221,8 @@ def doors(hsm: HsmSettings) -> dict[str, Any]:
 
 
 def _create_database(places: Places, settings: Settings) -> None:
-    postgres = Postgres(places)
+    # An init that was cut short may have said already that commits wait for an archive, which runs not yet.
+    postgres = Postgres(places, ALONE)
     if not postgres.exists():
         postgres.create()
     postgres.start()
@@ -210,5 +230,7 @@ def _create_database(places: Places, settings: Settings) -> None:
         postgres.create_database()
         migrate.migrate(settings.database.owner)
         platform.create(settings, places.keys)
+        if settings.backup is not None:
+            prepare(settings)
     finally:
         postgres.stop()

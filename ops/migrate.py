@@ -8,6 +8,11 @@ For each file of ops/migrations/ that schema_migrations does not know, in order:
 A crash before the commit leaves the schema as it was before that file; after it, the row says
 so and the next run goes on from there. A file that changed after it was applied, a gap in the
 numbers, and a database that is ahead of this code are refused before anything is done.
+
+An upgrade is rolling: the schema first, then one process after another. Each row says which code may
+still run on the schema since then (`serves_from`: the last migration that this code knows); only a
+contracting file raises it (ops/migration_rules.py). A process asks at its start (`require`): on an older
+schema than its own it does not run, on a newer one as long as that serves it.
 """
 
 from __future__ import annotations
@@ -19,12 +24,14 @@ from pathlib import Path
 import msgspec
 import psycopg
 
+from ops.migration_rules import contract_of
 from tenancy.errors import ConfigurationError, Unavailable
 
 DIRECTORY = Path(__file__).parent / "migrations"
 LOCK = 0x706F727463  # "portc"
 CONNECT_WITHIN_S = 10
 """A server that takes the connection and then says nothing is away."""
+LOCK_WITHIN_S = 5
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 TABLE = """
@@ -33,7 +40,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     name        text NOT NULL,
     sha256      bytea NOT NULL CHECK (length(sha256) = 32),
     applied_at  timestamptz NOT NULL DEFAULT now()
-)"""
+);
+ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS serves_from integer NOT NULL DEFAULT 0;
+GRANT SELECT ON schema_migrations
+    TO portcullis_admin, portcullis_ingress, portcullis_worker, portcullis_recorder"""
 
 
 class MigrationError(ConfigurationError):
@@ -53,6 +63,12 @@ class Migration(msgspec.Struct, frozen=True):
     def sha256(self) -> bytes:
         return hashlib.sha256(self.sql).digest()
 
+    @property
+    def serves_from(self) -> int:
+        """Code that knows fewer migrations cannot run on what this one leaves; 0: nothing is taken away."""
+        contract = contract_of(self.sql.decode())
+        return 0 if contract is None else contract.schema
+
 
 class Applied(msgspec.Struct, frozen=True):
     """One row of schema_migrations."""
@@ -60,6 +76,7 @@ class Applied(msgspec.Struct, frozen=True):
     number: int
     name: str
     sha256: bytes
+    serves_from: int = 0
 
 
 def read_migrations(directory: Path = DIRECTORY) -> list[Migration]:
@@ -100,6 +117,44 @@ def pending(migrations: list[Migration], applied: list[Applied]) -> list[Migrati
     return [migration for migration in migrations if migration.number not in done]
 
 
+def unserved(migrations: list[Migration], applied: list[Applied]) -> str | None:
+    """Why this code cannot run on that schema, in words; None: it can. Pure.
+
+    An older schema never: something that the code uses is not there. A newer one as long as no
+    contract in it took away what this code uses. Raises MigrationError as pending().
+    """
+    level = migrations[-1].number if migrations else 0
+    known = [row for row in applied if row.number <= level]
+    if todo := pending(migrations, known):
+        there = f"{known[-1].number:04}" if known else "empty"
+        return (
+            f"the schema is at {there} and this release needs {todo[-1].number:04}: run"
+            " `portcullis migrate` first; processes of the release before go on meanwhile"
+        )
+    ended = [row for row in applied if row.serves_from > level]
+    if ended:
+        last = ended[-1]
+        return (
+            f"{last.number:04}_{last.name} took away what this release (schema {level:04}) uses: it is"
+            f" too old for this database; start one that knows {last.serves_from:04} at least"
+        )
+    return None
+
+
+def require(conninfo: str, directory: Path = DIRECTORY) -> None:
+    """See that this code can run on the schema, under any role. Raises MigrationError, Unavailable."""
+    migrations = read_migrations(directory)
+    with _connect(conninfo) as conn:
+        try:
+            applied = _applied(conn)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
+            raise MigrationError(
+                "the database does not say which schema it has: run `portcullis migrate` first"
+            ) from None
+    if (why := unserved(migrations, applied)) is not None:
+        raise MigrationError(why)
+
+
 def migrate(conninfo: str, directory: Path = DIRECTORY) -> list[str]:
     """Apply what is pending as portcullis_owner; returns the names. Raises MigrationError, Unavailable."""
     migrations = read_migrations(directory)
@@ -114,11 +169,19 @@ def migrate(conninfo: str, directory: Path = DIRECTORY) -> list[str]:
 
 
 def check(conninfo: str, directory: Path = DIRECTORY) -> list[str]:
-    """Names of what is pending; writes nothing. Raises MigrationError, Unavailable."""
+    """Names of what is pending, none where a newer schema serves this code; writes nothing.
+
+    Raises MigrationError, also for a newer schema that does not serve it; Unavailable.
+    """
     migrations = read_migrations(directory)
     with _connect(conninfo) as conn:
         row = conn.execute("SELECT to_regclass('public.schema_migrations') IS NOT NULL").fetchone()
         applied = _applied(conn) if row is not None and row[0] else []
+    level = migrations[-1].number if migrations else 0
+    if applied and applied[-1].number > level:
+        if (why := unserved(migrations, applied)) is not None:
+            raise MigrationError(why)
+        return []
     return [f"{item.number:04}_{item.name}" for item in pending(migrations, applied)]
 
 
@@ -130,6 +193,8 @@ def _apply_next(conn: psycopg.Connection, migrations: list[Migration]) -> Migrat
         if not todo:
             return None
         migration = todo[0]
+        # Whoever waits for a table's lock holds up everybody behind it: rather not now than so.
+        conn.execute(f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'")
         try:
             conn.execute(migration.sql)
         except psycopg.Error as error:
@@ -137,15 +202,19 @@ def _apply_next(conn: psycopg.Connection, migrations: list[Migration]) -> Migrat
                 f"{migration.number:04}_{migration.name} failed and was rolled back: {error}"
             ) from error
         conn.execute(
-            "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, %s, %s)",
-            (migration.number, migration.name, migration.sha256),
+            "INSERT INTO schema_migrations (number, name, sha256, serves_from) VALUES (%s, %s, %s, %s)",
+            (migration.number, migration.name, migration.sha256, migration.serves_from),
         )
         return migration
 
 
 def _applied(conn: psycopg.Connection) -> list[Applied]:
-    rows = conn.execute("SELECT number, name, sha256 FROM schema_migrations ORDER BY number")
-    return [Applied(number, name, bytes(digest)) for number, name, digest in rows]
+    # Asked as JSON: a migrator of a release before made the table without the last column.
+    rows = conn.execute(
+        "SELECT number, name, sha256, coalesce((to_jsonb(m) ->> 'serves_from')::int, 0)"
+        " FROM schema_migrations m ORDER BY number"
+    )
+    return [Applied(number, name, bytes(digest), serves) for number, name, digest, serves in rows]
 
 
 def _lock(conn: psycopg.Connection) -> None:

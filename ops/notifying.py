@@ -21,7 +21,7 @@ POOL_SIZE = 4
 
 
 def notify_settings(settings: Settings) -> NotifySettings:
-    """The gateway's words for the operator's `[admin] notify_…` and `[admin.smtp]`."""
+    """The gateway's words for the operator's `[admin] notify_…`, `[admin.smtp]` and `[admin.push]`."""
     admin = settings.admin
     return NotifySettings(
         allow_networks=admin.notify_allow_networks,
@@ -29,6 +29,8 @@ def notify_settings(settings: Settings) -> NotifySettings:
         failing_after_s=admin.notify_failing_after_hours * 3600,
         backlog_s=admin.notify_backlog_days * 86400,
         smtp=admin.smtp,
+        push=admin.push,
+        console_url=admin.base_url.rstrip("/"),
     )
 
 

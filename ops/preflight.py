@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hsm.profile import check_guards, read_profile
 from hsm.settings import purposes_at, read_daemon_settings
 from ops import migrate
+from ops.backup.layout import Places as Repository
 from ops.compose import check_worker
 from ops.paths import Places
 from ops.settings import (
@@ -47,6 +48,7 @@ def preflight(settings: Settings) -> list[Finding]:
         *_stores(settings),
         Finding("brokers and leases", _problem(lambda: check_worker(settings))),
         *_openers(settings),
+        *_backup(settings),
         _schema(settings),
     ]
 
@@ -128,21 +130,31 @@ def _stores(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.instance.var).free
+    try:
+        free = shutil.disk_usage(settings.instance.var).free
+    except OSError as error:
+        return Finding("disk space", f"{settings.instance.var}: {error.strerror}")
     enough = free >= FREE_BYTES_LEAST
     return Finding("disk space", None if enough else f"{free >> 20} MiB free, 1024 are needed")
 
 
 def _schema(settings: Settings) -> Finding:
-    """Only a running database can say; a stack that is down has it checked when it starts."""
+    """Would a process of this release start on it? Only a running database can say; a stack that is down
+    has it checked when it starts."""
     running = read_state(settings.instance.runtime / "state.json") is not None
     if settings.stack is not None and settings.stack.postgres and not running:
         return Finding("schema (not checked: the private database is down)", None)
-    try:
-        todo = migrate.check(settings.database.owner)
-    except PortcullisError as error:
-        return Finding("schema", str(error))
-    return Finding("schema", f"pending: {', '.join(todo)}; `portcullis migrate`" if todo else None)
+    return Finding("schema", _problem(lambda: migrate.require(settings.database.owner)))
+
+
+def _backup(settings: Settings) -> Iterator[Finding]:
+    """Without `[backup]` nothing is found; with it a start waits for what is missing here."""
+    if (backup := settings.backup) is None:
+        return
+    places = Repository(backup.directory)
+    yield Finding("backup repository", _problem(places.identity))
+    if backup.tokens is not None:
+        yield _readable("backup of the tokens", backup.tokens)
 
 
 def _problem(find: Callable[[], object]) -> str | None:

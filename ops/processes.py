@@ -9,7 +9,7 @@ Stage 0 is started first, then the rest at once; they are stopped from the last 
 | stage | processes |
 | --- | --- |
 | 0 | PostgreSQL, Redis, where `[stack]` says that they are ours |
-| 1 | signer, enroller, the clock agent; the sealer, where `[recorder]` names its socket |
+| 1 | signer, enroller, the clock agent, the WAL archive (`[backup]`), the sealer (`[recorder]`) |
 | 2 | recorder |
 | 3 | workers; a session's keeper for each person of `[brokers.shioaji]` |
 | 4 | admin, ingress |
@@ -51,6 +51,23 @@ log = structlog.get_logger()
 def health_socket(settings: Settings, process: str, index: int = 0) -> Path:
     """Where ops/health.py of that process listens."""
     return settings.instance.runtime / f"{process}-{index}.health"
+
+
+def health_sockets(settings: Settings) -> dict[str, Path]:
+    """The same of every process of this host that has one, by its name."""
+    counts = {
+        "clock": 0 if settings.clock is None else 1,
+        "recorder": 1,
+        "session": _persons(settings),
+        "worker": settings.worker.processes,
+        "admin": 1,
+        "ingress": settings.ingress.processes,
+    }
+    return {
+        f"{process}-{index}": health_socket(settings, process, index)
+        for process, count in counts.items()
+        for index in range(count)
+    }
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -100,7 +117,8 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
             for index, more in enumerate(settings.hsm.more_signers, 2)
         ),
         _hsm_daemon("enroller", settings.hsm.enroller_config, settings.hsm.enroller_socket, places),
-        *_clock(settings, file, places),
+        *_own_program("clock", "ops.clock", settings.clock, settings, file, places),
+        *_own_program("archive", "ops.backup", settings.backup, settings, file, places),
         *_sealer(settings, places),
         ours("recorder", 2),
         *(ours("session", 3, index) for index in range(_persons(settings))),
@@ -122,19 +140,22 @@ def _persons(settings: Settings) -> int:
     return len(table.persons)
 
 
-def _clock(settings: Settings, file: Path, places: Places) -> list[Spec]:
-    """The agent, where the settings have a `[clock]`. A program of its own: it needs none of ours."""
-    if settings.clock is None:
+def _own_program(
+    name: str, module: str, table: object, settings: Settings, file: Path, places: Places
+) -> list[Spec]:
+    """The clock agent or the WAL archive, where the settings have its table: programs that need none of
+    what ops/compose.py wires."""
+    if table is None:
         return []
-    ready_at = health_socket(settings, "clock")
-    check_socket_path(ready_at, "clock")
+    ready_at = health_socket(settings, name)
+    check_socket_path(ready_at, name)
     return [
         Spec(
-            name="clock-0",
+            name=f"{name}-0",
             stage=1,
-            command=lambda: python_child("ops.clock", "--settings", str(file)),
+            command=lambda: python_child(module, "--settings", str(file)),
             ready=lambda: is_ready(ready_at),
-            log=places.log / "clock-0.log",
+            log=places.log / f"{name}-0.log",
             cwd=ROOT,
         )
     ]

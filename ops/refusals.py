@@ -139,8 +139,8 @@ class RefusalReader:
         """One page of one journal; how many lines. Raises Unavailable, OutcomeUnknown."""
         head = await client.refusals(after=0, most=0)
         after = await self._position(head.journal)
+        metrics.JOURNAL_BEHIND.labels(daemon).set(head.last - after)  # said before it may fail
         if head.last == after:
-            metrics.JOURNAL_BEHIND.labels(daemon).set(0)
             return 0
         page = await client.refusals(after=after, most=PAGE)
         async with self._database.shared() as conn:

@@ -1,8 +1,9 @@
 """One process of the product: `python -m ops.run NAME --settings FILE [--index I] [--fd N]`.
 
-Settings, then telemetry, then wiring (ops/compose.py), then work, until SIGTERM. A part that does
-not answer at the start ends the process with status 1, and its supervisor tries again: one path for
-start and repair. Never under -O: the assertions stay on.
+Settings, then telemetry, then a look whether the schema serves this code (ops/migrate.py), then wiring
+(ops/compose.py), then work, until SIGTERM. A part that does not answer at the start ends the process
+with status 1, and its supervisor tries again: one path for start and repair. Never under -O: the
+assertions stay on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 
 from audit.worm import rights
 from hsm.hardening import harden
-from ops import serve, telemetry
+from ops import migrate, serve, telemetry
 from ops.compose import PROCESSES, Process, Seat, process
 from ops.garbage import collect_garbage_rarely
 from ops.health import Health
@@ -26,6 +27,8 @@ from ops.settings import Settings, read_settings
 from tenancy.errors import PortcullisError
 
 STOP_LIMIT_S = 8.0
+ROLE = {"session": "worker"}
+"""Under which database role a process asks, where it has not its own name."""
 
 log = structlog.get_logger()
 
@@ -83,12 +86,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     provider = telemetry.set_up(settings.telemetry, process=given.name, index=given.index)
     try:
+        migrate.require(getattr(settings.database, ROLE.get(given.name, given.name)))
         return serve.run(lambda: run_process(given.name, wired, settings, given.index, given.fd))
     except PortcullisError as error:
         log.error("cannot_run", code=error.code, error=str(error))
         return 1
     finally:
-        provider.shutdown()
+        telemetry.close(provider)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from msgspec import Meta
 
 from fanout.breaker import BreakerSettings
 from gateway.admin.limits_on_use import ApiRateSettings
-from gateway.notify.settings import SmtpSettings
+from gateway.notify.settings import PushSettings, SmtpSettings
 from hsm import pins
 from hsm.settings import TokenPair
+from ops.backup.settings import BackupSettings
 from ops.clock.settings import ClockSettings
 from tenancy.errors import UNREADABLE, ConfigurationError
 
@@ -187,7 +188,8 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `client_ca`: PEM of the authority whose client certificates service keys may be bound to.
     `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
     ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
-    how old a record may be that is still sent. `rates`: limits on use of this listener.
+    how old a record may be that is still sent. `push`: Web Push to people's devices; without it there
+    is none. `rates`: limits on use of this listener.
     `exports`: where packages of audit records lie for a week; else `exports` beside the recorder's store.
     """
 
@@ -202,6 +204,7 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     notify_failing_after_hours: Hours = 24.0
     notify_backlog_days: Days = 30.0
     smtp: SmtpSettings | None = None
+    push: PushSettings | None = None
     rates: ApiRateSettings = ApiRateSettings()
     exports: Path | None = None
 
@@ -320,10 +323,12 @@ class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere."""
+    """Spans go to `otlp_endpoint` (http(s)://…/v1/traces) where there is one, else nowhere; of the
+    traces, `sample_ratio` are recorded (docs/operating/logs-and-traces.md)."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str | None = None
+    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -341,6 +346,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     telemetry: TelemetrySettings = TelemetrySettings()
     clock: ClockSettings | None = None
     """Absent: no agent runs, and every record says that the clock is unknown."""
+    backup: BackupSettings | None = None
+    """Absent: nothing is archived, and what this host's disk loses is lost."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
 

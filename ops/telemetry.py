@@ -2,7 +2,11 @@
 
 Logs are JSON lines on stderr with the trace id of the span they were written under. Spans go out
 by OTLP/HTTP in batches, from their own thread, where an endpoint is set; otherwise trace ids are
-made and carried on, and nothing is sent. An exporter that is away loses spans, never an order.
+made and carried on, and nothing is sent. An exporter that is away loses spans, never an order: what
+waits for it is bounded.
+
+Whether a trace is recorded is decided where it comes in, by the operator's `sample_ratio`; from there
+on by what that decision says in the traceparent, in every process that continues it.
 A field whose name speaks of a secret is masked: that is the second fence, not the first.
 """
 
@@ -11,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -21,7 +26,14 @@ from opentelemetry.propagate import set_global_textmap
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ops.settings import TelemetrySettings
@@ -30,15 +42,37 @@ Event = MutableMapping[str, Any]
 
 SECRET_WORDS = ("secret", "password", "passwd", "pin", "api_key", "authorization", "private_key")
 EXPORT_TIMEOUT_S = 5
+LAST_SPANS_S = 2.0
+"""How long an ending process waits for its exporter: a collector that is away holds up no restart."""
+QUEUE_MOST = 8192
+"""Spans that wait for the exporter; beyond, the oldest are lost. About 2 kB each."""
+
+
+class AtTheDoor(Sampler):
+    """Our own word where a request comes in, whatever its sender's traceparent says; within, its flag."""
+
+    def __init__(self, ratio: float) -> None:
+        self._door = TraceIdRatioBased(ratio)
+        self._within = ParentBased(self._door)
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, kind: SpanKind | None = None,
+        *more: Any, **named: Any,
+    ) -> SamplingResult:  # fmt: skip
+        asked = self._door if kind is SpanKind.SERVER else self._within
+        return asked.should_sample(parent_context, trace_id, name, kind, *more, **named)
+
+    def get_description(self) -> str:
+        return f"AtTheDoor({self._door.rate:g})"
 
 
 def set_up(settings: TelemetrySettings, *, process: str, index: int = 0) -> TracerProvider:
-    """Configure the whole process. The caller shuts the provider down, which sends what waits."""
+    """Configure the whole process. The caller ends with `close`, which sends what waits."""
     set_up_logging(settings.log_level, process=process, index=index)
     sent = settings.otlp_endpoint is not None
     provider = TracerProvider(
         # What nobody receives is not recorded: ids are made all the same (7 µs a span, not 19).
-        sampler=DEFAULT_ON if sent else ALWAYS_OFF,
+        sampler=AtTheDoor(settings.sample_ratio) if sent else ALWAYS_OFF,
         resource=Resource.create(
             {
                 "service.name": "portcullis",
@@ -51,10 +85,17 @@ def set_up(settings: TelemetrySettings, *, process: str, index: int = 0) -> Trac
     )
     if settings.otlp_endpoint is not None:
         exporter = OTLPSpanExporter(settings.otlp_endpoint, timeout=EXPORT_TIMEOUT_S)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=QUEUE_MOST))
     trace.set_tracer_provider(provider)
     set_global_textmap(TraceContextTextMapPropagator())
     return provider
+
+
+def close(provider: TracerProvider) -> None:
+    """Send what waits, for at most LAST_SPANS_S; the exporter's thread ends with the process."""
+    last = threading.Thread(target=provider.shutdown, daemon=True)
+    last.start()
+    last.join(LAST_SPANS_S)
 
 
 def set_up_logging(level: str, *, process: str, index: int = 0) -> None:

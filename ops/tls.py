@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ops import metrics
+from tenancy.errors import ConfigurationError
+
 LIFETIME = timedelta(days=397)
 PEM = serialization.Encoding.PEM
 
@@ -49,6 +52,20 @@ def create_dev_certificates(directory: Path, now: datetime) -> None:
         directory / "server.key",
         key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
+
+
+def tell_expiry(use: str, certificate: Path) -> None:
+    """Show until when the certificates in this file hold. Called by who begins to use them: a file that
+    was renewed under a process that goes on with the old one must not look well.
+
+    Raises ConfigurationError where there is none in it.
+    """
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{certificate} is no certificate (PEM): {error}") from None
+    ends = min(one.not_valid_after_utc for one in chain)
+    metrics.CERTIFICATE_EXPIRY.labels(use).set(ends.timestamp())
 
 
 def write_private(path: Path, content: bytes) -> None:

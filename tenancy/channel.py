@@ -12,8 +12,9 @@ from msgspec import Meta
 from tenancy.rules import EACH_ONCE, NULL, Schema, given
 from tenancy.values import Name, whole
 
-ChannelKind = Literal["webhook", "email"]
-Severity = Literal["all", "failures"]
+ChannelKind = Literal["webhook", "email", "slack"]
+Severity = Literal["all", "failures", "digest"]
+DigestMinutes = Annotated[int, Meta(ge=5, le=1440)]
 
 _ATOM = r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = "[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?"
@@ -30,6 +31,11 @@ Url = Annotated[
     str, Meta(max_length=2048, extra_json_schema={"format": "uri", "pattern": f"^{URL}$"})
 ]
 _MAILBOX = re.compile(MAILBOX)
+_URL_OF: dict[ChannelKind, str] = {
+    "webhook": "a webhook has one",
+    "email": "an e-mail has none",
+    "slack": "it is the channel's secret: make the channel without it, then PUT …/address",
+}
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -37,7 +43,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What people set about a channel. `events` empty: everything that is told; see gateway/events.py.
 
     `url`: where a webhook is sent, https, without user and fragment (plain http is for loopback
-    alone, which the sender decides when it knows the address). `recipients`: of an e-mail.
+    alone, which the sender decides when it knows the address). `recipients`: of an e-mail. A `slack`
+    channel's address is its secret and no part of what people read, keep in versions or roll back to.
+    `severity` digest: one message for every `digest_minutes`, on the hour where that divides it.
     """
 
     name: Name
@@ -49,19 +57,21 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = ()
     events: Annotated[tuple[EventType, ...], Meta(max_length=64, extra_json_schema=EACH_ONCE)] = ()
     severity: Severity = "all"
+    digest_minutes: DigestMinutes = 60
 
     rules: ClassVar[Schema] = {
         "oneOf": [
             given("url", kind={"const": "webhook"}, recipients={"maxItems": 0}),
             given("recipients", kind={"const": "email"}, recipients={"minItems": 1}, url=NULL),
+            given(kind={"const": "slack"}, recipients={"maxItems": 0}, url=NULL),
         ]
     }
 
     def __post_init__(self) -> None:
         if (self.kind == "webhook") != (self.url is not None):
-            raise ValueError("url: a webhook has one, an e-mail has none")
+            raise ValueError(f"url: {_URL_OF[self.kind]}")
         if (self.kind == "email") != bool(self.recipients):
-            raise ValueError("recipients: an e-mail has at least one, a webhook has none")
+            raise ValueError("recipients: an e-mail has at least one, no other kind has any")
         if self.url is not None:
             check_url(self.url)
         for mailbox in self.recipients:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from opentelemetry.trace import SpanKind
+
 from fanout.ports import BrokerAccount
+from fanout.trace import inside
 from tenancy.errors import Invalid
 from tenancy.values import AccountID, TenantID
 
@@ -57,14 +60,15 @@ class HsmRequestSigner:
         """Raises NoCredential, and whatever the client raises (Unavailable, SigningRefused)."""
         if account.credential is None:
             raise NoCredential(f"account {account.account_id} has no credential")
-        return await self._client.sign_request(
-            account.credential,
-            tenant_id=account.tenant_id,
-            account_id=account.account_id,
-            scheme=scheme,
-            method=method,
-            path=path,
-            query=query,
-            body=body,
-            timestamp=timestamp,
-        )
+        with inside("hsm.sign", {"scheme": scheme}, kind=SpanKind.CLIENT):
+            return await self._client.sign_request(
+                account.credential,
+                tenant_id=account.tenant_id,
+                account_id=account.account_id,
+                scheme=scheme,
+                method=method,
+                path=path,
+                query=query,
+                body=body,
+                timestamp=timestamp,
+            )

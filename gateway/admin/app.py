@@ -8,6 +8,7 @@ pages (gateway/console/) ask those operations.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from uuid import UUID
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.health import Ask, readiness
+from gateway.admin.metrics_pages import Page, metrics_routes
 from gateway.admin.operation import Operation, Services
 from gateway.admin.operations import OPERATIONS
 from gateway.admin.pipeline import Endpoint, endpoint
@@ -26,6 +28,9 @@ from gateway.admin.reading import path_types
 from gateway.answers import json_answer
 from gateway.console.app import console_routes
 from gateway.listener import as_response, http_problem, unexpected
+from gateway.trace import Traced
+
+NOBODY_ELSE: Mapping[str, Page] = MappingProxyType({})
 
 
 def admin_app(
@@ -34,8 +39,12 @@ def admin_app(
     checks: Mapping[str, Ask],
     registry: CollectorRegistry = REGISTRY,
     operations: Sequence[Operation] = OPERATIONS,
+    pages: Mapping[str, Page] = NOBODY_ELSE,
 ) -> Starlette:
-    """`services.database` connects as portcullis_admin. `registry`: more collectors are registered there."""
+    """`services.database` connects as portcullis_admin. `registry`: more collectors are registered there.
+
+    `pages`: metrics of every process of this host, ours too (gateway/admin/metrics_pages.py).
+    """
 
     async def metrics_page(request: Request) -> Response:
         page = await run_in_threadpool(generate_latest, registry)
@@ -49,12 +58,14 @@ def admin_app(
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics_page),
+            *metrics_routes(pages),
             *routes(operations, services),
         ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected},
     )
     app.router.redirect_slashes = False
     app.router.routes.extend(console_routes(app))
+    app.add_middleware(Traced, name="admin")
     return app
 
 

@@ -1,7 +1,8 @@
 """Notification channels: who is told what of the tenant's audit log, and how far each has been told.
 
 A webhook's secret is made here, sealed by the HSM and shown once. A new one is beside the old one
-for a while, both sign, and the receiver changes over when it likes.
+for a while, both sign, and the receiver changes over when it likes. A Slack-style channel's address is its
+secret: it is put beside the channel, sealed the same way, and never shown again, not in a version either.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from gateway.admin.objects import Proposed, Resource
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import PageQuery
 from gateway.events import NAMES
+from gateway.notify.device import Device
 from gateway.notify.secrets import PURPOSE
 from hsm.enrol import encrypt_secret
-from tenancy.channel import Channel, ChannelKind, Severity
+from tenancy.channel import Channel, ChannelKind, Severity, check_url
 from tenancy.errors import Conflict, Invalid
 from tenancy.ids import new_id
 from tenancy.store.documents import Stored, Table
 
 CHANNELS_MOST = 50
 TESTS_AT_ONCE = 4
+ADDRESS_MOST = 256
+"""Characters: what the HSM seals as one secret (hsm/enrol.py)."""
 _tests = asyncio.Semaphore(TESTS_AT_ONCE)
 
 _COUNT = "SELECT count(*) FROM channels WHERE archived_at IS NULL"
@@ -45,9 +49,15 @@ _END_OLDER = """
 UPDATE channel_secrets SET expires_at = least(expires_at,
     CASE WHEN secret_id = %(newest)s THEN now() + make_interval(hours => %(hours)s) ELSE now() END)
 WHERE channel_id = %(channel_id)s"""
+_ANEW = """
+UPDATE channel_deliveries SET state = 'working', attempts = 0, failed_since = NULL, next_at = now(),
+    fence = fence + 1, lease_until = now()
+WHERE channel_id = %s"""
 _DELIVERY = """
 SELECT d.state, d.next_index, coalesce(n.log_size, 0) AS log_size, d.attempts, d.failed_since,
-       d.next_at, d.last_error, d.last_attempt_at, d.last_success_at
+       d.next_at, d.last_error, d.last_attempt_at, d.last_success_at,
+       (SELECT max(s.created_at) FROM channel_secrets s WHERE s.channel_id = d.channel_id
+        AND (s.expires_at IS NULL OR s.expires_at > now()))
 FROM channel_deliveries d
 LEFT JOIN audit_logs l ON l.tenant_id = d.tenant_id
 LEFT JOIN LATERAL (SELECT max(v.i) + 1 AS log_size FROM audit_leaves v WHERE v.log_id = l.log_id) n
@@ -66,6 +76,7 @@ class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...]
     events: tuple[str, ...]
     severity: Severity
+    digest_minutes: int
     revision: int
     created_at: datetime
     archived_at: datetime | None
@@ -93,6 +104,15 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The incoming webhook's URL, as the chat gave it: https, ADDRESS_MOST characters at most."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=ADDRESS_MOST)]
+
+    def __repr__(self) -> str:
+        return "NewAddress(…)"
+
+
 class TestResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a test message. `excerpt`: how the other side's answer begins."""
 
@@ -107,7 +127,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     `next_index`: the first record of the log that it was not told; `lag`: how many there are.
     `state`: working; failing, which goes on slowly; gone, where the receiver wants no more (410)
-    and nothing is sent until the channel is changed.
+    and nothing is sent until the channel is changed. `secret_at`: since when there is the secret (or, of a
+    Slack-style channel, the address) that is used.
     """
 
     state: str
@@ -120,6 +141,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None
     last_attempt_at: datetime | None
     last_success_at: datetime | None
+    secret_at: datetime | None
 
 
 async def _check(by: By, before: Channel | None, after: Channel | None) -> None:
@@ -175,8 +197,14 @@ async def _create(call: Call) -> Result:
 
 async def _make_secret(call: Call, channel_id: UUID) -> tuple[UUID, str, datetime]:
     """A secret of 256 bits, sealed and kept. Raises Unavailable where the enroller is away."""
-    secret_id = new_id()
     text = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    secret_id, created_at = await _keep(call, channel_id, text)
+    return secret_id, text, created_at
+
+
+async def _keep(call: Call, channel_id: UUID, text: str) -> tuple[UUID, datetime]:
+    """Seal it and keep it as the channel's newest; its id, and since when. Raises Unavailable."""
+    secret_id = new_id()
     enroller = call.services.enroller
     ciphertext = encrypt_secret(await enroller.public_key_pem(), text.encode())
     tenant = call.scope.tenant_id
@@ -184,13 +212,13 @@ async def _make_secret(call: Call, channel_id: UUID) -> tuple[UUID, str, datetim
     cursor = await call.conn.execute(_KEEP_SEALED, (secret_id, channel_id, tenant, sealed))
     row = await cursor.fetchone()
     assert row is not None
-    return secret_id, text, row[0]
+    return secret_id, row[0]
 
 
 async def _rotate(call: Call) -> Result:
     stored = await _live(call, lock=True)
     if stored.document.kind != "webhook":
-        raise Conflict("an e-mail channel signs nothing: it has no secret")
+        raise Conflict(f"a channel of kind {stored.document.kind} signs nothing: it has no secret")
     channel_id = UUID(stored.object_id)
     newest = await (await call.conn.execute(_NEWEST, (channel_id,))).fetchone()
     if newest is not None:
@@ -207,22 +235,49 @@ async def _rotate(call: Call) -> Result:
     return Result(content=view, once={"secret": text})
 
 
+async def _put_address(call: Call) -> Result:
+    """The one before ends at once, and so does the turn of whoever has it in hand."""
+    stored = await _live(call, lock=True)
+    if stored.document.kind != "slack":
+        raise Conflict(
+            f"the address of a channel of kind {stored.document.kind} is no secret: PATCH it"
+        )
+    try:
+        check_url(call.body.url)
+    except ValueError as error:
+        raise Invalid(str(error), field="url") from None
+    channel_id = UUID(stored.object_id)
+    values = {"newest": None, "hours": 0, "channel_id": channel_id}
+    await call.conn.execute(_END_OLDER, values)
+    secret_id, created_at = await _keep(call, channel_id, call.body.url)
+    await call.conn.execute(_ANEW, (channel_id,))
+    facts = {
+        "object": "channel", "id": stored.object_id, "secret_id": str(secret_id), "why": call.why,
+    }  # fmt: skip
+    await changes.record_change(by(call), Kind.KEY_ROTATION, facts)
+    view = SecretView(secret_id=secret_id, channel_id=channel_id, created_at=created_at)
+    return Result(content=view)
+
+
 async def _test(call: Call) -> Result:
     """Not a repeat of anything: the receiver gets a fresh id, and the channel's place stays."""
     stored = await _live(call)
+    return Result(content=await tested(call, UUID(stored.object_id), stored.document))
+
+
+async def tested(call: Call, target_id: UUID, target: Channel | Device) -> TestResult:
+    """What comes of a test message to a channel, or to somebody's device."""
     sender = call.services.notifier
     if sender is None:
         text = "this process sends no notifications"
-        return Result(content=TestResult(delivered=False, text=text, status=None, excerpt=""))
+        return TestResult(delivered=False, text=text, status=None, excerpt="")
     async with _tests:
-        outcome = await sender.test(call.conn, call.scope, UUID(stored.object_id), stored.document)
-    return Result(
-        content=TestResult(
-            delivered=outcome.delivered,
-            text=outcome.text,
-            status=outcome.status,
-            excerpt=outcome.excerpt,
-        )
+        outcome = await sender.test(call.conn, call.scope, target_id, target)
+    return TestResult(
+        delivered=outcome.delivered,
+        text=outcome.text,
+        status=outcome.status,
+        excerpt=outcome.excerpt,
     )
 
 
@@ -237,7 +292,7 @@ async def _deliveries(call: Call) -> Result:
 
 _DELIVERY_COLUMNS = (
     "state", "next_index", "log_size", "attempts", "failed_since", "next_at", "last_error",
-    "last_attempt_at", "last_success_at",
+    "last_attempt_at", "last_success_at", "secret_at",
 )  # fmt: skip
 
 
@@ -269,6 +324,13 @@ OPERATIONS: list[Operation] = [
         action="channels:write", handle=_rotate, body=NewSecret, status=201, answer=SecretView,
         summary="Make a new secret, shown once; the one before goes on beside it for a while.",
         problems=("not_found", "conflict", "unavailable"), shows_once=("secret",),
+    ),
+    # PUT, not POST: nothing of the address is kept for repeats, not even a digest of the request.
+    Operation(
+        name="put_channel_address", method="PUT", path=f"{_ONE}/address", tag="Channels",
+        action="channels:write", handle=_put_address, body=NewAddress, answer=SecretView,
+        summary="Set the address of a Slack-style channel: its secret, never shown again.",
+        problems=("not_found", "conflict", "unavailable"),
     ),
     Operation(
         name="get_channel_deliveries", method="GET", path=f"{_ONE}/deliveries", tag="Channels",

@@ -31,7 +31,7 @@ from tenancy.four_eyes import adds_roles
 from tenancy.people import Person, PersonID
 from tenancy.roles import PERSONS, Role, actions_of, roles_of
 from tenancy.store import people as people_store
-from tenancy.store import proposals, sessions
+from tenancy.store import proposals, push_devices, sessions
 from tenancy.store.documents import Stored
 from tenancy.store.people import INVITED_FOR, PEOPLE
 from tenancy.tenant import TenantKind
@@ -256,8 +256,10 @@ async def _invitation(call: Call, person: PersonID) -> tuple[datetime, dict[str,
 
 async def _end_sessions(call: Call) -> Result:
     stored = await PEOPLE_RESOURCE.stored(call)
-    ended = await sessions.end_sessions(call.conn, PersonID(UUID(stored.object_id)))
-    facts = {"of": stored.object_id, "ended": ended, "why": call.why}
+    person = PersonID(UUID(stored.object_id))
+    ended = await sessions.end_sessions(call.conn, person)
+    devices = await push_devices.remove_all(call.conn, person)  # as for a phone that was lost
+    facts = {"of": stored.object_id, "ended": ended, "devices": devices, "why": call.why}
     await login_records.record(call, call.conn, call.scope, "sessions_ended", facts)
     return Result(content=Ended(ended=ended))
 
@@ -293,7 +295,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="end_sessions_of_person", method="DELETE", path="/v1/people/{person_id}/sessions",
         tag=TAG, action="people:write", handle=_end_sessions, answer=Ended,
-        problems=("not_found",), summary="End all sessions of a person.",
+        problems=("not_found",), summary="End all sessions of a person; their devices are told no more.",
     ),
     Operation(
         name="reset_factors_of_person", method="DELETE", path="/v1/people/{person_id}/factors",

@@ -55,6 +55,9 @@ def endpoint(operation: Operation, services: Services) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         extra: list[tuple[str, str]] = []
+        span = trace.get_current_span()
+        span.update_name(operation.name)
+        span.set_attribute("http.route", operation.path)
         try:
             with receipts.collected() as made:
                 response = await _answered(operation, services, request, extra)

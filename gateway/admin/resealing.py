@@ -1,7 +1,8 @@
 """Secrets that this process opens anyway are sealed anew by itself, when their tenant's keys were rotated.
 
-A second factor's seed, a channel's secret and the key of a tenant's audit payloads come out of the vault
-when they are used, here. So nobody has to type them once more, as an API secret has to be, which never comes out:
+A second factor's seed, a channel's secret, a push key and the key of a tenant's audit payloads come out of the
+vault when they are used, here. So nobody has to type them once more, as an API secret has to be, which never comes
+out:
 
 1. Tenants with an old version of their keys: ids only. Each is looked at once per version and process.
 2. Open what is sealed under an old version, seal it under the current one, open that: the same?
@@ -38,6 +39,7 @@ MOST = 50
 
 _REPLACE: dict[Source, str] = {
     "channel_secret": "UPDATE channel_secrets SET sealed = %s WHERE secret_id = %s AND sealed = %s",
+    "push_key": "UPDATE push_keys SET sealed = %s WHERE key_id = %s AND sealed = %s",
     "audit_key": "UPDATE audit_keys SET sealed = %s WHERE tenant_id = %s AND sealed = %s",
     "factor": "UPDATE factors SET sealed = %s WHERE factor_id = %s AND sealed = %s",
 }

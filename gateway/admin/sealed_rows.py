@@ -16,7 +16,13 @@ from hsm.errors import SealBroken
 from tenancy.database import Connection
 
 Source = Literal[
-    "credential", "waiting_credential", "hook_secret", "channel_secret", "factor", "audit_key"
+    "credential",
+    "waiting_credential",
+    "hook_secret",
+    "channel_secret",
+    "push_key",
+    "factor",
+    "audit_key",
 ]
 
 SOURCES: dict[Source, str] = {
@@ -29,19 +35,20 @@ SOURCES: dict[Source, str] = {
     " AND (expires_at IS NULL OR expires_at > now()) ORDER BY 1",
     "channel_secret": "SELECT secret_id::text, channel_id::text, sealed FROM channel_secrets"
     " WHERE expires_at IS NULL OR expires_at > now() ORDER BY 1",
+    "push_key": "SELECT key_id::text, key_id::text, sealed FROM push_keys ORDER BY 1",
     "factor": "SELECT factor_id::text, person_id::text, sealed FROM factors"
     " WHERE sealed IS NOT NULL ORDER BY 1",
     "audit_key": "SELECT tenant_id::text, tenant_id::text, sealed FROM audit_keys"
     " WHERE coalesce(keeper, tenant_id) = portcullis_tenant()",
 }
-BY_ITSELF: frozenset[Source] = frozenset({"audit_key", "channel_secret", "factor"})
+BY_ITSELF: frozenset[Source] = frozenset({"audit_key", "channel_secret", "factor", "push_key"})
 """What is sealed anew without anybody's help (gateway/admin/resealing.py)."""
 UNREADABLE = 0
 """The version of a row that this code cannot read: it keeps every version from being retired."""
 
 
 class SealedRow(msgspec.Struct, frozen=True):
-    """`object_id`: the row's own; `owner_id`: its account, hook, channel, person or tenant."""
+    """`object_id`: the row's own; `owner_id`: its account, hook, channel, push key, person or tenant."""
 
     source: Source
     object_id: str

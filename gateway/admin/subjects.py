@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -38,7 +39,7 @@ from gateway.admin.people import ERASED, PERSON, PersonView
 from gateway.admin.sessions import person_of
 from tenancy.errors import NotFound, Stale
 from tenancy.people import Person, PersonID
-from tenancy.store import documents, factors, sessions
+from tenancy.store import documents, factors, push_devices, sessions
 from tenancy.store import people as people_store
 from tenancy.store.documents import Stored
 from tenancy.store.people import PEOPLE
@@ -77,6 +78,7 @@ class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
     person: PersonView
     factors: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
+    push_devices: list[dict[str, Any]]
     revisions: list[dict[str, Any]]
     proposals: list[dict[str, Any]]
     audit_entries: list[dict[str, Any]]
@@ -121,6 +123,7 @@ async def _data(call: Call, person: PersonID) -> Result:
     content = PersonalData(
         person=_view(stored),
         factors=await factors.listed(call.conn, person),
+        push_devices=[_shown(row) for row in await push_devices.listed(call.conn, person)],
         complete=all(len(rows) < ENTRIES_MOST for rows in found.values()),
         at=call.services.clock.now(),
         **found,
@@ -133,6 +136,11 @@ def _view(stored: Stored[Person]) -> PersonView:
     return PersonView(
         person_id=UUID(stored.object_id), revision=stored.revision, **fields, **stored.facts
     )
+
+
+def _shown(device: dict[str, Any]) -> dict[str, Any]:
+    """A device with its push service; with the whole endpoint others could ask that service about it."""
+    return {**device, "endpoint": urlsplit(device["endpoint"]).hostname}
 
 
 async def _rows(call: Call, query: str, person: PersonID) -> list[dict[str, Any]]:

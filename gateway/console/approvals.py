@@ -35,15 +35,20 @@ async def _waiting(view: View) -> dict[str, Any]:
 
 async def _signals(view: View) -> list[dict[str, Any]]:
     """One for each signal that anything of waits, the newest first; the counts are of the whole signal."""
-    items = await view.api.some("/v1/approvals", state="pending", limit=ASKED_MOST)
+    page = await view.api.get("/v1/approvals", state="pending", limit=ASKED_MOST)
     found: dict[str, dict[str, Any]] = {}
-    for one in items:
+    for one in page["items"]:
         group = found.setdefault(one["signal_id"], {**one, "asked": []})
         group["asked"].append(one)
         group["expires_at"] = min(group["expires_at"], one["expires_at"])
-    for signal, group in found.items():
-        outcome = await view.api.get(f"/v1/signals/{signal}/outcome")
-        group["waiting"] = max(outcome["states"].get("asked", 0), len(group["asked"]))
+    for group in found.values():
+        group["waiting"] = len(group["asked"])
+    if (
+        page.get("next") and found
+    ):  # what was cut off is of the last one, or of signals that are not shown
+        last = list(found)[-1]
+        outcome = await view.api.get(f"/v1/signals/{last}/outcome")
+        found[last]["waiting"] = max(found[last]["waiting"], outcome["states"].get("asked", 0))
     return list(found.values())
 
 

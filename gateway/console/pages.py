@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from gateway.console import (
     account_acts,
     accounts,
@@ -16,6 +17,9 @@ from gateway.console import (
     strategies,
     subscriptions,
 )
+=======
+from gateway.console import me, notifications, now, signal_page, signing_in
+>>>>>>> lead
 from gateway.console.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -30,5 +34,6 @@ PAGES: tuple[Page, ...] = (
     *proposals.PAGES,
     *kill_switch.PAGES,
     *me.PAGES,
+    *notifications.PAGES,
     *signing_in.PAGES,
 )

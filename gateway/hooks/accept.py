@@ -122,6 +122,8 @@ class Acceptor:
 
     async def start(self) -> None:
         """Begin. Does not wait for PostgreSQL: until it answers, keep() raises Unavailable."""
+        # Asked at each look: a commit that hangs must not leave it at what it was before.
+        metrics.QUEUE_DEPTH.set_function(lambda: len(self._queue))
         self._task = asyncio.create_task(self._run(), name="acceptor")
 
     async def stop(self) -> None:
@@ -229,7 +231,6 @@ class Acceptor:
         size = min(self._settings.batch_max, len(self._queue))
         batch = [self._queue.popleft() for _ in range(size)]
         refusals = [self._refusals.popleft() for _ in range(len(self._refusals))]
-        metrics.QUEUE_DEPTH.set(len(self._queue))
         metrics.BATCH_SIGNALS.observe(size)
         if not await self._begun(conn):
             # It died while idle and nothing was sent: connect again and do the same batch.
@@ -325,7 +326,9 @@ class Acceptor:
             incoming, receipt = waiting.incoming, made.get(waiting.incoming.signal_id, "")
             if incoming.signal_id in new:
                 waiting.answer(Kept(incoming.signal_id, incoming.traceparent, False, receipt))
-                wakes.append(Wake("signal", incoming.signal_id, incoming.part))
+                wakes.append(
+                    Wake("signal", incoming.signal_id, incoming.part, incoming.traceparent)
+                )
             else:
                 first = firsts.get((incoming.hook_id, incoming.message_id))
                 _answer_repeat(waiting, first, receipt)

@@ -21,10 +21,12 @@ import hashlib
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,6 +35,7 @@ from starlette.routing import Route
 
 from audit import receipts
 from fanout.signal import InvalidSignal, decode
+from fanout.trace import inside, parent, say, within
 from gateway import metrics
 from gateway.answers import JSON, Answer, Receive, Scope, Send, send_answer
 from gateway.body import SenderLeft, read_body
@@ -42,7 +45,6 @@ from gateway.hooks.records import accepted
 from gateway.hooks.refusals import Refusals
 from gateway.hooks.registry import Hook, Registry
 from gateway.hooks.settings import HookSettings
-from gateway.hooks.trace import parent_of, start_hook_span, trace_id_of, traceparent
 from gateway.hooks.tradingview import WRONG_TOKEN, Window, authentic, may_come_from, window
 from gateway.hooks.verify import Refusal, Verified, verify
 from gateway.hooks.waiting import Waiting, wanted_s
@@ -50,6 +52,7 @@ from gateway.listener import http_problem, unexpected
 from gateway.problems import internal, problem, problem_of
 from gateway.quota import Allowance
 from gateway.rate import Rates
+from gateway.trace import HEADER, parent_of, start_server_span, trace_id_of, traceparent
 from tenancy.clock import Clock
 from tenancy.errors import PortcullisError
 from tenancy.ids import new_id
@@ -108,13 +111,18 @@ class HookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        span, context = start_hook_span(parent_of(scope["headers"]))
-        seen = _seen(scope, context)
+        span = start_server_span("hook", parent_of(scope["headers"]))
+        with within(span):
+            await self._served(scope, receive, send, span, started)
+
+    async def _served(
+        self, scope: Scope, receive: Receive, send: Send, span: Span, started: float
+    ) -> None:
+        seen = _seen(scope, span)
         try:
             answer = await self._answer(scope, receive, seen)
         except SenderLeft:
             metrics.HOOK_REQUESTS.labels("sender_left").inc()
-            span.end()
             return
         except PortcullisError as error:
             answer = problem_of(error, instance=seen.path, trace_id=seen.trace_id)
@@ -236,28 +244,31 @@ class HookEndpoint:
             trace_id=seen.trace_id,
             at_ns=self._clock.now_ns(),
         )
-        return await self._acceptor.keep(
-            Incoming(
-                signal_id=signal_id,
-                tenant_id=hook.tenant_id,
-                strategy_id=hook.strategy_id,
-                hook_id=hook.hook_id,
-                message_id=verified.message_id,
-                part=hook.part,
-                ticker=seen.ticker,
-                body=body,
-                body_sha256=seen.body_sha256,
-                traceparent=seen.traceparent,
-                received_at=self._clock.now(),
-                not_before=seen.not_before,
-                window=seen.window,
-                note=note,
-            )
+        incoming = Incoming(
+            signal_id=signal_id,
+            tenant_id=hook.tenant_id,
+            strategy_id=hook.strategy_id,
+            hook_id=hook.hook_id,
+            message_id=verified.message_id,
+            part=hook.part,
+            ticker=seen.ticker,
+            body=body,
+            body_sha256=seen.body_sha256,
+            traceparent=seen.traceparent,
+            received_at=self._clock.now(),
+            not_before=seen.not_before,
+            window=seen.window,
+            note=note,
         )
+        with inside("keep"):
+            return await self._acceptor.keep(incoming)
 
     def _accepted(self, kept: Kept, seen: _Seen) -> Answer:
         seen.signal_id, seen.receipt = str(kept.signal_id), kept.receipt
-        seen.trace_id = trace_id_of(kept.traceparent)
+        first = trace_id_of(kept.traceparent)
+        if first != seen.trace_id:
+            _link(trace.get_current_span(), kept.traceparent)
+        seen.trace_id = first
         body = b'{"signalId":"%b","status":"accepted","links":{"self":"%b"}}' % (
             seen.signal_id.encode(),
             (self._links + seen.signal_id).encode(),
@@ -285,19 +296,24 @@ class HookEndpoint:
     def _tell(self, answer: Answer, seen: _Seen, span: Span, started: float) -> None:
         """After the answer: numbers, one log line, the audit record of a refusal."""
         metrics.HOOK_REQUESTS.labels(answer.code).inc()
-        span.set_attribute("http.response.status_code", answer.status)
+        took_s = (seen.kept_at or time.perf_counter()) - started
+        hook_id = seen.hook.hook_id if seen.hook is not None else None
+        say(span, {
+            "http.response.status_code": answer.status, "code": answer.code, "hook_id": hook_id,
+            "signal_id": seen.signal_id, "tenant_id": seen.hook and seen.hook.tenant_id,
+        })  # fmt: skip
+        line = {"hook_id": hook_id, "status": answer.status, "took_ms": round(took_s * 1000, 3)}
         if answer.status in (200, 202):
-            metrics.ACCEPT_SECONDS.observe((seen.kept_at or time.perf_counter()) - started)
-            log.info(answer.code, signal_id=seen.signal_id, trace_id=seen.trace_id)
+            metrics.ACCEPT_SECONDS.observe(took_s)
+            log.info(
+                "signal_accepted", trace_id=seen.trace_id, signal_id=seen.signal_id,
+                code=answer.code, **line,
+            )  # fmt: skip
         else:
             span.set_status(Status(StatusCode.ERROR, answer.code))
-            self._refused(answer, seen)
-        span.end()
+            self._refused(answer, seen, line)
 
-    def _refused(self, answer: Answer, seen: _Seen) -> None:
-        hook = seen.hook
-        if hook is None or answer.status >= 500:
-            return
+    def _refused(self, answer: Answer, seen: _Seen, line: dict[str, Any]) -> None:
         facts = {
             "code": answer.code,
             "message_id": seen.message_id,
@@ -305,7 +321,11 @@ class HookEndpoint:
             "client": seen.client,
             "signal_id": seen.signal_id,
         }
-        self._refusals.tell(hook, seen.trace_id, {k: v for k, v in facts.items() if v is not None})
+        facts = {name: value for name, value in facts.items() if value is not None}
+        if answer.status >= 500:
+            self._refusals.failed(seen.trace_id, facts, line)
+        else:
+            self._refusals.tell(seen.hook, seen.trace_id, facts, line)
 
 
 def is_json(headers: Headers) -> bool:
@@ -318,9 +338,15 @@ def is_json(headers: Headers) -> bool:
     return kind.strip() == "application/json" and charset in ("", "charset=utf-8")
 
 
-def _seen(scope: Scope, context: SpanContext) -> _Seen:
+def _link(span: Span, first: str) -> None:
+    """From the span of a repeat to the trace of the signal that stands."""
+    there = trace.get_current_span(parent(first)).get_span_context()
+    span.add_link(there)
+
+
+def _seen(scope: Scope, span: Span) -> _Seen:
     client = scope.get("client")
-    text = traceparent(context)
+    text = traceparent(span.get_span_context())
     # Not the path as it came: a token may stand in it.
     path = f"{PREFIX}/{scope['path_params']['hook_id']}"
     return _Seen(path, client[0] if client else "", trace_id_of(text), text)
@@ -328,10 +354,10 @@ def _seen(scope: Scope, context: SpanContext) -> _Seen:
 
 def _with_headers(answer: Answer, seen: _Seen) -> Answer:
     """The trace, and what is left of the quotas: for whom they were counted, so for nobody unknown."""
-    trace = (b"portcullis-trace-id", seen.trace_id.encode())
+    named = (HEADER, seen.trace_id.encode())
     rate = ((name.encode(), value.encode()) for name, value in seen.allowance.headers())
     receipt = ((receipts.HEADER.lower().encode(), seen.receipt.encode()),) if seen.receipt else ()
-    headers = (*answer.headers, *rate, *receipt, trace)
+    headers = (*answer.headers, *rate, *receipt, named)
     return msgspec.structs.replace(answer, headers=headers)
 
 

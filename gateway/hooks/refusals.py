@@ -1,7 +1,9 @@
-"""The audit record of a refusal, itself rate-limited: so many a second for each hook.
+"""The audit record and the log line of a refusal, rate-limited: so many a second for each hook.
 
-What is not recorded is counted, and the next record of the hook says how many there were. Only
-hooks that exist come here, so the table is as bounded as the hooks are.
+What is not recorded is counted, and the next record and line of the hook say how many there were. A
+request to no hook of ours has a line and no record, and all of these share one place in the table,
+which is therefore as bounded as the hooks are. What failed here (5xx) has a line each: those are
+signals that somebody else will ask about, and the load on them is bounded by the quotas.
 """
 
 from __future__ import annotations
@@ -29,27 +31,37 @@ class Refusals:
         self._last: dict[str, float] = {}
         self._suppressed: dict[str, int] = {}
 
-    def tell(self, hook: Hook, trace_id: str, facts: dict[str, Any]) -> None:
-        """Record or count. Never waits, never raises."""
+    def tell(
+        self, hook: Hook | None, trace_id: str, facts: dict[str, Any], line: dict[str, Any]
+    ) -> None:
+        """Record and log, or count. `line`: what the log says more. Never waits, never raises."""
+        name = hook.hook_id if hook is not None else ""
         now = self._clock.monotonic()
-        last = self._last.get(hook.hook_id)
+        last = self._last.get(name)
         if last is not None and now - last < self._gap_s:
-            self._count(hook)
+            self._count(name)
             return
-        note = refused(
-            hook,
-            facts=facts,
-            suppressed=self._suppressed.get(hook.hook_id, 0),
-            trace_id=trace_id,
-            at_ns=self._clock.now_ns(),
-        )
-        if not self._note(note):
-            self._count(hook)
-            return
-        self._last[hook.hook_id] = now
-        self._suppressed.pop(hook.hook_id, None)
-        log.info("signal_refused", trace_id=trace_id, **facts)
+        suppressed = self._suppressed.get(name, 0)
+        if hook is not None:
+            note = refused(
+                hook,
+                facts=facts,
+                suppressed=suppressed,
+                trace_id=trace_id,
+                at_ns=self._clock.now_ns(),
+            )
+            if not self._note(note):
+                self._count(name)
+                return
+        self._last[name] = now
+        self._suppressed.pop(name, None)
+        log.info("signal_refused", trace_id=trace_id, suppressed=suppressed, **facts, **line)
 
-    def _count(self, hook: Hook) -> None:
-        metrics.REFUSALS_UNRECORDED.inc()
-        self._suppressed[hook.hook_id] = self._suppressed.get(hook.hook_id, 0) + 1
+    def failed(self, trace_id: str, facts: dict[str, Any], line: dict[str, Any]) -> None:
+        """The line of what failed here. It has no record: the store may be what failed."""
+        log.warning("signal_failed", trace_id=trace_id, **facts, **line)
+
+    def _count(self, name: str) -> None:
+        if name:
+            metrics.REFUSALS_UNRECORDED.inc()
+        self._suppressed[name] = self._suppressed.get(name, 0) + 1

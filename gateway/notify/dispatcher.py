@@ -1,6 +1,6 @@
-"""Look for channels that have something to tell, and give each a turn; any number of processes may.
+"""Look for channels and devices that have something to tell, and give each a turn; any number of processes may.
 
-A channel is found by a function that tells ids only, and taken by one process at a time
+They are found by a function that tells ids only, and taken by one process at a time
 (gateway/notify/claims.py). So many turns at once, and so many of one tenant: a tenant whose receivers
 hang does not hold up another's. PostgreSQL away: nothing is sent, and nothing is lost.
 """
@@ -16,6 +16,7 @@ import psycopg
 import structlog
 
 from gateway.notify import metrics
+from gateway.notify.claims import Source
 from gateway.notify.sender import Sender
 from gateway.notify.settings import NotifySettings
 from tenancy.database import Database
@@ -68,38 +69,43 @@ class Dispatcher:
         if free <= 0:
             return
         async with self._database.connection() as conn:
-            cursor = await conn.execute("SELECT * FROM find_due_channels(%s)", (DUE_MOST,))
+            cursor = await conn.execute("SELECT * FROM find_due_notifications(%s)", (DUE_MOST,))
             due = await cursor.fetchall()
         by_tenant = Counter(tenant for tenant, _ in self._turns.values())
-        for channel_id, tenant_id in due:
+        for source, target_id, tenant_id in due:
             if len(self._turns) >= self._settings.at_once:
                 return
             busy = by_tenant[tenant_id] >= self._settings.at_once_per_tenant
-            if channel_id not in self._turns and not busy:
+            if target_id not in self._turns and not busy:
                 by_tenant[tenant_id] += 1
-                self._begin(channel_id, tenant_id)
+                self._begin(source, target_id, tenant_id)
 
-    def _begin(self, channel_id: UUID, tenant_id: UUID) -> None:
+    def _begin(self, source: Source, target_id: UUID, tenant_id: UUID) -> None:
         scope = TenantScope(TenantID(tenant_id), SYSTEM)
-        task = asyncio.create_task(self._turn(scope, channel_id), name=f"notify-{channel_id}")
-        self._turns[channel_id] = tenant_id, task
-        task.add_done_callback(lambda _: self._turns.pop(channel_id, None))
+        task = asyncio.create_task(self._turn(scope, source, target_id), name=f"notify-{target_id}")
+        self._turns[target_id] = tenant_id, task
+        task.add_done_callback(lambda _: self._turns.pop(target_id, None))
 
-    async def _turn(self, scope: TenantScope, channel_id: UUID) -> None:
+    async def _turn(self, scope: TenantScope, source: Source, target_id: UUID) -> None:
         """A turn that breaks leaves its hold to run out; the next one goes on from the same place."""
+        told = {"source": source, "id": str(target_id)}
         try:
-            await self._sender.turn(scope, channel_id)
+            await self._sender.turn(scope, source, target_id)
         except (PortcullisError, psycopg.Error, OSError) as error:
-            log.warning("notify_turn_broke", channel_id=str(channel_id), error=str(error))
+            log.warning("notify_turn_broke", **told, error=str(error))
         except Exception:
-            log.exception("notify_turn_failed", channel_id=str(channel_id))
+            log.exception("notify_turn_failed", **told)
 
     async def _count(self) -> None:
         async with self._database.connection() as conn:
-            rows = await (await conn.execute("SELECT * FROM count_channels()")).fetchall()
-        counts = dict(rows)
+            counts = dict(await (await conn.execute("SELECT * FROM count_channels()")).fetchall())
+            devices = dict(
+                await (await conn.execute("SELECT * FROM count_push_devices()")).fetchall()
+            )
         for state in ("working", "failing", "gone", "off"):
             metrics.CHANNELS.labels(state).set(counts.get(state, 0))
+        for state in ("working", "failing"):
+            metrics.DEVICES.labels(state).set(devices.get(state, 0))
         self._counted_at = time.monotonic()
 
     async def _end(self) -> None:

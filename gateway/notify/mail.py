@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -17,8 +17,9 @@ from email.utils import format_datetime
 import aiosmtplib
 import msgspec
 
-from gateway.notify.outcome import Message, Outcome
+from gateway.notify.outcome import Digest, Message, Outcome
 from gateway.notify.settings import NotifySettings, SmtpSettings
+from gateway.notify.words import headline, line
 from tenancy.clock import Clock
 
 LINES_MOST = 200
@@ -67,11 +68,22 @@ def _text(letter: Letter) -> list[str]:
 
 def _facts(message: Message) -> list[str]:
     """The record's members, one a line, each cut: a mail is a notice, the log has the whole."""
+    if isinstance(message.said, Digest):
+        return list(_digest(message.said))
     body = msgspec.json.decode(message.body)
     data = body.get("data") or {}
     facts = {k: v for k in ("order_id", "account_id", "trace_id") if (v := data.get(k))}
     facts |= data.get("facts", data)  # a gap has its own
     return [_line(f"{name}: {_short(value)}") for name, value in facts.items()]
+
+
+def _digest(digest: Digest) -> Iterator[str]:
+    """How many of each kind, then what is worth a line."""
+    yield f"records {digest.first} to {digest.last}, {digest.since[:16]} to {digest.until[:16]} UTC"
+    yield from (f"{kind}: {n}" for kind, n in digest.counts.items())
+    for event in digest.events:
+        text = f"{event.at[:19]}Z  {headline(event)}  {line(event, amounts=True)}"
+        yield _line(f"{text}  [{event.index}]")
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ATTEMPTS = Counter(
     "portcullis_notify_attempts_total",
-    "Attempts to notify, by kind of channel and by outcome (delivered, failed, gone, ours)",
+    "Attempts to notify, by kind (webhook, email, slack, push) and outcome (delivered, failed, gone, ours)",
     ["kind", "outcome"],
 )
 DELAY_SECONDS = Histogram(
@@ -16,5 +16,14 @@ DELAY_SECONDS = Histogram(
 )
 CHANNELS = Gauge(
     "portcullis_notify_channels", "Channels by state (working, failing, gone, off)", ["state"]
+)
+DEVICES = Gauge(
+    "portcullis_notify_devices",
+    "Browsers that people are told in by Web Push, by state (working, failing)",
+    ["state"],
+)
+DEVICES_ENDED = Counter(
+    "portcullis_notify_devices_ended_total",
+    "Browsers whose push service answered that they are no more (404, 410)",
 )
 GAPS = Counter("portcullis_notify_gaps_total", "Gap notices that were delivered")

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from gateway.admin.event_feed import Event
 from gateway.notify.settings import NotifySettings
 
 JITTER = 0.1
@@ -32,7 +33,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Message(msgspec.Struct, frozen=True):
     """Something to tell: its id is the same at every attempt. `after`: the place in the log then.
 
-    `type` and `timestamp` are for an e-mail's lines; `body` is what a webhook carries.
+    `type` and `timestamp` are for an e-mail's lines; `body` is what a webhook carries, and `said` what
+    stands in it, for those who put it into words; None in a test message.
     """
 
     id: str
@@ -40,6 +42,30 @@ class Message(msgspec.Struct, frozen=True):
     timestamp: str
     body: bytes
     after: int
+    said: Event | Digest | Gap | None = None
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}):
+    """The records from `from` to `to`, both included, are not sent."""
+
+    first: int
+    last: int
+    why: str
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}):
+    """What there was among the records from `from` to `to`, both included: how many of each kind.
+
+    `failures`: how many of them somebody should look at; `events`: those, and then others, so many as fit.
+    """
+
+    first: int
+    last: int
+    since: str
+    until: str
+    counts: dict[str, int]
+    failures: int
+    events: tuple[Event, ...]
 
 
 def pause_s(attempts: int, outcome: Outcome, settings: NotifySettings, chance: float) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from tenancy.values import whole
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -38,6 +41,39 @@ class SmtpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("user, password_file: both or neither")
 
 
+PUSH_SERVICES = (
+    "fcm.googleapis.com", "jmt17.google.com", "*.push.apple.com", "*.push.services.mozilla.com",
+    "*.notify.windows.com",
+)  # fmt: skip
+"""Of Chrome (and what is built on it), Safari, Firefox and Edge."""
+_HOST = re.compile(r"(\*\.)?[0-9a-z-]+(\.[0-9a-z-]+)*")
+
+
+class PushSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Web Push. `contact`: whom a push service may write to, `mailto:` or `https:` (RFC 8292, section 2.1).
+
+    `services`: the hosts that subscriptions may be at; `*.` is any name below. A person's browser says
+    the address and we make the request, so it is a push service's or it is not taken.
+    """
+
+    contact: Annotated[
+        str, Meta(pattern=whole(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)"), max_length=254)
+    ]
+    services: tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...] = PUSH_SERVICES
+
+    def __post_init__(self) -> None:
+        for host in self.services:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"services: {host!r} is no host name; *.example.com is any below")
+
+    def knows(self, host: str) -> bool:
+        """Whether a push service is at that host."""
+        return any(
+            host.endswith(known[1:]) if known.startswith("*.") else host == known
+            for known in self.services
+        )
+
+
 class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How notifications are sent.
 
@@ -45,6 +81,9 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     where they are loopback. `failing_after_s`: a channel that failed so long is called failing, and
     goes on at the slowest pause. `backlog_s`: what is older when a channel comes back is not sent,
     and the receiver is told which records those are. `ca_file`: authorities instead of the system's.
+    `…_pause_s`: rest between two messages to one reader;
+    `push_idle_s`: between two looks at the log for a device, where the first found nothing for it.
+    `console_url`: where links begin.
     """
 
     allow_networks: tuple[str, ...] = ()
@@ -59,8 +98,13 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     failing_after_s: Seconds = 24 * 3600.0
     backlog_s: Seconds = 30 * 86400.0
     mail_pause_s: Seconds = 60.0
+    slack_pause_s: Seconds = 1.0
+    push_pause_s: Seconds = 10.0
+    push_idle_s: Seconds = 2.0
     lease_s: Seconds = 40.0
     smtp: SmtpSettings | None = None
+    push: PushSettings | None = None
+    console_url: str = ""
 
     def __post_init__(self) -> None:
         for text in self.allow_networks:

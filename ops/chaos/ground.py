@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,24 @@ WINDOW_S = 3600.0
 DURABLE_WITHIN_MS = 60_000
 """The same of an intent: a worker that is frozen in its transaction makes others wait for ten seconds."""
 RECONCILE_S = 5.0
+UP_WITHIN_S = 300.0
+"""A busy machine is slow to start; what is asked here is what happens then."""
 KEPT = ("audit", "postgres")
 """What is copied from disks that end with the run."""
 
 
+def nothing_more(_: Places) -> None:
+    """Most runs take the installation as it is made."""
+
+
 @asynccontextmanager
-async def ground(var: Path, *, disks: bool) -> AsyncIterator[Ground]:
-    """All of it, up; `disks`: this process has mounts of its own. Raises Unavailable."""
+async def ground(
+    var: Path, *, disks: bool, prepare: Callable[[Places], None] = nothing_more
+) -> AsyncIterator[Ground]:
+    """All of it, up; `disks`: this process has mounts of its own. Raises Unavailable.
+
+    `prepare` is called with what was made before it is started: for other settings, say.
+    """
     var.parent.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         market = await stack.enter_async_context(
@@ -46,6 +57,7 @@ async def ground(var: Path, *, disks: bool) -> AsyncIterator[Ground]:
         url = f"http://127.0.0.1:{await to_market.listen_tcp()}"
         where = await asyncio.to_thread(fresh, var, _choices(url))
         to_database = await _database(where, stack)
+        await asyncio.to_thread(prepare, where)
         mounted = _disks(where) if disks else {}
         clock = stack.enter_context(stepped_clock())
         async with AsyncExitStack() as up:
@@ -60,9 +72,9 @@ async def ground(var: Path, *, disks: bool) -> AsyncIterator[Ground]:
 async def _up(where: Places, clock: SteppedClock | None, stack: AsyncExitStack) -> Any:
     """The clock is for what is started here, and for nothing that looks at it afterwards."""
     if clock is None:
-        return await stack.enter_async_context(running(where))
+        return await stack.enter_async_context(running(where, within_s=UP_WITHIN_S))
     with clock.in_children():
-        return await stack.enter_async_context(running(where))
+        return await stack.enter_async_context(running(where, within_s=UP_WITHIN_S))
 
 
 async def _database(where: Places, stack: AsyncExitStack) -> Cable:

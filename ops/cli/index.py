@@ -15,6 +15,9 @@ COMMANDS = {
     "preflight": "ops.cli.lifecycle:preflight",
     "doctor": "ops.cli.doctor:doctor",
     "evidence": "ops.cli.evidence:evidence",
+    "backup": "ops.cli.backup:backup",
+    "restore": "ops.cli.backup:restore",
+    "drill": "ops.cli.backup:drill",
     "clock": "ops.cli.clock:clock",
     "hsm": "ops.cli.hsm:hsm",
     "audit": "ops.cli.audit:audit",
@@ -36,6 +39,9 @@ ABOUT = {
     "preflight": "Say why it would not start.",
     "doctor": "Check everything an operator would, and say what to do.",
     "evidence": "Secure what an incident leaves behind, in one archive.",
+    "backup": "Take a base backup of everything now; the WAL archive goes on all the time.",
+    "restore": "Bring an installation back from a backup, into a directory of its own.",
+    "drill": "Prove a restore: into a second directory, counted signal by signal.",
     "clock": "How right this host's clock is, and which tiers it meets.",
     "hsm": "Tokens and keys.",
     "audit": "Check the audit log, and prove what happened to an order.",
@@ -68,7 +74,7 @@ ABOUT = {
     "report": "Fairness between accounts, and what trading cost: tables, CSV files, pictures.",
     "event": "What happens, as it happens.",
     "proposal": "Changes that wait for a second person.",
-    "channel": "Notifications: signed webhooks and e-mail.",
+    "channel": "Notifications: signed webhooks, e-mail, chats, and the key of Web Push.",
     "access": "Operators who ask to look into a tenant, and are let in for a time.",
 }  # fmt: skip
 """In the order of `--help`. What is not in COMMANDS is a group made from the API's operations

@@ -32,8 +32,13 @@ from tenancy.errors import ConfigurationError
     "--admin-port", default=9443, show_default=True, help="Port of the management listener."
 )
 @click.option("--workers", default=2, show_default=True, help="How many worker processes.")
+@click.option(
+    "--backup",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Archive every commit there as it happens, synchronously: best another machine's disk.",
+)
 @click.pass_obj
-def init(file: Path, ingress_port: int, admin_port: int, workers: int) -> None:
+def init(file: Path, ingress_port: int, admin_port: int, workers: int, backup: Path | None) -> None:
     """Make database, keys, certificates and settings, once.
 
     Everything goes into the directory of the settings file (var/). Refuses where there is an
@@ -41,7 +46,9 @@ def init(file: Path, ingress_port: int, admin_port: int, workers: int) -> None:
     """
     if file.name != "portcullis.toml":
         raise ConfigurationError(f"init writes a file named portcullis.toml, not {file.name}")
-    choices = Choices(ingress_port=ingress_port, admin_port=admin_port, worker_processes=workers)
+    choices = Choices(
+        ingress_port=ingress_port, admin_port=admin_port, worker_processes=workers, backup=backup
+    )
     initialise(places(file.parent), choices, datetime.now(UTC))
     click.echo(
         f"initialised: {file}\n"

@@ -21,6 +21,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -52,6 +53,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "wal_level": "replica",
     "max_wal_size": "2GB",
+    "max_slot_wal_keep_size": "8GB",  # an archive that is away must not fill this disk
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",
@@ -87,8 +89,10 @@ class Postgres(Server):
     when_orphaned = "INT"
     """What it gets when its parent dies: as above."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, more: Mapping[str, str] | None = None) -> None:
+        """`more`: settings beside SETTINGS, of which they win: a recovery's, say."""
         super().__init__(places.log / "postgres.log")
+        self._settings = {**SETTINGS, **(more or {})}
         self.data = places.var / "postgres"
         self.socket_dir = places.runtime / "pg"
 
@@ -114,6 +118,14 @@ class Postgres(Server):
             shutil.rmtree(self.data)
             raise ConfigurationError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
 
+    def adopt(self) -> None:
+        """Give a data directory that was copied here to who will run it. Raises Unavailable."""
+        owner = self._choose_owner()
+        self.data.chmod(0o700)
+        if owner is not None:
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
     def prepare(self) -> None:
         """The socket's directory, which may be in /tmp and gone after a boot: ours alone, 0700."""
         if not self.exists():
@@ -130,7 +142,8 @@ class Postgres(Server):
         own = Path(f"/usr/lib/postgresql/{binary}/bin/postgres")
         server = str(own if own.exists() else binaries() / "postgres")
         words = [server, "-D", str(self.data)]
-        for key, value in {**SETTINGS, "unix_socket_directories": str(self.socket_dir)}.items():
+        named = {**self._settings, "unix_socket_directories": str(self.socket_dir)}
+        for key, value in named.items():
             words += ["-c", f"{key}={value}"]
         return self._as_owner(words)
 

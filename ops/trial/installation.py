@@ -79,11 +79,11 @@ def remove(where: Places) -> None:
     shutil.rmtree(where.runtime, ignore_errors=True)
 
 
-async def _start(where: Places) -> None:
+async def _start(where: Places, within_s: float) -> None:
     """control.up in a thread; a cancellation reaches it, and waits until it has let go of everything."""
     given_up = threading.Event()
     starting = asyncio.create_task(
-        asyncio.to_thread(control.up, where.settings, given_up=given_up.is_set)
+        asyncio.to_thread(control.up, where.settings, within_s, given_up=given_up.is_set)
     )
     try:
         await asyncio.shield(starting)
@@ -94,14 +94,16 @@ async def _start(where: Places) -> None:
 
 
 @asynccontextmanager
-async def running(where: Places, *, keep: bool = False) -> AsyncIterator[Installation]:
+async def running(
+    where: Places, *, keep: bool = False, within_s: float = control.UP_TIMEOUT_S
+) -> AsyncIterator[Installation]:
     """Start it and wait until all of it is ready; end it afterwards unless `keep`.
 
     Raises Unavailable, naming what is not ready.
     """
     settings = read_settings(where.settings)
     try:
-        await _start(where)
+        await _start(where, within_s)
         yield Installation(where, settings)
     except BaseException:
         keep = False

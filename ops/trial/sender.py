@@ -38,6 +38,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     signal_id: str | None
     answer: str
+    trace_id: str = ""
+    """As the answer names it; empty where there was none."""
     sent_at: float
     took_s: float
 
@@ -61,16 +63,18 @@ class Sender:
         body = json.dumps(fields).encode()
         at, begun = time.time(), time.perf_counter()
         headers = self.headers(message, body, int(at))
+        trace = ""
         try:
             async with self._session.post(self.url, data=body, headers=headers) as response:
                 answer, status = await response.text(), response.status
+                trace = response.headers.get("portcullis-trace-id", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             answer, status = repr(error), 0
         took = time.perf_counter() - begun
         signal = json.loads(answer)["signalId"] if status == 202 else None
         return Sent(
             message_id=message, fields=fields, body=body.decode(), status=status,
-            signal_id=signal, answer=answer, sent_at=at, took_s=took,
+            signal_id=signal, answer=answer, trace_id=trace, sent_at=at, took_s=took,
         )  # fmt: skip
 
 

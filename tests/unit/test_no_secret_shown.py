@@ -37,6 +37,7 @@ from gateway.admin import second_factor
 from gateway.hooks.registry import Registry
 from gateway.hooks.verify import read_secret
 from gateway.notify.secrets import ChannelSecrets
+from gateway.notify.vapid import authorization
 from hsm import ceremony, enrol, handover, pool, protocol, token
 from hsm.client import SignerClient
 from ops import enrolment, telemetry
@@ -260,6 +261,16 @@ async def a_channels_secret(_: pytest.MonkeyPatch) -> None:
     await ChannelSecrets(Opener(SECRET))._key(SCOPE, new_id(), b"")
 
 
+async def a_chats_address(_: pytest.MonkeyPatch) -> None:
+    """Of a letter that no address has, so that whoever reads it fails."""
+    address = await ChannelSecrets(Opener(SECRET + "é".encode())).plain(SCOPE, new_id(), b"")
+    address.text()
+
+
+async def a_tenants_push_key(_: pytest.MonkeyPatch) -> None:
+    authorization("https://push.example/a", b"no point", Plain(SECRET), "mailto:a@example.com", 0)
+
+
 def _call(secret: bytes) -> Any:
     clock = SimpleNamespace(now=lambda: NOW)
     return SimpleNamespace(services=SimpleNamespace(signer=Opener(secret), clock=clock))
@@ -307,7 +318,7 @@ PLACES = [
     the_signer_answering, the_signer_opening, a_pin_that_the_token_refuses,
     a_pin_that_cannot_be_written, a_client_of_the_signer,
     a_hooks_secret_without_its_prefix, a_hooks_secret_that_is_not_base64, ingress_opening_a_hook,
-    a_channels_secret, a_persons_code_from_a_secret_that_is_not_base32,
+    a_channels_secret, a_chats_address, a_tenants_push_key, a_persons_code_from_a_secret_that_is_not_base32,
     a_persons_code_from_a_secret_that_is_no_text, an_api_secret_on_its_way_in,
     an_api_secret_that_cannot_be_encrypted, an_answer_with_a_secret_shown_once,
     a_session_whose_login_breaks,

@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Final
 
 import aiohttp
+from opentelemetry.trace import SpanKind
 from yarl import URL
 
 from fanout.brokers.gate import request as wire
@@ -32,6 +33,7 @@ from fanout.brokers.gate.stream_wire import Auth
 from fanout.brokers.gate.venue_time import ClockError as ClockError
 from fanout.brokers.gate.venue_time import VenueTime
 from fanout.ports import BrokerAccount, RequestSigner
+from fanout.trace import inside, say
 from tenancy.clock import Clock
 from tenancy.errors import OutcomeUnknown, Unavailable
 
@@ -168,14 +170,16 @@ class GateClient:
         if session is None or session.closed:
             raise NotSent("the connection pool is not open")
         try:
-            async with session.request(
-                request.method,
-                self._url(request.target),
-                data=request.body or None,
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
-                return Answer(response.status, await response.read(), response.headers)
+            with inside("broker.request", {"method": request.method}, kind=SpanKind.CLIENT) as span:
+                async with session.request(
+                    request.method,
+                    self._url(request.target),
+                    data=request.body or None,
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response:
+                    say(span, {"http.response.status_code": response.status})
+                    return Answer(response.status, await response.read(), response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as why:
             # Both are raised before a request is written: name, TCP, TLS, or no free connection.
             raise NotSent(f"{type(why).__name__}: {why}") from why

@@ -74,7 +74,7 @@ def enrol(
     Example:
       portcullis credential enrol --account 'Client 1' --api-key 3fa1… --secret-file gate.secret
     """
-    secret = _secret(secret_file, secret_fd)
+    secret = read_secret(secret_file, secret_fd, "The API secret")
     reply = asked(
         where(settings, given),
         lambda api: enrolled(
@@ -84,7 +84,8 @@ def enrol(
     show_reply(reply, as_json=as_json)
 
 
-def _secret(file: Path | None, fd: int | None) -> bytes:
+def read_secret(file: Path | None, fd: int | None, what: str) -> bytes:
+    """From the file, the descriptor, or a prompt that says `what` and shows nothing. Raises UsageError."""
     if file is not None and fd is not None:
         raise click.UsageError("--secret-file or --secret-fd, not both")
     if file is not None:
@@ -92,7 +93,7 @@ def _secret(file: Path | None, fd: int | None) -> bytes:
     if fd is not None:
         with open(fd, "rb", closefd=False) as opened:
             return opened.read().strip()
-    typed: str = click.prompt("The API secret", hide_input=True)
+    typed: str = click.prompt(what, hide_input=True)
     return typed.encode()
 
 

@@ -19,6 +19,7 @@ EXTRA = {
     "hook": ("ops.cli.api.sending:send",),
     "signal": ("ops.cli.api.preview:preview", "ops.cli.api.replay:replay"),
     "credential": ("ops.cli.api.credentials:enrol",),
+    "channel": ("ops.cli.api.channels:address",),
     "key": ("ops.cli.api.scopes:scopes",),
     "halt": ("ops.cli.api.switches:on", "ops.cli.api.switches:release"),
     "limit": ("ops.cli.api.switches:set_limit",),

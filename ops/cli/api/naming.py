@@ -25,7 +25,7 @@ GROUPS = {
     "account-groups": "group", "subscriptions": "subscription", "limits": "limit",
     "platform": "tenant", "halts": "halt", "halt": "halt", "signals": "signal", "orders": "order",
     "positions": "position", "approvals": "approval", "proposals": "proposal",
-    "channels": "channel", "notifications": "channel", "access": "access",
+    "channels": "channel", "push-keys": "channel", "notifications": "channel", "access": "access",
     "access-grants": "access", "events": "event", "subjects": "subject", "fills": "fill",
     "instruments": "instrument", "plans": "signal", "kill-switch": "halt", "interventions": "halt",
     "doubts": "doubt", "dead-letters": "deadletter",
@@ -81,6 +81,7 @@ PRETTY = {
     "list_reconciliations": "reconciliations",
     "get_fairness_report": "fairness",
     "get_execution_report": "execution",
+    "make_push_key": "push-key",
 }
 """Operation → command, where the rule gives no good word."""
 
@@ -193,6 +194,7 @@ ELSEWHERE = {
 
 IN_OTHER_WORDS = {
     "put_credential": "portcullis credential enrol",
+    "put_channel_address": "portcullis channel address",
     "halt": "portcullis halt on",
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",

@@ -116,13 +116,13 @@ async def preview_says(home: House, page: Page) -> None:
     """Six accounts, one of them twice the size, in the table and in the picture; nothing was sent."""
     before = len((await home.acme.api.get("/v1/signals"))["items"])
     await page.goto(f"{home.base}/console/strategies/{home.strategy}/preview")
-    await page.fill("#ticker", "SOL_USDT")
+    await page.fill("#ticker", "ETH_USDT")
     await page.fill("#quantity", "3")
-    await page.fill("#signalPrice", "150")
+    await page.fill("#signalPrice", "3000")
     await page.get_by_role("button", name="Preview").click()
     rows = page.locator("table tbody tr", has_text=re.compile("^Client"))
     await expect(rows).to_have_count(6)
-    await expect(page.locator("tr", has_text="Client 2")).to_contain_text("buy 6 SOL_USDT")
+    await expect(page.locator("tr", has_text="Client 2")).to_contain_text("buy 6 ETH_USDT")
     heights = await page.locator(".columns rect").evaluate_all(
         "(all) => all.map((one) => Number(one.getAttribute('height')))"
     )

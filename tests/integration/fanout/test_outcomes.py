@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from fanout import approvals, outcome_rows
 from fanout.order import OrdState
@@ -45,6 +46,19 @@ async def fill_one(bench: Bench) -> None:
     await bench.until(f"SELECT state FROM orders WHERE cl_ord_id = '{name}'", "filled")
 
 
+def counted() -> tuple[float, float, float]:
+    """Signals of which a part was filled; seconds to all first, and to all last orders."""
+    names = ("portcullis_first_order_seconds_sum", "portcullis_last_order_seconds_sum")
+    some = REGISTRY.get_sample_value(
+        "portcullis_signal_outcomes_total", {"outcome": "partly_filled"}
+    )
+    first, last = (REGISTRY.get_sample_value(name) for name in names)
+    assert some is not None
+    assert first is not None
+    assert last is not None
+    return some, first, last
+
+
 async def told(bench: Bench) -> list[dict[str, Any]]:
     rows = await bench.rows(
         "SELECT payload FROM audit_inbox WHERE kind = 'signal.outcome' ORDER BY seq"
@@ -55,11 +69,15 @@ async def told(bench: Bench) -> list[dict[str, Any]]:
 async def test_a_signal_is_done_when_every_order_has_ended_and_is_told_once(bench):
     await bench.set_up(5)
     bench.broker.faults.append("reject")
+    before = counted()
     signal = await bench.signal(quantity=2, signalPrice="49900")
     async with bench.worker():
         await bench.until(TOLD, 1)
     (outcome,) = await told(bench)
     assert outcome["signal_id"] == str(signal)
+    told_once, first, last = (now - was for now, was in zip(counted(), before, strict=True))
+    assert (told_once, 0 < first <= last) == (1, True)
+    assert last == pytest.approx(outcome["latency"]["send_ms"]["most"] / 1000)
     assert (outcome["state"], outcome["accounts"]) == ("done", 5)
     assert outcome["states"] == {"failed": 1, "filled": 4}
     assert outcome["reasons"] == {"order": 5}

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from fanout import shared_budget
@@ -195,6 +196,25 @@ async def test_no_key_in_redis_names_an_account(make: Make, redis_client: Redis)
     keys = [key.decode() for key in await redis_client.keys("*")]
     assert any(key.startswith("{portcullis:budget:gateio}:due:") for key in keys)
     assert not any("somebody" in key for key in keys)
+
+
+async def test_what_is_used_of_a_limit_and_who_has_used_it_up_is_counted(make: Make) -> None:
+    def value(name: str) -> float:
+        found = REGISTRY.get_sample_value(f"portcullis_budget_{name}", {"broker": "gateio"})
+        return 0.0 if found is None else found
+
+    budgets = make("a")
+    assert (value("limit_places"), value("window_seconds")) == (20, 0.5)
+    used, waited = value("places_total"), value("wait_seconds_count")
+    at: list[float] = []
+    waiting = asyncio.create_task(places(budgets, 24, at))
+    while not value("exhausted_accounts"):  # the pool has fewer places at once than are wanted
+        assert not waiting.done()
+        await asyncio.sleep(0.001)
+    await waiting
+    assert value("exhausted_accounts") == 0
+    assert value("places_total") - used == len(at) == 24
+    assert value("wait_seconds_count") - waited == 24
 
 
 def test_both_kinds_of_budgets_are_a_pace() -> None:

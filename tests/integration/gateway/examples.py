@@ -114,6 +114,22 @@ EXAMPLES: dict[str, Example] = {
     "create_channel": Example(
         lambda ids: {"name": unique(), "kind": "email", "recipients": ["a@example.com"]}
     ),
+    "put_channel_address": Example(
+        lambda ids: {"url": "https://hooks.example/T0/B0"}, statuses=frozenset({409})
+    ),
+    "make_push_key": Example(lambda ids: {"end_others": False}),
+    "add_push_device": Example(
+        lambda ids: {
+            "endpoint": "https://fcm.googleapis.com/fcm/send/x",
+            "p256dh": "B" + "A" * 86,
+            "auth": "A" * 22,
+            "public_key": "B" + "A" * 86,
+            "label": "phone",
+        },
+        statuses=frozenset({409}),
+    ),
+    "remove_push_device": Example(places={"device_id": _NO_ID}, statuses=frozenset({404})),
+    "test_push_device": Example(places={"device_id": _NO_ID}, statuses=frozenset({404})),
     "rotate_channel_secret": Example(lambda ids: {}, statuses=frozenset({409, 422})),
     # The tenant itself, operators let in, proposals.
     "create_tenant": Example(

@@ -179,14 +179,16 @@ async def test_another_tenants_ids_are_not_there(admin: Admin, database: Databas
 async def test_every_route_asks_for_a_key(admin: Admin, path: str, database: Database) -> None:
     wrong = admin.key[:-1] + ("A" if admin.key[-1] != "A" else "B")
     unknown = "pck_" + "0" * 16 + admin.key[20:]
-    bodies = set()
+    bodies = []
     for key in ("", wrong, unknown, "nonsense", admin.key + "x"):
         reply = await admin.get(path, key)
         assert (reply.status, reply.json()["code"]) == (401, "bad_key")
         assert "Bearer" in reply.headers["www-authenticate"]
+        said = reply.json()
+        assert said.pop("trace_id") == reply.headers["portcullis-trace-id"]
         if key in (wrong, unknown):
-            bodies.add(reply.body)
-    assert len(bodies) == 1
+            bodies.append(said)
+    assert bodies[0] == bodies[1]
     with psycopg.connect(database.superuser) as conn:
         conn.execute("UPDATE service_keys SET revoked_at = now()")
     assert (await admin.get(path)).status == 401

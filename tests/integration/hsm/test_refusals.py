@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from hsm.client import SignerClient
 from hsm.envelope import pack, unpack
@@ -189,6 +190,29 @@ async def test_refusals_become_records_of_the_platform_and_of_whose_row_it_was(
     shown = json.dumps([facts for tenant, _, facts in found if tenant == one.tenant_id])
     assert str(two.tenant_id) not in shown
     assert str(two.account_id) not in shown
+
+
+async def test_refusals_that_cannot_be_written_are_shown_to_wait(vault, logged, database):
+    """The alert asks for exactly this moment: somebody's transaction holds the inbox."""
+
+    def waiting() -> float | None:
+        return REGISTRY.get_sample_value(
+            "portcullis_hsm_journal_behind_lines", {"daemon": "signer"}
+        )
+
+    one, _ = vault.accounts
+    async with vault.signer() as signer:
+        with pytest.raises(SigningRefused):
+            await ask(signer, one, path=WITHDRAWAL)
+        reader = RefusalReader(logged, {"signer": signer}, SystemClock())
+        with psycopg.connect(database.superuser) as conn:
+            conn.execute("LOCK TABLE audit_inbox IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(PortcullisError):
+                await reader.take("signer", signer)
+            assert waiting() == 1
+        assert await reader.take("signer", signer) == 1
+        assert await reader.take("signer", signer) == 0
+    assert waiting() == 0
 
 
 async def test_two_readers_and_restarts_write_each_line_once(vault, logged, database):

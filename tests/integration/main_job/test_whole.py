@@ -14,9 +14,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from click.testing import CliRunner, Result
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ops.cli.main import cli
 from ops.initialise import Choices
@@ -29,33 +27,17 @@ from ops.trial.sender import Hook, Sender, Sent, sender
 from tenancy.database import Database
 from tenancy.scope import TenantScope
 from tenancy.values import TenantID
+from tests.fakes.collector import Collector, Seen, collector
+from tests.integration.main_job.traced import lines, one_of, parents, records
 
 ACCOUNTS = 3
-
-
-class Collector:
-    """An OTLP/HTTP receiver: keeps the spans that the product's processes send."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, str, str]] = []  # service, name, trace id
-
-    async def take(self, request: web.Request) -> web.Response:
-        batch = ExportTraceServiceRequest.FromString(await request.read())
-        for resource in batch.resource_spans:
-            facts = {a.key: a.value.string_value for a in resource.resource.attributes}
-            for scope in resource.scope_spans:
-                self.spans += [
-                    (facts["service.instance.id"], span.name, span.trace_id.hex())
-                    for span in scope.spans
-                ]
-        return web.Response()
 
 
 class Whole:
     """What the tests of this file look at."""
 
     def __init__(self) -> None:
-        self.collector = Collector()
+        self.collector: Collector
         self.secrets: list[str] = []
         self.here: Installation
         self.scope: TenantScope
@@ -89,20 +71,14 @@ class Whole:
 async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
     """An installation with three accounts that has carried out one signal."""
     it, var = Whole(), tmp_path_factory.mktemp("whole") / "var"
-    app = web.Application()
-    app.router.add_post("/v1/traces", it.collector.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    otlp = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/traces"
     where = None
     try:
-        async with exchange(var.parent / "exchange.log") as market:
+        async with exchange(var.parent / "exchange.log") as market, collector() as it.collector:
             choices = Choices(
                 ingress_port=0,
                 admin_port=0,
                 worker_processes=1,
-                otlp_endpoint=otlp,
+                otlp_endpoint=it.collector.url,
                 brokers={"gateio": broker_settings(market.url, connections=8)},
             )
             where = await asyncio.to_thread(fresh, var, choices)
@@ -118,9 +94,14 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole
                     yield it
                 await it.database.close()
     finally:
-        await runner.cleanup()
         if where is not None:
             await asyncio.to_thread(remove, where)
+
+
+def _is_whole(found: list[Seen]) -> bool:
+    """The last of each kind is here: every order's send, which ends after what hangs under it."""
+    names = [span.name for span in found]
+    return names.count("order.send") == ACCOUNTS and {"hook", "wake", "outcome"} <= set(names)
 
 
 async def _accepted(strategy: Sender) -> Sent:
@@ -137,39 +118,55 @@ async def _accepted(strategy: Sender) -> Sent:
 @pytest.mark.asyncio(loop_scope="module")
 class TestWhole:
     async def test_one_trace_leads_from_the_hook_to_each_broker_request(self, whole: Whole):
-        told = await story(whole.database, whole.scope, whole.sent.signal_id or "")
-        async with whole.database.tenant(whole.scope) as conn:
-            row = await (
-                await conn.execute(
-                    "SELECT traceparent FROM signals WHERE signal_id = %s", (whole.sent.signal_id,)
-                )
-            ).fetchone()
-        assert row is not None
-        trace = row[0].split("-")[1]
-        for _ in range(100):  # spans travel in batches
-            mine = [(service, name) for service, name, t in whole.collector.spans if t == trace]
-            submits = sum(name == "order.submit" for _, name in mine)
-            if submits == ACCOUNTS and len({service for service, _ in mine}) == 2:
-                break
-            await asyncio.sleep(0.1)
-        assert len(told.attempts) == ACCOUNTS
-        assert submits == ACCOUNTS
-        assert {"plan", "order.submit"} <= {name for _, name in mine}
-        assert {service for service, _ in mine} == {"ingress-0", "worker-0"}
-        assert trace in await self._leaves(whole)
+        """Each span hangs under the right one, over two processes and Redis."""
+        found = await whole.collector.trace(whole.sent.trace_id, _is_whole)
+        hook, kept, wake = (one_of(found, name) for name in ("hook", "keep", "wake"))
+        plan, outcome = one_of(found, "plan"), one_of(found, "outcome")
+        assert {hook.process, kept.process, wake.process} == {"ingress-0"}
+        assert {plan.process, outcome.process} == {"worker-0"}
+        assert hook.parent_id == ""
+        assert [kept.parent_id, outcome.parent_id] == [hook.span_id, hook.span_id]
+        assert plan.parent_id == (wake if plan.said["found_by"] == "wake" else hook).span_id
+        assert parents(found) == {
+            "intend": {"plan"},
+            "order.send": {"intend"},
+            "order.submit": {"order.send"},
+            "hsm.sign": {"order.submit"},
+            "broker.request": {"order.submit"},
+            "order.learn": {"order.send"},
+        }
 
-    async def _leaves(self, whole: Whole) -> str:
-        """The audit log's bundles, as text: the trace id is in them."""
-        for _ in range(50):
-            found = [
-                path.read_bytes().decode("utf-8", "replace")
-                for path in whole.here.settings.recorder.store.rglob("entries/**/*")
-                if path.is_file()
-            ]
-            if any("order.close" in text for text in found):
-                return "".join(found)
-            await asyncio.sleep(0.1)
-        raise AssertionError("no order was closed in the audit log")
+    async def test_each_order_has_its_signature_its_request_and_its_lesson_in_the_trace(
+        self, whole: Whole
+    ):
+        told = await story(whole.database, whole.scope, whole.sent.signal_id or "")
+        found = await whole.collector.trace(whole.sent.trace_id, _is_whole)
+        sends = [span for span in found if span.name == "order.send"]
+        assert {span.said["cl_ord_id"] for span in sends} == {a.cl_ord_id for a in told.attempts}
+        assert {span.said["state"] for span in sends} == {"filled"}
+        assert {span.said["signal_id"] for span in sends} == {whole.sent.signal_id}
+        for span in found:
+            assert span.begun_ns <= span.ended_ns
+
+    async def test_the_trace_is_in_the_answer_the_audit_record_and_one_line_for_each_step(
+        self, whole: Whole
+    ):
+        trace, signal = whole.sent.trace_id, whole.sent.signal_id
+        accepted, planned, outcome = await lines(
+            whole.here.places.log, trace, "signal_accepted", "signal_planned", "signal_outcome"
+        )
+        assert {line["signal_id"] for line in (accepted, planned, outcome)} == {signal}
+        assert (accepted["hook_id"], accepted["status"]) == (whole.hook.hook_id, 202)
+        assert planned["reasons"] == {"order": ACCOUNTS}
+        assert outcome["states"] == {"filled": ACCOUNTS}
+        kinds = await records(whole.here.settings.recorder.store, trace)
+        assert {
+            "signal.accepted",
+            "signal.planned",
+            "order.intent",
+            "order.sent",
+            "order.fill",
+        } <= kinds
 
     async def test_the_status_link_answers_to_the_tenants_key_alone(self, whole: Whole):
         link = json.loads(whole.sent.answer)["links"]["self"]

@@ -107,9 +107,14 @@ class House:
 
     def delivery(self, channel_id: UUID) -> dict[str, Any]:
         with psycopg.connect(self.bench.superuser, row_factory=psycopg.rows.dict_row) as conn:
-            row = conn.execute(
-                "SELECT * FROM channel_deliveries WHERE channel_id = %s", (channel_id,)
-            ).fetchone()
+            row = (
+                conn.execute(
+                    "SELECT * FROM channel_deliveries WHERE channel_id = %s", (channel_id,)
+                ).fetchone()
+                or conn.execute(
+                    "SELECT * FROM push_devices WHERE device_id = %s", (channel_id,)
+                ).fetchone()
+            )
         assert row is not None
         return row
 

@@ -12,7 +12,7 @@ from audit import ring
 from gateway.notify.dispatcher import Dispatcher
 from gateway.notify.secrets import ChannelSecrets
 from gateway.notify.sender import Sender
-from gateway.notify.settings import NotifySettings
+from gateway.notify.settings import NotifySettings, PushSettings
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 from tests.fakes.ring import ClearRing
@@ -30,6 +30,8 @@ async def main(conninfo: str, ca_file: str) -> None:
     settings = NotifySettings(
         allow_networks=("127.0.0.0/8", "::1/128"), ca_file=Path(ca_file), poll_s=0.02,
         connect_timeout_s=0.2, timeout_s=0.6, lease_s=1.5, pauses_s=(0.1,),
+        push=PushSettings(contact="mailto:ops@example.com", services=("localhost",)),
+        push_pause_s=0.05, push_idle_s=0.02,
     )  # fmt: skip
     database = Database(conninfo, name="notify", size=3)
     await database.open()

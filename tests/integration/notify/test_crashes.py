@@ -88,7 +88,7 @@ async def test_a_sender_that_is_cut_off_between_send_and_note_is_followed_by_ano
     house.change(timeout_s=0.4, connect_timeout_s=0.2, lease_s=1.2)
     first = asyncio.create_task(
         Dispatcher(house.bench.admin, house.sender(), house.settings)._sender.turn(
-            house.bench.scope, channel
+            house.bench.scope, "channel", channel
         )
     )
     await asyncio.wait_for(arrived.wait(), 5)
@@ -130,7 +130,7 @@ async def test_a_sender_whose_hold_was_lost_moves_nothing(house: House, their: R
     house.secret(channel)
     await house.record(FILL, FILL)
     their.moods = [taken_over]
-    await house.sender().turn(house.bench.scope, channel)
+    await house.sender().turn(house.bench.scope, "channel", channel)
     row = house.delivery(channel)
     assert row["next_index"] == 0
     assert len(their.arrivals) == 1, "and it stops"
@@ -154,8 +154,8 @@ async def test_a_hold_that_is_too_short_for_another_attempt_is_not_used(
 
     house.change(timeout_s=0.4, connect_timeout_s=0.2, lease_s=1.0)
     sender = house.sender()
-    sender._secrets._opener = Late()
-    await sender.turn(house.bench.scope, channel)
+    sender._carriers._secrets._opener = Late()
+    await sender.turn(house.bench.scope, "channel", channel)
     assert their.arrivals == []
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from audit.record import Kind
-from gateway.notify.sender import UNSIGNED
+from gateway.notify.carriers import UNSIGNED
 from tests.fakes.receiver import Receiver
 from tests.fixtures.audit import add_log, entry
 from tests.integration.notify.conftest import House

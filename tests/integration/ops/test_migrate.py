@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ops.migrate import DIRECTORY, MigrationError, check, migrate
+from ops.migrate import DIRECTORY, MigrationError, check, migrate, require
 from tests.fixtures.postgres import Cluster, Database
 
 pytestmark = pytest.mark.stack
@@ -63,6 +63,50 @@ def test_two_migrators_at_once_apply_each_file_once(empty: str, tmp_path: Path) 
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda _: migrate(empty, tmp_path), range(2)))
     assert sorted(name for names in done for name in names) == ["0001_a", "0002_b"]
+
+
+def test_a_process_of_the_release_before_starts_beside_the_newer_schema_and_not_the_other_way(
+    empty: str, tmp_path: Path
+) -> None:
+    """Under its own role, which may see what schema there is and nothing else of it."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for directory in (old, new):
+        directory.mkdir()
+        files(directory, m0001_a="CREATE TABLE a (x int)")
+    files(new, m0002_b="ALTER TABLE a ADD COLUMN y int")
+    worker = empty.replace("portcullis_owner", "portcullis_worker")
+    with pytest.raises(MigrationError, match="does not say which schema"):
+        require(worker, old)
+    migrate(empty, old)
+    require(worker, old)
+    with pytest.raises(MigrationError, match="at 0001 and this release needs 0002"):
+        require(worker, new)
+    migrate(empty, new)
+    require(worker, old)
+    require(worker, new)
+    assert check(empty, old) == []
+    files(new, m0003_c="-- contract: unused since 0.2.0, schema 0002\nALTER TABLE a DROP COLUMN x")
+    migrate(empty, new)
+    require(worker, new)
+    with pytest.raises(MigrationError, match="0003_c took away"):
+        require(worker, old)
+    with pytest.raises(MigrationError, match="0003_c took away"):
+        check(empty, old)
+
+
+def test_a_schema_that_a_migrator_of_before_made_is_taken_on(empty: str, tmp_path: Path) -> None:
+    """Its table has no `serves_from`, and its processes' roles may not see it."""
+    files(tmp_path, m0001_a="CREATE TABLE a ()")
+    migrate(empty, tmp_path)
+    with psycopg.connect(empty) as conn:
+        conn.execute("ALTER TABLE schema_migrations DROP COLUMN serves_from")
+        conn.execute("REVOKE SELECT ON schema_migrations FROM portcullis_worker")
+    worker = empty.replace("portcullis_owner", "portcullis_worker")
+    assert check(empty, tmp_path) == []
+    with pytest.raises(MigrationError, match="run `portcullis migrate` first"):
+        require(worker, tmp_path)
+    assert migrate(empty, tmp_path) == []
+    require(worker, tmp_path)
 
 
 def test_a_check_writes_nothing(empty: str) -> None:

@@ -25,6 +25,7 @@ import pytest
 from hsm.client import SignerClient
 from hsm.errors import SigningRefused
 from ops import control
+from ops.alerts.expressions import of_page, product
 from ops.doctor.examination import ground_of
 from ops.evidence.archive import check
 from ops.evidence.collection import Collected, Wish, collect
@@ -35,6 +36,7 @@ from ops.settings import Settings, read_settings
 from ops.stack.postgres import Postgres
 from ops.state import Process, State, is_alive
 from ops.tls import create_dev_certificates
+from tests.integration.ops.scraped import SHOWN, scraped
 from tests.memory import spellings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -127,6 +129,17 @@ def test_the_admin_process_shows_the_daemons_figures(settings: Settings) -> None
         )
 
     until(shown)
+
+
+def test_every_process_is_a_target_and_shows_what_expressions_may_name(settings: Settings) -> None:
+    now = state(settings)
+    authority = settings.admin.tls.certificate.with_name("ca.pem")
+    shown = scraped(now.urls["admin"], authority, set(now.health))
+    known = product()
+    for name, labels in shown.items():
+        if name.startswith("portcullis_") and not name.endswith("_created"):
+            assert labels <= known[name], name
+    assert shown.keys() >= SHOWN
 
 
 def test_what_the_signer_refuses_is_in_the_platforms_log(settings: Settings) -> None:

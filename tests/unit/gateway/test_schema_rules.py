@@ -44,7 +44,7 @@ VALUES: dict[str, list[Any]] = {
     "override_quantity_type": [None, "multiplier"],
     "code": [None, "123456"],
     "credential": [None, {}],
-    "kind": ["webhook", "email"],
+    "kind": ["webhook", "email", "slack"],
     "url": [
         None,
         "https://a.example/b?c=d",

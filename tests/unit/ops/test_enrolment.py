@@ -14,7 +14,7 @@ import pytest
 from hsm.enrol import unframed
 from ops import enrolment
 from ops.api_client import Reply
-from ops.cli.api.credentials import _secret
+from ops.cli.api.credentials import read_secret
 from ops.enrolment import ApiSecret, CredentialRefused, NotProvenYet
 from tenancy.errors import Conflict
 from tenancy.values import AccountID
@@ -115,8 +115,12 @@ def test_the_secret_is_read_from_a_file_or_an_open_descriptor_and_never_from_bot
     os.write(writing, SECRET + b"\n")
     os.close(writing)
     try:
-        assert _secret(None, reading) == _secret(file, None) == SECRET
+        assert (
+            read_secret(None, reading, "The API secret")
+            == read_secret(file, None, "The API secret")
+            == SECRET
+        )
         with pytest.raises(click.UsageError):
-            _secret(file, reading)
+            read_secret(file, reading, "The API secret")
     finally:
         os.close(reading)

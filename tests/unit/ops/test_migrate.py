@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.migrate import Applied, Migration, MigrationError, pending, read_migrations
+from ops.migrate import (
+    Applied,
+    Migration,
+    MigrationError,
+    pending,
+    read_migrations,
+    unserved,
+)
 
 ONE = Migration(1, "one", b"SELECT 1")
 TWO = Migration(2, "two", b"SELECT 2")
@@ -34,6 +41,32 @@ def test_a_database_ahead_of_this_code_is_refused() -> None:
 def test_a_hole_in_what_was_applied_is_refused() -> None:
     with pytest.raises(MigrationError, match="gap"):
         pending([ONE, TWO], [applied(TWO)])
+
+
+def test_a_release_does_not_run_on_a_schema_that_is_older_than_its_own() -> None:
+    assert unserved([ONE, TWO], [applied(ONE), applied(TWO)]) is None
+    said = unserved([ONE, TWO], [applied(ONE)])
+    assert said is not None
+    assert said.startswith(
+        "the schema is at 0001 and this release needs 0002: run `portcullis migrate`"
+    )
+    assert "the schema is at empty" in (unserved([ONE], []) or "")
+
+
+def test_the_release_before_runs_beside_a_newer_schema_until_that_takes_away_what_it_uses() -> None:
+    expanded = applied(TWO)
+    assert unserved([ONE], [applied(ONE), expanded]) is None
+    contracting = Migration(
+        3, "three", b"-- contract: unused since 0.2.0, schema 0002\nDROP TABLE a"
+    )
+    contracted = Applied(3, "three", contracting.sha256, contracting.serves_from)
+    assert contracted.serves_from == 2
+    assert unserved([ONE, TWO], [applied(ONE), expanded, contracted]) is None
+    said = unserved([ONE], [applied(ONE), expanded, contracted])
+    assert said == (
+        "0003_three took away what this release (schema 0001) uses: it is too old for this database;"
+        " start one that knows 0002 at least"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+
+from ops import telemetry
+from ops.telemetry import AtTheDoor
 
 SCRIPT = """
 import logging, structlog
@@ -44,3 +56,47 @@ def test_fields_that_name_a_secret_are_masked() -> None:
     _, text, (placed, *_) = lines()
     assert "k-" not in text
     assert placed["spinning"] == 1
+
+
+@pytest.mark.parametrize(("ratio", "sent_flag", "recorded"), [(1.0, 0, 1), (0.0, 1, 0)])
+def test_whether_a_trace_is_recorded_is_ours_to_say_and_not_the_senders(
+    ratio: float, sent_flag: int, recorded: int
+) -> None:
+    """What is decided at the door holds in the flags that every process after it reads."""
+    kept, provider = (
+        InMemorySpanExporter(),
+        TracerProvider(sampler=AtTheDoor(ratio), shutdown_on_exit=False),
+    )
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = provider.get_tracer("test")
+
+    def under(context: SpanContext, name: str, kind: SpanKind) -> SpanContext:
+        parent = trace.set_span_in_context(NonRecordingSpan(context))
+        with tracer.start_as_current_span(name, context=parent, kind=kind) as span:
+            return span.get_span_context()
+
+    theirs = SpanContext(7, 8, True, TraceFlags(sent_flag))
+    ours = under(theirs, "hook", SpanKind.SERVER)
+    within = under(ours, "plan", SpanKind.CONSUMER)
+    assert (ours.trace_id, within.trace_id) == (7, 7)
+    assert [int(ours.trace_flags), int(within.trace_flags)] == [recorded, recorded]
+    assert [span.name for span in kept.get_finished_spans()] == ["hook", "plan"] * recorded
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end_of_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = threading.Event()
+
+    class Hangs(SpanExporter):
+        def shutdown(self) -> None:
+            free.wait(30)
+
+    monkeypatch.setattr(telemetry, "LAST_SPANS_S", 0.05)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(Hangs()))
+    begun = time.monotonic()
+    telemetry.close(provider)
+    took_s = time.monotonic() - begun
+    free.set()
+    assert took_s < 20

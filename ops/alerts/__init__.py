@@ -1,0 +1,1 @@
+"""Alert rules for Prometheus, and what their expressions may name. What to do: docs/operating/alerts/."""

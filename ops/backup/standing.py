@@ -1,0 +1,105 @@
+"""How the archive stands against PostgreSQL: one look, and what it means. The look is SQL, the rest is pure."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import psycopg
+
+from ops.backup import metrics
+from ops.backup.settings import APPLICATION, SLOT
+
+_LOOK = """
+SELECT r.flush_lsn::text, r.sync_state, s.wal_status,
+       pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint,
+       pg_wal_lsn_diff(coalesce(r.flush_lsn, s.restart_lsn), '0/0')::bigint
+FROM (SELECT 1) AS one
+LEFT JOIN pg_replication_slots s ON s.slot_name = %(slot)s
+LEFT JOIN pg_stat_replication r ON r.application_name = %(application)s AND r.state = 'streaming'"""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What PostgreSQL says of the archive. `flushed` None: nobody receives. `slot` None: it has no slot.
+
+    `written`: bytes of WAL on PostgreSQL's own disk, `archived`: in the archive as far as PostgreSQL knows,
+    both since the cluster was made.
+    """
+
+    flushed: str | None
+    sync_state: str | None
+    slot: str | None
+    written: int
+    archived: int | None
+
+    @property
+    def behind_bytes(self) -> float:
+        return math.inf if self.archived is None else max(0, self.written - self.archived)
+
+    @property
+    def synchronous(self) -> bool:
+        return self.sync_state == "sync"
+
+    @property
+    def slot_lost(self) -> bool:
+        return self.slot in (None, "lost")
+
+
+def look(conn: psycopg.Connection) -> Look:
+    """Raises psycopg.Error."""
+    row = conn.execute(_LOOK, {"slot": SLOT, "application": APPLICATION}).fetchone()
+    assert row is not None
+    return Look(*row)
+
+
+def why_not(found: Look, wanted: bool) -> str | None:
+    """What an operator has to know of it; None: it is as the settings want it."""
+    if found.slot is None:
+        return "PostgreSQL has no slot for the archive: `portcullis backup prepare`"
+    if found.slot == "lost":
+        return "PostgreSQL removed WAL that the archive never had: prepare it anew, and take a base backup"
+    if found.flushed is None:
+        return "PostgreSQL streams to no archive" + ("; commits wait for it" if wanted else "")
+    if wanted and not found.synchronous:
+        return (
+            "commits do not wait for the archive, though the settings say `synchronous`:"
+            " `portcullis backup synchronous on`"
+        )
+    if not wanted and found.synchronous:
+        return (
+            "commits wait for the archive, though the settings do not say `synchronous`:"
+            " `portcullis backup synchronous off`"
+        )
+    return None
+
+
+class Lag:
+    """For how long the archive has not had what it lacks. Times are monotonic seconds, told from outside.
+
+    Each look sets a goal: what PostgreSQL had written by then. The lag is the age of the oldest goal that
+    is not reached, so a busy archive that is a little behind at every look does not lag.
+    """
+
+    def __init__(self) -> None:
+        self._goal: tuple[int, float] | None = None
+
+    def seconds(self, found: Look | None, now: float) -> float:
+        """`found` None: PostgreSQL does not answer, so it writes nothing that could be missing either;
+        what was missing before still is."""
+        if found is not None:
+            archived = 0 if found.archived is None else found.archived
+            if self._goal is not None and archived >= self._goal[0]:
+                self._goal = None
+            if self._goal is None and archived < found.written:
+                self._goal = found.written, now
+        return 0.0 if self._goal is None else now - self._goal[1]
+
+
+def publish(found: Look | None, lag_s: float) -> None:
+    """Show one look."""
+    metrics.RECEIVER_UP.set(found is not None and found.flushed is not None)
+    metrics.SYNCHRONOUS.set(found is not None and found.synchronous)
+    metrics.WAL_LAG_SECONDS.set(lag_s)
+    if found is not None:
+        metrics.WAL_LAG_BYTES.set(found.behind_bytes)
+        metrics.SLOT_LOST.set(found.slot_lost)

@@ -1,0 +1,1 @@
+"""Grafana's dashboards: described in Python, written as JSON beside it. `python -m ops.dashboards` writes them."""

@@ -1,0 +1,60 @@
+"""What goes wrong with evidence: stores that are away, and words that are not what was signed."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+from ops.state import end
+from tests.longer.alerts.breaking import FAULTS, again, beside, fault, named, standing
+from tests.longer.alerts.faults import BEFORE
+from tests.longer.alerts.stage import Stage
+
+
+@fault("AuditStoreBehind", "AuditStoreFarBehind", "AuditCopyUnread", within_s=45.0)
+async def second_store(stage: Stage) -> AsyncIterator[None]:
+    """the second store is not mounted"""
+    there = stage.places.var / "second-store"
+    gone = there.with_name("second-store.gone")
+    there.rename(gone)
+    async with beside(again(stage.signal, 1.0)):
+        yield
+    gone.rename(there)
+
+
+@fault("AuditStoreConflict", within_s=30.0)
+async def another_history(stage: Stage) -> AsyncIterator[None]:
+    """the second store's checkpoints are somebody else's words"""
+    for checkpoint in (stage.places.var / "second-store").rglob("checkpoint"):
+        with contextlib.suppress(OSError):
+            checkpoint.write_text(checkpoint.read_text().replace("\n", "\nX", 1))
+    async with beside(again(stage.signal, 1.0)):
+        yield
+
+
+@fault("AuditDiffers", within_s=40.0)
+async def leaf(stage: Stage) -> AsyncIterator[None]:
+    """a leaf in PostgreSQL is not what was signed"""
+    await stage.sql("SET session_replication_role = replica")
+    await stage.sql(
+        "UPDATE audit_leaves SET leaf = set_byte(leaf, 0, 0) WHERE tenant_id = %s AND i = 1",
+        stage.cast.scope.tenant_id,
+    )
+    yield
+
+
+@fault("AuditLogHalted", "InboxWaits", within_s=45.0)
+async def halted(stage: Stage) -> AsyncIterator[None]:
+    """the first store's checkpoint is not what was signed, and the recorder begins anew"""
+    with standing(*named(stage, "recorder-0")):
+        for checkpoint in (stage.places.var / "audit").rglob("checkpoint"):
+            checkpoint.chmod(0o600)
+            checkpoint.write_text(checkpoint.read_text().replace("\n", "\nX", 1))
+        end(named(stage, "recorder-0")[0], signal.SIGKILL, 2.0)
+    async with beside(again(stage.signal, 1.0)):
+        yield
+
+
+ALL = (*BEFORE, *FAULTS[len(BEFORE) :])
+"""Every fault, in its order."""

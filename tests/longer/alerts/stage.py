@@ -1,0 +1,166 @@
+"""What is broken: an installation with a customer, an exchange and signals, set up so that every part is there.
+
+Beside what `./appliance chaos` takes it has a second signer, a second store, a witness that nobody
+answers for, a certificate that is about to end, and a chronyd that says what it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+
+from audit.witness.witness import create
+from hsm.policy import OPENABLE_PURPOSES
+from ops.chaos.ground import ground
+from ops.chaos.processes import Processes
+from ops.chaos.storm import Ground
+from ops.paths import Places
+from ops.stack.postgres import Postgres
+from ops.tls import LIFETIME, create_dev_certificates
+from ops.toml import dumps
+from ops.trial.cast import Cast, assemble
+from ops.trial.customer import Customer, customer
+from ops.trial.installation import free_port
+from ops.trial.sender import Sender, Sent, sender
+from tenancy.errors import Unavailable
+from tests.fakes.chronyd import Chronyd
+
+ACCOUNTS = 14
+STRATEGY = "trend following"
+WORKS_S = 180.0
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Everything that a fault may reach for."""
+
+    ground: Ground
+    house: Customer
+    cast: Cast
+    sender: Sender
+    chronyd: Chronyd
+    superuser: str
+    processes: Processes
+    turns: Iterator[str]
+
+    @property
+    def places(self) -> Places:
+        return self.ground.here.places
+
+    async def signal(self, **fields: Any) -> Sent:
+        """One signal, sent once: a buy and a sell in turn, so that each is an order for every account."""
+        return await self.sender.send(
+            **{"ticker": "BTC_USDT", "action": next(self.turns), "quantity": 1, **fields}
+        )
+
+    async def signals(self, count: int, **fields: Any) -> list[Sent]:
+        """So many at once."""
+        return list(await asyncio.gather(*(self.signal(**fields) for _ in range(count))))
+
+    async def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As somebody with all rights in the database does."""
+        async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as conn:
+            cursor = await conn.execute(query.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+
+def old_certificates(directory: Path) -> None:
+    """One day is left of certificates that hold for 397."""
+    create_dev_certificates(directory, datetime.now(UTC) - LIFETIME + timedelta(days=1))
+
+
+def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: int) -> None:
+    """Settings and files of an installation that was made and not started."""
+    var = where.var
+    document = tomllib.loads(where.settings.read_text())
+    for file in certificates.iterdir():
+        shutil.copy2(file, var / "tls" / file.name)
+    document["clock"]["chrony_port"] = chrony_port
+    document["admin"]["port"] = admin_port
+    document["hsm"]["more_signers"] = [_second_signer(var, where.runtime)]
+    witness = create(var / "witness", "witness.example/away")
+    policy = var / "policy"
+    policy.write_text(
+        f"witness away {witness.public} http://127.0.0.1:{free_port()}\nquorum away\n"
+    )
+    second = var / "second-store"
+    second.mkdir()
+    document["recorder"] |= {
+        "witness_policy": str(policy), "anchor_every_s": 1.0, "witness_timeout_s": 0.5,
+        "stores": [{"kind": "directory", "name": "second", "path": str(second), "every_s": 1.0}],
+    }  # fmt: skip
+    document["audit"] = {"append_wait_ms": 8_000}  # a busy machine writes slowly
+    document["worker"] |= {
+        "open_window_s": 20.0, "durable_within_ms": 4000, "reconcile_s": 2.0, "stuck_s": 2.0,
+        "doubt_old_s": 3.0, "lease_ttl_s": 10.0,
+    }  # fmt: skip
+    document["admin"] |= {
+        "notify_failing_after_hours": 0.0003, "notify_allow_networks": ["127.0.0.0/8"],
+    }  # fmt: skip
+    where.settings.write_text(dumps(document))
+
+
+def _second_signer(var: Path, runtime: Path) -> dict[str, str]:
+    """At the same token, with one door for everything: where the first is away, or late, it is asked."""
+    daemon = tomllib.loads((var / "hsm" / "signer.toml").read_text())
+    daemon.pop("doors", None)
+    sock, config = runtime / "signer2.sock", var / "hsm" / "signer2.toml"
+    daemon["socket"] = str(sock)
+    daemon["openers"] = {str(os.getuid()): sorted(OPENABLE_PURPOSES)}
+    shutil.copy2(var / "hsm" / "signer.toml", config)
+    config.write_text(dumps(daemon))
+    return {"config": str(config), "socket": str(sock)}
+
+
+async def traded(place: Stage) -> None:
+    """All of it works: a signal was carried out. Raises Unavailable."""
+    await place.signal()
+    try:
+        async with asyncio.timeout(WORKS_S):
+            done = "SELECT 1 FROM signal_outcomes WHERE done_at IS NOT NULL"
+            while not await place.sql(done):  # noqa: ASYNC110 - a row tells nobody that it is there
+                await asyncio.sleep(0.5)
+    except TimeoutError:
+        raise Unavailable(f"the first signal was not carried out within {WORKS_S:g} s") from None
+
+
+@asynccontextmanager
+async def stage(
+    var: Path, *, disks: bool, certificates: Path, admin_port: int
+) -> AsyncIterator[Stage]:
+    """All of it, up, with a customer whose accounts have a position. Raises Unavailable."""
+    chronyd = await Chronyd().start()
+    try:
+        async with (
+            ground(
+                var,
+                disks=disks,
+                prepare=lambda place: prepared(place, certificates, admin_port, chronyd.port),
+            ) as made,
+            customer(made.here, "Alerts") as house,
+        ):
+            cast = await assemble(
+                house, made.market, accounts=ACCOUNTS, paper_every=10, names=[STRATEGY]
+            )
+            for contract, price in (("BTC_USDT", "60000"), ("ETH_USDT", "3000")):
+                await made.market.depth(contract, price, "1000000")
+            authority = made.here.places.var / "tls" / "ca.pem"
+            async with sender(made.here.state.urls["ingress"], authority, cast.hook) as sends:
+                place = Stage(
+                    made, house, cast, sends, chronyd, Postgres(made.here.places).superuser(),
+                    Processes(made.here), cycle(("buy", "sell")),
+                )  # fmt: skip
+                await traded(place)
+                yield place
+    finally:
+        chronyd.stop()
