@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from gateway.console import (
     account_acts,
     accounts,
     approvals,
     kill_switch,
     me,
+    notifications,
     now,
     preview,
     proposals,
@@ -17,9 +17,6 @@ from gateway.console import (
     strategies,
     subscriptions,
 )
-=======
-from gateway.console import me, notifications, now, signal_page, signing_in
->>>>>>> lead
 from gateway.console.page import Page
 
 PAGES: tuple[Page, ...] = (
