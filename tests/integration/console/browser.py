@@ -66,7 +66,11 @@ class Looker:
 
     async def inspect(self, page: Page) -> None:
         """Complain of what axe finds, and of a page that is wider than its window. Leaves no script behind."""
-        url = page.url
+        url, window = page.url, page.viewport_size
+        assert window is not None
+        # What the bar at the foot of a phone happens to cover is not covered when one scrolls: axe sees all.
+        whole = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size({**window, "height": max(window["height"], whole)})
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
@@ -86,6 +90,7 @@ class Looker:
         assert "exceptionDetails" not in found, found
         if (text := found["result"]["value"]) != "[]":
             self._complain(url, f"axe: {text}")
+        await page.set_viewport_size(window)
         wide, shown = await page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
