@@ -15,7 +15,7 @@ from playwright.async_api import Page, expect
 from tests.integration.console.browser import Looker
 from tests.integration.console.house import TENANT, House
 
-SIGNAL = {"ticker": "ETH_USDT", "action": "buy", "quantity": 1, "signalPrice": 3000}
+SIGNAL: dict[str, Any] = {"ticker": "ETH_USDT", "action": "buy", "quantity": 1, "signalPrice": 3000}
 
 
 async def steering_pages(home: House) -> list[str]:
