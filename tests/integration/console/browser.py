@@ -21,6 +21,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 AXE = Path(__file__).parents[2] / "fixtures" / "browser" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CHROMIUM = "/usr/bin/chromium"
+ROOM_PX = 500
+"""For what a live part may grow by while axe looks."""
 Width = Literal[375, 1440]
 Tongue = Literal["en", "zh_Hant"]
 LOCALES = {"en": "en-GB", "zh_Hant": "zh-TW"}
@@ -70,7 +72,7 @@ class Looker:
         assert window is not None
         # What the bar at the foot of a phone happens to cover is not covered when one scrolls: axe sees all.
         whole = await page.evaluate("document.documentElement.scrollHeight")
-        await page.set_viewport_size({**window, "height": max(window["height"], whole)})
+        await page.set_viewport_size({**window, "height": max(window["height"], whole) + ROOM_PX})
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
