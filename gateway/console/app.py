@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 import structlog
@@ -49,7 +50,7 @@ async def _home(request: Request) -> Response:
 
 
 def _route(page: Page, api: ASGIApp) -> Route:
-    handlers = {"GET": page.get, "POST": page.post}
+    handlers = {"GET": page.get or partial(_above, page), "POST": page.post}
     methods = [method for method, handler in handlers.items() if handler is not None]
 
     async def answer(request: Request) -> Response:
@@ -58,6 +59,17 @@ def _route(page: Page, api: ASGIApp) -> Route:
         return await _answered(page, handler, request, View(request, Api(api, request), MENU))
 
     return Route("/console" + page.path, answer, methods=methods)
+
+
+async def _above(page: Page, view: View) -> Response:
+    """Whoever comes to a form's own address (reloads, comes back after signing in) wants the page it was on."""
+    depths = [
+        one.path.strip("/").count("/") + 1
+        for one in PAGES
+        if one.get is not None and one.path != "/" and page.path.startswith(f"{one.path}/")
+    ]
+    parts = view.request.scope["path"].split("/")
+    return view.go("/".join(parts[: 2 + max(depths)]) if depths else "/console/")
 
 
 async def _answered(page: Page, handler: Handler, request: Request, view: View) -> Response:
@@ -103,8 +115,11 @@ def _refusal(view: View, refused: Refused) -> Response:
 
 
 def _here(view: View) -> str:
-    """Where to come back to: what was looked at. After a form, the page of the form."""
+    """Where to come back to: what was looked at, which for a part is the page that it is in."""
     request = view.request
+    if view.partly:
+        page = urlsplit(request.headers.get("hx-current-url", ""))
+        return f"{page.path}?{page.query}" if page.query else page.path
     query = request.scope["query_string"].decode("latin-1")
     path: str = request.scope["path"]
     return path if request.method != "GET" or not query else f"{path}?{query}"

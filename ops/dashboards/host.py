@@ -295,12 +295,13 @@ BACKUP = Row(
             words={"0": "away", "1": "streams"},
         ),
         number(
-            "Nothing acknowledged can be lost", "1: a commit waits for the archive. Compare with what the settings want.",
-            "short", least("portcullis_backup_synchronous", CHOSEN), steps=((0, WARN), (1, GOOD)),
-            words={"0": "may be lost", "1": "synchronous"},
+            "Nothing acknowledged can be lost", "1: a commit waits for the archive. Compare with what the"
+            " settings want.", "short", least("portcullis_backup_synchronous", CHOSEN),
+            steps=((0, WARN), (1, GOOD)), words={"0": "may be lost", "1": "synchronous"},
         ),
         number(
-            "Last base backup", "Since the last whole one.", "s", most("portcullis_backup_base_age_seconds", CHOSEN),
+            "Last base backup", "Since the last whole one.", "s",
+            most("portcullis_backup_base_age_seconds", CHOSEN),
             steps=((26 * 3600, WARN), (50 * 3600, BAD)),
         ),
         number(
@@ -308,8 +309,8 @@ BACKUP = Row(
             most("portcullis_backup_drill_age_seconds", CHOSEN), steps=((8 * 86400, WARN), (35 * 86400, BAD)),
         ),
         number(
-            "Slot lost", "1: PostgreSQL threw away log that the archive had not; a new base backup is needed.", "short",
-            most("portcullis_backup_slot_lost", CHOSEN), steps=((1, BAD),),
+            "Slot lost", "1: PostgreSQL threw away log that the archive had not; a new base backup is needed.",
+            "short", most("portcullis_backup_slot_lost", CHOSEN), steps=((1, BAD),),
         ),
         number(
             "Room in the repository", "Free bytes where backups are kept.", "bytes",

@@ -21,8 +21,6 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 AXE = Path(__file__).parents[2] / "fixtures" / "browser" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CHROMIUM = "/usr/bin/chromium"
-ROOM_PX = 500
-"""For what a live part may grow by while axe looks."""
 Width = Literal[375, 1440]
 Tongue = Literal["en", "zh_Hant"]
 LOCALES = {"en": "en-GB", "zh_Hant": "zh-TW"}
@@ -68,11 +66,14 @@ class Looker:
 
     async def inspect(self, page: Page) -> None:
         """Complain of what axe finds, and of a page that is wider than its window. Leaves no script behind."""
-        url, window = page.url, page.viewport_size
-        assert window is not None
-        # What the bar at the foot of a phone happens to cover is not covered when one scrolls: axe sees all.
-        whole = await page.evaluate("document.documentElement.scrollHeight")
-        await page.set_viewport_size({**window, "height": max(window["height"], whole) + ROOM_PX})
+        url = page.url
+        # As tall as the page: what lies under the menu of a phone just now can be scrolled out from there.
+        size = page.viewport_size
+        assert size is not None
+        tall = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size(
+            {"width": size["width"], "height": max(size["height"], tall + 200)}
+        )
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
@@ -92,13 +93,13 @@ class Looker:
         assert "exceptionDetails" not in found, found
         if (text := found["result"]["value"]) != "[]":
             self._complain(url, f"axe: {text}")
-        await page.set_viewport_size(window)
         wide, shown = await page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         if wide > shown:
             self._complain(url, f"scrolls sideways: {wide} px in {shown} px")
         await session.detach()
+        await page.set_viewport_size(size)
 
 
 def key_digest(certificate: bytes) -> str:
@@ -138,6 +139,7 @@ async def looking(
         viewport={"width": width, "height": 900 if width > 500 else 760},
         locale=LOCALES[tongue], timezone_id="Asia/Taipei", storage_state=state,
         color_scheme="dark" if dark else "light",
+        ignore_https_errors=True,  # for requests without a page; pages know the key (browser())
     )  # fmt: skip
     context.set_default_timeout(20_000)
     try:

@@ -157,6 +157,8 @@ async def test_a_form_from_elsewhere_does_nothing(
         assert (wrong.status, "csrf_failed" in await wrong.text()) == (403, True)
         await page.reload()
         await expect(page.locator("h1")).to_have_text("Now")
+        await page.goto(f"{home.base}/console/me/recovery-codes")
+        assert page.url == f"{home.base}/console/me", "a form's address leads to its page"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ import pytest
 from hsm.client import SignerClient
 from hsm.errors import SigningRefused
 from ops import control
-from ops.alerts.expressions import of_page, product
+from ops.alerts.expressions import product
 from ops.doctor.examination import ground_of
 from ops.evidence.archive import check
 from ops.evidence.collection import Collected, Wish, collect
