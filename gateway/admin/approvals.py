@@ -36,16 +36,21 @@ Comment = Annotated[str, Meta(max_length=1000, description="For the record.")]
 Verb = Literal["approve", "reject"]
 
 _LIST = """
-SELECT signal_id, account_id, strategy_id, subscription_id, state, entry::text, asked_at, expires_at,
-       decided_at, decided_by::text, comment, why, carried_at, (state = 'pending')::int AS waits
-FROM signal_approvals
-WHERE (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(signal)s::uuid IS NULL OR signal_id = %(signal)s)
-  AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
-  AND (%(strategy)s::uuid IS NULL OR strategy_id = %(strategy)s)
-  AND (%(waits)s::int IS NULL
-       OR ((state = 'pending')::int, signal_id, account_id) < (%(waits)s, %(last)s::uuid, %(at)s::uuid))
-ORDER BY (state = 'pending')::int DESC, signal_id DESC, account_id DESC LIMIT %(limit)s"""
+WITH page AS MATERIALIZED (
+    SELECT *, (state = 'pending')::int AS waits FROM signal_approvals
+    WHERE (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(signal)s::uuid IS NULL OR signal_id = %(signal)s)
+      AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
+      AND (%(strategy)s::uuid IS NULL OR strategy_id = %(strategy)s)
+      AND (%(waits)s::int IS NULL
+           OR ((state = 'pending')::int, signal_id, account_id) < (%(waits)s, %(last)s::uuid, %(at)s::uuid))
+    ORDER BY (state = 'pending')::int DESC, signal_id DESC, account_id DESC LIMIT %(limit)s)
+SELECT p.signal_id, p.account_id, p.strategy_id, p.subscription_id, p.state, p.entry::text, p.asked_at,
+       p.expires_at, p.decided_at, p.decided_by::text, p.comment, p.why, p.carried_at, p.waits,
+       coalesce(a.name, ''), coalesce(t.name, ''), s.ticker
+FROM page p LEFT JOIN accounts a USING (account_id) LEFT JOIN strategies t ON t.strategy_id = p.strategy_id
+LEFT JOIN signals s ON s.signal_id = p.signal_id
+ORDER BY p.waits DESC, p.signal_id DESC, p.account_id DESC"""
 _OF_SIGNAL = """
 SELECT account_id, state = 'pending' FROM signal_approvals WHERE signal_id = %s ORDER BY account_id"""
 
@@ -60,13 +65,16 @@ class ApprovalFilters(PageQuery, frozen=True, kw_only=True):
 
 
 class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
-    """One account's part of one signal. `legs`: the orders that a yes sends, to the letter.
-    `position`: what they count on. `words`: how the quantity came about. `why`, `text`: of `void`.
-    `carried_at`: when the orders were written."""
+    """One account's part of one signal; `account`, `strategy`: their names. `legs`: the orders that a yes
+    sends, to the letter. `position`: what they count on. `words`: how the quantity came about. `why`,
+    `text`: of `void`. `carried_at`: when the orders were written."""
 
     signal_id: UUID
+    ticker: str | None
     account_id: UUID
+    account: str
     strategy_id: UUID
+    strategy: str
     subscription_id: UUID
     state: State
     symbol: str | None
@@ -137,9 +145,10 @@ _entry = msgspec.json.Decoder(PlanEntry).decode
 def _view(row: Sequence[Any]) -> ApprovalView:
     entry = _entry(row[5])
     return ApprovalView(
-        signal_id=row[0], account_id=row[1], strategy_id=row[2], subscription_id=row[3],
-        state=row[4], symbol=entry.symbol, legs=entry.legs, position=entry.position,
-        words=entry.words, asked_at=row[6], expires_at=row[7], decided_at=row[8],
+        signal_id=row[0], ticker=row[16], account_id=row[1], account=row[14], strategy_id=row[2],
+        strategy=row[15], subscription_id=row[3], state=row[4], symbol=entry.symbol,
+        legs=entry.legs, position=entry.position, words=entry.words, asked_at=row[6],
+        expires_at=row[7], decided_at=row[8],
         decided_by=msgspec.json.decode(row[9]) if row[9] else None, comment=row[10], why=row[11],
         text=_text(row[11]), carried_at=row[12],
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.admin import (
     access,
+    account_overview,
     accounts,
     approvals,
     audit_erasures,
@@ -21,6 +22,7 @@ from gateway.admin import (
     factors,
     fills,
     groups,
+    halt_reach,
     halts,
     hooks,
     hsm_keys,
@@ -78,6 +80,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *strategies.OPERATIONS,
     *hooks.OPERATIONS,
     *groups.OPERATIONS,
+    *account_overview.OPERATIONS,
     *accounts.OPERATIONS,
     *credentials.OPERATIONS,
     *subscriptions.OPERATIONS,
@@ -86,6 +89,7 @@ OPERATIONS: tuple[Operation, ...] = described((
     *channels.OPERATIONS,
     *push.OPERATIONS,
     *halts.OPERATIONS,
+    *halt_reach.OPERATIONS,
     *audit_halts.OPERATIONS,
     *interventions.OPERATIONS,
     *doubts.OPERATIONS,

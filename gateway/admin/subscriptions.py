@@ -41,11 +41,14 @@ class SubscriptionDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as it is; `…/effective` says what holds under all layers. `shadow_of`: whose it is."""
+    """A subscription as it is; `…/effective` says what holds under all layers. `shadow_of`: whose it is;
+    `strategy`, `account`: their names."""
 
     subscription_id: UUID
     strategy_id: UUID
+    strategy: str
     account_id: UUID
+    account: str
     enabled: bool
     priority: int
     settings: SubscriptionSettings
@@ -115,8 +118,12 @@ SUBSCRIPTION: ObjectKind[SubscriptionDocument] = ObjectKind(
         table="subscriptions",
         key="subscription_id",
         document=SubscriptionDocument,
-        facts=("shadow_of", "created_at"),
+        facts=("shadow_of", "created_at", "strategy", "account"),
         json=frozenset({"settings"}),
+        read_as={
+            "strategy": "(SELECT t.name FROM strategies t WHERE t.strategy_id = subscriptions.strategy_id)",
+            "account": "(SELECT a.name FROM accounts a WHERE a.account_id = subscriptions.account_id)",
+        },
         fixed=frozenset({"strategy_id", "account_id"}),
         archived="",
         names={

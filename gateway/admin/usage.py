@@ -117,7 +117,7 @@ async def read(conn: Connection, call: Call, account_id: UUID, query: UsageQuery
         risk_open=_text(risk_open(book.pending, lot_of)),
         equity=_text(equity),
         worth=_text(whole),
-        leverage=_used(_leverage(whole, equity), limits.max_leverage),
+        leverage=_used(leverage_of(whole, equity), limits.max_leverage),
         positions=positions(reached, limits, lot_of),
     )
 
@@ -191,8 +191,8 @@ async def _instruments(call: Call) -> Mapping[str, Instruments]:
     return (await call.services.pictures.read(call.conn)).by_broker()
 
 
-def _leverage(worth: Decimal | None, equity: Decimal | None) -> Decimal | None:
-    """Rounded up to four places; null without equity."""
+def leverage_of(worth: Decimal | None, equity: Decimal | None) -> Decimal | None:
+    """Pure. Rounded up to four places; null without equity."""
     if worth is None or equity is None or equity <= 0:
         return None
     return (worth / equity).quantize(Decimal("0.0001"), rounding=ROUND_UP)

@@ -12,6 +12,15 @@ SAID = {
     "saved": mark("Saved."),
     "proposed": mark("A second person has to agree. The change waits among the approvals."),
     "signal_canceled": mark("The signal is taken back."),
+    "halted": mark("It is stopped."),
+    "released": mark("It may trade again."),
+    "drift_decided": mark("Decided. The worker that holds the account carries it out."),
+    "credential_live": mark("The broker has proven the key: it signs from now on."),
+    "credential_revoked": mark("The credential is revoked."),
+    "answered": mark("Your answer counts. What came of it is below."),
+    "agreed": mark("You agreed."),
+    "refused": mark("You refused. Nothing is changed."),
+    "withdrawn": mark("Withdrawn. Nothing is changed."),
 }
 
 TITLES = {
@@ -28,6 +37,15 @@ TITLES = {
     "revision_conflict": mark("Somebody else changed this meanwhile: look again."),
     "overloaded": mark("Too busy just now."),
     "unavailable": mark("A part that this needs cannot be reached just now. Nothing was done."),
+    "stale_revision": mark("Somebody else changed this meanwhile: look again."),
+    "already_decided": mark("Somebody has decided this already."),
+    "own_proposal": mark("You asked for this yourself: another person has to agree."),
+    "person_needed": mark("Only a person may decide this."),
+    "proposal_closed": mark("This is decided, or has run out."),
+    "proposal_failed": mark("It was agreed, and could not be done."),
+    "invalid_signal": mark("The signal cannot be used."),
+    "unresolvable": mark("An order would have no value for something that it needs."),
+    "rate_limited": mark("Too many requests at once."),
 }
 """Problem code → what was refused."""
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tests.integration.console import steering
 from tests.integration.console.browser import Looker, Tongue, Width, browser, looking
 from tests.integration.console.house import PASSWORD, TENANT, House, house
 
@@ -161,6 +162,20 @@ async def test_a_form_from_elsewhere_does_nothing(
         assert page.url == f"{home.base}/console/me", "a form's address leads to its page"
 
 
+@pytest.mark.parametrize(
+    "walk",
+    [
+        steering.walk_kill_switch, steering.walk_account, steering.walk_settings,
+        steering.walk_approvals, steering.walk_four_eyes,
+    ],
+)  # fmt: skip
+async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: Any) -> None:
+    async with looking(chromium, home.base, state=admin) as looker:
+        looker.expected = {409, 412}
+        await walk(home, looker, await looker.open("/console/"))
+        assert looker.complaints == []
+
+
 @pytest.mark.parametrize(("width", "tongue", "dark"), SCREENS)
 async def test_every_page_is_sound_on_each_screen(
     home: House, chromium: Browser, admin: Any, width: Width, tongue: Tongue, dark: bool
@@ -185,5 +200,5 @@ async def pages_of(home: House) -> list[str]:
     signal, account = newest["signal_id"], home.accounts["Client 1"]
     return [
         "/console/", f"/console/signals/{signal}", f"/console/signals/{signal}/accounts/{account}",
-        "/console/me", "/console/me/second-factor",
+        "/console/me", "/console/me/second-factor", *await steering.steering_pages(home),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the browser encrypts, the real enrol token opens: gateway/console/seal.mjs in node's WebCrypto."""
+"""What the browser encrypts, the real enrol token opens: gateway/console/static/seal.mjs in node's WebCrypto."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 // Standard input: {"answers": [{"GET"|"PUT" answer} …], "credential": …}. Runs putCredential and settled against
 // them, in order; prints what was sent and what came of it. `answers[0]` is the enrolment key.
 import { readFileSync } from "node:fs";
-import { putCredential, settled } from "../../../../gateway/console/seal.mjs";
+import { putCredential, settled } from "../../../../gateway/console/static/seal.mjs";
 
 const { answers, credential } = JSON.parse(readFileSync(0, "utf8"));
 const sent = [];
