@@ -31,6 +31,8 @@ from ops.compose import (
     said,
 )
 from ops.exporting import archive
+from ops.hook_wire import hook_wire, hooks_address
+from ops.host_state import host_state
 from ops.notifying import notifying
 from ops.serve import serve
 from ops.settings import Settings
@@ -78,13 +80,15 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             signer=signer,
             clock=SystemClock(),
             brokers=tuple(settings.brokers),
-            hooks_base_url=settings.ingress.base_url,
+            hooks_base_url=hooks_address(settings),
             sign_in=sign_in,
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
             archive=archive(settings, database),
             events=Hub(seat.stop),
             audit_store=settings.recorder.store,
+            state=host_state(settings, SystemClock()),
+            post_to_hook=hook_wire(settings),
         )
         await make_missing(database, keys)
         app = admin_app(services, checks=checks)
