@@ -7,7 +7,9 @@ listener is set to show. Where no supervisor of ours runs here, the senders' add
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,6 +21,8 @@ from ops.state import read_state
 from tenancy.errors import ConfigurationError, Unavailable
 
 TIMEOUT_S = 5.0
+AGAIN = 503
+AGAIN_S = 0.3
 
 
 def hooks_address(settings: Settings) -> str:
@@ -48,10 +52,7 @@ def hook_wire(settings: Settings) -> PostToHook:
             async with httpx.AsyncClient(
                 verify=context, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False
             ) as client:
-                answer = await client.post(
-                    base.rstrip("/") + path, content=body,
-                    headers={**headers, "host": name}, extensions={"sni_hostname": name},
-                )  # fmt: skip
+                answer = await _posted(client, base.rstrip("/") + path, headers, name, body)
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
             raise Unavailable(
                 f"the public listener did not answer ({type(error).__name__}): send from a shell instead"
@@ -59,3 +60,17 @@ def hook_wire(settings: Settings) -> PostToHook:
         return HookAnswer(answer.status_code, answer.content)
 
     return post
+
+
+async def _posted(
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], name: str, body: bytes
+) -> httpx.Response:
+    """As a sender does that is told to come again: a hook that was made a moment ago is not known everywhere."""
+    ends = time.monotonic() + TIMEOUT_S
+    while True:
+        answer = await client.post(
+            url, content=body, headers={**headers, "host": name}, extensions={"sni_hostname": name}
+        )
+        if answer.status_code != AGAIN or time.monotonic() + AGAIN_S >= ends:
+            return answer
+        await asyncio.sleep(AGAIN_S)

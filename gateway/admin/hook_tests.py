@@ -46,7 +46,7 @@ class HookTested(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class _Said(msgspec.Struct):
+class _Said(msgspec.Struct, rename="camel"):
     """The members of the public listener's answers that are of interest here."""
 
     signal_id: UUID | None = None

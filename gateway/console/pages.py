@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.console import me, now, signal_page, signing_in
+from gateway.console import (
+    evidence,
+    keeping,
+    me,
+    now,
+    operators,
+    reports,
+    sender_page,
+    set_up,
+    signal_page,
+    signing_in,
+    undone,
+)
 from gateway.console.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -10,4 +22,11 @@ PAGES: tuple[Page, ...] = (
     *signal_page.PAGES,
     *me.PAGES,
     *signing_in.PAGES,
+    *evidence.PAGES,
+    *keeping.PAGES,
+    *reports.PAGES,
+    *undone.PAGES,
+    *operators.PAGES,
+    *set_up.PAGES,
+    *sender_page.PAGES,
 )

@@ -12,6 +12,13 @@ SAID = {
     "saved": mark("Saved."),
     "proposed": mark("A second person has to agree. The change waits among the approvals."),
     "signal_canceled": mark("The signal is taken back."),
+    "set_up_done": mark("Done. On to the next step."),
+    "test_sent": mark("The test signal came through."),
+    "doubt_decided": mark(
+        "Your decision is on record. The worker asks the broker once more and carries it out."
+    ),
+    "replayed": mark("Sent: this is the new signal."),
+    "export_asked": mark("The export is being made."),
 }
 
 TITLES = {

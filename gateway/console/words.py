@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fanout.reasons import SENTENCES
 from gateway.console.language import mark
+from gateway.console.words_proof import PROOF
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "signal": {
@@ -30,6 +31,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "done": mark("done"), "open": mark("under way"), "skipped": mark("skipped"),
         "refused": mark("refused"), "doubt": mark("in doubt"),
     },
+    **PROOF,
 }  # fmt: skip
 """Group → value → message id."""
 
