@@ -7,17 +7,22 @@ bytes, and no more than a few seconds for a client that says nothing.
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from hypercorn.config import Config
+from opentelemetry import trace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import Answer
 from gateway.problems import internal, problem
+
+log = structlog.get_logger()
 
 
 def hypercorn_config(
@@ -64,8 +69,14 @@ async def http_problem(request: Request, error: Exception) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """What nobody foresaw. Starlette raises it again afterwards, for the server's log."""
-    return as_response(internal(instance=request.scope["path"], trace_id=None))
+    """What nobody foresaw: the cause is in our log alone, under the id that the answer has.
+
+    Starlette raises it again afterwards, and Hypercorn has been told to keep no log of its own.
+    """
+    context = trace.get_current_span().get_span_context()
+    trace_id = f"{context.trace_id or secrets.randbits(128):032x}"
+    log.error("unexpected", path=request.scope["path"], trace_id=trace_id, exc_info=error)
+    return as_response(internal(instance=request.scope["path"], trace_id=trace_id))
 
 
 GUARDED = {

@@ -42,6 +42,10 @@ class Refused(Exception):
     def detail(self) -> str:
         return str(self.body.get("detail", ""))
 
+    @property
+    def trace_id(self) -> str:
+        return str(self.body.get("trace_id", ""))
+
 
 class Got(msgspec.Struct, frozen=True):
     """An answer: `content` is the decoded JSON, None where there is none; `revision` its ETag."""
@@ -87,7 +91,7 @@ class Api:
         while len(items) < most:
             page = await self.get(path, **{**query, "limit": 100, "cursor": cursor})
             items += page["items"]
-            cursor = page["next"]
+            cursor = page.get("next")
             if cursor is None:
                 break
         return items[:most]

@@ -51,7 +51,7 @@ async def _seen(view: View) -> dict[str, Any]:
     )
     return {
         "signals": [{**one, "shares": shares(one)} for one in page["items"]],
-        "next": page["next"],
+        "next": page.get("next"),
         "wanted": wanted,
         "first": not view.asked("cursor"),
     }
@@ -64,7 +64,7 @@ async def _badges(view: View) -> Response:
     if view.may("signals:read"):
         waiting += len(await view.api.some("/v1/approvals", state="pending", limit=100))
     if view.may("proposals:read"):
-        waiting += len(await view.api.some("/v1/proposals", state="pending", limit=100))
+        waiting += len(await view.api.some("/v1/proposals", state="open", limit=100))
     doubts = len(await view.api.some("/v1/doubts", limit=100)) if view.may("orders:read") else 0
     return view.page("parts/badges.html", halts=halts, waiting=waiting, doubts=doubts)
 

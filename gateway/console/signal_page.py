@@ -56,7 +56,7 @@ async def _accounts(view: View, signal: str) -> dict[str, Any]:
     page = await view.api.get(
         f"/v1/signals/{signal}/outcome/accounts", limit=SHOWN, cursor=view.asked("cursor"), **wanted
     )
-    return {"accounts": page["items"], "next": page["next"], "wanted": wanted}
+    return {"accounts": page["items"], "next": page.get("next"), "wanted": wanted}
 
 
 async def _account(view: View) -> Response:

@@ -27,6 +27,21 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "absent": mark("proven absent"),
     },
     "side": {"buy": mark("buy"), "sell": mark("sell")},
+    "step": {
+        "planned": mark("planned"), "written": mark("written down"), "on its way": mark("to the wire"),
+        "acknowledged": mark("to the broker's answer"), "worked": mark("to its end"),
+    },
+    "layer": {
+        "signal": mark("the signal"), "product": mark("Portcullis' own default"),
+        "strategy": mark("the strategy"), "group": mark("the account's group"),
+        "account": mark("the account"), "subscription": mark("the subscription"),
+        "platform": mark("the platform"), "tenant": mark("the tenant"),
+    },
+    "role": {
+        "operator": mark("operator"), "admin": mark("administrator"), "trader": mark("trader"),
+        "approver": mark("approver"), "compliance": mark("compliance"), "viewer": mark("viewer"),
+        "examiner": mark("examiner"),
+    },
     "share": {
         "done": mark("done"), "open": mark("under way"), "skipped": mark("skipped"),
         "refused": mark("refused"), "doubt": mark("in doubt"),

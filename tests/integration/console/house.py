@@ -1,0 +1,68 @@
+"""A running product for the browser: a customer with paper accounts, a strategy, a hook, and people."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from ops.initialise import Choices
+from ops.trial.customer import Customer, customer
+from ops.trial.installation import Installation, fresh, running
+from ops.trial.sender import Hook, Sender, sender
+
+TENANT = "Acme Asset Management"
+PASSWORD = "a rather long sentence for the browser"
+ACCOUNTS = 6
+
+
+class House:
+    """What the console's tests have. `strategy`: its id; `accounts`: name → id."""
+
+    def __init__(self, here: Installation, acme: Customer, hook: Hook, send: Sender) -> None:
+        self.here, self.acme, self.hook, self.send = here, acme, hook, send
+        self.base = here.state.urls["admin"]
+        self.strategy = ""
+        self.accounts: dict[str, str] = {}
+
+    async def invite(self, name: str, *roles: str) -> tuple[str, str]:
+        """The person's e-mail address, and where their link leads."""
+        email = f"{name.lower()}-{uuid4().hex[:6]}@example.com"
+        made = await self.acme.api.make(
+            "/v1/people", {"name": name, "email": email, "roles": roles}
+        )
+        return email, "/#" + made["invitation_url"].partition("#")[2]
+
+
+@asynccontextmanager
+async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
+    """It runs, and is empty but for what every customer has: nothing was sent yet."""
+    where = fresh(
+        var,
+        Choices(
+            ingress_port=0,
+            admin_port=0,
+            worker_processes=1,
+            rate_per_minute=10_000,
+            rate_per_hour=10_000,
+        ),
+    )
+    async with running(where) as here, customer(here, TENANT) as acme:
+        names = [f"Client {number}" for number in range(1, accounts + 1)]
+        await acme.declare(
+            strategies=[{"name": "trend", "asset_class": "crypto"}],
+            accounts=[
+                {"name": name, "broker": "paper", "currency": "USDT", "stated_equity": "100000"}
+                for name in names
+            ],
+            subscriptions=[{"strategy": "trend", "account": name} for name in names],
+        )
+        strategy = (await acme.strategies())["trend"]
+        hook = await acme.hook(strategy)
+        ca = here.places.var / "tls" / "ca.pem"
+        async with sender(here.state.urls["ingress"], ca, hook) as send:
+            home = House(here, acme, hook, send)
+            home.strategy = str(strategy)
+            home.accounts = {name: str(one) for name, one in (await acme.accounts()).items()}
+            yield home
