@@ -40,7 +40,7 @@ from tenancy.values import whole
 TAG = "Audit"
 STRETCH = 20_000
 """Records that are looked through for one page."""
-Index = Annotated[int, Meta(ge=0, le=10**15)]
+Index = Annotated[str, Meta(pattern=whole("[0-9]{1,15}"))]
 Moment = Annotated[datetime, Meta(tz=True)]
 OrderID = Annotated[str, Meta(pattern=whole("[!-.0-~]{1,100}"))]
 

@@ -32,7 +32,7 @@ async def _show(view: View) -> Response:
     )  # fmt: skip
     filled = urlencode({name: value for name, value in wanted.items() if value})
     return view.page(
-        "evidence.html", records=page["items"], next=page["next"], wanted=wanted, groups=GROUPS,
+        "evidence.html", records=page["items"], next=page.get("next"), wanted=wanted, groups=GROUPS,
         kinds=sorted(kind.value for kind in Kind), base=f"?{filled}&" if filled else "?",
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ async def _order(view: View) -> Response:
     page = await view.api.get("/v1/audit/records", order_id=order, limit=100)
     records: list[dict[str, Any]] = page["items"][::-1]
     template = "parts/order_records.html" if view.partly else "order_records.html"
-    return view.page(template, order_id=order, records=records, more=page["next"] is not None)
+    return view.page(template, order_id=order, records=records, more=page.get("next") is not None)
 
 
 PAGES = (

@@ -34,7 +34,7 @@ async def _exports(view: View) -> Response:
 async def _shown_exports(view: View, *, status: int = 200) -> Response:
     page = await view.api.get("/v1/audit/exports", cursor=view.asked("cursor"))
     return view.page(
-        "exports.html", status=status, exports=page["items"], next=page["next"], formats=FORMATS,
+        "exports.html", status=status, exports=page["items"], next=page.get("next"), formats=FORMATS,
         regimes=REGIMES, kinds=sorted(kind.value for kind in Kind), typed=view.sent,
         strategies=await view.api.all("/v1/strategies") if view.may("strategies:read") else [],
     )  # fmt: skip

@@ -22,13 +22,14 @@ AUDIT_OLD_S = 10.0
 
 class Row(NamedTuple):
     """One figure for people. `worst`: of several processes the largest is shown, else their sum; `s`: a duration.
-    `bad_over`: above it the figure is marked."""
+    `bad_over`: above it the figure is marked. `silent`: it is told only where there is something: nothing is 0."""
 
     metric: str
     label: str
     worst: bool = False
     unit: str = ""
     bad_over: float | None = None
+    silent: bool = False
 
 
 INBOX, UNPUBLISHED = (
@@ -38,12 +39,12 @@ INBOX, UNPUBLISHED = (
 
 QUEUES = (
     Row("portcullis_keep_queue_depth", mark("Signals that wait to be kept")),
-    Row("portcullis_orders_waiting", mark("Orders that wait for their broker")),
+    Row("portcullis_orders_waiting", mark("Orders that wait for their broker"), silent=True),
     Row("portcullis_lanes_busy", mark("Lanes with an order on its way")),
     Row("portcullis_held_orders", mark("Orders held for their price")),
     Row("portcullis_orders_in_doubt", mark("Orders in doubt"), bad_over=0),
     Row("portcullis_doubt_oldest_seconds", mark("Oldest doubt"), worst=True, unit="s", bad_over=60),
-    Row("portcullis_drifts_open", mark("Drifts that are open"), bad_over=0),
+    Row("portcullis_drifts_open", mark("Drifts that are open"), bad_over=0, silent=True),
     Row("portcullis_spill_lines", mark("Records spilled to the local disk"), bad_over=0),
     Row(INBOX, mark("Oldest record in the audit inbox"), True, "s", AUDIT_OLD_S),
     Row(UNPUBLISHED, mark("Oldest record without a checkpoint"), True, "s", AUDIT_OLD_S),
@@ -79,6 +80,8 @@ def shown(figures: Iterable[Mapping[str, Any]], rows: Sequence[Row]) -> list[Sho
     every = list(figures)
     for row in rows:
         values = [one["value"] for one in every if one["metric"] == row.metric]
+        if row.silent and not values and every:
+            values = [0.0]
         value = None if not values else max(values) if row.worst else sum(values)
         bad = value is not None and row.bad_over is not None and value > row.bad_over
         found.append(Shown(row.label, value, row.unit, bad))
@@ -98,8 +101,8 @@ def by_label(
 
 BROKERS = (
     Row("portcullis_broker_up", mark("Workers that reach it")),
-    Row("portcullis_breakers_open", mark("Breakers open"), bad_over=0),
-    Row("portcullis_budget_waiting", mark("Requests that wait for its budget")),
+    Row("portcullis_breakers_open", mark("Breakers open"), bad_over=0, silent=True),
+    Row("portcullis_budget_waiting", mark("Requests that wait for its budget"), silent=True),
 )
 
 

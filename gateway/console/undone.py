@@ -31,7 +31,7 @@ async def _seen(view: View) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "doubts": page["items"],
-        "next": page["next"],
+        "next": page.get("next"),
         "settled": settled,
         "kind": view.asked("kind"),
     }
@@ -90,7 +90,7 @@ async def _letters(view: View) -> Response:
     return view.page(
         "dead_letters.html",
         letters=page["items"],
-        next=page["next"],
+        next=page.get("next"),
         strategies=strategies,
         said=_why(view),
     )
