@@ -74,7 +74,10 @@ EXAMPLES: dict[str, Example] = {
     "prove_order": Example(places={"order_id": "none"}, statuses=frozenset({404, 503})),
     "get_platform_state": Example(statuses=frozenset({503})),
     "test_hook": Example(
-        lambda ids: {"secret": "whsec_" + 43 * "A" + "=", "signal": {"ticker": "X", "action": "buy"}},
+        lambda ids: {
+            "secret": "whsec_" + 43 * "A" + "=",
+            "signal": {"ticker": "X", "action": "buy"},
+        },
         statuses=frozenset({503}),
     ),
     "get_docs_file": Example(places={"file": "start.js"}),
