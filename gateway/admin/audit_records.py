@@ -34,7 +34,9 @@ from gateway.admin.heard import heard_of
 from gateway.admin.operation import Call, Operation, Result
 from gateway.admin.paging import Page, PageQuery, read_cursor, write_cursor
 from gateway.admin.receipts import proof_of
+from tenancy.database import Connection
 from tenancy.errors import NotFound, Unavailable
+from tenancy.scope import TenantScope
 from tenancy.values import whole
 
 TAG = "Audit"
@@ -172,37 +174,42 @@ async def log_of(call: Call) -> Log:
 
 
 async def _list(call: Call) -> Result:
-    query: RecordQuery = call.query
     log = await log_of(call)
-    where = await _where(call, log, query)
-    orders = await _orders(call, query.signal_id)
+    found = await search(call.conn, call.scope, log, call.query, call.principal.actions)
+    return Result(content=found)
+
+
+async def search(
+    conn: Connection, scope: TenantScope, log: Log, query: RecordQuery, actions: Collection[str]
+) -> Page[RecordView]:
+    """One page of what somebody with these actions may hear of. Raises Malformed for a cursor of nobody's."""
+    where = await _where(conn, log, query)
+    orders = await _orders(conn, query.signal_id)
     values = {
         "log": log.log_id, "low": where.low, "high": where.high, "limit": query.limit,
-        "kinds": kinds_for(call.principal.actions, query), "order": query.order_id,
+        "kinds": kinds_for(actions, query), "order": query.order_id,
         "account": None if query.account_id is None else str(query.account_id),
         "orders": orders, "of_signals": list(OF_SIGNALS),
     }  # fmt: skip
-    rows = await (await call.conn.execute(_FIND, values)).fetchall()
+    rows = await (await conn.execute(_FIND, values)).fetchall()
     stored = [(payload, commitment(leaf)) for _, leaf, payload in rows]
-    payloads = await ring.shown(call.scope.tenant_id, stored)
+    payloads = await ring.shown(scope.tenant_id, stored)
     items = [
         view(leaf, payload)
         for (_, leaf, _), payload in zip(rows, payloads, strict=True)
         if query.signal_id is None or _is_of(leaf, payload, str(query.signal_id))
     ]
     below = after(where, rows, query.limit)
-    return Result(
-        content=Page(items=items, next=None if below is None else write_cursor(f"{below}"))
-    )
+    return Page(items=items, next=None if below is None else write_cursor(str(below)))
 
 
-async def _where(call: Call, log: Log, query: RecordQuery) -> Stretch:
+async def _where(conn: Connection, log: Log, query: RecordQuery) -> Stretch:
     high = _place(read_cursor(query.cursor))
     if high is None:
-        row = await (await call.conn.execute(_SIZE, (log.log_id,))).fetchone()
+        row = await (await conn.execute(_SIZE, (log.log_id,))).fetchone()
         high = 0 if row is None else int(row[0])
         if query.until is not None:
-            high = await first_at(call.conn, log, high, _ns(query.until))
+            high = await first_at(conn, log, high, _ns(query.until))
     floor = 0
     since = query.since
     if query.signal_id is not None:  # a UUIDv7 says when it was received; nothing of it is older
@@ -210,7 +217,7 @@ async def _where(call: Call, log: Log, query: RecordQuery) -> Stretch:
         made = datetime.fromtimestamp(max(0, ms) / 1000, UTC) if ms < 10**13 else None
         since = max(filter(None, (since, made)), default=None)
     if since is not None:
-        floor = await first_at(call.conn, log, high, _ns(since))
+        floor = await first_at(conn, log, high, _ns(since))
     return stretch(floor, high, indexed=query.order_id is not None)
 
 
@@ -226,10 +233,10 @@ def _ns(at: datetime) -> int:
     return int(at.timestamp() * 1_000_000) * 1000
 
 
-async def _orders(call: Call, signal: UUID | None) -> list[str] | None:
+async def _orders(conn: Connection, signal: UUID | None) -> list[str] | None:
     if signal is None:
         return None
-    rows = await (await call.conn.execute(_ORDERS, (signal,))).fetchall()
+    rows = await (await conn.execute(_ORDERS, (signal,))).fetchall()
     return [row[0] for row in rows]
 
 

@@ -293,7 +293,8 @@ async function run(list) {
     await walk.step("inclusion", async () => {
       const leaf = text.encode(record.leaf);
       const hash = await leafHash(leaf);
-      const right = mine.index === BigInt(index) && JSON.parse(record.leaf).i === Number(index);
+      const seen = document.getElementById("leaf").textContent.trim() === record.leaf; // what the page shows is it
+      const right = seen && mine.index === BigInt(index) && JSON.parse(record.leaf).i === Number(index);
       const good = right && (await verifyInclusion(hash, mine.index, checked.size, mine.hashes, checked.root));
       return good ? ["well", `${mine.hashes.length} × SHA-256 → ${hex(checked.root)}`] : ["wrong", "not"];
     });
