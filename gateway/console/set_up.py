@@ -73,7 +73,7 @@ def _is_real(account: dict[str, Any] | None) -> bool:
 
 
 async def _show(view: View) -> Response:
-    return view.page("set_up.html", steps=await _read(view), typed={})
+    return view.page("set_up.html", steps=await _read(view), typed=view.sent)
 
 
 async def _arrived(view: View) -> Response:
@@ -83,8 +83,7 @@ async def _arrived(view: View) -> Response:
 async def _again(view: View, refused: Refused) -> Response:
     """The page with what was typed, and what the API said to it."""
     view.problem = refused
-    typed = dict(view.sent.pairs)
-    return view.page("set_up.html", status=refused.status, steps=await _read(view), typed=typed)
+    return view.page("set_up.html", status=refused.status, steps=await _read(view), typed=view.sent)
 
 
 def _on(view: View, got: Got, strategy: str = "") -> Response:
