@@ -67,6 +67,13 @@ class Looker:
     async def inspect(self, page: Page) -> None:
         """Complain of what axe finds, and of a page that is wider than its window. Leaves no script behind."""
         url = page.url
+        size = page.viewport_size
+        assert size is not None
+        # As high as the page: what lies under the phone's sticky menu now is not hidden, one can scroll to it.
+        height = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size(
+            {"width": size["width"], "height": max(height, size["height"])}
+        )
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
@@ -92,6 +99,7 @@ class Looker:
         if wide > shown:
             self._complain(url, f"scrolls sideways: {wide} px in {shown} px")
         await session.detach()
+        await page.set_viewport_size(size)
 
 
 def key_digest(certificate: bytes) -> str:

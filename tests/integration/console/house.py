@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ops.initialise import Choices
-from ops.trial.customer import Customer, customer
+from ops.trial.customer import API_RATES, Customer, customer
 from ops.trial.installation import Installation, fresh, running
 from ops.trial.sender import Hook, Sender, sender
 
@@ -46,6 +46,7 @@ async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
             worker_processes=1,
             rate_per_minute=10_000,
             rate_per_hour=10_000,
+            api_rates=API_RATES,
         ),
     )
     async with running(where) as here, customer(here, TENANT) as acme:
