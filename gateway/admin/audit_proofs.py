@@ -110,6 +110,7 @@ def head_of(store: PosixStore, log: Log, since: int | None) -> HeadView:
 
 async def _prove(call: Call) -> Result:
     oid = call.path["order_id"]
+    await log_of(call)  # who has no log has no such order, whatever else is away
     if call.services.audit_store is None:
         raise Unavailable("the log's files cannot be read from this process")
     try:

@@ -71,9 +71,7 @@ class Looker:
         assert size is not None
         # As high as the page: what lies under the phone's sticky menu now is not hidden, one can scroll to it.
         height = await page.evaluate("document.documentElement.scrollHeight")
-        await page.set_viewport_size(
-            {"width": size["width"], "height": max(height, size["height"])}
-        )
+        await page.set_viewport_size({"width": size["width"], "height": height + 200})
         session = await self.context.new_cdp_session(page)
         # By the debugger, in a world of its own: the page's content security policy stays as it is.
         tree = await session.send("Page.getFrameTree")
