@@ -10,6 +10,7 @@ witnesses. Records that are younger than the last anchor are proven under the ne
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +48,35 @@ class Under(msgspec.Struct, frozen=True):
 async def prove_order(
     database: Database, scope: TenantScope, store_dir: Path, oid: str
 ) -> dict[str, Any]:
+    """The same as prove_order_in(), in a transaction of its own."""
+    async with database.tenant(scope) as conn:
+        return await prove_order_in(conn, scope, store_dir, oid)
+
+
+async def prove_order_in(
+    conn: Connection, scope: TenantScope, store_dir: Path, oid: str
+) -> dict[str, Any]:
     """The proof bundle of one order, JSON-able. `store_dir` as the recorder has it.
 
     Raises NotFound where the tenant has no such order, ProofPending where its newest record is
     not published yet (try again), Malformed where the store's files do not fit its checkpoint.
     """
-    async with database.tenant(scope) as conn:
-        logs = await read_logs(conn)
-        if not logs:
-            raise NotFound("this tenant has no audit log")
-        rows = await _records(conn, logs[0], oid)
-        if not rows:
-            raise NotFound(f"the audit log knows no order {oid!r}")
-        store = PosixStore(store_dir / str(logs[0].log_id))
-        under = await anchored(conn, logs[0], store, rows[-1][0])
-        anchor_log = await read_anchor(conn)
+    logs = await read_logs(conn)
+    if not logs:
+        raise NotFound("this tenant has no audit log")
+    rows = await _records(conn, logs[0], oid)
+    if not rows:
+        raise NotFound(f"the audit log knows no order {oid!r}")
+    store = PosixStore(store_dir / str(logs[0].log_id))
+    under = await anchored(conn, logs[0], store, rows[-1][0])
+    anchor_log = await read_anchor(conn)
     stored = [(row[2], commitment(row[1])) for row in rows]
     opened = await ring.opened(scope.tenant_id, stored)
     rows = [
         (index, leaf, None if isinstance(payload, ring.Erased) else payload)
         for (index, leaf, _), payload in zip(rows, opened, strict=True)
     ]
-    bundle = assemble(logs[0], store, oid, rows, under)
+    bundle = await asyncio.to_thread(assemble, logs[0], store, oid, rows, under)
     for item, payload in zip(bundle["records"], opened, strict=True):
         if isinstance(payload, ring.Erased):
             item["erased"] = {"receipt": str(payload.receipt)}

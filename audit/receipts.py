@@ -91,8 +91,8 @@ async def find(conn: Connection, log: Log, receipt: Receipt) -> tuple[int, bytes
     """Index and leaf of the record; None where it is not in the log (yet)."""
     row = await (await conn.execute(_SIZE, (log.log_id,))).fetchone()
     size = 0 if row is None else int(row[0])
-    first = await _first_at(conn, log, size, receipt.ts_ns - EARLIER_S * 10**9)
-    late = await _first_at(conn, log, size, receipt.ts_ns + LONGEST_WAIT_S * 10**9)
+    first = await first_at(conn, log, size, receipt.ts_ns - EARLIER_S * 10**9)
+    late = await first_at(conn, log, size, receipt.ts_ns + LONGEST_WAIT_S * 10**9)
     pc = receipt.pc.hex().encode()
     for start, end in ((first, late), (late, size)):
         values = (log.log_id, start, min(end, start + STRETCH), pc)
@@ -102,7 +102,7 @@ async def find(conn: Connection, log: Log, receipt: Receipt) -> tuple[int, bytes
     return None
 
 
-async def _first_at(conn: Connection, log: Log, size: int, rt_ns: int) -> int:
+async def first_at(conn: Connection, log: Log, size: int, rt_ns: int) -> int:
     """The first index that was recorded at this time or later; `size` where there is none."""
     wanted, low, high = time_text(max(0, rt_ns)), 0, size
     while low < high:

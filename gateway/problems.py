@@ -55,6 +55,11 @@ PROBLEMS: dict[str, Kind] = {
         "A parameter would come from nowhere",
         "`detail` names subscriptions and parameters: set an override or a default, or use the signal's.",
     ),
+    "audit_proof_pending": Kind(
+        503,
+        "The newest record is not under a published checkpoint yet",
+        "Ask again in some seconds.",
+    ),
     "audit_unavailable": Kind(503, "No audit record can be written, so nothing was done", _AGAIN),
     "bad_key": Kind(
         401,

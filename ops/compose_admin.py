@@ -34,6 +34,8 @@ from ops.compose import (
 )
 from ops.disk_room import watch_disks
 from ops.exporting import archive
+from ops.hook_wire import hook_wire, hooks_address
+from ops.host_state import host_state
 from ops.notifying import notifying
 from ops.probe import get
 from ops.processes import health_sockets
@@ -103,13 +105,15 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             signer=signer,
             clock=SystemClock(),
             brokers=tuple(settings.brokers),
-            hooks_base_url=settings.ingress.base_url,
+            hooks_base_url=hooks_address(settings),
             sign_in=sign_in,
             rates=ApiRates(Rates(redis), database, settings.admin.rates),
             notifier=notifier,
             archive=archive(settings, database),
             events=Hub(seat.stop),
             audit_store=settings.recorder.store,
+            state=host_state(settings, SystemClock()),
+            post_to_hook=hook_wire(settings),
         )
         await make_missing(database, keys)
         pages = {name: page_of(at) for name, at in health_sockets(settings).items()}

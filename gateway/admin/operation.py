@@ -21,6 +21,8 @@ from fanout.pictures import Pictures
 from fanout.wake import Wake
 from gateway.admin.archive import Archive
 from gateway.admin.event_stream import Hub
+from gateway.admin.hook_wire import PostToHook
+from gateway.admin.platform_state import AskState
 from gateway.admin.sign_in import SignIn
 from gateway.notify.sender import Sender
 from hsm.client import EnrollerClient, SignerClient
@@ -104,6 +106,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     events: Hub = msgspec.field(default_factory=Hub)
     audit_store: Path | None = None
     """The logs' published files, where this process may read them: for proofs."""
+    state: AskState | None = None
+    """Looks at the host and its processes."""
+    post_to_hook: PostToHook | None = None
+    """Sends to a hook of this installation, over the wire, as any sender does."""
 
 
 class Call(msgspec.Struct, kw_only=True):

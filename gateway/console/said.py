@@ -21,6 +21,13 @@ SAID = {
     "agreed": mark("You agreed."),
     "refused": mark("You refused. Nothing is changed."),
     "withdrawn": mark("Withdrawn. Nothing is changed."),
+    "set_up_done": mark("Done. On to the next step."),
+    "test_sent": mark("The test signal came through."),
+    "doubt_decided": mark(
+        "Your decision is on record. The worker asks the broker once more and carries it out."
+    ),
+    "replayed": mark("Sent: this is the new signal."),
+    "export_asked": mark("The export is being made."),
 }
 
 TITLES = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fanout.reasons import SENTENCES
 from gateway.console.language import mark
+from gateway.console.proof_words import PROOF
 from gateway.console.steering_words import STEERING
 
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -47,6 +48,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "refused": mark("refused"), "doubt": mark("in doubt"),
     },
     **STEERING,
+    **PROOF,
 }  # fmt: skip
 """Group → value → message id."""
 

@@ -69,6 +69,17 @@ EXAMPLES: dict[str, Example] = {
     "get_receipt": Example(
         places={"receipt": "0" * 16 + "." + "0" * 64}, statuses=frozenset({404})
     ),
+    "get_audit_record": Example(places={"index": "0"}, statuses=frozenset({404})),
+    "get_audit_head": Example(statuses=frozenset({404, 503})),
+    "prove_order": Example(places={"order_id": "none"}, statuses=frozenset({404, 503})),
+    "get_platform_state": Example(statuses=frozenset({503})),
+    "test_hook": Example(
+        lambda ids: {
+            "secret": "whsec_" + 43 * "A" + "=",
+            "signal": {"ticker": "X", "action": "buy"},
+        },
+        statuses=frozenset({503}),
+    ),
     "get_docs_file": Example(places={"file": "start.js"}),
     "create_strategy": Example(_named),
     "create_group": Example(_named),

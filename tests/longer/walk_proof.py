@@ -1,0 +1,205 @@
+"""Set-up, sender, evidence, doubts, reports, holds and operators, walked by people in a real browser.
+
+    python -m tests.longer.walk_proof [DIRECTORY]     on an installation of its own; pictures into DIRECTORY
+
+`walk` and `operate` take a visitor (tests/integration/console/browser.py) who is signed in, so that the tests of
+the console can call them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyotp
+from playwright.async_api import Page, expect
+
+from tests.integration.console.browser import LOCALES, Looker, Tongue, Width, browser, looking
+from tests.integration.console.house import PASSWORD, House, house
+
+PAGES = (
+    "/console/set-up", "/console/evidence", "/console/evidence/exports", "/console/evidence/holds",
+    "/console/evidence/retention", "/console/reports", "/console/reports?kind=execution",
+    "/console/doubts", "/console/dead-letters",
+)  # fmt: skip
+SCREENS: tuple[tuple[Width, Tongue, bool], ...] = (
+    (1440, "en", False), (375, "en", True), (1440, "zh_Hant", True), (375, "zh_Hant", False),
+)  # fmt: skip
+
+
+async def walk(looker: Looker, home: House) -> None:
+    """An administrator of the customer: sets up, sends a test signal, finds its records and verifies one."""
+    page = await looker.open("/console/set-up")
+    await _set_up(page)
+    signal = page.url.rpartition("/")[2].partition("?")[0]
+    await expect(page.locator(".notice.good")).to_contain_text("The test signal came through.")
+    await expect(page.locator("#summary .badge").first).to_have_text("done")
+    await looker.inspect(page)
+    await page.goto(f"{home.base}/console/set-up?strategy_id={await _strategy_of(home, signal)}")
+    await expect(page.locator("#arrived .notice.good")).to_contain_text("It works")
+    await _sender(page, looker)
+    await _evidence(page, looker, home, signal)
+    await _hold(page, looker, home)
+
+
+async def _set_up(page: Page) -> None:
+    """A second strategy, for the house has one already."""
+    name = f"walked {id(page)}"
+    await page.get_by_text("Another strategy").click()
+    await page.fill("#s-name", name)
+    await page.get_by_role("button", name="Make the strategy").click()
+    await expect(page.locator(".steps li").first).to_contain_text(name)
+    await page.get_by_role("button", name="Let it follow").click()
+    await expect(page.locator(".notice.good")).to_contain_text("Done.")
+    await page.get_by_role("button", name="Make the address").click()
+    secret = (await page.locator("#hook-secret").inner_text()).strip()
+    assert secret.startswith("whsec_")
+    await page.locator(".test-signal button").click()
+    await page.wait_for_url("**/console/signals/**")
+
+
+async def _strategy_of(home: House, signal: str) -> str:
+    story: dict[str, Any] = await home.acme.api.get(f"/v1/signals/{signal}")
+    return str(story["strategy_id"])
+
+
+async def _sender(page: Page, looker: Looker) -> None:
+    """The sender's page says what was asked for, and no secret."""
+    await page.get_by_role("link", name="TradingView message").click()
+    form = page.locator("form.filters")
+    await form.locator("[name=action]").select_option("sell")
+    await form.locator("[name=quantity]").fill("3")
+    await form.get_by_role("button").click()
+    await expect(page.locator("#curl-line")).to_contain_text('"action":"sell","quantity":"3"')
+    await expect(page.locator("#pine")).to_contain_text('"action":"sell"')
+    assert "whsec_" not in (await page.locator("#curl-line").inner_text()).replace(
+        "whsec_…", ""
+    ).replace("whsec_}", "")
+    await looker.inspect(page)
+
+
+async def _evidence(page: Page, looker: Looker, home: House, signal: str) -> None:
+    """The signal's records; one is verified here, and a forged one is found out."""
+    await page.goto(f"{home.base}/console/evidence?signal_id={signal}")
+    await expect(page.locator("tbody")).to_contain_text("signal planned")
+    await looker.inspect(page)
+    await page.locator("tbody th a").last.click()
+    await _verify(page)
+    await expect(page.locator("#verify-verdict")).to_have_text("Verified by this browser.")
+    for step in ("signature", "inclusion", "commitment", "consistency"):
+        await expect(page.locator(f"[data-step={step}]")).to_have_attribute("data-state", "well")
+    await looker.inspect(page)
+
+    index = page.url.rpartition("/")[2]
+    content = await page.evaluate(f"fetch('/v1/audit/records/{index}').then((one) => one.json())")
+    forged = content | {"leaf": content["leaf"].replace('"v":1', '"v":2')}
+
+    async def forge(route: Any) -> None:
+        await route.fulfill(json=forged)
+
+    await page.route("**/v1/audit/records/*", forge)
+    await _verify(page)
+    await expect(page.locator("[data-step=inclusion]")).to_have_attribute("data-state", "wrong")
+    await expect(page.locator("#verify-verdict")).to_contain_text("does not verify")
+    await page.unroute("**/v1/audit/records/*")
+
+
+async def _verify(page: Page) -> None:
+    button = page.locator("button[data-verify]")
+    await expect(page.locator("#verify-verdict")).to_be_attached()
+    await button.click()
+    await expect(button).to_be_enabled()
+
+
+async def _hold(page: Page, looker: Looker, home: House) -> None:
+    """A hold is asked for, and holds while it waits for a second person; a wrong form keeps what was typed."""
+    await page.goto(f"{home.base}/console/evidence/holds")
+    form = page.locator("form[action$=holds]")
+    await form.locator("[name=reason]").fill("a walk")
+    await form.locator("[name=subject]").fill("tenant")
+    await form.get_by_role("button").click()
+    await expect(page.locator("main")).to_contain_text("a walk")
+    await looker.inspect(page)
+    await page.goto(f"{home.base}/console/evidence/exports")
+    form = page.locator("form[action$=exports]")
+    await form.locator("[name=reason]").fill("an examination")
+    await form.locator("[name=accounts]").fill("no id at all")
+    await form.get_by_role("button").click()
+    await expect(page.locator(".notice.bad")).to_be_visible()
+    await expect(form.locator("[name=reason]")).to_have_value("an examination")
+    await form.locator("[name=accounts]").fill("")
+    await form.get_by_role("button").click()
+    await expect(page.locator("tbody")).to_contain_text("an examination")
+    await looker.inspect(page)
+
+
+async def operate(looker: Looker, home: House) -> None:
+    """One of the platform's people: what runs, what is left, and no tenant's trading."""
+    page = await looker.open("/console/operators")
+    await expect(page.locator("#operators")).to_contain_text("worker-0")
+    await expect(page.locator("#operators")).to_contain_text("396")
+    await looker.inspect(page)
+
+
+async def look(looker: Looker, home: House, kept: Path | None, name: str) -> None:
+    """Every page is sound on this screen."""
+    page = await looker.open(PAGES[0])
+    for path in PAGES:
+        await page.goto(home.base + path)
+        await expect(page.locator("h1")).to_be_visible()
+        await looker.inspect(page)
+        if kept is not None:
+            file = path.removeprefix("/console/").replace("/", "-").replace("?kind=", "-")
+            await page.screenshot(path=kept / f"{file}-{name}.png", full_page=True)
+
+
+async def come_in(looker: Looker, tenant: str, email: str, link: str) -> Any:
+    """Invited, with a password and a second factor; the cookies."""
+    page = await looker.open(link)
+    await page.fill("#password", PASSWORD)
+    await page.fill("#again", PASSWORD)
+    await page.locator("#join button").click()
+    for field, text in (("#tenant", tenant), ("#email", email), ("#password", PASSWORD)):
+        await page.fill(field, text)
+    await page.locator("#sign-in button").click()
+    await page.locator("form[action$=totp] button").click()
+    secret = (await page.locator(".secret").inner_text()).strip()
+    await page.fill("#code", pyotp.TOTP(secret).now())
+    await page.locator("main form button").click()
+    await expect(page.locator(".notice.good")).to_be_visible()
+    return await looker.context.storage_state()
+
+
+async def main(kept: Path | None) -> int:
+    complaints: list[Any] = []
+    with tempfile.TemporaryDirectory() as var:
+        async with house(Path(var) / "var") as home, browser(home.base) as chromium:
+            email, link = await home.invite("Ada", "admin")
+            async with looking(chromium, home.base) as looker:
+                looker.expected = {422, 400}
+                state = await come_in(looker, "Acme Asset Management", email, link)
+                await walk(looker, home)
+                complaints += looker.complaints
+                state = await looker.context.storage_state()
+            for width, tongue, dark in SCREENS:
+                shape = f"{width}-{LOCALES[tongue]}-{'dark' if dark else 'light'}"
+                async with looking(
+                    chromium, home.base, width=width, tongue=tongue, dark=dark, state=state
+                ) as looker:
+                    await look(looker, home, kept, shape)
+                    complaints += looker.complaints
+                    state = await looker.context.storage_state()
+    for one in complaints:
+        sys.stdout.write(f"{one.page}: {one.what}\n")
+    sys.stdout.write(f"{len(complaints)} complaints\n")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    if where is not None:
+        where.mkdir(parents=True, exist_ok=True)
+    sys.exit(asyncio.run(main(where)))
