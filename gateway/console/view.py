@@ -72,10 +72,14 @@ class View:
         """What the API said to the form that is shown again."""
 
     async def recognise(self) -> None:
-        """Who is here. Raises Refused where the session is not good."""
+        """Who is here. Raises Refused where the session is not good.
+
+        Each question counts against the visitor's quota, and a part comes anew each second: it asks for the
+        session alone, which says what may be done. Name and tenant are on whole pages.
+        """
         session = await self.api.get("/v1/sessions/current")
         self.csrf = session["csrf_token"]
-        self.me = await self.api.get("/v1/me")
+        self.me = session if self.partly else await self.api.get("/v1/me")
 
     async def read_form(self) -> None:
         """Raises BodyTooLarge, BodyTooSlow, SenderLeft."""

@@ -118,8 +118,9 @@ function joinByFragment() {
 /** Whoever sends a form leaves: what is asked for meanwhile must not lead the browser elsewhere. */
 function leave(event) {
   if (event.defaultPrevented) return;
-  body.addEventListener("htmx:beforeRequest", (other) => other.preventDefault());
-  for (const part of document.querySelectorAll("[hx-get]")) window.htmx?.trigger(part, "htmx:abort");
+  for (const step of ["htmx:beforeRequest", "htmx:beforeOnLoad"]) {
+    body.addEventListener(step, (other) => other.preventDefault());
+  }
 }
 
 addEventListener("submit", leave);

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.integration.console import steering
 from tests.integration.console.browser import Looker, Tongue, Width, browser, looking
 from tests.integration.console.house import PASSWORD, TENANT, House, house
+from tests.longer import walk_proof
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module"),
@@ -194,11 +195,21 @@ async def test_every_page_is_sound_on_each_screen(
         assert looker.complaints == []
 
 
+async def test_somebody_sets_up_sends_and_proves(
+    home: House, chromium: Browser, admin: Any
+) -> None:
+    """Last: it makes a strategy, a hook and a hold on the whole tenant."""
+    async with looking(chromium, home.base, state=admin) as looker:
+        looker.expected = {422}
+        await walk_proof.walk(looker, home)
+        assert looker.complaints == []
+
+
 async def pages_of(home: House) -> list[str]:
     """The addresses of all pages, with the ids of what is there."""
     newest = await anext(aiter(home.acme.api.items("/v1/signals")))
     signal, account = newest["signal_id"], home.accounts["Client 1"]
     return [
         "/console/", f"/console/signals/{signal}", f"/console/signals/{signal}/accounts/{account}",
-        "/console/me", "/console/me/second-factor", *await steering.steering_pages(home),
+        "/console/me", "/console/me/second-factor", *await steering.steering_pages(home), *walk_proof.PAGES,
     ]  # fmt: skip

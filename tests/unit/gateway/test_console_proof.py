@@ -8,13 +8,13 @@ import subprocess
 from zoneinfo import ZoneInfo
 
 import pytest
-from gateway.console.words_proof import PROOF
 
 from audit.record import Kind
 from fanout.signal import decode
 from gateway.admin.heard import REMOVED, heard_of, without_secrets
 from gateway.console.evidence import instant
 from gateway.console.operators import HSM, QUEUES, by_label, clock_state, shown
+from gateway.console.proof_words import PROOF
 from gateway.console.reports import WIDTH, drawn
 from gateway.console.sender_page import (
     curl_line,
