@@ -187,7 +187,7 @@ async def test_every_page_is_sound_on_each_screen(
         page = await looker.open("/console/")
         for path in await pages_of(home):
             await page.goto(home.base + path)
-            await expect(page.locator("h1")).to_be_visible()
+            await expect(page.locator("h1"), path).to_be_visible()
             assert await page.locator("html").get_attribute("lang") == (
                 "en" if tongue == "en" else "zh-Hant-TW"
             )
