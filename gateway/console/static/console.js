@@ -2,11 +2,11 @@
  * What the console does in the browser: live parts, ages that go on, the viewer's zone, things to copy.
  *
  * Live: one EventSource for the page. However many events come, parts are asked for anew once a second at most
- * (`live` on the body; htmx does the rest). While the stream is away, every ten seconds all the same, and the
- * bar says that the page is not live.
+ * (`live` on the body) or once in three (`calm`, for what costs more questions); htmx does the rest. The last event
+ * always counts. While the stream is away, every ten seconds all the same, and the bar says that it is not live.
  */
 
-const REFRESH_MS = 1000;
+const BEATS = { live: 1000, calm: 3000 };
 const AWAY_MS = 10000;
 const STREAM = "/v1/events?kinds=signal,order,change,alert";
 
@@ -39,11 +39,29 @@ function tick() {
   }
 }
 
-/** Ask parts to come anew, now or when the last time is a second ago. A page in the background waits. */
+/** One event on the body for however many hits: at once, or when the last one is `pause` ago. */
+class Beat {
+  constructor(name, pause) {
+    this.name = name;
+    this.pause = pause;
+    this.last = 0;
+    this.waiting = null;
+  }
+
+  hit() {
+    if (this.waiting !== null) return;
+    this.waiting = setTimeout(() => {
+      this.waiting = null;
+      this.last = Date.now();
+      window.htmx?.trigger(body, this.name);
+    }, Math.max(0, this.last + this.pause - Date.now()));
+  }
+}
+
+/** What happens, as beats. A page in the background waits until somebody looks at it. */
 class Live {
   constructor() {
-    this.waiting = null;
-    this.last = 0;
+    this.beats = Object.entries(BEATS).map(([name, pause]) => new Beat(name, pause));
     this.away = null;
     this.sign = document.getElementById("live");
     document.addEventListener("visibilitychange", () => this.changed());
@@ -62,13 +80,7 @@ class Live {
   }
 
   changed() {
-    if (document.hidden || this.waiting !== null) return;
-    const wait = Math.max(0, this.last + REFRESH_MS - Date.now());
-    this.waiting = setTimeout(() => {
-      this.waiting = null;
-      this.last = Date.now();
-      window.htmx?.trigger(body, "live");
-    }, wait);
+    if (!document.hidden) this.beats.forEach((beat) => beat.hit());
   }
 
   tell(on) {
@@ -84,7 +96,7 @@ class Live {
 /** Do not take away what somebody is using: an open list, a field with the cursor. */
 function spare(event) {
   const target = event.detail.target;
-  if (event.detail.requestConfig?.triggeringEvent?.type !== "live") return;
+  if (!(event.detail.requestConfig?.triggeringEvent?.type in BEATS)) return;
   const used = document.activeElement;
   const more = target.querySelector("tr.more") === null && target.dataset.grown === "yes";
   if (more || (target.contains(used) && used.matches("input, select, textarea"))) event.preventDefault();

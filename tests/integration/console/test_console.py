@@ -15,10 +15,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.integration.console import steering
+from tests.integration.console import proving, steering
 from tests.integration.console.browser import Looker, Tongue, Width, browser, looking
 from tests.integration.console.house import PASSWORD, TENANT, House, house
-from tests.longer import walk_proof
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module"),
@@ -201,7 +200,7 @@ async def test_somebody_sets_up_sends_and_proves(
     """Last: it makes a strategy, a hook and a hold on the whole tenant."""
     async with looking(chromium, home.base, state=admin) as looker:
         looker.expected = {422}
-        await walk_proof.walk(looker, home)
+        await proving.walk(looker, home)
         assert looker.complaints == []
 
 
@@ -211,5 +210,5 @@ async def pages_of(home: House) -> list[str]:
     signal, account = newest["signal_id"], home.accounts["Client 1"]
     return [
         "/console/", f"/console/signals/{signal}", f"/console/signals/{signal}/accounts/{account}",
-        "/console/me", "/console/me/second-factor", *await steering.steering_pages(home), *walk_proof.PAGES,
+        "/console/me", "/console/me/second-factor", *await steering.steering_pages(home), *proving.PAGES,
     ]  # fmt: skip

@@ -1,32 +1,18 @@
-"""Set-up, sender, evidence, doubts, reports, holds and operators, walked by people in a real browser.
-
-    python -m tests.longer.walk_proof [DIRECTORY]     on an installation of its own; pictures into DIRECTORY
-
-`walk` and `operate` take a visitor (tests/integration/console/browser.py) who is signed in, so that the tests of
-the console can call them too.
-"""
+"""Set-up, sender, evidence, holds and the operators' page, walked by people in a real browser."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-import pyotp
 from playwright.async_api import Page, expect
 
-from tests.integration.console.browser import LOCALES, Looker, Tongue, Width, browser, looking
-from tests.integration.console.house import PASSWORD, House, house
+from tests.integration.console.browser import Looker
+from tests.integration.console.house import House
 
 PAGES = (
     "/console/set-up", "/console/evidence", "/console/evidence/exports", "/console/evidence/holds",
     "/console/evidence/retention", "/console/reports", "/console/reports?kind=execution",
     "/console/doubts", "/console/dead-letters",
-)  # fmt: skip
-SCREENS: tuple[tuple[Width, Tongue, bool], ...] = (
-    (1440, "en", False), (375, "en", True), (1440, "zh_Hant", True), (375, "zh_Hant", False),
 )  # fmt: skip
 
 
@@ -142,64 +128,3 @@ async def operate(looker: Looker, home: House) -> None:
     await expect(page.locator("#operators")).to_contain_text("worker-0")
     await expect(page.locator("#operators")).to_contain_text("396")
     await looker.inspect(page)
-
-
-async def look(looker: Looker, home: House, kept: Path | None, name: str) -> None:
-    """Every page is sound on this screen."""
-    page = await looker.open(PAGES[0])
-    for path in PAGES:
-        await page.goto(home.base + path)
-        await expect(page.locator("h1")).to_be_visible()
-        await looker.inspect(page)
-        if kept is not None:
-            file = path.removeprefix("/console/").replace("/", "-").replace("?kind=", "-")
-            await page.screenshot(path=kept / f"{file}-{name}.png", full_page=True)
-
-
-async def come_in(looker: Looker, tenant: str, email: str, link: str) -> Any:
-    """Invited, with a password and a second factor; the cookies."""
-    page = await looker.open(link)
-    await page.fill("#password", PASSWORD)
-    await page.fill("#again", PASSWORD)
-    await page.locator("#join button").click()
-    for field, text in (("#tenant", tenant), ("#email", email), ("#password", PASSWORD)):
-        await page.fill(field, text)
-    await page.locator("#sign-in button").click()
-    await page.locator("form[action$=totp] button").click()
-    secret = (await page.locator(".secret").inner_text()).strip()
-    await page.fill("#code", pyotp.TOTP(secret).now())
-    await page.locator("main form button").click()
-    await expect(page.locator(".notice.good")).to_be_visible()
-    return await looker.context.storage_state()
-
-
-async def main(kept: Path | None) -> int:
-    complaints: list[Any] = []
-    with tempfile.TemporaryDirectory() as var:
-        async with house(Path(var) / "var") as home, browser(home.base) as chromium:
-            email, link = await home.invite("Ada", "admin")
-            async with looking(chromium, home.base) as looker:
-                looker.expected = {422, 400}
-                state = await come_in(looker, "Acme Asset Management", email, link)
-                await walk(looker, home)
-                complaints += looker.complaints
-                state = await looker.context.storage_state()
-            for width, tongue, dark in SCREENS:
-                shape = f"{width}-{LOCALES[tongue]}-{'dark' if dark else 'light'}"
-                async with looking(
-                    chromium, home.base, width=width, tongue=tongue, dark=dark, state=state
-                ) as looker:
-                    await look(looker, home, kept, shape)
-                    complaints += looker.complaints
-                    state = await looker.context.storage_state()
-    for one in complaints:
-        sys.stdout.write(f"{one.page}: {one.what}\n")
-    sys.stdout.write(f"{len(complaints)} complaints\n")
-    return 1 if complaints else 0
-
-
-if __name__ == "__main__":
-    where = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    if where is not None:
-        where.mkdir(parents=True, exist_ok=True)
-    sys.exit(asyncio.run(main(where)))
