@@ -195,6 +195,7 @@ ELSEWHERE = {
 IN_OTHER_WORDS = {
     "put_credential": "portcullis credential enrol",
     "put_channel_address": "portcullis channel address",
+    "test_hook": "portcullis hook send",
     "halt": "portcullis halt on",
     "release": "portcullis halt release",
     "create_tenant": "portcullis tenant create",
