@@ -19,6 +19,10 @@ SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 Later words of the same kind win."""
 
 
+QUICKER = ["-m", "not longer"]
+"""The whole suite leaves out what has a quicker neighbour, so that it stays under 25 minutes on two cores."""
+
+
 class Step(NamedTuple):
     """One check. `then`: what a person does about it."""
 
@@ -46,6 +50,7 @@ Format, lint, types and import contracts, then every test, two files at a time (
 most of the time). Further words go to pytest:
 
   ./appliance test tests/unit           one directory
+  ./appliance test -m longer            the tests that the whole suite leaves out (some minutes)
   ./appliance test -n 0 --pdb           one test at a time, as a debugger needs it
   ./appliance test -k "leases" -x       tests by name, stopping at the first failure
   ./appliance test --durations=10       the slowest ones"""
@@ -63,8 +68,14 @@ def main(arguments: list[str]) -> int:
             return 1
     print("== tests (some minutes; they start servers of their own)", flush=True)  # noqa: T201
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *SIDE_BY_SIDE, *arguments], cwd=ROOT, check=False
+        [sys.executable, "-m", "pytest", *SIDE_BY_SIDE, *chosen(arguments)], cwd=ROOT, check=False
     ).returncode
+
+
+def chosen(arguments: list[str]) -> list[str]:
+    """What pytest is told: whoever names files or marks gets all of those."""
+    named = any(word == "-m" or (ROOT / word.partition("::")[0]).exists() for word in arguments)
+    return arguments if named else [*QUICKER, *arguments]
 
 
 if __name__ == "__main__":

@@ -65,7 +65,18 @@ async def judged(stage) -> None:
     assert set(states) <= {"absent"}
 
 
-@pytest.mark.parametrize("fault", ["removed", "reissued", "hung", "killed"])
+LONGER = pytest.mark.longer
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "removed",
+        pytest.param("reissued", marks=LONGER),
+        pytest.param("hung", marks=LONGER),
+        "killed",
+    ],
+)
 async def test_each_order_arrives_once_whatever_happens_to_the_signer(stage, softhsm, relay, fault):
     relay.set(latency_us=SLOW_US)
     async with kept_up(softhsm, **behind(softhsm)) as child, stage.working():

@@ -87,6 +87,7 @@ def test_all_readers_agree_on_random_logs_and_on_changed_bits(readers, tmp_path,
     assert agree_on(tmp_path / "log", readers, size, 5, seed) == 5
 
 
+@pytest.mark.longer
 def test_all_readers_refuse_every_single_bit_of_a_log_of_one_record(readers, tmp_path):
     write_log(tmp_path, leaves(1))
     assert agree_on(tmp_path, readers, 1, 0, 0) > 4000

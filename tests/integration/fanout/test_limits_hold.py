@@ -94,6 +94,7 @@ async def test_many_signals_at_once_never_exceed_the_position_limit(bench, admin
     assert (await reasons(bench))["max_position_quantity"] > SIGNALS / 20
 
 
+@pytest.mark.longer
 async def test_many_signals_at_once_never_exceed_the_order_rate(bench, admin):
     """Forty orders in any minute: the first forty signals trade, whoever's they are, and no other."""
     broker = RoughBroker(random.Random(5))
@@ -161,6 +162,7 @@ def losses(bench, monkeypatch):
     return seen
 
 
+@pytest.mark.longer
 async def test_every_plan_knows_what_was_lost_to_the_last_fill(bench, admin, losses):
     """Between two recounts that agree, the product says the same."""
     chance = random.Random(6)
@@ -173,6 +175,7 @@ async def test_every_plan_knows_what_was_lost_to_the_last_fill(bench, admin, los
     assert max(counted for _, counted in agreed) > 0
 
 
+@pytest.mark.longer
 async def test_many_signals_at_once_never_trade_on_after_the_daily_loss(bench, admin, losses):
     """Each fill loses seven points. Once the day's limit is lost nothing opens any more; exits go on."""
     chance = random.Random(7)

@@ -213,6 +213,7 @@ async def test_another_tenants_objects_are_not_in_it(api: Api):
 
 
 @pytest.mark.slow
+@pytest.mark.longer
 async def test_a_tenant_of_500_accounts_and_1000_subscriptions_is_applied_in_time(api: Api):
     """The bound is the customer's (30 s); what is measured is printed with -s."""
     admin, document = api.as_("admin"), big()

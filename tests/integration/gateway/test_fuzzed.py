@@ -27,7 +27,7 @@ from tests.integration.gateway.examples import EXAMPLES, SPENT, Example
 from tests.integration.gateway.furniture import furnish
 from tests.integration.gateway.ingress import Reply, http_scope
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.longer]
 
 MOST_S = 20.0
 ROUNDS = 120

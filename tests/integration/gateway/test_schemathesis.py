@@ -50,6 +50,7 @@ async def served(app: Any) -> AsyncIterator[str]:
             listening.detach()  # Hypercorn closed it
 
 
+@pytest.mark.longer
 async def test_nothing_that_can_be_sent_breaks_the_api_or_its_description(api: Api, tmp_path: Path):
     await _attack(api, tmp_path, PHASES)
 

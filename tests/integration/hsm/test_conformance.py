@@ -66,6 +66,7 @@ def test_a_library_that_is_worse_or_better_than_its_profile_is_a_finding(tmp_pat
     assert differing["oaep_with_sha256_unwraps"] == ("cannot be done", "holds")
 
 
+@pytest.mark.longer
 def test_a_named_token_is_left_as_it_was_and_sees_no_wrong_pin(softhsm, monkeypatch):
     softhsm.init()
     monkeypatch.setenv("SOFTHSM2_CONF", str(softhsm.settings.softhsm_conf))

@@ -18,6 +18,8 @@ from tests.integration.hsm.test_mirror import two
 
 __all__ = ["two"]
 
+pytestmark = pytest.mark.longer
+
 
 def test_a_rotation_is_whole_in_both_and_an_off_boarding_leaves_nothing_in_either(two):
     softhsm, _, tenant = two

@@ -39,6 +39,7 @@ def test_the_demo_loses_nothing_doubles_nothing_and_leaves_nothing_running(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.longer
 def test_a_demo_that_stays_prints_a_line_that_the_hook_accepts(tmp_path: Path):
     """A directory with a space in its name, a signal typed as printed, its status link, then Ctrl-C."""
     var = tmp_path / "a place" / "demo"
@@ -100,6 +101,7 @@ def test_a_second_demo_says_so_and_touches_nothing(tmp_path: Path):
     assert (var / "portcullis.toml").read_text() == "the first one's"
 
 
+@pytest.mark.longer
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "ending"),
