@@ -209,7 +209,8 @@ async def test_somebody_sets_up_sends_and_proves(
 
 async def pages_of(home: House) -> list[str]:
     """The addresses of all pages, with the ids of what is there."""
-    newest = await anext(aiter(home.acme.api.items("/v1/signals")))
+    signals = home.acme.api.items("/v1/signals", strategy_id=home.strategy)
+    newest = await anext(aiter(signals))
     signal, account = newest["signal_id"], home.accounts["Client 1"]
     return [
         "/console/", f"/console/signals/{signal}", f"/console/signals/{signal}/accounts/{account}",
