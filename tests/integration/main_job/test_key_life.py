@@ -41,7 +41,7 @@ from tests.integration.main_job.company import (
     until,
 )
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.longer, pytest.mark.asyncio(loop_scope="module")]  # fmt: skip
+pytestmark = [pytest.mark.stack, pytest.mark.longer, pytest.mark.asyncio(loop_scope="module")]  # fmt: skip
 
 ACCOUNTS = 6
 BUY = {"ticker": "BTC_USDT", "action": "buy", "quantity": 1}

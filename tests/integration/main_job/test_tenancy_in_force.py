@@ -28,7 +28,7 @@ from tests.integration.main_job.company import (
     trusting,
 )
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.longer, pytest.mark.asyncio(loop_scope="module")]  # fmt: skip
+pytestmark = [pytest.mark.stack, pytest.mark.longer, pytest.mark.asyncio(loop_scope="module")]  # fmt: skip
 
 BUY = {"ticker": "BTC_USDT", "action": "buy"}
 ROUNDS = 5
