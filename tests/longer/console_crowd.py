@@ -38,7 +38,15 @@ WATCH = """
   });
 }
 """
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+PAINTED = """
+new Promise((done) => {
+  const look = () => {
+    const [painted] = performance.getEntriesByName('first-contentful-paint');
+    if (painted) done(painted.startTime); else setTimeout(look, 10);
+  };
+  look();
+})
+"""
 
 
 async def painted(page: Page, url: str) -> float:
@@ -46,7 +54,6 @@ async def painted(page: Page, url: str) -> float:
     times = []
     for _ in range(TIMES):
         await page.goto(url)
-        await page.wait_for_function(f"{PAINTED} !== undefined")
         times.append(await page.evaluate(PAINTED))
     return statistics.median(times)
 
