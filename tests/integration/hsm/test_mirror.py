@@ -22,6 +22,8 @@ from tests.integration.hsm.conftest import signing_token
 PATH = "/api/v4/futures/usdt/orders"
 SECRET = b"an API secret, of some length"
 
+pytestmark = pytest.mark.longer
+
 
 @pytest.fixture
 def two(softhsm):
