@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from gateway.console.accounts import show_account
 from gateway.console.after import after
-from gateway.console.asking import Got, Refused
+from gateway.console.asking import Refused
 from gateway.console.page import Page
-from gateway.console.setting_fields import ACCOUNT_FIELDS, changed, filled, typed
+from gateway.console.setting_fields import ACCOUNT_FIELDS
+from gateway.console.setting_forms import edit_page
 from gateway.console.view import View
 
 
@@ -69,27 +70,8 @@ async def _revoke(view: View) -> Response:
     return view.go(f"/console/accounts/{account}", said="credential_revoked")
 
 
-async def _edit(view: View) -> Response:
-    account = await view.api.get(f"/v1/accounts/{view.at('account_id')}")
-    return await _form(view, account)
-
-
-async def _form(view: View, account: dict[str, Any], status: int = 200) -> Response:
-    now = filled(account, ACCOUNT_FIELDS)
-    return view.page(
-        "account_edit.html", status=status, account=account, fields=ACCOUNT_FIELDS, now=now,
-        values=typed(now, ACCOUNT_FIELDS, view.sent), groups=await view.api.all("/v1/groups"),
-    )  # fmt: skip
-
-
-async def _save(view: View) -> Response:
-    path = f"/v1/accounts/{view.at('account_id')}"
-    try:
-        got: Got = await view.change("PATCH", path, changed(ACCOUNT_FIELDS, view.sent))
-    except Refused as no:
-        view.problem = no
-        return await _form(view, await view.api.get(path), no.status)
-    return after(view, got, f"/console/accounts/{view.at('account_id')}")
+async def _groups(view: View) -> dict[str, Any]:
+    return {"groups": await view.api.all("/v1/groups")}
 
 
 _ONE = "/accounts/{account_id:uuid}"
@@ -100,5 +82,5 @@ PAGES = (
     Page(path=f"{_ONE}/drifts/{{drift_id:uuid}}", post=_decide),
     Page(path=f"{_ONE}/credential", get=_credential),
     Page(path=f"{_ONE}/credential/revoke", post=_revoke),
-    Page(path=f"{_ONE}/edit", get=_edit, post=_save),
+    edit_page("account", "accounts", ACCOUNT_FIELDS, _groups),
 )

@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from gateway.admin.auth import client_of
-from gateway.admin.cookies import SESSION_COOKIE
 
 BASE = "https://console.invalid"
 """Where nothing is: the requests never leave the process."""
@@ -69,11 +68,6 @@ class Api:
         }
         self.set_cookies: list[str] = []
         """`Set-Cookie` headers that the browser has to get."""
-
-    @property
-    def signed_in(self) -> bool:
-        """Whether the visitor showed a session at all; the API says whether it is good."""
-        return SESSION_COOKIE in self._cookies
 
     async def get(self, path: str, **query: Any) -> Any:
         """The answer's content. Raises Refused."""

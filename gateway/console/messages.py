@@ -32,7 +32,7 @@ def messages() -> dict[Message, str]:
     found: dict[Message, str] = dict.fromkeys(SENTENCES.values(), "fanout/reasons.py")
     for name, source in _sources(files("gateway.console"), ""):
         method = "jinja2.ext:babel_extract" if name.endswith(".html") else "python"
-        options = {"extensions": "jinja2.ext.do", "trimmed": "true"} if method != "python" else {}
+        options = {"trimmed": "true"} if method != "python" else {}
         text = io.BytesIO(source.read_bytes())
         for line, message, _, _ in extract(method, text, _KEYWORDS, options=options):
             one = tuple(message) if isinstance(message, list | tuple) else message

@@ -22,7 +22,7 @@ def environment(tongue: Tongue) -> Environment:
     made = Environment(
         loader=PackageLoader("gateway.console", "templates"), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n", "jinja2.ext.do"], auto_reload=False,
+        extensions=["jinja2.ext.i18n"], auto_reload=False,
     )  # fmt: skip
     made.install_gettext_translations(translations(tongue), newstyle=True)  # type: ignore[attr-defined]
     made.filters |= {

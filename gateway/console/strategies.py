@@ -6,11 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from gateway.console.after import after
-from gateway.console.asking import Refused
 from gateway.console.language import mark
 from gateway.console.page import Page
-from gateway.console.setting_fields import STRATEGY_FIELDS, changed, filled, typed
+from gateway.console.setting_fields import STRATEGY_FIELDS
+from gateway.console.setting_forms import edit_page
 from gateway.console.view import View
 
 SHOWN = 50
@@ -49,28 +48,6 @@ async def _followers(view: View) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _edit(view: View) -> Response:
-    return await _form(view)
-
-
-async def _form(view: View, status: int = 200) -> Response:
-    strategy = await view.api.get(_path(view))
-    now = filled(strategy, STRATEGY_FIELDS)
-    return view.page(
-        "strategy_edit.html", status=status, strategy=strategy, fields=STRATEGY_FIELDS, now=now,
-        values=typed(now, STRATEGY_FIELDS, view.sent),
-    )  # fmt: skip
-
-
-async def _save(view: View) -> Response:
-    try:
-        got = await view.change("PATCH", _path(view), changed(STRATEGY_FIELDS, view.sent))
-    except Refused as no:
-        view.problem = no
-        return await _form(view, no.status)
-    return after(view, got, f"/console/strategies/{view.at('strategy_id')}")
-
-
 def _path(view: View) -> str:
     return f"/v1/strategies/{view.at('strategy_id')}"
 
@@ -84,5 +61,5 @@ PAGES = (
         action="strategies:read",
     ),
     Page(path="/strategies/{strategy_id:uuid}", get=_show),
-    Page(path="/strategies/{strategy_id:uuid}/edit", get=_edit, post=_save),
+    edit_page("strategy", "strategies", STRATEGY_FIELDS),
 )

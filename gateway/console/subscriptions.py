@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from gateway.console.after import after
-from gateway.console.asking import Refused
 from gateway.console.effective_rows import limit_rows, setting_rows
 from gateway.console.page import Page
-from gateway.console.setting_fields import SUBSCRIPTION_FIELDS, changed, filled, typed
+from gateway.console.setting_fields import SUBSCRIPTION_FIELDS
+from gateway.console.setting_forms import edit_page
 from gateway.console.view import View
 
 
@@ -22,33 +21,11 @@ async def _show(view: View) -> Response:
     )  # fmt: skip
 
 
-async def _edit(view: View) -> Response:
-    return await _form(view)
-
-
-async def _form(view: View, status: int = 200) -> Response:
-    one = await view.api.get(_path(view))
-    now = filled(one, SUBSCRIPTION_FIELDS)
-    return view.page(
-        "subscription_edit.html", status=status, subscription=one, fields=SUBSCRIPTION_FIELDS, now=now,
-        values=typed(now, SUBSCRIPTION_FIELDS, view.sent),
-    )  # fmt: skip
-
-
-async def _save(view: View) -> Response:
-    try:
-        got = await view.change("PATCH", _path(view), changed(SUBSCRIPTION_FIELDS, view.sent))
-    except Refused as no:
-        view.problem = no
-        return await _form(view, no.status)
-    return after(view, got, f"/console/subscriptions/{view.at('subscription_id')}")
-
-
 def _path(view: View) -> str:
     return f"/v1/subscriptions/{view.at('subscription_id')}"
 
 
 PAGES = (
     Page(path="/subscriptions/{subscription_id:uuid}", get=_show),
-    Page(path="/subscriptions/{subscription_id:uuid}/edit", get=_edit, post=_save),
+    edit_page("subscription", "subscriptions", SUBSCRIPTION_FIELDS),
 )
