@@ -11,7 +11,9 @@ and however: such a connection is closed and replaced, and an error says so. The
 trip, after the caller has gone on.
 
 An error while COMMIT is under way means *unknown*: it is raised as OutcomeUnknown, and the
-caller looks before it acts. Nothing here cancels or times out around COMMIT.
+caller looks before it acts. Nothing here cancels or times out around COMMIT. Where somebody else does
+(pg_cancel_backend, a statement_timeout) while PostgreSQL waits for a synchronous standby, PostgreSQL answers
+COMMIT with a mere warning, and the row is on one machine only: that is *unknown*, too.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ IDLE_S = 10
 longer than this: PostgreSQL ends the session, and with it the transaction."""
 BROKEN = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 """The second is an InternalError to psycopg; the connection is as gone as with the first."""
+WARNINGS = "01"
+"""The SQLSTATE class. At COMMIT: the wait for a standby was cancelled, and only this machine has the row."""
 _IDLE = f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'"
 
 
@@ -161,13 +165,24 @@ async def _within(conn: Connection, tenant: str) -> None:
 
 
 async def commit(conn: Connection) -> None:
-    """COMMIT. Raises OutcomeUnknown where the answer is lost or is not a plain COMMIT."""
+    """COMMIT. Raises OutcomeUnknown where the answer is lost, or where no standby is known to have it."""
+    warned: list[str] = []
+
+    def listen(notice: psycopg.errors.Diagnostic) -> None:
+        if (notice.sqlstate or "").startswith(WARNINGS):
+            warned.append(f"{notice.message_primary} ({notice.sqlstate})")
+
+    conn.add_notice_handler(listen)
     try:
         cursor = await conn.execute("COMMIT")
     except psycopg.errors.IntegrityError:
         raise  # a deferred constraint: the server says that it rolled back
     except BROKEN as error:
         raise OutcomeUnknown("the database connection broke while committing") from error
+    finally:
+        conn.remove_notice_handler(listen)
+    if warned:
+        raise OutcomeUnknown(f"PostgreSQL committed with a warning: {warned[0]}")
     if cursor.statusmessage != "COMMIT":
         raise Unavailable(f"the transaction was not committed: {cursor.statusmessage}")
 
