@@ -129,7 +129,8 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             stop=seat.stop,
         ) as listener,
     ):
-        tell_expiry("ingress", settings.ingress.tls.certificate)
+        if settings.ingress.tls is not None:
+            tell_expiry("ingress", settings.ingress.tls.certificate)
         serving = serve(
             listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
         )

@@ -118,7 +118,8 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         await make_missing(database, keys)
         pages = {name: page_of(at) for name, at in health_sockets(settings).items()}
         app = admin_app(services, checks=checks, pages=pages)
-        tell_expiry("admin", settings.admin.tls.certificate)
+        if settings.admin.tls is not None:
+            tell_expiry("admin", settings.admin.tls.certificate)
         if settings.admin.client_ca is not None:
             tell_expiry("client_ca", settings.admin.client_ca)
         serving = serve(

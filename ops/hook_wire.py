@@ -2,7 +2,8 @@
 
 The connection goes to this host's own listener (state.json says where it is); the name and the certificate that
 are checked are those that senders are told. Trusted is what the system trusts, and the very certificate that the
-listener is set to show. Where no supervisor of ours runs here, the senders' address itself is taken.
+listener is set to show. Where no supervisor of ours runs here, the senders' address itself is taken. Behind a
+proxy the connection goes by the proxy's socket, and says as it would whose request it is: this host's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from gateway.admin.hook_wire import HookAnswer, PostToHook
+from gateway.proxied import CLIENT
+from ops.listener_settings import ListenerSettings
 from ops.settings import Settings
 from ops.state import read_state
 from tenancy.errors import ConfigurationError, Unavailable
@@ -23,6 +26,8 @@ from tenancy.errors import ConfigurationError, Unavailable
 TIMEOUT_S = 5.0
 AGAIN = 503
 AGAIN_S = 0.3
+HERE = "127.0.0.1"
+PLAIN = "http://localhost"
 
 
 def hooks_address(settings: Settings) -> str:
@@ -44,15 +49,17 @@ def hook_wire(settings: Settings) -> PostToHook:
     name = urlsplit(settings.ingress.base_url).hostname or "localhost"
 
     async def post(path: str, headers: Mapping[str, str], body: bytes) -> HookAnswer:
-        base = _own(settings) or settings.ingress.base_url
-        context = ssl.create_default_context()
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        proxied = settings.ingress.socket is not None
+        base = PLAIN if proxied else _own(settings) or settings.ingress.base_url
+        said = {**headers, CLIENT.decode(): HERE} if proxied else headers
         try:
-            context.load_verify_locations(settings.ingress.tls.certificate)
             async with httpx.AsyncClient(
-                verify=context, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False
+                transport=_way(settings.ingress),
+                timeout=TIMEOUT_S,
+                follow_redirects=False,
+                trust_env=False,
             ) as client:
-                answer = await _posted(client, base.rstrip("/") + path, headers, name, body)
+                answer = await _posted(client, base.rstrip("/") + path, said, name, body)
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
             raise Unavailable(
                 f"the public listener did not answer ({type(error).__name__}): send from a shell instead"
@@ -60,6 +67,16 @@ def hook_wire(settings: Settings) -> PostToHook:
         return HookAnswer(answer.status_code, answer.content)
 
     return post
+
+
+def _way(ingress: ListenerSettings) -> httpx.AsyncHTTPTransport:
+    """By TLS; where a proxy ends that, by the socket that it uses, too."""
+    if ingress.tls is None:
+        return httpx.AsyncHTTPTransport(uds=str(ingress.socket))
+    context = ssl.create_default_context()
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(ingress.tls.certificate)
+    return httpx.AsyncHTTPTransport(verify=context)
 
 
 async def _posted(

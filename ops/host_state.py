@@ -201,8 +201,8 @@ def certificates(
 ) -> list[CertificateState]:
     """Those that the listeners show, and the authorities that this host is told to trust, by what is left."""
     files = {
-        "ingress": settings.ingress.tls.certificate,
-        "admin": settings.admin.tls.certificate,
+        "ingress": None if settings.ingress.tls is None else settings.ingress.tls.certificate,
+        "admin": None if settings.admin.tls is None else settings.admin.tls.certificate,
         "client certificates": settings.admin.client_ca,
         "notifications": settings.admin.notify_ca_file,
     }

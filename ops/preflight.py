@@ -54,7 +54,7 @@ def preflight(settings: Settings) -> list[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    for tls in (settings.ingress.tls, settings.admin.tls):
+    for tls in filter(None, (settings.ingress.tls, settings.admin.tls)):
         yield _readable("certificate", tls.certificate)
         yield _secret("TLS key", tls.key)
     hsm = settings.hsm

@@ -30,9 +30,11 @@ import structlog
 
 import ops
 from hsm.hardening import FREED_IS_OVERWRITTEN, harden
+from hsm.listening import listen as listen_unix
+from ops.listener_settings import ListenerSettings, check_socket_path
 from ops.paths import Places
 from ops.probe import accepts, is_ready
-from ops.settings import Settings, check_socket_path, read_settings
+from ops.settings import Settings, read_settings
 from ops.stack.child import Server
 from ops.stack.postgres import Postgres
 from ops.stack.redis import RedisServer
@@ -44,6 +46,8 @@ from tenancy.errors import ConfigurationError, PortcullisError
 
 ROOT = Path(ops.__file__).parent.parent
 BACKLOG = 2048
+PROXY_MAY = 0o660
+"""A listener behind a proxy: for our user, and the group that the directory gives to its files."""
 
 log = structlog.get_logger()
 
@@ -68,6 +72,14 @@ def health_sockets(settings: Settings) -> dict[str, Path]:
         for process, count in counts.items()
         for index in range(count)
     }
+
+
+def open_listener(at: ListenerSettings) -> socket.socket:
+    """The listening socket of ingress or admin, all of whose processes share it. Raises ConfigurationError."""
+    if at.address is not None:
+        return listen(*at.address)
+    assert at.socket is not None
+    return listen_unix(at.socket, PROXY_MAY)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -225,8 +237,8 @@ class Host:
         self._settings, self._file = settings, file
         self._state_file = settings.instance.runtime / "state.json"
         self._ready = False
-        ingress = listen(settings.ingress.host, settings.ingress.port)
-        admin = listen(settings.admin.host, settings.admin.port)
+        ingress = open_listener(settings.ingress)
+        admin = open_listener(settings.admin)
         self._sockets = {"ingress": ingress, "admin": admin}
         children = specs(settings, file, ingress.fileno(), admin.fileno())
         self._supervisor = Supervisor(children, self._tell)
@@ -246,8 +258,12 @@ class Host:
         log.info("all_ready", urls=self._urls())
 
     def _urls(self) -> dict[str, str]:
+        """Where each is found on this host; behind a proxy, where the proxy is."""
+        ours = {"ingress": self._settings.ingress, "admin": self._settings.admin}
         return {
-            name: f"https://localhost:{listener.getsockname()[1]}"
+            name: ours[name].base_url
+            if ours[name].socket is not None
+            else f"https://localhost:{listener.getsockname()[1]}"
             for name, listener in self._sockets.items()
         }
 

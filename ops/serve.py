@@ -14,6 +14,8 @@ Its settings are gateway/listener.py's. Two things have no setting there:
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from hypercorn.typing import AppWrapper, LifespanState
 
 from gateway.admin.client_certificates import STATE_KEY, fingerprint
 from gateway.listener import hypercorn_config
-from ops.settings import Tls
+from gateway.proxied import Proxied
+from ops.listener_settings import Tls
 from tenancy.errors import ConfigurationError
 
 TLS_GOODBYE_S = 0.5
@@ -85,8 +88,16 @@ async def serve(
     """Serve until `stop`, then answer what is in flight for a few seconds more.
 
     With `client_ca` clients may show certificates that it signed. `endless`: some answers never end,
-    while their client says nothing. Raises ConfigurationError.
+    while their client says nothing. Without `tls` the socket is a Unix socket with a proxy behind it.
+    Raises ConfigurationError, also where plain HTTP would be spoken on a network.
     """
+    if tls is None:
+        if not _is_unix(fd):
+            raise ConfigurationError(
+                "without tls only a Unix socket is listened on, behind a proxy that ends TLS:"
+                " see `socket` in the settings"
+            )
+        app = Proxied(app)
     certificate, key = (str(tls.certificate), str(tls.key)) if tls is not None else (None, None)
     config = hypercorn_config(
         f"fd://{fd}", certfile=certificate, keyfile=key,
@@ -98,6 +109,11 @@ async def serve(
         setattr(hypercorn_run, "TCPServer", CertifiedServer)  # noqa: B010  mypy takes it for private
     trigger: Callable[..., Awaitable[Any]] = stop.wait
     await hypercorn_serve(app, config, shutdown_trigger=trigger, mode="asgi")
+
+
+def _is_unix(fd: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as seen:
+        return seen.family == socket.AF_UNIX
 
 
 def run(main: Callable[[], Awaitable[int]]) -> int:

@@ -8,7 +8,6 @@ stays a plain dict here; the broker's own settings struct reads it when the proc
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,16 +21,14 @@ from hsm import pins
 from hsm.settings import TokenPair
 from ops.backup.settings import BackupSettings
 from ops.clock.settings import ClockSettings
+from ops.listener_settings import ListenerSettings, check_socket_path
 from tenancy.errors import UNREADABLE, ConfigurationError
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=256)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Hours = Annotated[float, Meta(gt=0, le=720)]
 Days = Annotated[float, Meta(ge=1, le=3650)]
-
-SOCKET_PATH_MAX_BYTES = 107
 
 
 class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,29 +137,18 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 check_socket_path(path, name)
 
 
-class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Files, PEM."""
+class IngressSettings(ListenerSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The public listener. `base_url` is what senders' addresses begin with.
 
-    certificate: Path
-    key: Path
-
-
-class IngressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The public listener. `port` 0 takes a free one and says which in state.json.
-
-    `base_url` is what senders' addresses begin with. `wait_…` is about senders that wait for the outcome
-    (`Prefer: wait=N`): how long at most (0: never), and how many in each process.
+    `wait_…` is about senders that wait for the outcome (`Prefer: wait=N`): how long at most (0: never),
+    and how many in each process.
     """
 
-    host: str
-    port: Port
-    tls: Tls
     processes: Count
     body_limit_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)]
     time_window_s: Annotated[int, Meta(ge=10, le=3600)]
     rate_per_minute: Positive
     rate_per_hour: Positive
-    base_url: str
     wait_max_s: Annotated[int, Meta(ge=0, le=30)] = 30
     wait_senders_max: Positive = 256
 
@@ -182,10 +168,11 @@ class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     second_factor: Literal["provider", "own"]
 
 
-class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AdminSettings(ListenerSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The management listener. `base_url` is what links in answers begin with, and where browsers are.
 
-    `client_ca`: PEM of the authority whose client certificates service keys may be bound to.
+    `client_ca`: PEM of the authority whose client certificates service keys may be bound to; behind a
+    `socket` the proxy has it.
     `notify_…` is about notification channels (gateway/notify/settings.py): addresses beside public
     ones that webhooks may go to, authorities beside the system's, when a channel is called failing,
     how old a record may be that is still sent. `push`: Web Push to people's devices; without it there
@@ -193,12 +180,10 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `exports`: where packages of audit records lie for a week; else `exports` beside the recorder's store.
     """
 
-    host: str
-    port: Port
-    tls: Tls
-    base_url: str
     client_ca: Path | None = None
-    oidc: dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")], OidcSettings] = {}
+    oidc: dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")], OidcSettings] = (
+        msgspec.field(default_factory=dict)
+    )
     notify_allow_networks: tuple[str, ...] = ()
     notify_ca_file: Path | None = None
     notify_failing_after_hours: Hours = 24.0
@@ -209,6 +194,9 @@ class AdminSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     exports: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.socket is not None and self.client_ca is not None:
+            raise ValueError("client_ca: behind a socket the proxy looks at client certificates")
         for text in self.notify_allow_networks:
             try:
                 ipaddress.ip_network(text)
@@ -350,15 +338,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Absent: nothing is archived, and what this host's disk loses is lost."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
-
-
-def check_socket_path(path: Path, name: str) -> None:
-    """Raises ValueError where the kernel could not bind `path` (sun_path holds 107 bytes)."""
-    length = len(os.fsencode(path))
-    if length > SOCKET_PATH_MAX_BYTES:
-        raise ValueError(
-            f"{name}: {length} bytes, a Unix socket's path has at most {SOCKET_PATH_MAX_BYTES}"
-        )
 
 
 def decode_settings(text: bytes, name: str = "settings") -> Settings:

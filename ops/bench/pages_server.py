@@ -15,8 +15,8 @@ import structlog
 from gateway.admin.app import admin_app
 from gateway.admin.operation import Services
 from ops.garbage import collect_garbage_rarely
+from ops.listener_settings import Tls
 from ops.serve import run, serve
-from ops.settings import Tls
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ops.doctor.finding import Finding, Level, well
 from ops.doctor.looking import Ground, in_thread
-from ops.settings import Tls
+from ops.listener_settings import ListenerSettings, Tls
 
 SUBJECT = "certificates"
 SOON, NOW = timedelta(days=30), timedelta(days=7)
@@ -51,21 +51,27 @@ class Chain(NamedTuple):
 
 async def examine(ground: Ground) -> list[Finding]:
     now = datetime.now(UTC)
+    own = ground.settings
+    listeners: dict[str, ListenerSettings] = {"ingress": own.ingress, "admin": own.admin}
     seen = await asyncio.gather(
-        _look(ground, "ingress", ground.settings.ingress.tls, ground.settings.ingress.base_url),
-        _look(ground, "admin", ground.settings.admin.tls, ground.settings.admin.base_url),
+        *(
+            _look(ground, name, at.tls, at.address[0], at.base_url)
+            for name, at in listeners.items()
+            if at.tls is not None and at.address is not None  # else the proxy's: proxied.py
+        )
     )
     return [finding for one in seen for finding in judge(one, now)]
 
 
-async def _look(ground: Ground, listener: str, tls: Tls, base_url: str) -> Chain:
+async def _look(ground: Ground, listener: str, tls: Tls, at: str, base_url: str) -> Chain:
     host = urlsplit(base_url).hostname or ""
     seen = await in_thread(read, listener, tls, host)
     if ground.state is None or listener not in ground.state.urls:
         return seen
     port = urlsplit(ground.state.urls[listener]).port or 0
-    at = ground.settings.ingress.host if listener == "ingress" else ground.settings.admin.host
-    return seen._replace(asked=True, shown=await shown(_reachable(at), port, host))
+    there = await shown(_reachable(at), port, host)
+    fingerprint = None if there is None else there.fingerprint(hashes.SHA256()).hex()
+    return seen._replace(asked=True, shown=fingerprint)
 
 
 def read(listener: str, tls: Tls, host: str) -> Chain:
@@ -77,7 +83,7 @@ def read(listener: str, tls: Tls, host: str) -> Chain:
     first = chain[0]
     return Chain(
         listener, tls.certificate, host,
-        names=_names(first), from_at=first.not_valid_before_utc,
+        names=names_of(first), from_at=first.not_valid_before_utc,
         until=min(one.not_valid_after_utc for one in chain),
         length=len(chain), self_signed=first.issuer == first.subject,
         chain_broken=not all(_signed(one, by) for one, by in pairwise(chain)),
@@ -85,8 +91,8 @@ def read(listener: str, tls: Tls, host: str) -> Chain:
     )  # fmt: skip
 
 
-async def shown(host: str, port: int, name: str) -> str | None:
-    """SHA-256 of the certificate that a listener shows, whoever signed it; None: no answer."""
+async def shown(host: str, port: int, name: str) -> x509.Certificate | None:
+    """The certificate that a listener shows, whoever signed it; None: no answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = (
         False,
@@ -103,7 +109,7 @@ async def shown(host: str, port: int, name: str) -> str | None:
         peer = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.transport.abort()  # no goodbye to wait for
-    return x509.load_der_x509_certificate(peer).fingerprint(hashes.SHA256()).hex()
+    return x509.load_der_x509_certificate(peer)
 
 
 def judge(seen: Chain, now: datetime) -> list[Finding]:
@@ -111,7 +117,7 @@ def judge(seen: Chain, now: datetime) -> list[Finding]:
         then = f"Put a PEM chain at {seen.path}: server first, then its intermediates."
         return [Finding(SUBJECT, seen.listener, "wrong", f"{seen.path}: {seen.why}", then)]
     return [
-        _time(seen, now, seen.from_at, seen.until),
+        time_left(SUBJECT, f"{seen.listener}, time", now, seen.from_at, seen.until, _renewed(seen)),
         _name(seen),
         _key(seen),
         *_chain(seen),
@@ -119,21 +125,26 @@ def judge(seen: Chain, now: datetime) -> list[Finding]:
     ]
 
 
-def _time(seen: Chain, now: datetime, begins: datetime, ends: datetime) -> Finding:
-    what = f"{seen.listener}, time"
-    then = (
+def _renewed(seen: Chain) -> str:
+    return (
         f"Get a new one, write it to {seen.path} with its key, then restart {seen.listener} "
         "(docs/operating/doctor.md)."
     )
+
+
+def time_left(
+    subject: str, what: str, now: datetime, begins: datetime, ends: datetime, then: str
+) -> Finding:
+    """`then`: how it is renewed. Pure."""
     if now < begins:
         text = f"good only from {begins:%Y-%m-%d %H:%M} UTC"
-        return Finding(SUBJECT, what, "wrong", text, "Is the clock right? Else: " + then)
+        return Finding(subject, what, "wrong", text, "Is the clock right? Else: " + then)
     left = ends - now
     text = f"ends {ends:%Y-%m-%d %H:%M} UTC, in {left.days} days"
     if left <= timedelta(0):
         text = f"ended {ends:%Y-%m-%d %H:%M} UTC: every sender refuses us"
     level: Level = "wrong" if left < NOW else "warning" if left < SOON else "well"
-    return Finding(SUBJECT, what, level, text, "" if level == "well" else then)
+    return Finding(subject, what, level, text, "" if level == "well" else then)
 
 
 def _name(seen: Chain) -> Finding:
@@ -196,7 +207,7 @@ def covers(names: tuple[str, ...], host: str) -> bool:
     )
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ops.doctor.finding import Finding, well
 from ops.doctor.looking import Ground, in_thread
+from ops.listener_settings import ListenerSettings
 
 SUBJECT = "ports"
 LISTENS = "0A"
@@ -48,10 +49,11 @@ def look(ground: Ground) -> list[Port]:
     own = ground.settings
     sockets = list(listening())
     found = []
-    for listener, host, port in (
-        ("ingress", own.ingress.host, own.ingress.port),
-        ("admin", own.admin.host, own.admin.port),
-    ):
+    listeners: dict[str, ListenerSettings] = {"ingress": own.ingress, "admin": own.admin}
+    for listener, at_which in listeners.items():
+        if at_which.address is None:
+            continue  # behind a proxy: proxied.py
+        host, port = at_which.address
         if ground.state is not None:
             port = urlsplit(ground.state.urls.get(listener, "")).port or port
         here = {inode: queue for at, inode, queue in sockets if port and at == port}

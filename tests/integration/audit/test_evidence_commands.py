@@ -38,10 +38,10 @@ from audit.verdict import OK, TAMPERED
 from audit.verifier import verify_log
 from ops.cli.main import cli
 from ops.initialise import Choices, document
+from ops.listener_settings import Tls
 from ops.paths import places
 from ops.processes import listen
 from ops.serve import serve
-from ops.settings import Tls
 from ops.toml import dumps
 from tenancy.clock import SystemClock
 from tenancy.database import Database

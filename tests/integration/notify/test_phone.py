@@ -20,9 +20,9 @@ from playwright.async_api import BrowserContext, Page, async_playwright
 
 from gateway.admin.cookies import SESSION_COOKIE
 from gateway.notify.vapid import b64, read_b64
+from ops.listener_settings import Tls
 from ops.processes import listen
 from ops.serve import serve
-from ops.settings import Tls
 from tenancy.people import PersonID
 from tenancy.sessions import SessionLimits
 from tenancy.store.sessions import open_session

@@ -23,8 +23,8 @@ from gateway.admin.app import admin_app
 from gateway.admin.client_certificates import client_certificate_sha256, fingerprint
 from gateway.admin.operation import Services
 from ops import serve
+from ops.listener_settings import Tls
 from ops.processes import listen
-from ops.settings import Tls
 from ops.tls import create_dev_certificates
 from tenancy.clock import SystemClock
 from tenancy.database import Database as Pool

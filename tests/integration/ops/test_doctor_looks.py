@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from ops.doctor import brokers, certificates, disk, files, ports, redis
 from ops.doctor.looking import Ground, in_thread
 from ops.initialise import Choices, document
+from ops.listener_settings import Tls
 from ops.paths import places
-from ops.settings import Settings, Tls, decode_settings
+from ops.settings import Settings, decode_settings
 from ops.tls import create_dev_certificates
 from ops.toml import dumps
 from ops.trial.installation import free_port

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ops import serve
-from ops.processes import listen
-from ops.settings import Tls
+from ops.listener_settings import ListenerSettings, Tls
+from ops.processes import listen, open_listener
 from ops.tls import create_dev_certificates
+from tenancy.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -80,6 +83,49 @@ def silent_client(port: int, tls: Tls) -> ssl.SSLSocket:
     return context.wrap_socket(
         socket.create_connection(("127.0.0.1", port)), server_hostname="localhost"
     )
+
+
+def test_behind_a_proxy_it_is_served_on_a_unix_socket_to_whom_the_proxy_says(
+    tmp_path: Path,
+) -> None:
+    at = ListenerSettings(base_url="https://hooks.example", socket=tmp_path / "ingress.sock")
+    listener = open_listener(at)
+    seen: dict[str, Any] = {}
+
+    async def asked(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.update(client=scope["client"], scheme=scope["scheme"])
+        await app(scope, receive, send)
+
+    async def scene() -> int:
+        stop = asyncio.Event()
+        serving = asyncio.create_task(serve.serve(asked, fd=listener.fileno(), tls=None, stop=stop))
+        way = httpx.AsyncHTTPTransport(uds=str(at.socket))
+        async with httpx.AsyncClient(transport=way, base_url="http://hooks.example") as proxy:
+            said = {"X-Portcullis-Client": "203.0.113.9"}
+            seen["well"] = (await proxy.post("/", headers=said)).status_code
+            seen["untold"] = (await proxy.post("/")).status_code
+        stop.set()
+        await serving
+        return 0
+
+    assert serve.run(scene) == 0
+    listener.detach()
+    assert seen["client"] == ("203.0.113.9", 0)
+    assert (seen["scheme"], seen["well"], seen["untold"]) == ("https", 202, 500)
+    assert stat.S_IMODE((tmp_path / "ingress.sock").stat().st_mode) == 0o660
+
+
+def test_plain_http_is_not_spoken_on_a_network() -> None:
+    listener = listen("127.0.0.1", 0)
+
+    async def scene() -> int:
+        with pytest.raises(ConfigurationError, match="only a Unix socket"):
+            await serve.serve(app, fd=listener.fileno(), tls=None, stop=asyncio.Event())
+        return 0
+
+    assert serve.run(scene) == 0
+    listener.close()
 
 
 def test_a_port_that_is_taken_is_said_so() -> None:

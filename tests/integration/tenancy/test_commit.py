@@ -53,7 +53,10 @@ async def _write(database: Database) -> None:
 
 
 async def _who_waits(conn: psycopg.Connection) -> int:
-    async with asyncio.timeout(10):
-        while (row := conn.execute(_WAITS).fetchone()) is None:
-            await asyncio.sleep(0.01)
-    return int(row[0])
+    """The server process that waits for the standby, once it does. Raises AssertionError after 10 s."""
+    for _ in range(1000):
+        row = conn.execute(_WAITS).fetchone()
+        if row is not None:
+            return int(row[0])
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits for a standby")
