@@ -46,6 +46,7 @@ from hsm.listening import Connection, serve
 from hsm.openers import check_leave
 from hsm.rates import Rates
 from hsm.settings import DaemonSettings, read_daemon_settings
+from tenancy import systemd
 from tenancy.errors import ConfigurationError, PortcullisError, Unavailable
 from tenancy.pause import pause
 
@@ -112,7 +113,8 @@ class Daemon:
             "hsm_daemon_ready", daemon=self.desk.name, epoch=self._epoch,
             socket=str(self.settings.socket),
         )  # fmt: skip
-        await self._done.wait()
+        async with systemd.working():
+            await self._done.wait()
         for server in servers:
             server.close()
         watch.cancel()

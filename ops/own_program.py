@@ -21,6 +21,7 @@ from ops import telemetry
 from ops.health import Check, Health
 from ops.processes import health_socket
 from ops.settings import Settings, read_settings
+from tenancy import systemd
 from tenancy.errors import PortcullisError
 
 log = structlog.get_logger()
@@ -40,7 +41,8 @@ async def until_told(
     await health.start()
     log.info("started")
     try:
-        await run(stop)
+        async with systemd.working():
+            await run(stop)
     finally:
         await health.stop()
     log.info("stopped")

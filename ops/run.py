@@ -24,6 +24,7 @@ from ops.garbage import collect_garbage_rarely
 from ops.health import Health
 from ops.processes import health_socket
 from ops.settings import Settings, read_settings
+from tenancy import systemd
 from tenancy.errors import PortcullisError
 
 STOP_LIMIT_S = 8.0
@@ -46,7 +47,8 @@ async def run_process(
         await health.start()
         log.info("started")
         try:
-            await _until(stop, work)
+            async with systemd.working():
+                await _until(stop, work)
         finally:
             await health.stop()
     log.info("stopped")

@@ -46,6 +46,7 @@ from audit.merkle import HASH_SIZE
 from audit.tiles import ENTRIES, WIDTH, parse_path
 from audit.worm import rights
 from audit.worm.immutable import is_immutable, make_immutable, make_mutable
+from tenancy import systemd
 
 REQUEST_BYTES_MAX = 1 << 20
 SCAN_EVERY_S = 3600.0
@@ -170,7 +171,8 @@ class Sealer:
         log.info("audit_sealer_runs", stores=list(self._stores))
         scanning = asyncio.create_task(self._scan())
         try:
-            await stop.wait()
+            async with systemd.working():
+                await stop.wait()
         finally:
             scanning.cancel()
             server.close()
