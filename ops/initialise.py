@@ -1,10 +1,9 @@
 """Make everything a developer's machine needs, once: `portcullis init`. A start creates nothing.
 
-1. Directories, dev certificates, SoftHSM's store, the daemons' files, both tokens.
+1. Directories, dev certificates, SoftHSM's store, the daemons' files.
 2. The PostgreSQL cluster, its roles and database.
-3. The schema, by the migrator.
-4. The platform's own tenant, its keys, its log and its operators' first key (ops/platform.py); the
-   backup repository, where one is asked for.
+3. Tokens, schema, the platform with its operators' first key (ops/installation.py).
+4. The backup repository, where one is asked for.
 5. `portcullis.toml`, last: where it exists, 1 to 4 are complete.
 
 A crash before step 5 leaves pieces without a settings file; running it again keeps a finished
@@ -20,10 +19,8 @@ from typing import Any
 
 import msgspec
 
-from hsm import ceremony
-from ops import migrate, platform
 from ops.backup.prepare import ALONE, prepare
-from ops.ceremonies import recorded, token_settings
+from ops.installation import install
 from ops.paths import Places, make_private
 from ops.settings import (
     ADMIN_OPENS,
@@ -176,7 +173,7 @@ def _backup(postgres: Postgres, repository: Path | None) -> dict[str, Any]:
 
 
 def _create_hsm(places: Places, settings: Settings) -> None:
-    """The store, the daemons' own files, both tokens and the enrolment key."""
+    """The store and the daemons' own files."""
     (places.var / "hsm").mkdir(exist_ok=True, mode=0o700)
     softhsm.create_store(places.var / "hsm")
     hsm = settings.hsm
@@ -197,10 +194,6 @@ def _create_hsm(places: Places, settings: Settings) -> None:
             **more,
         }
         write_private(Path(config), dumps(daemon).encode())
-
-    if not any((places.var / "hsm" / "tokens").iterdir()):
-        ceremony.init_tokens(token_settings(settings))
-        recorded(settings, "init")
 
 
 def doors(hsm: HsmSettings) -> dict[str, Any]:
@@ -228,8 +221,7 @@ def _create_database(places: Places, settings: Settings) -> None:
     postgres.start()
     try:
         postgres.create_database()
-        migrate.migrate(settings.database.owner)
-        platform.create(settings, places.keys)
+        install(settings, places.keys)
         if settings.backup is not None:
             prepare(settings)
     finally:

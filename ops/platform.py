@@ -38,22 +38,22 @@ INIT = Actor("sys", "init")
 KEY_NAME = "operator"
 
 
-def create(settings: Settings, keys: Path) -> None:
-    """Make the platform and write its first key. PostgreSQL runs; the daemons do not.
+def create(settings: Settings, keys: Path) -> bool:
+    """Make the platform and write its first key; False where it is there. PostgreSQL runs; the daemons do not.
 
     In a thread of its own: whoever makes an installation may have an event loop running.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(asyncio.run, _create(settings, keys)).result()
+        return thread.submit(asyncio.run, _create(settings, keys)).result()
 
 
-async def _create(settings: Settings, keys: Path) -> None:
+async def _create(settings: Settings, keys: Path) -> bool:
     scope = TenantScope(TenantID(new_id()), INIT)
     database = Database(settings.database.admin, name="portcullis-init", size=1)
     await database.open()
     try:
         if await _exists(database):
-            return
+            return False
         tokens = token_settings(settings)
         await asyncio.to_thread(ceremony.create_tenant_keys, tokens, scope.tenant_id)
         token = AtTheToken(tokens)
@@ -63,6 +63,7 @@ async def _create(settings: Settings, keys: Path) -> None:
         ):
             key = await _platform(settings, conn, scope)
             keep_key(keys / f"{KEY_NAME}.key", key)
+        return True
     finally:
         await database.close()
 

@@ -16,6 +16,7 @@ from ops import migrate as migrator
 from ops import preflight as checks
 from ops.cli.output import json_option, print_json, print_table
 from ops.initialise import Choices, initialise
+from ops.installation import install as make_all
 from ops.paths import places
 from ops.probe import get, is_ready
 from ops.processes import main as supervise
@@ -56,6 +57,22 @@ def init(file: Path, ingress_port: int, admin_port: int, workers: int, backup: P
         'next: portcullis up, then portcullis tenant create "My Fund"; operators are invited with\n'
         "      portcullis user create NAME --email ADDRESS --roles operator --as operator"
     )
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def install(file: Path, as_json: bool) -> None:
+    """Make what these settings name and is not there yet: tokens, schema, platform.
+
+    For hosts whose settings and database others put in place (ansible/). Run again, it changes nothing.
+    """
+    settings = read_settings(file)
+    made = make_all(settings, settings.instance.var / "secrets" / "keys")
+    if as_json:
+        print_json({"made": made})
+    else:
+        click.echo("\n".join(made) if made else "everything is there")
 
 
 @click.command()

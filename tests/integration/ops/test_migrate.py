@@ -7,21 +7,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from ops.migrate import DIRECTORY, MigrationError, check, migrate, require
-from tests.fixtures.postgres import Cluster, Database
+from tests.fixtures.postgres import Database
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def empty(postgres: Cluster, database: Database) -> str:
+def empty(empty_database: Database) -> str:
     """The owner's connection to a database without any table."""
-    name = f"{database.name}_empty"
-    statement = sql.SQL("CREATE DATABASE {} OWNER portcullis_owner").format(sql.Identifier(name))
-    postgres.execute(statement)
-    return Database(postgres, name).conninfo("owner")
+    return empty_database.conninfo("owner")
 
 
 def files(directory: Path, **texts: str) -> Path:
