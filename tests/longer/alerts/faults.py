@@ -23,7 +23,7 @@ from tests.longer.alerts.breaking import (
     sessions,
     standing,
 )  # fmt: skip
-from tests.longer.alerts.stage import Stage
+from tests.longer.alerts.stage import SMALL_SIGNER, Stage
 
 SEEN_S = 7.0
 REASON = "a person of the alerts' run"
@@ -69,8 +69,8 @@ async def one_signer(stage: Stage) -> AsyncIterator[None]:
 
 @fault("SignerDown", "AuditUnsealed", "AnchorLate")
 async def both_signers(stage: Stage) -> AsyncIterator[None]:
-    """both signers hang"""
-    with standing(*named(stage, "signer", "signer2")):
+    """all signers hang"""
+    with standing(*named(stage, "signer", "signer2", SMALL_SIGNER)):
         async with beside(again(stage.signal, 1.0)):
             yield
 
@@ -352,4 +352,4 @@ async def keys(stage: Stage) -> AsyncIterator[None]:
 
 
 BEFORE = tuple(FAULTS)
-"""In this order; evidence.py goes on."""
+"""In this order; rarer.py goes on."""

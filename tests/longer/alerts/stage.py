@@ -22,6 +22,7 @@ import psycopg
 
 from audit.witness.witness import create
 from hsm.policy import OPENABLE_PURPOSES
+from loadtest.pkcs11.build import build
 from ops.chaos.ground import ground
 from ops.chaos.processes import Processes
 from ops.chaos.storm import Ground
@@ -37,6 +38,9 @@ from tenancy.errors import Unavailable
 from tests.fakes.chronyd import Chronyd
 
 ACCOUNTS = 14
+SMALL_SIGNER = "signer3"
+RELAY = Path("relay") / "relay.so"
+WITNESS, POLICY = "witness", "policy"
 STRATEGY = "trend following"
 WORKS_S = 180.0
 
@@ -87,9 +91,12 @@ def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: in
         shutil.copy2(file, var / "tls" / file.name)
     document["clock"]["chrony_port"] = chrony_port
     document["admin"]["port"] = admin_port
-    document["hsm"]["more_signers"] = [_second_signer(var, where.runtime)]
-    witness = create(var / "witness", "witness.example/away")
-    policy = var / "policy"
+    document["hsm"]["more_signers"] = [
+        _further_signer(var, where.runtime, "signer2"),
+        _further_signer(var, where.runtime, SMALL_SIGNER, **_small(var)),
+    ]
+    witness = create(var / WITNESS, "witness.example/away")
+    policy = var / POLICY
     policy.write_text(
         f"witness away {witness.public} http://127.0.0.1:{free_port()}\nquorum away\n"
     )
@@ -110,16 +117,25 @@ def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: in
     where.settings.write_text(dumps(document))
 
 
-def _second_signer(var: Path, runtime: Path) -> dict[str, str]:
-    """At the same token, with one door for everything: where the first is away, or late, it is asked."""
-    daemon = tomllib.loads((var / "hsm" / "signer.toml").read_text())
+def _further_signer(var: Path, runtime: Path, name: str, **more: Any) -> dict[str, str]:
+    """At the same token, with one door for everything: where those before it are away, or late, it is asked."""
+    daemon = tomllib.loads((var / "hsm" / "signer.toml").read_text()) | more
     daemon.pop("doors", None)
-    sock, config = runtime / "signer2.sock", var / "hsm" / "signer2.toml"
+    sock, config = runtime / f"{name}.sock", var / "hsm" / f"{name}.toml"
     daemon["socket"] = str(sock)
     daemon["openers"] = {str(os.getuid()): sorted(OPENABLE_PURPOSES)}
     shutil.copy2(var / "hsm" / "signer.toml", config)
     config.write_text(dumps(daemon))
     return {"config": str(config), "socket": str(sock)}
+
+
+def _small(var: Path) -> dict[str, Any]:
+    """Limits that a few who ask reach, and a token that is as slow as its relay is told (loadtest/pkcs11)."""
+    daemon = tomllib.loads((var / "hsm" / "signer.toml").read_text())
+    limits = {"queue_max": 2, "tenant_rate_per_s": 1.0, "tenant_burst": 1, "hang_s": 120.0}
+    if shutil.which("cc") is None:
+        return limits
+    return {**limits, "module": str(build((var / RELAY).parent, Path(daemon["module"])))}
 
 
 async def traded(place: Stage) -> None:
