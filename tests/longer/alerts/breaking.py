@@ -15,7 +15,8 @@ from ops.state import Process, end, identify
 from tests.longer.alerts.stage import Stage
 
 EXCHANGE = "/api/v4/*"
-ORDERS = "/api/v4/futures/usdt/orders"
+FUTURES = "/api/v4/futures/usdt"
+ORDERS = f"{FUTURES}/orders"
 
 Act = Callable[[Stage], contextlib.AbstractAsyncContextManager[None]]
 

@@ -15,8 +15,8 @@ from audit.witness.memory import Cosigned, Memory
 from audit.witness.server import Server
 from audit.witness.witness import MEMORY, load
 from ops.state import end
+from tests.longer.alerts.archive import BEFORE
 from tests.longer.alerts.breaking import FAULTS, again, beside, fault, named, standing
-from tests.longer.alerts.rarer import BEFORE
 from tests.longer.alerts.stage import POLICY, WITNESS, Stage
 
 LONGER = 1_000_000

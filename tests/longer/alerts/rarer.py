@@ -9,7 +9,7 @@ from itertools import count
 
 from hsm.client import SignerClient
 from loadtest.pkcs11.control import Control
-from tests.longer.alerts.breaking import EXCHANGE, FAULTS, again, beside, fault, ruled
+from tests.longer.alerts.breaking import FAULTS, FUTURES, again, beside, fault, ruled
 from tests.longer.alerts.faults import BEFORE as FIRST
 from tests.longer.alerts.stage import RELAY, SMALL_SIGNER, Stage
 
@@ -64,7 +64,7 @@ async def no_prices(stage: Stage) -> AsyncIterator[None]:
     await stage.signal(action="buy", quantity=20, stopLoss=protect)
     await asyncio.sleep(2.0)
     public = [
-        {"kind": "500_before", "method": "GET", "path": f"{EXCHANGE}/{what}"}
+        {"kind": "500_before", "method": "GET", "path": f"{FUTURES}/{what}"}
         for what in ("contracts*", "tickers*", "order_book*")
     ]
     async with ruled(stage, *public):
@@ -92,7 +92,7 @@ async def statements(stage: Stage) -> AsyncIterator[None]:
     await stage.sql(f"UPDATE execution_reports SET at = {yesterday_noon} WHERE exec_type = 'trade'")
     await stage.sql("DELETE FROM statement_checks")
     rule = {
-        "kind": "500_before", "method": "GET", "path": f"{EXCHANGE}/my_trades_timerange",
+        "kind": "500_before", "method": "GET", "path": f"{FUTURES}/my_trades_timerange",
         "key": f"key-{silent.account_id.hex}",
     }  # fmt: skip
     async with ruled(stage, rule):
@@ -102,4 +102,4 @@ async def statements(stage: Stage) -> AsyncIterator[None]:
 
 
 BEFORE = (*FIRST, *FAULTS[len(FIRST) :])
-"""In this order; evidence.py goes on."""
+"""In this order; archive.py goes on."""

@@ -20,6 +20,8 @@ AT_LEAST_S = 2
 THRESHOLDS = {
     "PortcullisAnchorUnwitnessed": ("> 300", "> 5"),
     "PortcullisAnchorLate": ("> 300", "> 5"),
+    "PortcullisBackupArchiveBehind": ("> 60", "> 3"),
+    "PortcullisBackupUnseen": ("> 30", "> 3"),
     "PortcullisAuditUnsealed": ("> 30", "> 3"),
     "PortcullisRecorderStands": ("> 30", "> 8"),
     "PortcullisAuditCheckStands": ("[1h]", "[30s]"),

@@ -1,7 +1,7 @@
 """What is broken: an installation with a customer, an exchange and signals, set up so that every part is there.
 
-Beside what `./appliance chaos` takes it has a second signer, a second store, a witness that nobody
-answers for, a certificate that is about to end, and a chronyd that says what it is told to.
+Beside what `./appliance chaos` takes it has two more signers, a second store, an archive of commits, a witness
+that nobody answers for, a certificate that is about to end, and a chronyd that says what it is told to.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ import psycopg
 from audit.witness.witness import create
 from hsm.policy import OPENABLE_PURPOSES
 from loadtest.pkcs11.build import build
+from ops.backup.prepare import prepare
+from ops.chaos.disk import Disk
 from ops.chaos.ground import ground
 from ops.chaos.processes import Processes
 from ops.chaos.storm import Ground
 from ops.paths import Places
+from ops.settings import read_settings
 from ops.stack.postgres import Postgres
 from ops.tls import LIFETIME, create_dev_certificates
 from ops.toml import dumps
@@ -83,7 +86,9 @@ def old_certificates(directory: Path) -> None:
     create_dev_certificates(directory, datetime.now(UTC) - LIFETIME + timedelta(days=1))
 
 
-def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: int) -> None:
+def prepared(
+    where: Places, certificates: Path, admin_port: int, chrony_port: int, *, disks: bool
+) -> None:
     """Settings and files of an installation that was made and not started."""
     var = where.var
     document = tomllib.loads(where.settings.read_text())
@@ -114,7 +119,15 @@ def prepared(where: Places, certificates: Path, admin_port: int, chrony_port: in
     document["admin"] |= {
         "notify_failing_after_hours": 0.0003, "notify_allow_networks": ["127.0.0.0/8"],
     }  # fmt: skip
+    repository = Disk(var / "repository")
+    if disks:
+        repository.mount()
+    document["backup"] = {
+        "directory": str(repository.path), "database": Postgres(where).conninfo("backup"),
+        "synchronous": True, "keep": 2,
+    }  # fmt: skip
     where.settings.write_text(dumps(document))
+    prepare(read_settings(where.settings))
 
 
 def _further_signer(var: Path, runtime: Path, name: str, **more: Any) -> dict[str, str]:
@@ -161,7 +174,9 @@ async def stage(
             ground(
                 var,
                 disks=disks,
-                prepare=lambda place: prepared(place, certificates, admin_port, chronyd.port),
+                prepare=lambda place: prepared(
+                    place, certificates, admin_port, chronyd.port, disks=disks
+                ),
             ) as made,
             customer(made.here, "Alerts") as house,
         ):
