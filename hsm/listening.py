@@ -113,17 +113,22 @@ async def serve(front: Front, settings: DaemonSettings) -> list[asyncio.Server]:
     """Listen at every door, and last at the main socket: where that answers, all of them do."""
     loop = asyncio.get_running_loop()
 
-    async def at(path: Path, leave: Callable[[int], Leave]) -> asyncio.Server:
+    async def at(
+        path: Path, peers: Collection[int], leave: Callable[[int], Leave]
+    ) -> asyncio.Server:
         return await loop.create_unix_server(
-            lambda: Connection(front, settings.peer_uids, leave),
-            sock=listen(path, settings.socket_mode),
+            lambda: Connection(front, peers, leave), sock=listen(path, settings.socket_mode)
         )
 
-    def at_door(door: Door) -> Callable[[int], Leave]:
-        return lambda _: leave_at(door)
+    async def at_door(door: Door) -> asyncio.Server:
+        peers = settings.peer_uids if door.peer_uids is None else door.peer_uids
+        return await at(door.socket, peers, lambda _: leave_at(door))
 
-    doors = [await at(door.socket, at_door(door)) for door in settings.doors.values()]
-    return [*doors, await at(settings.socket, lambda uid: leave_of(settings.openers, uid))]
+    doors = [await at_door(door) for door in settings.doors.values()]
+    main = await at(
+        settings.socket, settings.peer_uids, lambda uid: leave_of(settings.openers, uid)
+    )
+    return [*doors, main]
 
 
 def listen(path: Path, mode: int) -> socket.socket:

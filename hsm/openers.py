@@ -5,10 +5,11 @@ SDK has to see for the session launcher. The sealed row says its purpose under a
 who may ask for which. Whoever is not named has nothing opened.
 
 - `[openers]`: where each process has a user of its own, the kernel says who asks (SO_PEERCRED).
-- `[doors.NAME]`: where all run as one user, each purpose has a socket of its own. Any program of that
-  user can still go to any of them: this is order among our own processes, and a wall only together
-  with what the operator puts around them (a mount namespace each). A door does not sign unless it says
-  so: who only checks senders has no business with orders.
+- `[doors.NAME]`: each purpose has a socket of its own. A door does not sign unless it says so: who only
+  checks senders has no business with orders. With `peer_uids` the kernel says who may come to it, which is
+  how dedicated hosts are set up (ansible/roles/portcullis). Where all run as one user, any program of that
+  user can go to any door: this is then order among our own processes, and a wall only together with what
+  the operator puts around them (a mount namespace each).
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ from hsm.policy import OPENABLE_PURPOSES
 
 
 class Door(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One more socket of a daemon: `purposes` are opened there, and requests signed where `signs`."""
+    """One more socket of a daemon: `purposes` are opened there, and requests signed where `signs`.
+
+    `peer_uids`: who may connect here besides the daemon's own user; the daemon's `peer_uids`, if not said.
+    """
 
     socket: Path
     purposes: list[str]
     signs: bool = False
+    peer_uids: list[int] | None = None
 
 
 class Leave(msgspec.Struct, frozen=True):

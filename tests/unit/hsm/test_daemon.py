@@ -14,6 +14,7 @@ from hsm.crew import Job, serve_batch
 from hsm.daemon import EXIT_TOKEN_LOST, Daemon
 from hsm.errors import MalformedRequest, SignerUnavailable, TokenLost
 from hsm.listening import listen
+from hsm.openers import Door
 from hsm.settings import DaemonSettings, read_daemon_settings
 from tenancy.errors import ConfigurationError
 
@@ -102,6 +103,26 @@ async def test_a_named_user_is_served(tmp_path, monkeypatch):
         SignerClient(d.settings.socket) as client,
     ):
         assert await client.public_key("x") == b"x"
+
+
+@pytest.mark.parametrize("where", ["main", "door"])
+async def test_a_door_has_users_of_its_own(tmp_path, monkeypatch, where):
+    """Who is named at one is turned away at the other."""
+    uid = os.geteuid()
+    monkeypatch.setattr("hsm.listening.os.getuid", lambda: uid + 12345)
+    peers = [uid] if where == "door" else []
+    door = Door(socket=tmp_path / "d", purposes=[], signs=True, peer_uids=peers)
+    async with Daemonised(
+        tmp_path, peer_uids=[uid] if where == "main" else [], doors={"one": door}
+    ) as d:
+        sockets = {"main": d.settings.socket, "door": door.socket}
+        for name, path in sockets.items():
+            async with SignerClient(path, timeout_s=0.3) as client:
+                if name == where:
+                    assert await client.public_key("x") == b"x"
+                else:
+                    with pytest.raises(SignerUnavailable, match="hangs up"):
+                        await client.public_key("x")
 
 
 async def test_a_lost_token_ends_the_daemon_with_a_status_that_asks_for_a_restart(tmp_path):
