@@ -25,6 +25,8 @@ Check = Callable[[], Awaitable[str]]
 """Returns a detail where the part answers; raises where it does not. (gateway/admin/health.py's Ask.)"""
 
 CHECK_TIMEOUT_S = 2.0
+OURS = 0o660
+"""Our user, and the group of the directory: on a dedicated host the management listener is another user."""
 SHUTDOWN_TIMEOUT_S = 1.0
 
 log = structlog.get_logger()
@@ -46,7 +48,7 @@ class Health:
         self._socket.unlink(missing_ok=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self._socket)).start()
-        self._socket.chmod(0o600)
+        self._socket.chmod(OURS)
 
     async def stop(self) -> None:
         await self._runner.cleanup()

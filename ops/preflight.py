@@ -46,11 +46,16 @@ def preflight(settings: Settings) -> list[Finding]:
         *_programs(settings),
         _disk(settings),
         *_stores(settings),
-        Finding("brokers and leases", _problem(lambda: check_worker(settings))),
+        *of_settings(settings),
         *_openers(settings),
         *_backup(settings),
         _schema(settings),
     ]
+
+
+def of_settings(settings: Settings) -> list[Finding]:
+    """What the file alone tells, on a host where nothing else is there yet."""
+    return [Finding("brokers and leases", _problem(lambda: check_worker(settings)))]
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

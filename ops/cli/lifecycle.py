@@ -130,11 +130,16 @@ def migrate(file: Path, check: bool, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--settings-only", is_flag=True,
+    help="Only whether the file can be taken, on a host where nothing else is there yet.",
+)  # fmt: skip
 @json_option
 @click.pass_obj
-def preflight(file: Path, as_json: bool) -> None:
+def preflight(file: Path, settings_only: bool, as_json: bool) -> None:
     """Say why it would not start. Exit status 1 where it would not."""
-    findings = checks.preflight(read_settings(file))
+    settings = read_settings(file)
+    findings = checks.of_settings(settings) if settings_only else checks.preflight(settings)
     if as_json:
         print_json([{"check": finding.name, "problem": finding.problem} for finding in findings])
     else:

@@ -1,0 +1,150 @@
+"""What the role portcullis writes is what the product takes, and its units allow no more than they must."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hsm.settings import read_daemon_settings
+from ops.cli.main import cli
+from ops.initialise import PAPER_INSTRUMENTS
+from ops.processes import specs
+from ops.settings import ADMIN_OPENS, AUDIT_OPENS, INGRESS_OPENS, Settings, decode_settings
+from ops.toml import dumps
+from tests.unit.ansible.rendered import UIDS, rendered, variables
+
+EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
+EXPOSURE_MAX_OF_OTHERS = 1.5
+_OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
+NO_PROCESS = {"postgres", "redis"}
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    return variables()
+
+
+@pytest.fixture(scope="module")
+def settings(known: dict[str, Any]) -> Settings:
+    return decode_settings(rendered("portcullis.toml.j2", known).encode())
+
+
+def test_the_settings_are_ones_that_the_product_takes(settings: Settings) -> None:
+    assert settings.ingress.socket == Path("/run/portcullis/ingress.sock")
+    assert settings.admin.tls is None
+    assert settings.stack is None
+    assert settings.recorder.sealer == Path("/run/portcullis/sealer.sock")
+
+
+def test_every_process_of_an_installation_has_a_unit(
+    settings: Settings, known: dict[str, Any]
+) -> None:
+    wanted = {spec.name for spec in specs(settings, Path("/etc/portcullis/portcullis.toml"), 3, 4)}
+    there = set()
+    for unit in known["portcullis_units"]:
+        name = unit["name"].removeprefix("portcullis-")
+        if name.endswith("@"):
+            there |= {f"{name[:-1]}-{index}" for index in range(int(unit["instances"]))}
+        else:
+            there |= {name, f"{name}-0"}
+    assert wanted - there - NO_PROCESS == set()
+
+
+def test_the_signer_opens_what_each_is_for_to_who_needs_it(
+    settings: Settings, known: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "signer.toml"
+    file.write_text(rendered("signer.toml.j2", known))
+    signer = read_daemon_settings(file)
+    doors = {door.socket: door for door in signer.doors.values()}
+    for at, purposes, users in (
+        (settings.hsm.hook_socket, INGRESS_OPENS, {"ingress"}),
+        (settings.hsm.admin_socket, ADMIN_OPENS, {"admin"}),
+        (settings.hsm.audit_socket, AUDIT_OPENS, {"admin", "ingress", "recorder", "worker"}),
+    ):
+        assert at is not None
+        assert set(doors[at].purposes) == set(purposes)
+        uids = doors[at].peer_uids
+        assert uids is not None
+        assert set(uids) == {UIDS[f"portcullis-{user}"] for user in users}
+    assert set(signer.peer_uids) == {UIDS["portcullis-worker"], UIDS["portcullis-recorder"]}
+    assert signer.openers == {}
+    assert signer.socket == settings.hsm.signer_socket
+
+
+def test_the_enroller_answers_the_management_listener(
+    settings: Settings, known: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "enroller.toml"
+    file.write_text(rendered("enroller.toml.j2", known))
+    enroller = read_daemon_settings(file)
+    assert enroller.peer_uids == [UIDS["portcullis-admin"]]
+    assert enroller.socket == settings.hsm.enroller_socket
+
+
+def written(known: dict[str, Any], root: Path) -> list[str]:
+    """The units below `root`, as a host has them; the names of the services, instances by their first."""
+    directory = root / "etc/systemd/system"
+    (directory / "portcullis-.service.d").mkdir(parents=True)
+    sandbox = directory / "portcullis-.service.d/50-sandbox.conf"
+    sandbox.write_text(rendered("sandbox.conf.j2", known))
+    names = []
+    for unit in known["portcullis_units"]:
+        text = rendered("unit.service.j2", known, item=unit)
+        (directory / f"{unit['name']}.service").write_text(text)
+        names.append(unit["name"] + ("0" if unit["name"].endswith("@") else ""))
+    return names
+
+
+@pytest.mark.parametrize("networks", [{}, {"portcullis_recorder_networks": ["192.0.2.7"]}])
+def test_no_unit_is_exposed_more_than_it_may_be(
+    networks: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """What `systemd-analyze security` says of a running host, it says of files, too."""
+    names = written(variables(**networks), tmp_path)
+    said = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--root={tmp_path}",
+         *(f"{name}.service" for name in names)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    levels = {name.removesuffix(".service"): float(level) for name, level in _OVERALL.findall(said)}
+    assert levels.keys() == set(names)
+    for name, level in levels.items():
+        most = EXPOSURE_MAX.get(name, EXPOSURE_MAX_OF_OTHERS)
+        if name == "portcullis-recorder" and networks:
+            most = EXPOSURE_MAX_OF_OTHERS  # a witness has to be asked
+        assert level <= most, (name, level)
+
+
+def test_who_needs_no_network_has_none(known: dict[str, Any], tmp_path: Path) -> None:
+    written(known, tmp_path)
+    directory = tmp_path / "etc/systemd/system"
+    for name in ("portcullis-signer", "portcullis-recorder", "portcullis-ingress@"):
+        assert "PrivateNetwork=no" not in (directory / f"{name}.service").read_text()
+    assert "PrivateNetwork=yes" in (directory / "portcullis-.service.d/50-sandbox.conf").read_text()
+
+
+def test_settings_that_the_product_would_not_take_are_told_before_they_are_put_in_place(
+    tmp_path: Path,
+) -> None:
+    """What the role's `validate:` runs, with and without a mistake in what the operator wrote."""
+    file = tmp_path / "portcullis.toml"
+
+    def told(more: str) -> tuple[int, str]:
+        file.write_text(rendered("portcullis.toml.j2", variables(portcullis_more_settings=more)))
+        file.chmod(0o600)
+        ran = CliRunner().invoke(
+            cli, ["--settings", str(file), "preflight", "--settings-only", "--json"]
+        )
+        return ran.exit_code, f"{ran.output} {ran.exception}"
+
+    paper = dumps({"brokers": {"paper": {"instruments": PAPER_INSTRUMENTS}}})
+    assert told(paper)[0] == 0
+    status, words = told(paper.replace("multiplier", "multiplyer"))
+    assert status == 1
+    assert "multiplyer" in words
