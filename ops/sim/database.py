@@ -37,6 +37,7 @@ _TIMED = r"""
 SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 AND prosrc ~ '\m(now|clock_timestamp|transaction_timestamp|statement_timestamp)\('"""
 BEGIN = b"BEGIN"
+ROUNDS = 5
 
 
 class Connection(psycopg.AsyncConnection[Any]):
@@ -163,6 +164,7 @@ class Store:
         timed = [row[0] for row in self.monitor.execute(_TIMED).fetchall()]
         self._times = re.compile(rf"\b({'|'.join((*TIMES, *timed))})\(")
         self._asks: dict[Any, bool] = {}
+        self.loop = SimulatedLoop()
         self.begin(SimulatedLoop(), Random(0))
 
     def begin(self, loop: SimulatedLoop, chance: Random) -> None:
@@ -171,6 +173,7 @@ class Store:
             self.lose(conn, "the seed is over")
         self._blocked.clear()
         self._turns = 0
+        self.loop.close()
         self.loop, self.chance = loop, chance
         self.point: Callable[[str, Host, Connection], bool] = lambda name, host, conn: False
         self.away = False
@@ -180,6 +183,7 @@ class Store:
 
     def close(self) -> None:
         self.begin(SimulatedLoop(), Random(0))
+        self.loop.close()
         for conns in self._spare.values():
             for conn in conns:
                 conn.pgconn.finish()
@@ -327,9 +331,7 @@ class Store:
         future: asyncio.Future[None] = self.loop.create_future()
         item = (conn, future)
         self._blocked.append(item)
-        if self._is_deadlock():
-            # PostgreSQL ends it by itself: the others stand, so this one is its victim.
-            wire.answer(conn)
+        if self._is_deadlock() and self._ended_by_postgres(conn):
             self._blocked.remove(item)
             return
         wire.stand(conn)
@@ -343,6 +345,22 @@ class Store:
             raise
         if conn.lost:
             raise psycopg.OperationalError(f"the connection is lost: {conn.lost}")
+
+    def _ended_by_postgres(self, conn: Connection) -> bool:
+        """Whether this one is a deadlock's victim: the others stand. On a busy machine one of them was perhaps
+        stopped before it had looked for a deadlock; it looks now, and is the victim. Raises RuntimeError."""
+        for _ in range(ROUNDS):
+            if wire.answers(conn):
+                return True
+            for item in [item for item in self._blocked if item[0] is not conn]:
+                wire.go_on(item[0])
+                if wire.answers(item[0]):
+                    self._blocked.remove(item)
+                    if not item[1].done():
+                        item[1].set_result(None)
+                    return False
+                wire.stand(item[0])
+        raise RuntimeError("PostgreSQL has not ended a deadlock")
 
     def _give_up(self, item: tuple[Connection, asyncio.Future[None]]) -> None:
         """What waits is cancelled."""
