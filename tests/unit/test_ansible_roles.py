@@ -1,0 +1,91 @@
+"""What the Ansible roles say of the product is what the product says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.backup.settings import APPLICATION, SLOT
+from ops.settings import DatabaseSettings
+from ops.stack.postgres import DATABASE, LOGIN_ROLES, SETTINGS
+
+ROLES = Path(__file__).parents[2] / "ansible" / "roles"
+BY_HOST = {"listen_addresses", "unix_socket_permissions", "max_connections", "shared_buffers"}
+"""Settings that a host of its own has otherwise than a machine that runs everything."""
+
+
+def defaults(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
+    return found
+
+
+def test_postgresql_has_the_roles_that_the_product_logs_in_as() -> None:
+    assert tuple(defaults("postgresql")["postgresql_login_roles"]) == LOGIN_ROLES
+    assert defaults("postgresql")["postgresql_database"] == DATABASE
+
+
+def test_postgresql_runs_with_the_settings_that_the_product_is_tested_with() -> None:
+    wanted = {name: value for name, value in SETTINGS.items() if name not in BY_HOST}
+    given = defaults("postgresql")["postgresql_product_parameters"]
+    assert {name: str(value) for name, value in given.items()} == wanted
+
+
+def test_patroni_keeps_the_slot_of_the_archive_under_the_name_that_the_archive_uses() -> None:
+    assert defaults("postgresql")["postgresql_archive_name"] == APPLICATION == SLOT
+
+
+def test_pgbouncer_has_a_way_in_for_every_connection_that_the_settings_name() -> None:
+    ways = {one["name"]: one["role"] for one in defaults("pgbouncer")["pgbouncer_clients"]}
+    wanted = set(DatabaseSettings.__struct_fields__) - {"pool_size"}
+    assert ways == {name: f"portcullis_{name}" for name in wanted}
+
+
+def test_nobody_comes_in_at_pgbouncer_as_two_database_roles() -> None:
+    users = [user for one in defaults("pgbouncer")["pgbouncer_clients"] for user in one["users"]]
+    assert sorted(users) == sorted(set(users))
+
+
+def test_pgbouncer_and_postgresql_name_the_same_certificate() -> None:
+    shown = defaults("pgbouncer")["pgbouncer_common_name"]
+    assert shown == defaults("postgresql")["postgresql_client_common_name"]
+
+
+def test_the_default_pools_of_three_hosts_fit_into_postgresql() -> None:
+    pgbouncer = defaults("pgbouncer")
+    wanted = 3 * sum(one["sessions"] for one in pgbouncer["pgbouncer_clients"])
+    had = defaults("postgresql")["postgresql_max_connections"]
+    assert wanted + pgbouncer["pgbouncer_server_sessions_kept"] <= had
+
+
+def test_a_request_is_tried_again_only_where_it_never_reached_a_process() -> None:
+    """Anything more in `retry-on` could send a POST twice."""
+    lines = (ROLES / "haproxy" / "templates" / "haproxy.cfg.j2").read_text().splitlines()
+    assert [line.strip() for line in lines if "retry-on" in line] == ["retry-on conn-failure"]
+
+
+def test_the_proxy_says_nothing_was_done_only_where_that_is_known() -> None:
+    """502 and 504: a process had the request. 503 of HAProxy: no connection to one was made."""
+    text = (ROLES / "haproxy" / "templates" / "haproxy.cfg.j2").read_text()
+    for status, code in ((502, "outcome_unknown"), (503, "unavailable"), (504, "outcome_unknown")):
+        assert f"({status}, '{code}'" in text
+
+
+def test_the_proxy_logs_no_path_for_a_path_may_hold_a_sender_s_token() -> None:
+    text = (ROLES / "haproxy" / "templates" / "haproxy.cfg.j2").read_text()
+    formats = [line for line in text.splitlines() if line.strip().startswith("log-format")]
+    assert len(formats) == 1
+    assert not [
+        word
+        for word in ("%r", "%HP", "%HU", "%HQ", "path", "url")
+        if word + " " in formats[0] + " "
+    ]
+    assert "httplog" not in text
+
+
+def test_pgbouncer_never_drops_a_limit_that_a_process_asked_for() -> None:
+    text = (ROLES / "pgbouncer" / "templates" / "pgbouncer.ini.j2").read_text()
+    assert "ignore_startup_parameters" not in text
+    assert "pool_mode = session" in text
+    assert "query_timeout = 0" in text
