@@ -50,6 +50,12 @@ def mount_differences(results: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def unit_differences(services: Mapping[str, Mapping[str, str]], wanted: Iterable[str]) -> list[str]:
+    """One sentence for each service that the next boot would not start; `services` as service_facts says."""
+    status = {name: services.get(f"{name}.service", {}).get("status", "missing") for name in wanted}
+    return differences(status, dict.fromkeys(status, "enabled"), "unit")
+
+
 def strangers(listeners: Iterable[Mapping[str, Any]], ports: Iterable[Any]) -> list[str]:
     """One sentence for each port that is open to other hosts, and in no flow."""
     known = {int(port) for port in ports}
@@ -78,5 +84,6 @@ class FilterModule:
             "differences": differences,
             "text_differences": text_differences,
             "mount_differences": mount_differences,
+            "unit_differences": unit_differences,
             "strangers": strangers,
         }

@@ -51,9 +51,7 @@ class Installation:
             **more,
         }
         templar = Templar(loader=self._loader, variables=variables)
-        text = trust_as_template(template.read_text())
-        with templar.set_temporary_context(trim_blocks=True):
-            return templar.template(text, convert_data=False)
+        return templar.template(trust_as_template(template.read_text()))
 
     def _of_host_anew(self, host: str) -> dict[str, Any]:
         return self._variables.get_vars(host=self._inventory.get_host(host))

@@ -70,6 +70,14 @@ def test_a_mount_without_an_option_is_a_finding():
     assert findings.mount_differences(results) == ["mount: /tmp is not noexec"]
 
 
+def test_a_service_that_the_next_boot_would_not_start_is_a_finding():
+    services = {"a.service": {"status": "enabled"}, "b.service": {"status": "disabled"}}
+    assert findings.unit_differences(services, ["a", "b", "c"]) == [
+        "unit: b is disabled, should be enabled",
+        "unit: c is missing, should be enabled",
+    ]
+
+
 def listener(address: str, port: int, protocol: str = "tcp") -> dict[str, object]:
     return {"address": address, "port": port, "protocol": protocol, "name": "x"}
 
