@@ -50,10 +50,9 @@ def mount_differences(results: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def unit_differences(services: Mapping[str, Mapping[str, str]], wanted: Iterable[str]) -> list[str]:
-    """One sentence for each service that the next boot would not start; `services` as service_facts says."""
-    status = {name: services.get(f"{name}.service", {}).get("status", "missing") for name in wanted}
-    return differences(status, dict.fromkeys(status, "enabled"), "unit")
+def unit_differences(states: Mapping[str, str], wanted: Iterable[str]) -> list[str]:
+    """One sentence for each unit that the next boot would not start; `states` as systemctl is-enabled says."""
+    return differences(states, dict.fromkeys(wanted, "enabled"), "unit")
 
 
 def strangers(listeners: Iterable[Mapping[str, Any]], ports: Iterable[Any]) -> list[str]:

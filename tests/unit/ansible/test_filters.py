@@ -71,10 +71,9 @@ def test_a_mount_without_an_option_is_a_finding():
 
 
 def test_a_service_that_the_next_boot_would_not_start_is_a_finding():
-    services = {"a.service": {"status": "enabled"}, "b.service": {"status": "disabled"}}
-    assert findings.unit_differences(services, ["a", "b", "c"]) == [
+    assert findings.unit_differences({"a": "enabled", "b": "disabled"}, ["a", "b", "c"]) == [
         "unit: b is disabled, should be enabled",
-        "unit: c is missing, should be enabled",
+        "unit: c is not set, should be enabled",
     ]
 
 
