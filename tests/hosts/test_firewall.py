@@ -39,7 +39,7 @@ def test_a_firewall_that_locks_out_takes_itself_back(deployed: Lab):
         "site", "--limit", host.name, "--tags", "firewall", "-e", json.dumps(mistake)
     )
     assert played.status != 0
-    assert "Come back through the new ones" in played.text
+    assert "the host has gone back to the one before" in played.text, played.end
     until = time.monotonic() + 10 * ROLLBACK_S
     while rules(deployed, host) != before:
         assert time.monotonic() < until, "the old rules did not come back"
