@@ -23,6 +23,10 @@ QUICKER = ["-m", "not longer"]
 """The whole suite leaves out what has a quicker neighbour, so that it stays under 25 minutes on two cores."""
 
 
+SUITES = {"hosts": ["tests/hosts", "-n", "0"]}
+"""What no default run collects (pyproject.toml: norecursedirs): asked for by name."""
+
+
 class Step(NamedTuple):
     """One check. `then`: what a person does about it."""
 
@@ -51,6 +55,8 @@ most of the time). Further words go to pytest:
 
   ./appliance test tests/unit           one directory
   ./appliance test -m longer            the tests that the whole suite leaves out (some minutes)
+  ./appliance test --suite hosts        boots hosts and deploys on them: as root, 25 minutes
+  ./appliance test --suite hosts --inventory one    the same with one host
   ./appliance test -n 0 --pdb           one test at a time, as a debugger needs it
   ./appliance test -k "leases" -x       tests by name, stopping at the first failure
   ./appliance test --durations=10       the slowest ones"""
@@ -60,6 +66,9 @@ def main(arguments: list[str]) -> int:
     if arguments in (["-h"], ["--help"]):
         print(HELP)  # noqa: T201 - this is a command's output
         return 0
+    if arguments[:1] == ["--suite"] and arguments[1:2] not in [[name] for name in SUITES]:
+        print(f"--suite wants one of these names: {', '.join(SUITES)}")  # noqa: T201
+        return 2
     for step in steps():
         print(f"== {step.name}", flush=True)  # noqa: T201 - this is a command's output
         done = subprocess.run(step.command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -73,7 +82,9 @@ def main(arguments: list[str]) -> int:
 
 
 def chosen(arguments: list[str]) -> list[str]:
-    """What pytest is told: whoever names files or marks gets all of those."""
+    """What pytest is told: whoever names a suite, files or marks gets all of those."""
+    if arguments[:1] == ["--suite"]:
+        return [*SUITES[arguments[1]], *arguments[2:]]
     named = any(word == "-m" or (ROOT / word.partition("::")[0]).exists() for word in arguments)
     return arguments if named else [*QUICKER, *arguments]
 

@@ -1,0 +1,36 @@
+"""The lab as a fixture: one for all tests of a run, because hosts are booted and deployed once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts.lab import Lab, lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--inventory",
+        default="three",
+        choices=("one", "two_and_witness", "three"),
+        help="which of ansible/inventories/ the lab boots",
+    )
+
+
+@pytest.fixture(scope="session")
+def booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Bare hosts, as a provider hands them over."""
+    if os.geteuid() != 0:
+        pytest.fail("the hosts suite makes namespaces and boots containers: run it as root")
+    with lab(request.config.getoption("--inventory")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def deployed(booted: Lab) -> Lab:
+    """The same hosts after `site`."""
+    played = booted.controller.play("site")
+    assert played.worked, played.end
+    return booted

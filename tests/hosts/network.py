@@ -1,0 +1,118 @@
+"""The lab's wire: one network namespace with a bridge, one for each host, one for clients.
+
+The wire is also where the controller runs, and where packets leave for the Debian mirrors, by a
+user-mode NAT: nothing of the machine's own network is touched. Names carry the run's own word, so
+that two runs do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+CONTROLLER = "10.66.0.1"
+CLIENT = "10.66.0.200"
+VIP = "10.66.0.100"
+PREFIX = 24
+NAME_SERVER = "10.0.2.3"
+"""slirp4netns answers there, with what this machine's own resolver says."""
+
+NAT = "table ip nat { chain post { type nat hook postrouting priority srcnat; oifname tap0 masquerade; }; }"
+
+
+def host_address(number: int) -> str:
+    return f"10.66.0.{10 + number}"
+
+
+class Network:
+    """Hosts are numbered from 1; number 0 is the client's end."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.wire = f"portcullis-{run}"
+
+    def namespace(self, number: int) -> str:
+        return f"{self.wire}-{number}"
+
+    @property
+    def client(self) -> str:
+        return self.namespace(0)
+
+    def cut(self, number: int) -> None:
+        """Pull the host's cable."""
+        _ip("-n", self.wire, "link", "set", f"port{number}", "down")
+
+    def mend(self, number: int) -> None:
+        _ip("-n", self.wire, "link", "set", f"port{number}", "up")
+
+    def __repr__(self) -> str:
+        return f"<Network {self.wire}>"
+
+
+def within(namespace: str, *command: str) -> list[str]:
+    """The command as it runs in that namespace. (`ip netns exec` would remount /sys: nspawn fails then.)"""
+    return ["nsenter", f"--net=/run/netns/{namespace}", *command]
+
+
+@contextmanager
+def network(run: str, hosts: int) -> Iterator[Network]:
+    """The wire with that many hosts' ends and a client's; what was made is removed, whatever happens."""
+    made = Network(run)
+    with ExitStack() as undo:
+        _namespace(undo, made.wire)
+        _ip("-n", made.wire, "link", "add", "bridge0", "type", "bridge")
+        _ip("-n", made.wire, "addr", "add", f"{CONTROLLER}/{PREFIX}", "dev", "bridge0")
+        _ip("-n", made.wire, "link", "set", "bridge0", "up")
+        _plug_in(undo, made, 0, CLIENT)
+        for number in range(1, hosts + 1):
+            _plug_in(undo, made, number, host_address(number))
+        _way_out(undo, made.wire)
+        yield made
+
+
+def _plug_in(undo: ExitStack, made: Network, number: int, address: str) -> None:
+    name = made.namespace(number)
+    _namespace(undo, name)
+    _ip("link", "add", f"port{number}", "netns", made.wire,
+        "type", "veth", "peer", "name", "host0", "netns", name)  # fmt: skip
+    _ip("-n", made.wire, "link", "set", f"port{number}", "master", "bridge0", "up")
+    _ip("-n", name, "addr", "add", f"{address}/{PREFIX}", "dev", "host0")
+    _ip("-n", name, "link", "set", "host0", "up")
+    _ip("-n", name, "route", "add", "default", "via", CONTROLLER)
+
+
+def _namespace(undo: ExitStack, name: str) -> None:
+    _ip("netns", "add", name)
+    undo.callback(_ip, "netns", "delete", name)
+    _ip("-n", name, "link", "set", "lo", "up")
+
+
+def _way_out(undo: ExitStack, wire: str) -> None:
+    """A tap device to the outside, without a way back to this machine's loopback."""
+    ready, says = os.pipe()
+    process = subprocess.Popen(
+        ["slirp4netns", "--netns-type=path", "--configure", "--mtu=1500", "--disable-host-loopback",
+         f"--ready-fd={says}", f"/run/netns/{wire}", "tap0"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[says],
+    )  # fmt: skip
+    undo.callback(_end, process)
+    os.close(says)
+    with os.fdopen(ready, "rb") as end:
+        if not end.read(1):
+            raise RuntimeError("slirp4netns gave the lab no way out")
+    forward = within(wire, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+    subprocess.run(forward, check=True)
+    subprocess.run(within(wire, "nft", "-f", "-"), input=NAT, text=True, check=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(10)
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")

@@ -1,0 +1,152 @@
+"""Plays against the lab: an inventory from one of ours, and ansible-playbook from inside the lab's wire."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tests.hosts.host import Host
+from tests.hosts.image import ACCOUNT
+from tests.hosts.network import CONTROLLER, PREFIX, VIP, Network, within
+
+ANSIBLE = Path(__file__).parents[2] / "ansible"
+PLAY_S = 1200
+RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+TASK = re.compile(r"^TASK \[(.+?)\]|^(changed|fatal|failed): \[(\S+?)\]", re.M)
+
+
+class Played(NamedTuple):
+    """What one play said and did."""
+
+    status: int
+    text: str
+
+    @property
+    def worked(self) -> bool:
+        return self.status == 0 and bool(RECAP.search(self.text))
+
+    @property
+    def changed(self) -> list[str]:
+        """`host: task` of each change, so that a failing test names what is not idempotent."""
+        found, task = [], ""
+        for match in TASK.finditer(self.text):
+            task = match[1] or task
+            if match[2] == "changed":
+                found.append(f"{match[3]}: {task}")
+        return found
+
+    @property
+    def end(self) -> str:
+        return self.text[-6000:]
+
+
+class Controller:
+    """Where plays run: the lab's wire, with a key of this run's own. The machine's ~/.ssh is not read."""
+
+    def __init__(self, directory: Path, wire: Network) -> None:
+        self._directory = directory
+        self._wire = wire
+        self.key = directory / "key"
+        self.inventory = directory / "inventory"
+        self._plays = 0
+
+    def make_key(self) -> str:
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self.key)]
+        subprocess.run(command, check=True)
+        return self.key.with_suffix(".pub").read_text()
+
+    def write_inventory(self, source: str, hosts: list[Host]) -> None:
+        """A copy of one of our inventories, with this lab's addresses, key and known hosts."""
+        shutil.copytree(ANSIBLE / "inventories" / source, self.inventory)  # follows links
+        known = self._directory / "known_hosts"
+        known.write_text("".join(f"{h.address} {key}\n" for h in hosts for key in h.host_keys()))
+        path = self.inventory / "hosts.yml"
+        tree = yaml.safe_load(path.read_text())
+        address = {host.name: host.address for host in hosts}
+        for name, variables in _hosts_in(tree):
+            if "ansible_host" in variables:
+                variables["ansible_host"] = address[name]
+        path.write_text(yaml.safe_dump(tree))
+        # The name sorts after the inventory's own files, and so wins over them.
+        lab = self.inventory / "group_vars/all/zz_lab.yml"
+        lab.write_text(yaml.safe_dump(self._variables(known)))
+
+    def _variables(self, known: Path) -> dict[str, Any]:
+        wire = f"{CONTROLLER.rpartition('.')[0]}.0/{PREFIX}"
+        return {
+            "ansible_user": ACCOUNT,
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={known} -o IdentitiesOnly=yes",
+            "portcullis_interface": "host0",
+            "portcullis_vip": VIP,
+            "portcullis_controller_networks": [f"{CONTROLLER}/32"],
+            "portcullis_admin_networks": [wire],
+            "portcullis_administrators": [
+                {"name": ACCOUNT, "keys": [self.key.with_suffix(".pub").read_text().strip()]}
+            ],
+        }
+
+    def play(self, playbook: str, *more: str) -> Played:
+        """Run ansible/playbooks/NAME.yml; `more` goes to ansible-playbook. The words stay in a file."""
+        program = shutil.which("ansible-playbook")
+        if program is None:
+            raise RuntimeError("ansible-playbook is missing: it is in requirements/dev.lock")
+        self._plays += 1
+        log = self._directory / f"play-{self._plays}-{playbook}.log"
+        words = [program, "-i", str(self.inventory), f"playbooks/{playbook}.yml", *more]
+        with log.open("w") as out:
+            done = subprocess.run(
+                within(self._wire.wire, *words),
+                cwd=ANSIBLE,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=PLAY_S,
+                check=False,
+            )
+        return Played(done.returncode, log.read_text())
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self._directory),
+            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self._directory / "ansible"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._directory / "cp"),
+            "ANSIBLE_FORCE_COLOR": "false",
+            "ANSIBLE_NOCOLOR": "true",
+        }
+
+    def ssh(self, host: Host, command: str) -> subprocess.CompletedProcess[str]:
+        """One shell command on a host, as the administrator; `sudo` is the caller's word."""
+        words = [
+            "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+            "-o", f"UserKnownHostsFile={self._directory / 'known_hosts'}",
+            "-i", str(self.key), f"{ACCOUNT}@{host.address}", command,
+        ]  # fmt: skip
+        return subprocess.run(
+            within(self._wire.wire, *words), capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def close(self) -> None:
+        """End the ssh connections that Ansible keeps open between plays, each by its own socket."""
+        for socket in sorted((self._directory / "cp").glob("*")):
+            words = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
+            subprocess.run(words, capture_output=True, check=False, timeout=10)
+
+
+def _hosts_in(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every (name, variables) of an inventory in YAML, wherever its groups nest."""
+    for group in tree.values():
+        for name, variables in ((group or {}).get("hosts") or {}).items():
+            yield name, variables or {}
+        yield from _hosts_in((group or {}).get("children") or {})

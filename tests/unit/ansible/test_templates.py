@@ -1,0 +1,74 @@
+"""Every template, rendered by Ansible for every host of every inventory, and read by the real program."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from tests.unit.ansible.rendering import Installation
+from tests.unit.ansible.tree import ANSIBLE, INVENTORIES
+
+TEMPLATES = sorted((ANSIBLE / "roles").glob("*/templates/*.j2"))
+FIREWALL = ANSIBLE / "roles" / "hardening" / "templates" / "nftables.conf.j2"
+CHRONY = ANSIBLE / "roles" / "clock" / "templates" / "chrony.conf.j2"
+
+
+@pytest.fixture(scope="module", params=INVENTORIES)
+def installation(request: pytest.FixtureRequest) -> Installation:
+    return Installation(request.param)
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+def test_it_renders_for_every_host(installation, template):
+    for host in installation.hosts:
+        text = installation.render(template.parts[-3], template, host)
+        assert text.strip()
+        assert "Written by Ansible" in text, "it does not say who wrote it"
+        assert not re.search(r"\{\{|\{%|\bNone\b|AnsibleUndefined", text)
+
+
+def nft(rules: str) -> subprocess.CompletedProcess[str]:
+    """Loaded into a network namespace that ends with the command: the rules are the kernel's to judge."""
+    command = ["unshare", "--map-root-user", "--net", "nft", "-f", "-"]
+    return subprocess.run(command, input=rules, capture_output=True, text=True, check=False)
+
+
+def test_the_kernel_takes_every_hosts_firewall(installation):
+    for host in installation.hosts:
+        done = nft(installation.render("hardening", FIREWALL, host))
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_rule_of_the_operators_own_comes_before_ours():
+    rules = Installation("one").render(
+        "hardening", FIREWALL, "gw1", hardening_firewall_first=["ip saddr 198.51.100.7 drop"]
+    )
+    assert nft(rules).returncode == 0
+    assert rules.index("198.51.100.7") < rules.index('comment "ssh"')
+
+
+def test_a_witness_lets_nobody_at_what_it_does_not_run():
+    """It votes: etcd and Sentinel, and ssh. No database, no signals, no administration."""
+    rules = Installation("two_and_witness").render("hardening", FIREWALL, "witness")
+    ports = {int(port) for port in re.findall(r"tcp dport (\d+)", rules)}
+    assert ports == {22, 2379, 2380, 26379, 9100}
+    assert "l4proto 112" not in rules
+
+
+def test_the_database_is_reached_from_hosts_of_ours_only():
+    rules = Installation("two_and_witness").render("hardening", FIREWALL, "gw1")
+    (sources,) = re.findall(r"ip saddr \{ ([^}]+) \} tcp dport 5432 ", rules)
+    assert set(sources.split(", ")) == {"192.0.2.11", "192.0.2.12"}
+
+
+def test_a_card_with_a_clock_of_its_own_is_asked_before_the_network():
+    text = Installation("one").render(
+        "clock",
+        CHRONY,
+        "gw1",
+        clock_ptp_interface="eth0",
+        clock_card={"stdout": "Time stamping parameters\nPTP Hardware Clock: 3\n"},
+    )
+    assert "refclock PHC /dev/ptp3 tai" in text
