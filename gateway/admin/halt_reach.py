@@ -39,9 +39,13 @@ class ReachQuery(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an instrument is meant. Raises Invalid for half of one."""
         missing = [name for name in ("broker", "symbol") if getattr(self, name) is None]
         if len(missing) == 1:
-            raise Invalid(f"{missing[0]}: an instrument has a broker and a symbol", field=missing[0])
+            raise Invalid(
+                f"{missing[0]}: an instrument has a broker and a symbol", field=missing[0]
+            )
         if not missing and self.object_id is not None:
-            raise Invalid("object_id: an instrument is named by broker and symbol", field="object_id")
+            raise Invalid(
+                "object_id: an instrument is named by broker and symbol", field="object_id"
+            )
         return not missing
 
 
@@ -129,9 +133,7 @@ async def _reach(call: Call) -> Result:
         _platform(row) if platform else Reach(**dict(zip(_NAMES, row, strict=True))) for row in rows
     ]
     if not items and query.object_id is not None:
-        raise NotFound(
-            f"there is nothing {query.object_id} that a halt could stop in this tenant"
-        )
+        raise NotFound(f"there is nothing {query.object_id} that a halt could stop in this tenant")
     kept = _kept(items)
     return Result(content=ReachView(items=kept, truncated=len(kept) < len(items)))
 
