@@ -97,7 +97,8 @@ async def _let_go(view: View) -> Response:
     except Refused as no:
         view.problem = no
         return await _release(view, no.status)
-    return after(view, got, "/console/kill-switch", said="released")
+    said = "released" if body["state"] == "active" else "eased"
+    return after(view, got, "/console/kill-switch", said=said)
 
 
 async def _act(view: View) -> Response:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tomllib
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from ops.initialise import Choices
+from ops.api_client import Api, connected
+from ops.initialise import PAPER_INSTRUMENTS, Choices
+from ops.platform import KEY_NAME
+from ops.toml import dumps
 from ops.trial.customer import API_RATES, Customer, customer
 from ops.trial.installation import Installation, fresh, running
 from ops.trial.sender import Hook, Sender, sender
@@ -28,16 +33,31 @@ class House:
 
     async def invite(self, name: str, *roles: str) -> tuple[str, str]:
         """The person's e-mail address, and where their link leads."""
-        email = f"{name.lower()}-{uuid4().hex[:6]}@example.com"
-        made = await self.acme.api.make(
-            "/v1/people", {"name": name, "email": email, "roles": roles}
-        )
-        return email, "/#" + made["invitation_url"].partition("#")[2]
+        return await invite(self.acme.api, name, *roles)
+
+    async def invite_operator(self, name: str) -> tuple[str, str]:
+        """The same, of the platform's own people."""
+        ca, key = self.here.places.var / "tls" / "ca.pem", self.here.places.keys / f"{KEY_NAME}.key"
+        async with connected(self.base, key, ca) as platform:
+            return await invite(platform, name, "operator")
+
+
+async def invite(api: Api, name: str, *roles: str) -> tuple[str, str]:
+    """Of the house that the key belongs to: the person's e-mail address, and where their link leads."""
+    email = f"{name.lower()}-{uuid4().hex[:6]}@example.com"
+    made = await api.make("/v1/people", {"name": name, "email": email, "roles": roles})
+    return email, "/#" + made["invitation_url"].partition("#")[2]
 
 
 @asynccontextmanager
-async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
-    """It runs, and is empty but for what every customer has: nothing was sent yet."""
+async def house(
+    var: Path, accounts: int = ACCOUNTS, *, brokers: Mapping[str, Any] | None = None,
+    worker: Mapping[str, Any] | None = None,
+) -> AsyncIterator[House]:  # fmt: skip
+    """It runs, and is empty but for what every customer has: nothing was sent yet.
+
+    `brokers`: besides paper. `worker`: other settings of the workers.
+    """
     where = fresh(
         var,
         Choices(
@@ -47,8 +67,13 @@ async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
             rate_per_minute=10_000,
             rate_per_hour=10_000,
             api_rates=API_RATES,
+            brokers={"paper": {"instruments": PAPER_INSTRUMENTS}, **(brokers or {})},
         ),
     )
+    if worker:
+        document = tomllib.loads(where.settings.read_text())
+        document["worker"] |= worker
+        where.settings.write_text(dumps(document))
     async with running(where) as here, customer(here, TENANT) as acme:
         names = [f"Client {number}" for number in range(1, accounts + 1)]
         await acme.declare(
