@@ -21,7 +21,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 AXE = Path(__file__).parents[2] / "fixtures" / "browser" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """For whatever a page is to show: a busy machine is slow, and what never comes fails all the same."""
 Width = Literal[375, 1440]
 Tongue = Literal["en", "zh_Hant"]

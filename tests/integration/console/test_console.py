@@ -162,8 +162,14 @@ async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: An
 @pytest.mark.parametrize(
     "walk",
     [
-        deciding.walk_dead_letter, releasing.walk_flatten, releasing.walk_block_all,
-        releasing.walk_instrument, releasing.walk_hold, proving.walk_tradingview,
+        deciding.walk_dead_letter, releasing.walk_hold,
+        *(
+            pytest.param(walk, marks=pytest.mark.longer)
+            for walk in (
+                releasing.walk_flatten, releasing.walk_block_all, releasing.walk_instrument,
+                proving.walk_tradingview,
+            )
+        ),
     ],
 )  # fmt: skip
 async def test_people_decide_and_let_go(
