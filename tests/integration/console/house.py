@@ -69,13 +69,14 @@ async def house(
             rate_per_minute=10_000,
             rate_per_hour=10_000,
             api_rates=API_RATES,
+            durable_within_ms=60_000,
             brokers={"paper": {"instruments": PAPER_INSTRUMENTS}, **(brokers or {})},
         ),
     )
-    if worker:
-        document = tomllib.loads(where.settings.read_text())
-        document["worker"] |= worker
-        where.settings.write_text(dumps(document))
+    document = tomllib.loads(where.settings.read_text())
+    document["worker"] |= worker or {}
+    document["audit"] = {"append_wait_ms": 8_000}  # a busy machine writes slowly
+    where.settings.write_text(dumps(document))
     async with running(where, within_s=UP_WITHIN_S) as here, customer(here, TENANT) as acme:
         names = [f"Client {number}" for number in range(1, accounts + 1)]
         await acme.declare(
