@@ -98,8 +98,9 @@ async def walk_doubt(home: House, looker: Looker, page: Page, filled: dict[str, 
     await expect(page.locator("section.card").first).to_contain_text("read at the broker")
     assert await page.get_by_role("button", name="This is what I saw").count() == 0
     await looker.inspect(page)
-    signal = (await home.acme.api.get(f"/v1/doubts/{name}"))["signal_id"]
-    (order,) = (await home.acme.api.get("/v1/orders", signal_id=signal))["items"]
+    doubt = await home.acme.api.get(f"/v1/doubts/{name}")
+    asked = {which: doubt[which] for which in ("signal_id", "account_id")}
+    (order,) = (await home.acme.api.get("/v1/orders", **asked))["items"]
     assert (order["status"], order["cum_qty"]) == ("filled", filled["cum_qty"])
 
 

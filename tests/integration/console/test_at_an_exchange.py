@@ -19,7 +19,7 @@ from tests.integration.console.house import invite
 from tests.integration.console.people import come_in
 from tests.integration.console.starting import first_signal
 from tests.integration.console.steering import SIGNAL, lots, sent
-from tests.integration.console.venue import LOST, Venue, venue
+from tests.integration.console.venue import Venue, venue
 from tests.integration.main_job.company import until
 
 pytestmark = [
@@ -78,17 +78,12 @@ async def test_a_secret_is_sealed_in_the_browser_and_proven_by_the_broker(
 async def test_a_person_says_what_the_broker_has_of_an_order_in_doubt(
     place: Venue, looker: Looker
 ) -> None:
-    await place.market.faults(list(LOST))
-    await place.home.send.send(**SIGNAL)
-    page = await looker.open("/console/doubts")
-
-    async def executed() -> Any:
-        return await place.market.executed()
-
-    (one,) = await until(executed, deciding.WITHIN_S)
-    facts = {"broker_order_id": str(one.order_id), "cum_qty": "1", "avg_px": "3000"}
-    await deciding.walk_doubt(place.home, looker, page, facts)
-    await place.market.clear_faults()
+    async with place.lost():
+        await place.home.send.send(**SIGNAL)
+        page = await looker.open("/console/doubts")
+        (one,) = await until(place.market.executed, deciding.WITHIN_S)
+        facts = {"broker_order_id": str(one.order_id), "cum_qty": "1", "avg_px": "3000"}
+        await deciding.walk_doubt(place.home, looker, page, facts)
     assert await lots(place.home, place.account) == "1"
 
 

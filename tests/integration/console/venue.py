@@ -17,7 +17,6 @@ LOST = (
     {"kind": "drop_after"},
     {"kind": "500_before", "method": "GET", "path": f"{ORDERS}/*"},
 )
-"""An order is executed and its answer lost; and no question about an order is answered."""
 
 
 class Venue:
@@ -50,6 +49,15 @@ class Venue:
             "/v1/reconciliations", account_id=self.account, state="agreed"
         )
         return bool(found["items"])
+
+    @asynccontextmanager
+    async def lost(self) -> AsyncIterator[None]:
+        """Orders are executed and their answers lost, and no question about an order is answered."""
+        await self.market.faults(list(LOST))
+        try:
+            yield
+        finally:
+            await self.market.clear_faults()
 
     async def by_hand(self, size: int) -> None:
         """As the account's owner trades without us."""
