@@ -17,8 +17,9 @@ from msgspec import Meta
 
 from fanout.intervention_rows import Layer
 from fanout.order import FINAL, OrdState
+from gateway.admin.instruments import BrokerName, Symbol, require_broker
 from gateway.admin.operation import Call, Operation, Result
-from tenancy.errors import NotFound
+from tenancy.errors import Invalid, NotFound
 from tenancy.parameters import TradingState
 
 LAYERS_MOST = 200
@@ -26,17 +27,35 @@ LAYERS_MOST = 200
 
 
 class ReachQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which layers: the whole house, its strategies and groups; with `object_id` that alone, also an account."""
+    """Which layers: the whole house, its strategies and groups; with `object_id` that alone, also an account;
+    with `broker` and `symbol` that instrument alone."""
 
     object_id: UUID | None = None
+    broker: BrokerName | None = None
+    symbol: Symbol | None = None
+
+    @property
+    def instrument(self) -> bool:
+        """Whether an instrument is meant. Raises Invalid for half of one."""
+        missing = [name for name in ("broker", "symbol") if getattr(self, name) is None]
+        if len(missing) == 1:
+            raise Invalid(
+                f"{missing[0]}: an instrument has a broker and a symbol", field=missing[0]
+            )
+        if not missing and self.object_id is not None:
+            raise Invalid(
+                "object_id: an instrument is named by broker and symbol", field="object_id"
+            )
+        return not missing
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """One layer. `open_orders`: what `cancel_open` and `flatten` cancel; `standing_orders`: stops and targets
-    behind positions, which `flatten` alone cancels. `customers`: of the platform, whose other counts are null."""
+    behind positions, which `flatten` alone cancels. `customers`: of the platform, whose other counts are null.
+    `object_id`: null of an instrument that nobody has halted so far."""
 
     scope: Layer
-    object_id: UUID
+    object_id: UUID | None
     name: str
     state: TradingState
     accounts: int | None
@@ -85,37 +104,57 @@ UNION ALL
 (SELECT 'account', a.account_id, a.name, a.state, 1, {_SUMS}
  FROM accounts a LEFT JOIN touched x USING (account_id)
  WHERE a.archived_at IS NULL AND a.account_id = %(id)s::uuid GROUP BY a.account_id)"""  # noqa: S608 - constants only
+_INSTRUMENT = f"""
+SELECT 'instrument', h.instrument_id, %(broker)s::text || ' ' || %(symbol)s::text, coalesce(h.state, 'active'),
+       (SELECT count(*) FROM accounts a WHERE a.broker = %(broker)s AND a.archived_at IS NULL)::int,
+       (SELECT count(*) FROM orders o WHERE o.broker = %(broker)s AND o.symbol = %(symbol)s
+            AND o.state IN ({_OPEN}) AND o.role = 'main')::int,
+       (SELECT count(*) FROM orders o WHERE o.broker = %(broker)s AND o.symbol = %(symbol)s
+            AND o.state IN ({_OPEN}) AND o.role <> 'main')::int,
+       (SELECT count(*) FROM positions p JOIN accounts a USING (account_id)
+        WHERE a.broker = %(broker)s AND p.symbol = %(symbol)s AND p.qty <> 0)::int
+FROM (SELECT 1) AS one
+LEFT JOIN instrument_halts h ON h.broker = %(broker)s AND h.symbol = %(symbol)s"""  # noqa: S608 - constants only
 _PLATFORM = """
 SELECT t.tenant_id, t.name, t.state, (SELECT count(*) FROM find_tenants(NULL, 100000) f WHERE f.kind = 'customer')
 FROM tenants t WHERE t.kind = 'platform' AND (%(id)s::uuid IS NULL OR t.tenant_id = %(id)s)"""
+_CUSTOMERS = b"SELECT count(*) FROM find_tenants(NULL, 100000) f WHERE f.kind = 'customer'"
 
 
 async def _reach(call: Call) -> Result:
-    asked = {"id": call.query.object_id, "most": LAYERS_MOST + 1}
+    query: ReachQuery = call.query
+    if query.instrument:
+        return await _of_instrument(call, query)
+    asked = {"id": query.object_id, "most": LAYERS_MOST + 1}
     platform = call.principal.kind == "platform"
-    query = _PLATFORM if platform else _REACH
-    rows = await (await call.conn.execute(query.encode(), asked)).fetchall()
+    statement = _PLATFORM if platform else _REACH
+    rows = await (await call.conn.execute(statement.encode(), asked)).fetchall()
     items = [
         _platform(row) if platform else Reach(**dict(zip(_NAMES, row, strict=True))) for row in rows
     ]
-    if not items and call.query.object_id is not None:
-        raise NotFound(
-            f"there is nothing {call.query.object_id} that a halt could stop in this tenant"
-        )
+    if not items and query.object_id is not None:
+        raise NotFound(f"there is nothing {query.object_id} that a halt could stop in this tenant")
     kept = _kept(items)
     return Result(content=ReachView(items=kept, truncated=len(kept) < len(items)))
 
 
-_NAMES = (
-    "scope",
-    "object_id",
-    "name",
-    "state",
-    "accounts",
-    "open_orders",
-    "standing_orders",
-    "positions",
-)
+async def _of_instrument(call: Call, query: ReachQuery) -> Result:
+    """Of the platform's, which holds for everybody, the state alone is told: nothing of customers' trading."""
+    assert query.broker is not None
+    require_broker(call, query.broker)
+    asked = {"broker": query.broker, "symbol": query.symbol}
+    row = await (await call.conn.execute(_INSTRUMENT.encode(), asked)).fetchone()
+    assert row is not None
+    one = Reach(**dict(zip(_NAMES, row, strict=True)))
+    if call.principal.kind == "platform":
+        counted = await (await call.conn.execute(_CUSTOMERS)).fetchone()
+        assert counted is not None
+        one = msgspec.structs.replace(one, **dict.fromkeys(_COUNTED), customers=counted[0])
+    return Result(content=ReachView(items=[one]))
+
+
+_COUNTED = ("accounts", "open_orders", "standing_orders", "positions")
+_NAMES = ("scope", "object_id", "name", "state", *_COUNTED)
 
 
 def _kept(items: Sequence[Reach]) -> list[Reach]:

@@ -49,11 +49,16 @@ ON CONFLICT (tenant_id, broker, symbol) DO NOTHING"""
 _FIND = "SELECT instrument_id FROM instrument_halts WHERE broker = %s AND symbol = %s"
 
 
-async def instrument_id(call: Call, broker: str, symbol: str) -> UUID:
-    """The row of that instrument in the caller's tenant, made where there is none. Raises Invalid."""
+def require_broker(call: Call, broker: str) -> None:
+    """Raises Invalid for one that this installation does not trade at."""
     if broker not in call.services.brokers:
         known = ", ".join(call.services.brokers)
         raise Invalid(f"broker: {broker!r} is none of {known}", field="broker")
+
+
+async def instrument_id(call: Call, broker: str, symbol: str) -> UUID:
+    """The row of that instrument in the caller's tenant, made where there is none. Raises Invalid."""
+    require_broker(call, broker)
     await call.conn.execute(_MAKE, (new_id(), call.scope.tenant_id, broker, symbol))
     row = await (await call.conn.execute(_FIND, (broker, symbol))).fetchone()
     assert row is not None

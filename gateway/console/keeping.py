@@ -32,12 +32,20 @@ async def _exports(view: View) -> Response:
 
 
 async def _shown_exports(view: View, *, status: int = 200) -> Response:
-    page = await view.api.get("/v1/audit/exports", cursor=view.asked("cursor"))
     return view.page(
-        "exports.html", status=status, exports=page["items"], next=page.get("next"), formats=FORMATS,
-        regimes=REGIMES, kinds=sorted(kind.value for kind in Kind), typed=view.sent,
+        "exports.html", status=status, formats=FORMATS, regimes=REGIMES,
+        kinds=sorted(kind.value for kind in Kind), typed=view.sent, **await _asked_for(view),
         strategies=await view.api.all("/v1/strategies") if view.may("strategies:read") else [],
     )  # fmt: skip
+
+
+async def _exports_part(view: View) -> Response:
+    return view.page("parts/exports.html", **await _asked_for(view))
+
+
+async def _asked_for(view: View) -> dict[str, Any]:
+    page = await view.api.get("/v1/audit/exports", cursor=view.asked("cursor"))
+    return {"exports": page["items"], "next": page.get("next")}
 
 
 async def _ask_export(view: View) -> Response:
@@ -126,6 +134,7 @@ async def _erase(view: View) -> Response:
 
 PAGES = (
     Page(path="/evidence/exports", get=_exports, post=_ask_export),
+    Page(path="/parts/exports", get=_exports_part),
     Page(path="/evidence/holds", get=_holds, post=_place),
     Page(path="/evidence/holds/{hold_id:uuid}/release", get=_holds, post=_release),
     Page(path="/evidence/retention", get=_retention, post=_grow),

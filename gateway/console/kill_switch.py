@@ -22,6 +22,8 @@ from gateway.console.view import View
 LEVELS = ("no_open", "cancel_open", "flatten", "block_all")
 USUAL = "cancel_open"
 WHOLE = ("platform", "tenant")
+NAMED = ("broker", "symbol")
+"""What an instrument is called by, in place of an id: it has none before somebody halts it."""
 SHOWN = 20
 
 
@@ -48,13 +50,14 @@ def _level(view: View) -> str:
 
 
 async def _confirm(view: View, status: int = 200) -> Response:
-    """Step 2, for the object in the address."""
-    object_id = view.sent["object_id"] or view.asked("object_id")
-    items = (await view.api.get("/v1/halts/reach", object_id=object_id))["items"]
-    if not items:
-        raise Refused(404, {"code": "not_found", "detail": "say which object: object_id"})
+    """Step 2, for the object in the address, or the instrument that is named there."""
+    names = NAMED if view.sent["broker"] or view.asked("broker") else ("object_id",)
+    which = {name: view.sent[name] or view.asked(name).strip() for name in names}
+    if not all(which.values()):
+        raise Refused(404, {"code": "not_found", "detail": f"say which: {' and '.join(names)}"})
+    (one,) = (await view.api.get("/v1/halts/reach", **which))["items"]
     return view.page(
-        "kill_confirm.html", status=status, one=items[0], level=_level(view), levels=LEVELS
+        "kill_confirm.html", status=status, one=one, level=_level(view), levels=LEVELS, which=which
     )
 
 
@@ -62,7 +65,7 @@ async def _throw(view: View) -> Response:
     """Step 3."""
     body = {"scope": view.sent["scope"], "level": view.sent["level"], "reason": view.sent["reason"]}
     if body["scope"] not in WHOLE:
-        body["object_id"] = view.sent["object_id"]
+        body |= view.sent.only("object_id", *NAMED)
     try:
         got = await view.change("POST", "/v1/halts", body)
     except Refused as no:
@@ -94,7 +97,8 @@ async def _let_go(view: View) -> Response:
     except Refused as no:
         view.problem = no
         return await _release(view, no.status)
-    return after(view, got, "/console/kill-switch", said="released")
+    said = "released" if body["state"] == "active" else "eased"
+    return after(view, got, "/console/kill-switch", said=said)
 
 
 async def _act(view: View) -> Response:

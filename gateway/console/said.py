@@ -14,6 +14,7 @@ SAID = {
     "signal_canceled": mark("The signal is taken back."),
     "halted": mark("It is stopped."),
     "released": mark("It may trade again."),
+    "eased": mark("It may make positions smaller again, and open nothing."),
     "drift_decided": mark("Decided. The worker that holds the account carries it out."),
     "credential_live": mark("The broker has proven the key: it signs from now on."),
     "credential_revoked": mark("The credential is revoked."),

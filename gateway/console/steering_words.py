@@ -80,23 +80,30 @@ STEERING: Mapping[str, Mapping[str, str]] = {
     },
     "operation": {
         "create": mark("Make"), "change": mark("Change"), "remove": mark("Remove"),
-        "state": mark("Release"),
+        "state": mark("Release"), "erase": mark("Erase"), "apply": mark("Apply"),
     },
-    "kind": {
+    "object": {
         "account": mark("account"), "strategy": mark("strategy"), "subscription": mark("subscription"),
         "group": mark("group"), "tenant": mark("organisation"), "person": mark("person"),
         "credential": mark("credential"), "hook": mark("hook"), "hook_secret": mark("secret of a hook"),
         "drift_decision": mark("decision about a drift"), "service_key": mark("service key"),
         "instrument": mark("instrument"), "channel": mark("channel"),
-        "doubt_decision": mark("word about an order"),
+        "doubt_decision": mark("word about an order"), "audit_hold": mark("hold on records"),
+        "audit_subject": mark("contents of records"), "audit_lift": mark("halted audit log"),
+        "examiner": mark("examiner"), "configuration": mark("whole configuration"),
+        "offboarding": mark("end of a customer"),
     },
     "category": {
         "credentials": mark("credentials"), "limits": mark("limits"), "live": mark("real money"),
         "halt_release": mark("release of a halt"), "retention": mark("keeping of evidence"),
         "roles": mark("who may do what"), "approvals": mark("approvals"), "drifts": mark("drifts"),
-        "doubt": mark("orders in doubt"),
+        "doubt": mark("orders in doubt"), "evidence": mark("evidence"), "examiner": mark("examiners"),
+        "offboarding": mark("end of a customer"), "audit_lift": mark("halted audit logs"),
     },
-    "actor": {"human": mark("person"), "api": mark("service key"), "system": mark("Portcullis itself")},
+    "actor": {
+        "human": mark("person"), "api": mark("service key"), "algo": mark("algorithm"),
+        "sys": mark("Portcullis itself"),
+    },
     "switch": {"true": mark("on"), "false": mark("off")},
     "action": {
         "buy": mark("buy"), "sell": mark("sell"), "exit": mark("exit"), "add": mark("add"),

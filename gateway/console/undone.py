@@ -129,7 +129,7 @@ async def _replay(view: View) -> Response:
     except Refused as no:
         view.problem = no
         return await _shown_letter(view, status=no.status)
-    return view.go(f"/console/signals/{got.content['signal_id']}", said="replayed")
+    return view.go(f"/console/signals/{got.content['replay_id']}", said="replayed")
 
 
 PAGES = (

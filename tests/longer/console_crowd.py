@@ -24,8 +24,8 @@ from typing import Any
 from playwright.async_api import Page, expect
 
 from tests.integration.console.browser import Looker, browser, looking
-from tests.integration.console.house import PASSWORD, House, house
-from tests.integration.console.test_console import set_password, sign_in
+from tests.integration.console.house import House, house
+from tests.integration.console.people import set_password, sign_in
 
 TIMES = 9
 WATCH = """
@@ -62,7 +62,7 @@ async def crowded(home: House, looker: Looker, accounts: int) -> dict[str, Any]:
     email, link = await home.invite("Grace", "trader")
     page = await looker.open(link)
     await set_password(page)
-    await sign_in(page, email, PASSWORD)
+    await sign_in(page, email)
     await expect(page.locator("h1")).to_have_text("Now")
     sent = await home.send.send(ticker="BTC_USDT", action="buy", quantity=1, signalPrice=50_000)
     url = f"{home.base}/console/signals/{sent.signal_id}"

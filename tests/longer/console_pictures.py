@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pyotp
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.integration.console import proving, steering
 from tests.integration.console.browser import Complaint, Looker, Tongue, Width, browser, looking
-from tests.integration.console.house import PASSWORD, House, house
-from tests.integration.console.test_console import pages_of, set_password, sign_in
+from tests.integration.console.house import House, house
+from tests.integration.console.people import come_in
+from tests.integration.console.test_console import pages_of
 
 SCREENS: tuple[tuple[Width, Tongue, bool, bool], ...] = (
     (1440, "en", False, True), (375, "zh_Hant", True, True),
@@ -31,25 +31,11 @@ SCREENS: tuple[tuple[Width, Tongue, bool, bool], ...] = (
 """Width, language, dark, whether a picture is kept."""
 
 
-async def come_in(home: House, looker: Looker) -> Page:
-    """An administrator, invited, with a password and a second factor."""
-    email, link = await home.invite("Ada", "admin")
-    page = await looker.open(link)
-    await set_password(page)
-    await sign_in(page, email, PASSWORD)
-    await page.locator("form[action$=totp] button").click()
-    secret = (await page.locator(".secret").inner_text()).strip()
-    await page.fill("#code", pyotp.TOTP(secret).now())
-    await page.locator("main form button").click()
-    await expect(page.locator(".notice.good")).to_be_visible()
-    return page
-
-
 async def used(home: House, chromium: Browser) -> tuple[Any, list[Complaint]]:
     """The cookies of somebody who has used it, and what they met with."""
     async with looking(chromium, home.base) as looker:
         looker.expected = {400, 409, 412, 422}
-        page = await come_in(home, looker)
+        page = await come_in(looker, *await home.invite("Ada", "admin"))
         for quantity in (3, 1, 2):
             await home.send.send(
                 ticker="BTC_USDT", action="buy", quantity=quantity, signalPrice=50_000

@@ -16,11 +16,13 @@ from typing import Any, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 AXE = Path(__file__).parents[2] / "fixtures" / "browser" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 60_000
+"""For whatever a page is to show: a busy machine is slow, and what never comes fails all the same."""
 Width = Literal[375, 1440]
 Tongue = Literal["en", "zh_Hant"]
 LOCALES = {"en": "en-GB", "zh_Hant": "zh-TW"}
@@ -115,6 +117,7 @@ async def browser(base: str) -> AsyncIterator[Browser]:
     host, _, port = base.removeprefix("https://").partition(":")
     pem = ssl.get_server_certificate((host, int(port)))
     known = key_digest(ssl.PEM_cert_to_DER_cert(pem))
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as player:
         chromium = await player.chromium.launch(
             executable_path=CHROMIUM,
@@ -141,7 +144,7 @@ async def looking(
         color_scheme="dark" if dark else "light",
         ignore_https_errors=True,  # for requests without a page; pages know the key (browser())
     )  # fmt: skip
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     try:
         yield Looker(context, base)
     finally:

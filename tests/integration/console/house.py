@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tomllib
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from ops.initialise import Choices
+from ops.api_client import Api, connected
+from ops.initialise import PAPER_INSTRUMENTS, Choices
+from ops.platform import KEY_NAME
+from ops.toml import dumps
 from ops.trial.customer import API_RATES, Customer, customer
 from ops.trial.installation import Installation, fresh, running
 from ops.trial.sender import Hook, Sender, sender
@@ -15,6 +20,8 @@ from ops.trial.sender import Hook, Sender, sender
 TENANT = "Acme Asset Management"
 PASSWORD = "a rather long sentence for the browser"
 ACCOUNTS = 6
+UP_WITHIN_S = 300.0
+"""A busy machine is slow to start; what is asked here is what happens then."""
 
 
 class House:
@@ -28,16 +35,31 @@ class House:
 
     async def invite(self, name: str, *roles: str) -> tuple[str, str]:
         """The person's e-mail address, and where their link leads."""
-        email = f"{name.lower()}-{uuid4().hex[:6]}@example.com"
-        made = await self.acme.api.make(
-            "/v1/people", {"name": name, "email": email, "roles": roles}
-        )
-        return email, "/#" + made["invitation_url"].partition("#")[2]
+        return await invite(self.acme.api, name, *roles)
+
+    async def invite_operator(self, name: str) -> tuple[str, str]:
+        """The same, of the platform's own people."""
+        ca, key = self.here.places.var / "tls" / "ca.pem", self.here.places.keys / f"{KEY_NAME}.key"
+        async with connected(self.base, key, ca) as platform:
+            return await invite(platform, name, "operator")
+
+
+async def invite(api: Api, name: str, *roles: str) -> tuple[str, str]:
+    """Of the house that the key belongs to: the person's e-mail address, and where their link leads."""
+    email = f"{name.lower()}-{uuid4().hex[:6]}@example.com"
+    made = await api.make("/v1/people", {"name": name, "email": email, "roles": roles})
+    return email, "/#" + made["invitation_url"].partition("#")[2]
 
 
 @asynccontextmanager
-async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
-    """It runs, and is empty but for what every customer has: nothing was sent yet."""
+async def house(
+    var: Path, accounts: int = ACCOUNTS, *, brokers: Mapping[str, Any] | None = None,
+    worker: Mapping[str, Any] | None = None,
+) -> AsyncIterator[House]:  # fmt: skip
+    """It runs, and is empty but for what every customer has: nothing was sent yet.
+
+    `brokers`: besides paper. `worker`: other settings of the workers.
+    """
     where = fresh(
         var,
         Choices(
@@ -47,9 +69,15 @@ async def house(var: Path, accounts: int = ACCOUNTS) -> AsyncIterator[House]:
             rate_per_minute=10_000,
             rate_per_hour=10_000,
             api_rates=API_RATES,
+            durable_within_ms=60_000,
+            brokers={"paper": {"instruments": PAPER_INSTRUMENTS}, **(brokers or {})},
         ),
     )
-    async with running(where) as here, customer(here, TENANT) as acme:
+    document = tomllib.loads(where.settings.read_text())
+    document["worker"] |= worker or {}
+    document["audit"] = {"append_wait_ms": 8_000}  # a busy machine writes slowly
+    where.settings.write_text(dumps(document))
+    async with running(where, within_s=UP_WITHIN_S) as here, customer(here, TENANT) as acme:
         names = [f"Client {number}" for number in range(1, accounts + 1)]
         await acme.declare(
             strategies=[{"name": "trend", "asset_class": "crypto"}],

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from playwright.async_api import Page, expect
 
+from audit.export.check import verify_package
+from audit.verdict import OK
 from tests.integration.console.browser import Looker
-from tests.integration.console.house import House
+from tests.integration.console.house import TENANT, House
 
 PAGES = (
     "/console/set-up", "/console/evidence", "/console/evidence/exports", "/console/evidence/holds",
@@ -29,22 +35,27 @@ async def walk(looker: Looker, home: House) -> None:
     await _sender(page, looker)
     await _evidence(page, looker, home, signal)
     await _hold(page, looker, home)
+    await _export(page, looker, home)
 
 
 async def _set_up(page: Page) -> None:
     """A second strategy, for the house has one already."""
-    name = f"walked {id(page)}"
-    await page.get_by_text("Another strategy").click()
-    await page.fill("#s-name", name)
-    await page.get_by_role("button", name="Make the strategy").click()
-    await expect(page.locator(".steps li").first).to_contain_text(name)
-    await page.get_by_role("button", name="Let it follow").click()
-    await expect(page.locator(".notice.good")).to_contain_text("Done.")
+    await _another_strategy(page, "walked")
     await page.get_by_role("button", name="Make the address").click()
     secret = (await page.locator("#hook-secret").inner_text()).strip()
     assert secret.startswith("whsec_")
     await page.locator(".test-signal button").click()
     await page.wait_for_url("**/console/signals/**")
+
+
+async def _another_strategy(page: Page, name: str) -> None:
+    """Up to the step in which its hook is made."""
+    await page.get_by_text("Another strategy").click()
+    await page.fill("#s-name", name)
+    await page.get_by_role("button", name="Make the strategy").click()
+    await expect(page.locator(".steps li").first).to_contain_text(name)
+    await page.get_by_role("button", name="Let it follow").click()
+    await expect(page.locator(".steps li").nth(2)).to_contain_text("1 account follows it.")
 
 
 async def _strategy_of(home: House, signal: str) -> str:
@@ -109,6 +120,10 @@ async def _hold(page: Page, looker: Looker, home: House) -> None:
     await form.get_by_role("button").click()
     await expect(page.locator("main")).to_contain_text("a walk")
     await looker.inspect(page)
+
+
+async def _export(page: Page, looker: Looker, home: House) -> None:
+    """Asked for, seen to be made without looking again, taken away, and checked by the verifier that is in it."""
     await page.goto(f"{home.base}/console/evidence/exports")
     form = page.locator("form[action$=exports]")
     await form.locator("[name=reason]").fill("an examination")
@@ -118,13 +133,79 @@ async def _hold(page: Page, looker: Looker, home: House) -> None:
     await expect(form.locator("[name=reason]")).to_have_value("an examination")
     await form.locator("[name=accounts]").fill("")
     await form.get_by_role("button").click()
-    await expect(page.locator("tbody")).to_contain_text("an examination")
+    row = page.locator("tbody tr", has_text="an examination")
+    await expect(row).to_contain_text("ready")
     await looker.inspect(page)
+    async with page.expect_download() as coming:
+        await row.get_by_role("link", name="Download").click()
+    file = await (await coming.value).path()
+    asked = (await home.acme.api.get("/v1/audit/exports"))["items"][0]
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == asked["sha256"]
+    with TemporaryDirectory() as there:
+        package = Path(there)
+        with zipfile.ZipFile(file) as packed:
+            packed.extractall(package)
+        found = verify_package(package, (package / "vkey").read_text())
+    assert (found.verdict.code, found.complete) == (OK, (0, asked["records"]))
+
+
+async def walk_tradingview(home: House, looker: Looker, page: Page) -> None:
+    """A sender that cannot sign: its token is shown once, and a test says what it proves and what it cannot."""
+    await page.goto(f"{home.base}/console/set-up")
+    await _another_strategy(page, "alerted")
+    await page.get_by_label("TradingView, which cannot sign").check()
+    await page.get_by_role("button", name="Make the address").click()
+    token = (await page.locator("#hook-address").inner_text()).strip().rpartition("/")[2]
+    assert len(token) == 43
+    await looker.inspect(page)
+    await page.locator(".test-signal button").click()
+    await expect(page.locator(".notice")).to_contain_text("The token is right")
+    await expect(page.locator("#tv-message")).to_contain_text("{{strategy.order.action}}")
+    await looker.inspect(page)
+    await page.fill("#t-secret", "x" * 43)
+    await page.locator(".test-signal button").click()
+    await expect(page.locator(".notice.bad")).to_contain_text("The public listener answered 401.")
+    hook = page.url.split("/")[-2]
+    strategy = (await home.acme.api.get(f"/v1/hooks/{hook}"))["strategy_id"]
+    assert (await home.acme.api.get("/v1/signals", strategy_id=strategy))["items"] == []
+    await _from_here(home, looker, page, strategy)
+
+
+async def _from_here(home: House, looker: Looker, page: Page, strategy: str) -> None:
+    """Of a hook that takes alerts from this host, the test is a signal like any other."""
+    made = await home.acme.api.make("/v1/hooks", {
+        "strategy_id": strategy, "name": "here", "sender": "tradingview",
+        "sources": ["127.0.0.0/8", "::1/128"],
+    })  # fmt: skip
+    await page.goto(f"{home.base}/console/hooks/{made['hook_id']}/sender")
+    await page.fill("#t-secret", made["secret"])
+    await page.locator(".test-signal button").click()
+    await expect(page.locator(".notice.good")).to_have_text("The test signal came through.")
+    await expect(page.locator("#summary .badge").first).to_have_text("done")
+    await looker.inspect(page)
+    assert made["secret"] not in await page.content()
 
 
 async def operate(looker: Looker, home: House) -> None:
     """One of the platform's people: what runs, what is left, and no tenant's trading."""
-    page = await looker.open("/console/operators")
+    page = await looker.open("/console/")
+    assert page.url == f"{home.base}/console/operators"
     await expect(page.locator("#operators")).to_contain_text("worker-0")
     await expect(page.locator("#operators")).to_contain_text("396")
+    await expect(page.locator("tbody tr", has_text=TENANT)).to_contain_text("customer")
+    await expect(page.locator("nav.menu a")).to_have_text(
+        ["Approvals", "Kill switch", "Evidence", "Operators"]
+    )
+    await looker.inspect(page)
+    await page.goto(f"{home.base}/console/accounts")
+    await expect(page.locator("main")).to_contain_text("You may not do that.")
+    await page.goto(f"{home.base}/console/evidence")
+    await expect(page.locator("tbody")).to_contain_text("change of settings")
+    await looker.inspect(page)
+    await page.goto(f"{home.base}/console/kill-switch")
+    whole = page.locator("a.stop")
+    await expect(whole).to_contain_text("the whole platform · 1 customer")
+    await looker.inspect(page)
+    await whole.click()
+    await expect(page.locator(".does")).to_contain_text("It holds for 1 customer.")
     await looker.inspect(page)

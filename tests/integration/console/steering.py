@@ -16,6 +16,7 @@ from tests.integration.console.browser import Looker
 from tests.integration.console.house import TENANT, House
 
 SIGNAL: dict[str, Any] = {"ticker": "ETH_USDT", "action": "buy", "quantity": 1, "signalPrice": 3000}
+EXIT: dict[str, Any] = {"ticker": "ETH_USDT", "action": "exit"}
 
 
 async def steering_pages(home: House) -> list[str]:
@@ -178,6 +179,12 @@ async def walk_four_eyes(home: House, looker: Looker, page: Page) -> None:
     await expect(page.locator("main .badge").first).to_have_text("withdrawn")
 
 
+async def lots(home: House, account: str, symbol: str = "ETH_USDT") -> str:
+    """What the account holds of it."""
+    found = (await home.acme.api.get("/v1/positions", account_id=account))["items"]
+    return next((one["qty"] for one in found if one["symbol"] == symbol), "0")
+
+
 async def positions(home: House) -> int:
     return len((await home.acme.api.get("/v1/positions"))["items"])
 
@@ -185,6 +192,11 @@ async def positions(home: House) -> int:
 async def sent(home: House, signal: dict[str, Any]) -> dict[str, Any]:
     """What became of a signal that is sent now."""
     return await ended(home, str((await home.send.send(**signal)).signal_id))
+
+
+async def closed(home: House) -> None:
+    """Nobody holds any of it: the next buy is an order for each account."""
+    await sent(home, EXIT)
 
 
 async def ended(home: House, signal: str) -> dict[str, Any]:

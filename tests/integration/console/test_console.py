@@ -6,7 +6,6 @@ violation of the content security policy, of WCAG as axe knows it, or a page tha
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,9 +14,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.integration.console import proving, steering
+from ops.platform import NAME as PLATFORM
+from tests.integration.console import deciding, proving, releasing, steering
 from tests.integration.console.browser import Looker, Tongue, Width, browser, looking
-from tests.integration.console.house import PASSWORD, TENANT, House, house
+from tests.integration.console.house import PASSWORD, House, house
+from tests.integration.console.people import come_in, next_step, set_password, sign_in
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module"),
@@ -65,27 +66,6 @@ async def admin(home: House, chromium: Browser) -> Any:
         await expect(page.locator("h1")).to_have_text("Now")
         assert looker.complaints == []
         return await looker.context.storage_state()
-
-
-def next_step() -> int:
-    """A moment of the app's next code: that of this half minute was used to enrol."""
-    return int(time.time()) + 30
-
-
-async def set_password(page: Page) -> None:
-    await expect(page.locator("#invitation")).not_to_have_value("")
-    assert "invitation" not in page.url, "the token is to leave the browser's history"
-    await page.fill("#password", PASSWORD)
-    await page.fill("#again", PASSWORD)
-    await page.get_by_role("button", name="Set the password").click()
-    await expect(page.locator(".notice.good")).to_be_visible()
-
-
-async def sign_in(page: Page, email: str, password: str) -> None:
-    await page.fill("#tenant", TENANT)
-    await page.fill("#email", email)
-    await page.fill("#password", password)
-    await page.locator("#sign-in button").click()
 
 
 async def enrol_app(page: Page, looker: Looker) -> str:
@@ -177,6 +157,45 @@ async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: An
         looker.expected = {409, 412}
         await walk(home, looker, await looker.open("/console/"))
         assert looker.complaints == []
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        deciding.walk_dead_letter, releasing.walk_hold,
+        *(
+            pytest.param(walk, marks=pytest.mark.longer)
+            for walk in (
+                releasing.walk_flatten, releasing.walk_block_all, releasing.walk_instrument,
+                proving.walk_tradingview,
+            )
+        ),
+    ],
+)  # fmt: skip
+async def test_people_decide_and_let_go(
+    home: House, chromium: Browser, admin: Any, walk: Any
+) -> None:
+    async with looking(chromium, home.base, state=admin) as looker:
+        looker.expected = {422}
+        await walk(home, looker, await looker.open("/console/"))
+        assert looker.complaints == []
+
+
+async def test_an_operator_sees_the_installation_and_nothing_of_a_customers_trading(
+    home: House, chromium: Browser
+) -> None:
+    async with looking(chromium, home.base) as looker:
+        looker.expected = {403}
+        await come_in(looker, *await home.invite_operator("Olga"), PLATFORM)
+        await proving.operate(looker, home)
+        state = await looker.context.storage_state()
+        assert looker.complaints == []
+    async with looking(
+        chromium, home.base, width=375, tongue="zh_Hant", dark=True, state=state
+    ) as phone:
+        for path in ("/console/operators", "/console/kill-switch", "/console/evidence"):
+            await phone.inspect(await phone.open(path))
+        assert phone.complaints == []
 
 
 @pytest.mark.parametrize(("width", "tongue", "dark"), SCREENS)

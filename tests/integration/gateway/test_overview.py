@@ -116,3 +116,43 @@ async def test_what_a_halt_would_touch_is_told_for_every_layer(api: Api):
     foreign = await stranger.fresh("strategy_id")
     reply = await api.as_("admin")("GET", f"/v1/halts/reach?object_id={foreign}")
     assert reply.status == 404
+
+
+async def of_instrument(api: Api, broker: str, symbol: str, who: str = "admin") -> dict[str, Any]:
+    query = f"?broker={broker}&symbol={symbol}"
+    (one,) = (await api.as_(who).get(f"/v1/halts/reach{query}"))["items"]
+    return dict(one)
+
+
+async def test_an_instrument_is_counted_by_its_broker_and_symbol_whether_or_not_it_was_halted(
+    api: Api,
+):
+    made = await house(api)
+    broker = (await api.as_("admin").get(f"/v1/accounts/{made['accounts']}"))["broker"]
+    before = await of_instrument(api, broker, "BTC")
+    assert (before["scope"], before["name"]) == ("instrument", f"{broker} BTC")
+    assert (before["state"], before["object_id"], before["positions"]) == ("active", None, 1)
+    assert (await of_instrument(api, broker, "ETH"))["positions"] == 0
+    assert (await of_instrument(api, broker, "BTC", "other"))["positions"] == 0
+    halt = {
+        "scope": "instrument",
+        "broker": broker,
+        "symbol": "BTC",
+        "level": "no_open",
+        "reason": "r",
+    }
+    halted = (await api.as_("admin")("POST", "/v1/halts", halt)).json()
+    after = await of_instrument(api, broker, "BTC")
+    assert (after["state"], after["object_id"]) == ("reducing", halted["object_id"])
+    assert (await of_instrument(api, broker, "BTC", "other"))["state"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("broker=paper", "symbol"), ("symbol=BTC", "broker"), ("broker=nobody&symbol=BTC", "broker")],
+)
+async def test_half_an_instrument_or_an_unknown_broker_is_told_what_is_missing(
+    api: Api, query: str, field: str
+):
+    reply = await api.as_("admin")("GET", f"/v1/halts/reach?{query}")
+    assert (reply.status, reply.json()["field"]) == (422, field), reply

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from gateway.admin.changes import Verb
+from gateway.admin.kinds import KINDS
 from gateway.console.effective_rows import setting_rows
 from gateway.console.gauges import WIDTH, gauges
 from gateway.console.preview_chart import COLUMNS_MOST, MIDDLE, chart, size
+from gateway.console.proof_words import PROOF
 from gateway.console.setting_fields import (
     ACCOUNT_FIELDS,
     STRATEGY_FIELDS,
@@ -19,12 +22,15 @@ from gateway.console.setting_fields import (
     filled,
     typed,
 )
+from gateway.console.steering_words import STEERING
 from gateway.console.view import Sent
-from gateway.console.words import word
+from gateway.console.words import WORDS, word
 from tenancy.effective import resolve
 from tenancy.limits import Limits
+from tenancy.scope import ActorKind
 from tenancy.strategy import StrategySettings
 from tenancy.subscription import SubscriptionSettings
+from tenancy.tenant import FourEyes
 
 
 def used(used: str | None, limit: str | None) -> dict[str, Any]:
@@ -211,3 +217,16 @@ def test_each_level_of_the_switch_says_what_it_does():
         said = {word(level, group) for level in ("no_open", "cancel_open", "flatten", "block_all")}
         assert len(said) == 4
         assert not any("_" in one for one in said)
+
+
+def test_no_two_files_name_the_same_group_of_words():
+    """The later one would take the other's words away, and its pages would say the API's."""
+    assert not STEERING.keys() & PROOF.keys()
+    assert all(WORDS[group] is words for group, words in (STEERING | PROOF).items())
+
+
+def test_whatever_can_wait_for_a_second_person_has_a_name_for_people():
+    assert KINDS.keys() <= STEERING["object"].keys()
+    assert set(get_args(FourEyes)) <= STEERING["category"].keys()
+    assert {*get_args(Verb), "apply"} == STEERING["operation"].keys()
+    assert set(get_args(ActorKind)) == STEERING["actor"].keys()
