@@ -3,7 +3,7 @@
 The proxy removes what a client says of itself in these two headers, and sets them:
 
 `X-Portcullis-Client`                the address the connection came from
-`X-Portcullis-Client-Certificate`    SHA-256 of the client certificate that it verified, DER, hex; empty
+`X-Portcullis-Certificate`           SHA-256 of the client certificate that it verified, DER, hex; empty
                                      or absent: the client showed none
 
 From there on a request looks as it does on a listener of our own: the address is the connection's, the
@@ -24,7 +24,7 @@ from gateway.answers import Receive, Scope, Send, send_answer
 from gateway.problems import internal
 
 CLIENT = b"x-portcullis-client"
-CERTIFICATE = b"x-portcullis-client-certificate"
+CERTIFICATE = b"x-portcullis-certificate"
 SHA256_BYTES = 32
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -68,9 +68,11 @@ Parts = tuple[Mapping[str, Check], asyncio.Task[None]]
 
 
 @asynccontextmanager
-async def opened(conninfo: str, name: str, size: int) -> AsyncIterator[Database]:
+async def opened(
+    conninfo: str, name: str, size: int, *, lock_wait_s: int = 0
+) -> AsyncIterator[Database]:
     """A pool that is connected. Raises Unavailable."""
-    database = Database(conninfo, name=name, size=size)
+    database = Database(conninfo, name=name, size=size, lock_wait_s=lock_wait_s)
     await database.open()
     try:
         yield database

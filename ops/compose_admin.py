@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from gateway.admin import scheduler
 from gateway.admin.app import admin_app
 from gateway.admin.event_stream import Hub
@@ -47,13 +45,7 @@ from ops.vault import each_daemon, signer_client, signs, tells
 from tenancy.clock import SystemClock
 
 LOCK_WAIT_S = 10
-
-
-def patient(conninfo: str) -> str:
-    """The same, and whoever waits for a row longer than LOCK_WAIT_S is told that nothing was done:
-    requests that wait for one lock must not take every connection of the pool with them."""
-    known = conninfo_to_dict(conninfo).get("options") or ""
-    return make_conninfo(conninfo, options=f"{known} -c lock_timeout={LOCK_WAIT_S}s".strip())
+"""Requests that wait for one lock must not take every connection of the pool with them."""
 
 
 def _places(settings: Settings) -> dict[str, Path]:
@@ -81,7 +73,10 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
     sense = clock_sense(settings)
     async with (
         opened(
-            patient(settings.database.admin), f"admin-{seat.index}", settings.database.pool_size
+            settings.database.admin,
+            f"admin-{seat.index}",
+            settings.database.pool_size,
+            lock_wait_s=LOCK_WAIT_S,
         ) as database,
         redis_client(settings) as redis,
         signer_client(settings.hsm, settings.hsm.admin_socket) as signer,

@@ -54,10 +54,19 @@ class Database:
     """A pool of connections under one database role."""
 
     def __init__(
-        self, conninfo: str, *, name: str, size: int, acquire_timeout_s: float = 5.0
+        self,
+        conninfo: str,
+        *,
+        name: str,
+        size: int,
+        acquire_timeout_s: float = 5.0,
+        lock_wait_s: int = 0,
     ) -> None:
-        """`name` shows in pg_stat_activity. Nothing connects before open()."""
+        """`name` shows in pg_stat_activity. `lock_wait_s`: whoever waits for a row longer than this is told that
+        nothing was done; 0: they wait. Nothing connects before open()."""
         self._fresh: TupleRow | None = None
+        # Not in the connection string: PgBouncer takes no `options`.
+        self._limits = f"{_IDLE}; SET lock_timeout = '{lock_wait_s}s'"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             min_size=min(2, size),
@@ -130,7 +139,7 @@ class Database:
 
     async def _remember(self, conn: Connection) -> None:
         """What a connection carries when it is new, and how long it may leave others waiting."""
-        await conn.execute(_IDLE)
+        await conn.execute(self._limits.encode(), prepare=False)
         self._fresh = await (await conn.execute(_CARRIED)).fetchone()
 
     async def _check_returned(self, conn: Connection) -> None:

@@ -17,16 +17,21 @@ Row = Mapping[str, Any]
 Session = psycopg.Connection[dict[str, Any]]
 
 
+_BOUNDS = (
+    f"SET statement_timeout = {STATEMENT_WITHIN_MS}; SET lock_timeout = {STATEMENT_WITHIN_MS};"
+    " SET default_transaction_read_only = on"
+)
+
+
 @contextmanager
 def session(conninfo: str) -> Iterator[Session]:
     """A session that can change nothing. Raises psycopg.Error."""
     found = psycopg.connect(
         conninfo, autocommit=True, connect_timeout=CONNECT_WITHIN_S, row_factory=dict_row,
         application_name="portcullis-look",
-        options=f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_WITHIN_MS}"
-        f" -c lock_timeout={STATEMENT_WITHIN_MS}",
     )  # fmt: skip
     with found:
+        found.execute(_BOUNDS.encode())  # PgBouncer takes no `options` in a connection string
         yield found
 
 

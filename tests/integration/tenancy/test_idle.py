@@ -29,6 +29,20 @@ async def test_a_transaction_that_stands_still_is_ended_and_its_locks_go_to_who_
         await database.close()
 
 
+async def test_who_waits_for_a_lock_longer_than_was_said_is_told_that_nothing_was_done(api: Api):
+    holding = Database(api.database.conninfo("worker"), name="holds", size=1)
+    asking = Database(api.database.conninfo("worker"), name="asks", size=1, lock_wait_s=1)
+    await asyncio.gather(holding.open(), asking.open())
+    try:
+        async with holding.shared() as conn:
+            await conn.execute(LOCK)
+            with pytest.raises(Unavailable, match="lock timeout"):
+                async with asyncio.timeout(10), asking.shared() as other:
+                    await other.execute(LOCK)
+    finally:
+        await asyncio.gather(holding.close(), asking.close())
+
+
 async def test_every_connection_of_ours_has_the_bound(api: Api):
     database = Database(api.database.conninfo("worker"), name="test", size=1)
     await database.open()

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
+from gateway.proxied import CERTIFICATE, CLIENT
 from hsm.settings import read_daemon_settings
 from ops.cli.main import cli
 from ops.initialise import PAPER_INSTRUMENTS
 from ops.processes import specs
 from ops.settings import ADMIN_OPENS, AUDIT_OPENS, INGRESS_OPENS, Settings, decode_settings
 from ops.toml import dumps
-from tests.unit.ansible.rendered import UIDS, rendered, variables
+from tests.unit.ansible.rendered import ROLE, UIDS, rendered, variables
 
 EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
@@ -85,6 +87,18 @@ def test_the_enroller_answers_the_management_listener(
     enroller = read_daemon_settings(file)
     assert enroller.peer_uids == [UIDS["portcullis-admin"]]
     assert enroller.socket == settings.hsm.enroller_socket
+
+
+def test_the_proxy_hands_requests_on_where_and_how_the_product_takes_them(
+    settings: Settings,
+) -> None:
+    haproxy = yaml.safe_load((ROLE.parent / "haproxy/defaults/main.yml").read_text())
+    assert [one["path"] for one in haproxy["haproxy_ingress_sockets"]] == [
+        str(settings.ingress.socket)
+    ]
+    assert [one["path"] for one in haproxy["haproxy_admin_sockets"]] == [str(settings.admin.socket)]
+    assert haproxy["haproxy_client_header"].lower().encode() == CLIENT
+    assert haproxy["haproxy_certificate_header"].lower().encode() == CERTIFICATE
 
 
 def written(known: dict[str, Any], root: Path) -> list[str]:

@@ -31,14 +31,14 @@ def test_the_address_is_the_one_that_the_proxy_says(address: str) -> None:
 @pytest.mark.parametrize("text", ["ab" * 32, "AB" * 32])
 def test_the_certificate_is_where_a_handshake_of_our_own_puts_it(text: str) -> None:
     seen = told(
-        scope((b"x-portcullis-client", b"::1"), (b"x-portcullis-client-certificate", text.encode()))
+        scope((b"x-portcullis-client", b"::1"), (b"x-portcullis-certificate", text.encode()))
     )
     assert client_certificate_sha256(seen) == bytes([0xAB]) * 32
     assert seen["headers"] == OTHERS
 
 
 def test_an_empty_certificate_is_none() -> None:
-    seen = told(scope((b"x-portcullis-client", b"::1"), (b"x-portcullis-client-certificate", b"")))
+    seen = told(scope((b"x-portcullis-client", b"::1"), (b"x-portcullis-certificate", b"")))
     assert client_certificate_sha256(seen) is None
 
 
@@ -52,13 +52,13 @@ def test_an_empty_certificate_is_none() -> None:
         (
             [
                 (b"x-portcullis-client", b"::1"),
-                (b"x-portcullis-client-certificate", b"ab" * 32),
-                (b"x-portcullis-client-certificate", b"cd" * 32),
+                (b"x-portcullis-certificate", b"ab" * 32),
+                (b"x-portcullis-certificate", b"cd" * 32),
             ],
-            "2 headers x-portcullis-client-certificate",
+            "2 headers x-portcullis-certificate",
         ),
         (
-            [(b"x-portcullis-client", b"::1"), (b"x-portcullis-client-certificate", b"abcd")],
+            [(b"x-portcullis-client", b"::1"), (b"x-portcullis-certificate", b"abcd")],
             "32 bytes in hex are needed",
         ),
     ],
