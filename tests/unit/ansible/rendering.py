@@ -43,6 +43,7 @@ class Installation:
         """The template with the role's defaults, the inventory's variables and `more`, in that order."""
         place = ANSIBLE / "roles" / role
         variables = {
+            **read(ANSIBLE / "roles" / "pki" / "defaults" / "main.yml"),  # its play is the first
             **read(place / "defaults" / "main.yml"),
             **self._of_host(host),
             **read(place / "vars" / "main.yml"),
@@ -51,7 +52,8 @@ class Installation:
             **more,
         }
         templar = Templar(loader=self._loader, variables=variables)
-        return templar.template(trust_as_template(template.read_text()))
+        templar = templar.copy_with_new_env(searchpath=[str(template.parent)])
+        return templar.template(trust_as_template(template.read_text())) or ""
 
     def _of_host_anew(self, host: str) -> dict[str, Any]:
         return self._variables.get_vars(host=self._inventory.get_host(host))

@@ -23,6 +23,12 @@ def options(role: str) -> dict[str, dict[str, Any]]:
     return specs["argument_specs"]["main"]["options"]
 
 
+def all_options(role: str) -> set[str]:
+    """Of every way into the role: other roles import single task files of it."""
+    specs = read(ANSIBLE / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return {name for way in specs.values() for name in way.get("options", {})}
+
+
 def defaults(role: str) -> dict[str, Any]:
     return read(ANSIBLE / "roles" / role / "defaults" / "main.yml") or {}
 
@@ -39,6 +45,25 @@ def words(role: str, pattern: str) -> set[str]:
             text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
             found |= set(re.findall(pattern, text))
     return found
+
+
+EXPRESSION = (
+    r"(?s:\{\{.*?\}\})|(?s:\{%.*?%\})|(?m:^\s*(?:- )?(?:when|that|loop|until|failed_when): .*$)"
+)
+
+
+def variables_used(role: str) -> set[str]:
+    """Names of the installation's and the role's own variables within expressions: a tag or a role of PostgreSQL
+    may be called alike."""
+    found: set[str] = set()
+    for expression in words(role, EXPRESSION):
+        said = re.sub(r"'[^']*'", "", expression)
+        found |= set(re.findall(rf"(?<![.\w])(?:{role}|portcullis)_\w+", said))
+    return found
+
+
+def groups(inventory: str) -> set[str]:
+    return set(read(ANSIBLE / "inventories" / inventory / "hosts.yml")) - {"all"}
 
 
 def installation_variables(inventory: str) -> dict[str, Any]:

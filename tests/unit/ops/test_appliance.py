@@ -27,6 +27,7 @@ def clone(tmp_path: Path) -> Path:
         "pyproject.toml",
         "requirements/runtime.lock",
         "requirements/dev.lock",
+        "requirements/hosts.lock",
     ):
         shutil.copy2(ROOT / name, tmp_path / name)
     return tmp_path
