@@ -115,7 +115,9 @@ class Carrier:
             rest_s = clear.rest_s(order, tries)
             if rest_s <= 0:
                 await clear.turn(broker, account, order)
-            if (ended := await clear.before_sending(scope, order, tries, rest_s)) is not None:
+            if (
+                ended := await clear.before_sending(scope, order, epoch, tries, rest_s)
+            ) is not None:
                 return await self._end(scope, order, ended)
             not_after = self._leases.require(
                 order.part, epoch, broker.request_timeout_s + LEASE_MARGIN_S

@@ -72,21 +72,14 @@ class Clearance:
             return Ending(OrdState.UNSENT, AuditUnavailable.code, text)
         if self.is_too_late(order):
             return _TOO_LATE
-        if self._gate is not None and not await self._gate.passes(scope, order, epoch):
-            metrics.GATED.inc()
-            why = self._gate.why(order.account_id)
-            text = f"the account's book was not known to agree with its broker's: {why}"
-            return Ending(OrdState.UNSENT, CODE, text)
-        return None
+        return await self._gated(scope, order, epoch)
 
     async def before_sending(
-        self, scope: TenantScope, order: Order, tries: Tries, rest_s: float
+        self, scope: TenantScope, order: Order, epoch: int, tries: Tries, rest_s: float
     ) -> Ending | None:
-        """What is asked each time. None: nothing speaks against it."""
-        if (refused := await self._switch.refusal(order)) is not None:
-            return Ending(
-                OrdState.DENIED, refused.reason.value, refused.words, refused.intervention_id
-            )
+        """What is asked each time. None: nothing speaks against it. Raises LeaseLost."""
+        if (stopped := await self._stopped(scope, order, epoch)) is not None:
+            return stopped
         if tries.count > 0 and await self._unwanted(scope, order):
             text = f"its cancel was wished before it could be sent ({tries.because()})"
             return Ending(OrdState.UNSENT, "canceled", text)
@@ -96,6 +89,28 @@ class Clearance:
             text = "the broker does not answer, and is asked again only after the deadline"
             return Ending(OrdState.DENIED, "broker_unavailable", text)
         return None
+
+    async def _stopped(self, scope: TenantScope, order: Order, epoch: int) -> Ending | None:
+        """What the kill switch says. The gate had let through to it what it refused; where it has been released
+        since, the order waits at the gate like any other."""
+        while True:
+            if (refused := await self._switch.refusal(order)) is not None:
+                return Ending(
+                    OrdState.DENIED, refused.reason.value, refused.words, refused.intervention_id
+                )
+            if self._gate is None or self._gate.is_open(order, epoch):
+                return None
+            if (ended := await self._gated(scope, order, epoch)) is not None:
+                return ended
+
+    async def _gated(self, scope: TenantScope, order: Order, epoch: int) -> Ending | None:
+        """Wait for the account's agreement, no longer than the order's deadline."""
+        if self._gate is None or await self._gate.passes(scope, order, epoch):
+            return None
+        metrics.GATED.inc()
+        why = self._gate.why(order.account_id)
+        text = f"the account's book was not known to agree with its broker's: {why}"
+        return Ending(OrdState.UNSENT, CODE, text)
 
     def is_too_late(self, order: Order, in_s: float = 0.0) -> bool:
         """Whether what opens would come after its deadline. What closes has none."""

@@ -79,15 +79,24 @@ class ReconcileGate:
         """What an order of the account waits for, in words."""
         return self._why.get(account, "the broker has not been asked yet")
 
+    def is_open(self, order: Order, epoch: int) -> bool:
+        """Whether the order need not wait here. Stays so for as long as the lease is ours, but for the kill
+        switch's own exits."""
+        return (
+            not opens(order)
+            or self.agreed(order.account_id, epoch)
+            or not self._remembers(order.broker)
+            or order.signal_id in self._switch.stops.exits
+        )
+
     async def passes(self, scope: TenantScope, order: Order, epoch: int) -> bool:
         """Return when the order may go on, or when somebody else is to end it; False: its time is over.
 
-        The kill switch refuses what waits here, too: it is asked next, so it is let through to it.
+        The kill switch refuses what waits here, too: it is asked next, so it is let through to it. It may have
+        been released by then: whoever asked it looks whether the gate `is_open`, and comes back.
         Raises LeaseLost where the partition is not ours any more.
         """
-        if not opens(order) or self.agreed(order.account_id, epoch):
-            return True
-        if not self._remembers(order.broker):
+        if self.is_open(order, epoch):
             return True
         lane = order.account_id, order.symbol
         self._waiting[lane] += 1
@@ -100,10 +109,8 @@ class ReconcileGate:
                 del self._waiting[lane]
 
     async def _wait(self, order: Order, epoch: int) -> bool:
-        while not self.agreed(order.account_id, epoch):
+        while not self.is_open(order, epoch):
             self._leases.require(order.part, epoch)
-            if order.signal_id in self._switch.stops.exits:
-                return True
             if self._switch.refused_now(order) is not None:
                 return True
             left_s = (order.deadline - self._clock.now()).total_seconds()

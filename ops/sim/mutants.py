@@ -102,10 +102,10 @@ def _asks_no_switch() -> None:
 
 
 def _opens_before_it_agrees() -> None:
-    async def passes(self: Any, scope: Any, order: Any, epoch: int) -> bool:
+    def is_open(self: Any, order: Any, epoch: int) -> bool:
         return True
 
-    reconcile_gate.ReconcileGate.passes = passes
+    reconcile_gate.ReconcileGate.is_open = is_open
 
 
 def _gives_up_what_closes() -> None:
