@@ -35,7 +35,7 @@ async def test_ready_only_where_every_check_passes_and_each_is_named(tmp_path: P
         }
         assert (await get(sock, "/healthz"))[0] == 200
         assert b"python_info" in (await get(sock, "/metrics"))[1]
-        assert sock.stat().st_mode & 0o077 == 0
+        assert sock.stat().st_mode & 0o777 == 0o660, "ours, and the group of the directory"
     finally:
         await health.stop()
     assert not await is_ready(sock)
