@@ -164,7 +164,6 @@ class Store:
         timed = [row[0] for row in self.monitor.execute(_TIMED).fetchall()]
         self._times = re.compile(rf"\b({'|'.join((*TIMES, *timed))})\(")
         self._asks: dict[Any, bool] = {}
-        self.loop = SimulatedLoop()
         self.begin(SimulatedLoop(), Random(0))
 
     def begin(self, loop: SimulatedLoop, chance: Random) -> None:
@@ -173,7 +172,6 @@ class Store:
             self.lose(conn, "the seed is over")
         self._blocked.clear()
         self._turns = 0
-        self.loop.close()
         self.loop, self.chance = loop, chance
         self.point: Callable[[str, Host, Connection], bool] = lambda name, host, conn: False
         self.away = False
@@ -183,7 +181,6 @@ class Store:
 
     def close(self) -> None:
         self.begin(SimulatedLoop(), Random(0))
-        self.loop.close()
         for conns in self._spare.values():
             for conn in conns:
                 conn.pgconn.finish()

@@ -162,12 +162,12 @@ async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: An
 @pytest.mark.parametrize(
     "walk",
     [
-        deciding.walk_dead_letter, releasing.walk_hold,
+        deciding.walk_dead_letter,
         *(
             pytest.param(walk, marks=pytest.mark.longer)
             for walk in (
                 releasing.walk_flatten, releasing.walk_block_all, releasing.walk_instrument,
-                proving.walk_tradingview,
+                releasing.walk_hold, proving.walk_tradingview,
             )
         ),
     ],

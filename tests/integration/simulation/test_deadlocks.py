@@ -54,10 +54,12 @@ def test_a_ring_has_one_victim_and_the_others_go_on(late: bool) -> None:
             with psycopg.connect(postgres.superuser(), autocommit=True) as conn:
                 conn.execute(LATE)
         store = Store(postgres.conninfo, postgres.superuser())
-        loop = SimulatedLoop()
+        loops = [store.loop, loop := SimulatedLoop()]
         store.begin(loop, Random(1))
         try:
             ended: Any = loop.run_until_complete(ring(store))
         finally:
             store.close()
+            for one in (*loops, store.loop):
+                one.close()
     assert sorted(ended) == ["done", "done", "victim"]
