@@ -69,7 +69,7 @@ Parts = tuple[Mapping[str, Check], asyncio.Task[None]]
 
 @asynccontextmanager
 async def opened(
-    conninfo: str, name: str, size: int, *, lock_wait_s: int = 0
+    conninfo: str, name: str, size: int, *, lock_wait_s: int | None = None
 ) -> AsyncIterator[Database]:
     """A pool that is connected. Raises Unavailable."""
     database = Database(conninfo, name=name, size=size, lock_wait_s=lock_wait_s)

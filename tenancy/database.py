@@ -60,13 +60,14 @@ class Database:
         name: str,
         size: int,
         acquire_timeout_s: float = 5.0,
-        lock_wait_s: int = 0,
+        lock_wait_s: int | None = None,
     ) -> None:
         """`name` shows in pg_stat_activity. `lock_wait_s`: whoever waits for a row longer than this is told that
-        nothing was done; 0: they wait. Nothing connects before open()."""
+        nothing was done; None: as the server is set. Nothing connects before open()."""
         self._fresh: TupleRow | None = None
         # Not in the connection string: PgBouncer takes no `options`.
-        self._limits = f"{_IDLE}; SET lock_timeout = '{lock_wait_s}s'"
+        bound = "" if lock_wait_s is None else f"; SET lock_timeout = '{lock_wait_s}s'"
+        self._limits = f"{_IDLE}{bound}"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             min_size=min(2, size),

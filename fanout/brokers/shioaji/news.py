@@ -57,11 +57,18 @@ class News:
             log.warning("shioaji_event_unreadable", error=repr(error))
             self.gap()
             return
-        self._loop.call_soon_threadsafe(self._pass, told)
+        self._wake(self._pass, told)
 
     def gap(self) -> None:
         """Something may have been missed. From any thread."""
-        self._loop.call_soon_threadsafe(self._pass_gap)
+        self._wake(self._pass_gap)
+
+    def _wake(self, then: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(then, *args)
+        except RuntimeError:  # the loop ended: nobody waits any more, the SDK's thread goes on a moment longer
+            if not self._loop.is_closed():
+                raise
 
     def _pass(self, told: Told) -> None:
         if told.event_id:

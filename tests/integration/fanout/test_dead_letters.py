@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fanout import dead_letter_rows
+from fanout.breaker import BreakerSettings
 from gateway.admin.app import admin_app
 from gateway.admin.operation import Services
 from tenancy.clock import SystemClock
@@ -17,6 +18,8 @@ from tests.fakes.vault import Vault
 from tests.fixtures.persons import signed_in
 
 DONE = "SELECT count(*) FROM signal_outcomes WHERE done_at IS NULL"
+PATIENT = BreakerSettings(account_failures=1000, broker_failures=1000)
+"""No breaker opens: an order's deadline ends what is tried."""
 QUANTITIES = "SELECT account_id::text, sum(cum_qty) FROM orders GROUP BY 1"
 
 
@@ -112,7 +115,7 @@ async def test_what_was_refused_is_listed_previewed_and_replayed_once(bench, ann
 async def test_what_was_not_sent_because_the_broker_was_away_is_a_dead_letter(bench, ann):
     bench.settings = type(bench.settings)(
         **{n: getattr(bench.settings, n) for n in bench.settings.__struct_fields__}
-        | {"open_window_s": 0.3}
+        | {"open_window_s": 1.5, "breaker": PATIENT}
     )
     bench.broker.faults.extend(["unsent"] * 100)
     async with bench.worker():
