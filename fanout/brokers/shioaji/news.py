@@ -66,7 +66,7 @@ class News:
     def _wake(self, then: Callable[..., None], *args: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(then, *args)
-        except RuntimeError:  # the loop ended: nobody waits any more, the SDK's thread goes on a moment longer
+        except RuntimeError:  # of a loop that ended, the SDK's thread outlives it by a moment
             if not self._loop.is_closed():
                 raise
 
