@@ -201,8 +201,7 @@ def certificates(
 ) -> list[CertificateState]:
     """Those that the listeners show, and the authorities that this host is told to trust, by what is left."""
     files = {
-        "ingress": None if settings.ingress.tls is None else settings.ingress.tls.certificate,
-        "admin": None if settings.admin.tls is None else settings.admin.tls.certificate,
+        **{name: tls.certificate for name, tls in settings.own_tls.items()},
         "client certificates": settings.admin.client_ca,
         "notifications": settings.admin.notify_ca_file,
     }

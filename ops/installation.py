@@ -36,20 +36,10 @@ def install(settings: Settings, keys: Path) -> list[str]:
 
 def _make_tokens(settings: Settings) -> list[str]:
     tokens = token_settings(settings)
-    if _has_all(settings):
-        return []
+    labels = [label for pair in tokens.pairs for label in (pair.enrol_label, pair.sign_label)]
+    with ceremony.library(tokens) as module:
+        if all(module.has_token(label) for label in labels):
+            return []
     ceremony.init_tokens(tokens)
     recorded(settings, "init")
-    return [
-        f"token: {label}" for pair in tokens.pairs for label in (pair.enrol_label, pair.sign_label)
-    ]
-
-
-def _has_all(settings: Settings) -> bool:
-    tokens = token_settings(settings)
-    with ceremony.library(tokens) as module:
-        return all(
-            module.has_token(label)
-            for pair in tokens.pairs
-            for label in (pair.enrol_label, pair.sign_label)
-        )
+    return [f"token: {label}" for label in labels]

@@ -59,7 +59,7 @@ def of_settings(settings: Settings) -> list[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    for tls in filter(None, (settings.ingress.tls, settings.admin.tls)):
+    for tls in settings.own_tls.values():
         yield _readable("certificate", tls.certificate)
         yield _secret("TLS key", tls.key)
     hsm = settings.hsm

@@ -237,10 +237,9 @@ class Host:
         self._settings, self._file = settings, file
         self._state_file = settings.instance.runtime / "state.json"
         self._ready = False
-        ingress = open_listener(settings.ingress)
-        admin = open_listener(settings.admin)
-        self._sockets = {"ingress": ingress, "admin": admin}
-        children = specs(settings, file, ingress.fileno(), admin.fileno())
+        self._sockets = {name: open_listener(at) for name, at in settings.listeners.items()}
+        ingress, admin = (self._sockets[name].fileno() for name in ("ingress", "admin"))
+        children = specs(settings, file, ingress, admin)
         self._supervisor = Supervisor(children, self._tell)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -259,7 +258,7 @@ class Host:
 
     def _urls(self) -> dict[str, str]:
         """Where each is found on this host; behind a proxy, where the proxy is."""
-        ours = {"ingress": self._settings.ingress, "admin": self._settings.admin}
+        ours = self._settings.listeners
         return {
             name: ours[name].base_url
             if ours[name].socket is not None

@@ -21,7 +21,7 @@ from hsm import pins
 from hsm.settings import TokenPair
 from ops.backup.settings import BackupSettings
 from ops.clock.settings import ClockSettings
-from ops.listener_settings import ListenerSettings, check_socket_path
+from ops.listener_settings import ListenerSettings, Tls, check_socket_path
 from tenancy.errors import UNREADABLE, ConfigurationError
 
 Count = Annotated[int, Meta(ge=1, le=256)]
@@ -338,6 +338,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Absent: nothing is archived, and what this host's disk loses is lost."""
     stack: Stack | None = None
     brokers: dict[str, dict[str, Any]]
+
+    @property
+    def listeners(self) -> dict[str, ListenerSettings]:
+        """Both, by the name of their process."""
+        return {"ingress": self.ingress, "admin": self.admin}
+
+    @property
+    def own_tls(self) -> dict[str, Tls]:
+        """Certificate and key of each listener that ends TLS itself."""
+        return {name: at.tls for name, at in self.listeners.items() if at.tls is not None}
 
 
 def decode_settings(text: bytes, name: str = "settings") -> Settings:

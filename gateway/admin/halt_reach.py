@@ -115,10 +115,10 @@ SELECT 'instrument', h.instrument_id, %(broker)s::text || ' ' || %(symbol)s::tex
         WHERE a.broker = %(broker)s AND p.symbol = %(symbol)s AND p.qty <> 0)::int
 FROM (SELECT 1) AS one
 LEFT JOIN instrument_halts h ON h.broker = %(broker)s AND h.symbol = %(symbol)s"""  # noqa: S608 - constants only
-_PLATFORM = """
-SELECT t.tenant_id, t.name, t.state, (SELECT count(*) FROM find_tenants(NULL, 100000) f WHERE f.kind = 'customer')
-FROM tenants t WHERE t.kind = 'platform' AND (%(id)s::uuid IS NULL OR t.tenant_id = %(id)s)"""
-_CUSTOMERS = b"SELECT count(*) FROM find_tenants(NULL, 100000) f WHERE f.kind = 'customer'"
+_CUSTOMERS = "SELECT count(*) FROM find_tenants(NULL, 100000) f WHERE f.kind = 'customer'"
+_PLATFORM = f"""
+SELECT t.tenant_id, t.name, t.state, ({_CUSTOMERS})
+FROM tenants t WHERE t.kind = 'platform' AND (%(id)s::uuid IS NULL OR t.tenant_id = %(id)s)"""  # noqa: S608 - constants only
 
 
 async def _reach(call: Call) -> Result:
@@ -147,7 +147,7 @@ async def _of_instrument(call: Call, query: ReachQuery) -> Result:
     assert row is not None
     one = Reach(**dict(zip(_NAMES, row, strict=True)))
     if call.principal.kind == "platform":
-        counted = await (await call.conn.execute(_CUSTOMERS)).fetchone()
+        counted = await (await call.conn.execute(_CUSTOMERS.encode())).fetchone()
         assert counted is not None
         one = msgspec.structs.replace(one, **dict.fromkeys(_COUNTED), customers=counted[0])
     return Result(content=ReachView(items=[one]))

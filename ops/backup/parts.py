@@ -76,8 +76,7 @@ def without(settings: Settings, file: Path) -> tuple[str, ...]:
     hsm = settings.hsm
     pins = (hsm.sign_pin_file, hsm.enrol_pin_file, hsm.sign_so_pin_file, hsm.enrol_so_pin_file)
     left = [f"PIN {path}" for path in pins if is_file(path)]
-    own = filter(None, (settings.ingress.tls, settings.admin.tls))
-    left += [f"TLS key {path}" for path in sorted({tls.key for tls in own})]
+    left += [f"TLS key {path}" for path in sorted({tls.key for tls in settings.own_tls.values()})]
     left.append(f"API keys in {settings.instance.var / 'secrets' / 'keys'}")
     if settings.backup is None or settings.backup.tokens is None:
         left.append("the HSM's tokens: `portcullis hsm backup`, or the vendor's way")

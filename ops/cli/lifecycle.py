@@ -17,7 +17,7 @@ from ops import preflight as checks
 from ops.cli.output import json_option, print_json, print_table
 from ops.initialise import Choices, initialise
 from ops.installation import install as make_all
-from ops.paths import places
+from ops.paths import Places, places
 from ops.probe import get, is_ready
 from ops.processes import main as supervise
 from ops.settings import read_settings
@@ -68,7 +68,7 @@ def install(file: Path, as_json: bool) -> None:
     For hosts whose settings and database others put in place (ansible/). Run again, it changes nothing.
     """
     settings = read_settings(file)
-    made = make_all(settings, settings.instance.var / "secrets" / "keys")
+    made = make_all(settings, Places(settings.instance.var, settings.instance.runtime).keys)
     if as_json:
         print_json({"made": made})
     else:

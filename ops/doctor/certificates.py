@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ops.doctor.finding import Finding, Level, well
 from ops.doctor.looking import Ground, in_thread
-from ops.listener_settings import ListenerSettings, Tls
+from ops.listener_settings import Tls
 
 SUBJECT = "certificates"
 SOON, NOW = timedelta(days=30), timedelta(days=7)
@@ -51,12 +51,10 @@ class Chain(NamedTuple):
 
 async def examine(ground: Ground) -> list[Finding]:
     now = datetime.now(UTC)
-    own = ground.settings
-    listeners: dict[str, ListenerSettings] = {"ingress": own.ingress, "admin": own.admin}
     seen = await asyncio.gather(
         *(
             _look(ground, name, at.tls, at.address[0], at.base_url)
-            for name, at in listeners.items()
+            for name, at in ground.settings.listeners.items()
             if at.tls is not None and at.address is not None  # else the proxy's: proxied.py
         )
     )
@@ -118,11 +116,14 @@ def judge(seen: Chain, now: datetime) -> list[Finding]:
         return [Finding(SUBJECT, seen.listener, "wrong", f"{seen.path}: {seen.why}", then)]
     return [
         time_left(SUBJECT, f"{seen.listener}, time", now, seen.from_at, seen.until, _renewed(seen)),
-        _name(seen),
+        name_fits(SUBJECT, f"{seen.listener}, name", seen.names, seen.host, _ANOTHER),
         _key(seen),
         *_chain(seen),
         *_shown(seen),
     ]
+
+
+_ANOTHER = "Get one for the name in base_url, or correct base_url: senders check the name."
 
 
 def _renewed(seen: Chain) -> str:
@@ -147,13 +148,12 @@ def time_left(
     return Finding(subject, what, level, text, "" if level == "well" else then)
 
 
-def _name(seen: Chain) -> Finding:
-    what = f"{seen.listener}, name"
-    if covers(seen.names, seen.host):
-        return well(SUBJECT, what, f"is for {seen.host}")
-    text = f"is for {', '.join(seen.names) or 'nobody'}, base_url says {seen.host}"
-    then = "Get one for the name in base_url, or correct base_url: senders check the name."
-    return Finding(SUBJECT, what, "wrong", text, then)
+def name_fits(subject: str, what: str, names: tuple[str, ...], host: str, then: str) -> Finding:
+    """`then`: what to do where it is for somebody else. Pure."""
+    if covers(names, host):
+        return well(subject, what, f"is for {host}")
+    text = f"is for {', '.join(names) or 'nobody'}, base_url says {host}"
+    return Finding(subject, what, "wrong", text, then)
 
 
 def _key(seen: Chain) -> Finding:

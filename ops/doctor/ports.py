@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from ops.doctor.finding import Finding, well
 from ops.doctor.looking import Ground, in_thread
-from ops.listener_settings import ListenerSettings
 
 SUBJECT = "ports"
 LISTENS = "0A"
@@ -49,8 +48,7 @@ def look(ground: Ground) -> list[Port]:
     own = ground.settings
     sockets = list(listening())
     found = []
-    listeners: dict[str, ListenerSettings] = {"ingress": own.ingress, "admin": own.admin}
-    for listener, at_which in listeners.items():
+    for listener, at_which in own.listeners.items():
         if at_which.address is None:
             continue  # behind a proxy: proxied.py
         host, port = at_which.address

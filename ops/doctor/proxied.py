@@ -13,7 +13,6 @@ from cryptography import x509
 from ops.doctor import certificates
 from ops.doctor.finding import Finding, well
 from ops.doctor.looking import Ground
-from ops.listener_settings import ListenerSettings
 from ops.probe import accepts
 
 SUBJECT = "proxy"
@@ -32,12 +31,10 @@ class Proxied(NamedTuple):
 
 
 async def examine(ground: Ground) -> list[Finding]:
-    own = ground.settings
-    listeners: dict[str, ListenerSettings] = {"ingress": own.ingress, "admin": own.admin}
     seen = await asyncio.gather(
         *(
             _look(ground, name, at.socket, at.base_url)
-            for name, at in listeners.items()
+            for name, at in ground.settings.listeners.items()
             if at.socket is not None
         )
     )
@@ -74,14 +71,12 @@ def _shown(seen: Proxied, now: datetime) -> list[Finding]:
         return [Finding(SUBJECT, what, "wrong", "nobody answers TLS there", then)]
     host = urlsplit(seen.base_url).hostname or ""
     renewed = "Renew it where the proxy has it (ansible/playbooks/rotate-certificates.yml)."
-    found = [
+    return [
         certificates.time_left(
             SUBJECT, f"{what}, time", now, seen.shown.not_valid_before_utc,
             seen.shown.not_valid_after_utc, renewed,
-        )
+        ),
+        certificates.name_fits(
+            SUBJECT, f"{what}, name", certificates.names_of(seen.shown), host, renewed
+        ),
     ]  # fmt: skip
-    names = certificates.names_of(seen.shown)
-    if certificates.covers(names, host):
-        return [*found, well(SUBJECT, f"{what}, name", f"is for {host}")]
-    text = f"is for {', '.join(names) or 'nobody'}, base_url says {host}"
-    return [*found, Finding(SUBJECT, f"{what}, name", "wrong", text, renewed)]

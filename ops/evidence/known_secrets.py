@@ -51,7 +51,7 @@ def secret_files(settings: Settings) -> Iterator[Path]:
             pair.sign_so_pin_file,
         )
         yield from (path for path in named if pins.is_file(path))
-    yield from (tls.key for tls in (settings.ingress.tls, settings.admin.tls) if tls is not None)
+    yield from (tls.key for tls in settings.own_tls.values())
     yield from (one.client_secret_file for one in settings.admin.oidc.values())
     if settings.admin.smtp is not None and settings.admin.smtp.password_file is not None:
         yield settings.admin.smtp.password_file

@@ -97,7 +97,7 @@ class Controller:
         """Run ansible/playbooks/NAME.yml; `more` goes to ansible-playbook. The words stay in a file."""
         program = shutil.which("ansible-playbook")
         if program is None:
-            raise RuntimeError("ansible-playbook is missing: it is in requirements/dev.lock")
+            raise RuntimeError("ansible-playbook is missing: it is in requirements/hosts.lock")
         self._plays += 1
         log = self._directory / f"play-{self._plays}-{playbook}.log"
         words = [program, "-i", str(self.inventory), f"playbooks/{playbook}.yml", *more]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from itertools import count
 
 from hsm.client import SignerClient
 from loadtest.pkcs11.control import Control
@@ -20,7 +19,7 @@ FAR_BELOW = "47000"
 MARK = "60000"
 
 
-async def ask_small_signer(stage: Stage) -> SignerClient:
+def small_signer(stage: Stage) -> SignerClient:
     return SignerClient(stage.ground.here.settings.hsm.signer_sockets[SMALL_SIGNER])
 
 
@@ -30,11 +29,8 @@ async def thief(stage: Stage) -> AsyncIterator[None]:
     tenant = stage.cast.scope.tenant_id
 
     async def ask() -> None:
-        async with await ask_small_signer(stage) as client, asyncio.timeout(2):
-            for number in count():
-                await client.open_secret(
-                    bytes([number % 256]) * 96, tenant_id=tenant, subject="hook/nobody"
-                )
+        async with small_signer(stage) as client, asyncio.timeout(2):
+            await client.open_secret(bytes(96), tenant_id=tenant, subject="hook/nobody")
 
     async with beside(*(again(ask, 0.2) for _ in range(4))):
         yield
@@ -46,7 +42,7 @@ async def slow_token(stage: Stage) -> AsyncIterator[None]:
     relay = Control(stage.places.var / RELAY)
 
     async def ask() -> None:
-        async with await ask_small_signer(stage) as client, asyncio.timeout(5):
+        async with small_signer(stage) as client, asyncio.timeout(5):
             await client.public_key("no such log")
 
     relay.set(latency_us=SLOW_US)

@@ -41,6 +41,16 @@ class Installation:
 
     def render(self, role: str, template: Path, host: str, **more: Any) -> str:
         """The template with the role's defaults, the inventory's variables and `more`, in that order."""
+        templar = self._templar(role, host, more).copy_with_new_env(
+            searchpath=[str(template.parent)]
+        )
+        return templar.template(trust_as_template(template.read_text())) or ""
+
+    def value(self, role: str, name: str, host: str, **more: Any) -> Any:
+        """A variable of the role as its tasks see it on this host."""
+        return self._templar(role, host, more).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+    def _templar(self, role: str, host: str, more: dict[str, Any]) -> Templar:
         place = ANSIBLE / "roles" / role
         variables = {
             **read(ANSIBLE / "roles" / "pki" / "defaults" / "main.yml"),  # its play is the first
@@ -51,9 +61,7 @@ class Installation:
             "ansible_managed": "Written by Ansible: a change by hand is lost.",
             **more,
         }
-        templar = Templar(loader=self._loader, variables=variables)
-        templar = templar.copy_with_new_env(searchpath=[str(template.parent)])
-        return templar.template(trust_as_template(template.read_text())) or ""
+        return Templar(loader=self._loader, variables=variables)
 
     def _of_host_anew(self, host: str) -> dict[str, Any]:
         return self._variables.get_vars(host=self._inventory.get_host(host))

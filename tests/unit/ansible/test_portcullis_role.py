@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from gateway.proxied import CERTIFICATE, CLIENT
-from hsm.settings import read_daemon_settings
+from hsm.settings import DaemonSettings, read_daemon_settings
 from ops.cli.main import cli
 from ops.initialise import PAPER_INSTRUMENTS
 from ops.processes import specs
 from ops.settings import ADMIN_OPENS, AUDIT_OPENS, INGRESS_OPENS, Settings, decode_settings
 from ops.toml import dumps
-from tests.unit.ansible.rendered import ROLE, UIDS, rendered, variables
+from tests.unit.ansible.rendering import Installation
+from tests.unit.ansible.tree import ANSIBLE, UIDS, defaults
 
 EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
@@ -26,14 +26,34 @@ _OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
 NO_PROCESS = {"postgres", "redis"}
 
 
-@pytest.fixture(scope="module")
-def known() -> dict[str, Any]:
-    return variables()
+ROLE = "portcullis"
+HOST = "gw1"
 
 
 @pytest.fixture(scope="module")
-def settings(known: dict[str, Any]) -> Settings:
-    return decode_settings(rendered("portcullis.toml.j2", known).encode())
+def house() -> Installation:
+    return Installation("one")
+
+
+def rendered(house: Installation, template: str, **more: Any) -> str:
+    told = {"portcullis_uids": UIDS, **more}
+    return house.render(ROLE, ANSIBLE / "roles" / ROLE / "templates" / template, HOST, **told)
+
+
+def units(house: Installation) -> list[dict[str, Any]]:
+    return house.value(ROLE, "portcullis_units", HOST)
+
+
+def daemon(house: Installation, template: str, directory: Path) -> DaemonSettings:
+    """A daemon's settings as it reads them itself."""
+    file = directory / "daemon.toml"
+    file.write_text(rendered(house, template))
+    return read_daemon_settings(file)
+
+
+@pytest.fixture(scope="module")
+def settings(house: Installation) -> Settings:
+    return decode_settings(rendered(house, "portcullis.toml.j2").encode())
 
 
 def test_the_settings_are_ones_that_the_product_takes(settings: Settings) -> None:
@@ -44,11 +64,11 @@ def test_the_settings_are_ones_that_the_product_takes(settings: Settings) -> Non
 
 
 def test_every_process_of_an_installation_has_a_unit(
-    settings: Settings, known: dict[str, Any]
+    settings: Settings, house: Installation
 ) -> None:
     wanted = {spec.name for spec in specs(settings, Path("/etc/portcullis/portcullis.toml"), 3, 4)}
     there = set()
-    for unit in known["portcullis_units"]:
+    for unit in units(house):
         name = unit["name"].removeprefix("portcullis-")
         if name.endswith("@"):
             there |= {f"{name[:-1]}-{index}" for index in range(int(unit["instances"]))}
@@ -58,11 +78,9 @@ def test_every_process_of_an_installation_has_a_unit(
 
 
 def test_the_signer_opens_what_each_is_for_to_who_needs_it(
-    settings: Settings, known: dict[str, Any], tmp_path: Path
+    settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
-    file = tmp_path / "signer.toml"
-    file.write_text(rendered("signer.toml.j2", known))
-    signer = read_daemon_settings(file)
+    signer = daemon(house, "signer.toml.j2", tmp_path)
     doors = {door.socket: door for door in signer.doors.values()}
     for at, purposes, users in (
         (settings.hsm.hook_socket, INGRESS_OPENS, {"ingress"}),
@@ -80,11 +98,9 @@ def test_the_signer_opens_what_each_is_for_to_who_needs_it(
 
 
 def test_the_enroller_answers_the_management_listener(
-    settings: Settings, known: dict[str, Any], tmp_path: Path
+    settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
-    file = tmp_path / "enroller.toml"
-    file.write_text(rendered("enroller.toml.j2", known))
-    enroller = read_daemon_settings(file)
+    enroller = daemon(house, "enroller.toml.j2", tmp_path)
     assert enroller.peer_uids == [UIDS["portcullis-admin"]]
     assert enroller.socket == settings.hsm.enroller_socket
 
@@ -92,7 +108,7 @@ def test_the_enroller_answers_the_management_listener(
 def test_the_proxy_hands_requests_on_where_and_how_the_product_takes_them(
     settings: Settings,
 ) -> None:
-    haproxy = yaml.safe_load((ROLE.parent / "haproxy/defaults/main.yml").read_text())
+    haproxy = defaults("haproxy")
     assert [one["path"] for one in haproxy["haproxy_ingress_sockets"]] == [
         str(settings.ingress.socket)
     ]
@@ -101,15 +117,15 @@ def test_the_proxy_hands_requests_on_where_and_how_the_product_takes_them(
     assert haproxy["haproxy_certificate_header"].lower().encode() == CERTIFICATE
 
 
-def written(known: dict[str, Any], root: Path) -> list[str]:
+def written(house: Installation, root: Path, **more: Any) -> list[str]:
     """The units below `root`, as a host has them; the names of the services, instances by their first."""
     directory = root / "etc/systemd/system"
     (directory / "portcullis-.service.d").mkdir(parents=True)
     sandbox = directory / "portcullis-.service.d/50-sandbox.conf"
-    sandbox.write_text(rendered("sandbox.conf.j2", known))
+    sandbox.write_text(rendered(house, "sandbox.conf.j2", **more))
     names = []
-    for unit in known["portcullis_units"]:
-        text = rendered("unit.service.j2", known, item=unit)
+    for unit in units(house):
+        text = rendered(house, "unit.service.j2", item=unit, **more)
         (directory / f"{unit['name']}.service").write_text(text)
         names.append(unit["name"] + ("0" if unit["name"].endswith("@") else ""))
     return names
@@ -117,10 +133,10 @@ def written(known: dict[str, Any], root: Path) -> list[str]:
 
 @pytest.mark.parametrize("networks", [{}, {"portcullis_recorder_networks": ["192.0.2.7"]}])
 def test_no_unit_is_exposed_more_than_it_may_be(
-    networks: dict[str, list[str]], tmp_path: Path
+    house: Installation, networks: dict[str, list[str]], tmp_path: Path
 ) -> None:
     """What `systemd-analyze security` says of a running host, it says of files, too."""
-    names = written(variables(**networks), tmp_path)
+    names = written(house, tmp_path, **networks)
     said = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--root={tmp_path}",
          *(f"{name}.service" for name in names)],
@@ -135,8 +151,8 @@ def test_no_unit_is_exposed_more_than_it_may_be(
         assert level <= most, (name, level)
 
 
-def test_who_needs_no_network_has_none(known: dict[str, Any], tmp_path: Path) -> None:
-    written(known, tmp_path)
+def test_who_needs_no_network_has_none(house: Installation, tmp_path: Path) -> None:
+    written(house, tmp_path)
     directory = tmp_path / "etc/systemd/system"
     for name in ("portcullis-signer", "portcullis-recorder", "portcullis-ingress@"):
         assert "PrivateNetwork=no" not in (directory / f"{name}.service").read_text()
@@ -144,13 +160,13 @@ def test_who_needs_no_network_has_none(known: dict[str, Any], tmp_path: Path) ->
 
 
 def test_settings_that_the_product_would_not_take_are_told_before_they_are_put_in_place(
-    tmp_path: Path,
+    house: Installation, tmp_path: Path
 ) -> None:
     """What the role's `validate:` runs, with and without a mistake in what the operator wrote."""
     file = tmp_path / "portcullis.toml"
 
     def told(more: str) -> tuple[int, str]:
-        file.write_text(rendered("portcullis.toml.j2", variables(portcullis_more_settings=more)))
+        file.write_text(rendered(house, "portcullis.toml.j2", portcullis_more_settings=more))
         file.chmod(0o600)
         ran = CliRunner().invoke(
             cli, ["--settings", str(file), "preflight", "--settings-only", "--json"]

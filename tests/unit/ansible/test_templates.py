@@ -7,9 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.unit.ansible.rendered import UIDS, variables
 from tests.unit.ansible.rendering import Installation
-from tests.unit.ansible.tree import ANSIBLE, INVENTORIES
+from tests.unit.ansible.tree import ANSIBLE, INVENTORIES, UIDS
 
 TEMPLATES = sorted((ANSIBLE / "roles").glob("*/templates/*.j2"))
 FIREWALL = ANSIBLE / "roles" / "hardening" / "templates" / "nftables.conf.j2"
@@ -22,14 +21,16 @@ UNSIGNED = {
     "pgbouncer/users.txt.j2",
 }  # fmt: skip
 """A part of another file; what Redis and Sentinel go on writing themselves; formats that know no comment."""
-_KNOWN = variables()
-TOLD = {
-    "portcullis/unit.service.j2": [{"item": one} for one in _KNOWN["portcullis_units"]],
-    "portcullis/socket.j2": [{"item": one} for one in _KNOWN["portcullis_sockets"]],
-    "portcullis/signer.toml.j2": [{"portcullis_uids": UIDS}],
-    "portcullis/enroller.toml.j2": [{"portcullis_uids": UIDS}],
+LOOPED = {
+    "portcullis/unit.service.j2": "portcullis_units",
+    "portcullis/socket.j2": "portcullis_sockets",
 }
-"""What a template is told by its task."""
+"""A template that a task writes once for every `item` of a variable."""
+TOLD = {
+    "portcullis/signer.toml.j2": {"portcullis_uids": UIDS},
+    "portcullis/enroller.toml.j2": {"portcullis_uids": UIDS},
+}
+"""What a template is told by the tasks before it."""
 
 
 @pytest.fixture(scope="module", params=INVENTORIES)
@@ -39,10 +40,14 @@ def installation(request: pytest.FixtureRequest) -> Installation:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
 def test_it_renders_for_every_host(installation, template):
-    name = f"{template.parts[-3]}/{template.name}"
+    role = template.parts[-3]
+    name = f"{role}/{template.name}"
     for host in installation.hosts:
-        for more in TOLD.get(name, [{}]):
-            text = installation.render(template.parts[-3], template, host, **SECRETS, **more)
+        items = installation.value(role, LOOPED[name], host) if name in LOOPED else [None]
+        assert items
+        for item in items:
+            told = TOLD.get(name, {})
+            text = installation.render(role, template, host, item=item, **SECRETS, **told)
             if name not in UNSIGNED:
                 assert "Written by Ansible" in text, "it does not say who wrote it"
             assert not re.search(r"\{\{|\{%|\bNone\b|AnsibleUndefined", text)

@@ -47,6 +47,11 @@ def words(role: str, pattern: str) -> set[str]:
     return found
 
 
+UIDS = {
+    user["name"]: 900 + index
+    for index, user in enumerate(own_variables("portcullis")["portcullis_users"])
+}
+"""Numbers such as a host might give the product's users; which, its role asks."""
 EXPRESSION = (
     r"(?s:\{\{.*?\}\})|(?s:\{%.*?%\})|(?m:^\s*(?:- )?(?:when|that|loop|until|failed_when): .*$)"
 )

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import yaml
-
 from ops.backup.settings import APPLICATION, SLOT
 from ops.settings import DatabaseSettings
 from ops.stack.postgres import DATABASE, LOGIN_ROLES, SETTINGS
+from tests.unit.ansible.tree import ANSIBLE, defaults
 
-ROLES = Path(__file__).parents[2] / "ansible" / "roles"
+ROLES = ANSIBLE / "roles"
 BY_HOST = {"listen_addresses", "unix_socket_permissions", "max_connections", "shared_buffers"}
 """Settings that a host of its own has otherwise than a machine that runs everything."""
-
-
-def defaults(role: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
-    return found
 
 
 def test_postgresql_has_the_roles_that_the_product_logs_in_as() -> None:
