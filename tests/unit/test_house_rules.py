@@ -46,40 +46,58 @@ MAY_MAKE_A_SCOPE = {
     "tenancy/store/tenants.py": "has just made the tenant",
 }
 LINES_MOST = 400
+Modules = dict[str, tuple[str, ast.Module]]
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=name)
-def test_every_module_says_what_it_is_for(path: Path) -> None:
+@pytest.fixture(scope="module")
+def modules() -> Modules:
+    """Each file's text and what it says, by its name."""
+    texts = ((name(path), path.read_text()) for path in EVERYTHING)
+    return {file: (text, ast.parse(text)) for file, text in texts}
+
+
+def test_every_module_says_what_it_is_for(modules: Modules) -> None:
     """An empty file says enough: it only makes a directory a package."""
-    text = path.read_text()
-    assert not text or ast.get_docstring(ast.parse(text)), f"{name(path)} has no docstring"
+    silent = [
+        file for file, (text, tree) in modules.items() if text and not ast.get_docstring(tree)
+    ]
+    assert silent == []
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=name)
-def test_no_file_is_too_long_to_read(path: Path) -> None:
-    lines = len(path.read_text().splitlines())
-    assert lines <= LINES_MOST, f"{name(path)} has {lines} lines"
+def test_no_file_is_too_long_to_read(modules: Modules) -> None:
+    lengths = {file: len(text.splitlines()) for file, (text, _) in modules.items()}
+    assert {file: lines for file, lines in lengths.items() if lines > LINES_MOST} == {}
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=name)
-def test_nobody_mocks(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(tree: ast.Module) -> set[str]:
+    """Names of the modules, and of what is taken from them."""
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            assert all("mock" not in alias.name for alias in node.names), name(path)
+            found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            assert "mock" not in (node.module or ""), name(path)
-            assert node.module != "unittest" or all(a.name != "mock" for a in node.names)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def test_only_who_knows_the_caller_makes_a_tenant_scope() -> None:
+def test_nobody_mocks(modules: Modules) -> None:
+    mocking = {
+        file: names
+        for file, (_, tree) in modules.items()
+        if (names := {one for one in imported(tree) if "mock" in one})
+    }
+    assert mocking == {}
+
+
+def test_only_who_knows_the_caller_makes_a_tenant_scope(modules: Modules) -> None:
     makers = {
-        name(path)
-        for path in PRODUCT
-        for node in ast.walk(ast.parse(path.read_text()))
+        file
+        for file in map(name, PRODUCT)
+        for node in ast.walk(modules[file][1])
         if isinstance(node, ast.Call)
         and (
             (isinstance(node.func, ast.Name) and node.func.id == "TenantScope")
@@ -89,7 +107,7 @@ def test_only_who_knows_the_caller_makes_a_tenant_scope() -> None:
     assert makers <= set(MAY_MAKE_A_SCOPE), "a new file makes a TenantScope: say here why it may"
 
 
-def test_nothing_to_do_is_left_in_the_code() -> None:
+def test_nothing_to_do_is_left_in_the_code(modules: Modules) -> None:
     words = ("TO" + "DO", "FIX" + "ME")
-    left = [name(path) for path in EVERYTHING if any(word in path.read_text() for word in words)]
+    left = [file for file, (text, _) in modules.items() if any(word in text for word in words)]
     assert left == []
