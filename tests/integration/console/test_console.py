@@ -149,7 +149,7 @@ async def test_a_form_from_elsewhere_does_nothing(
     "walk",
     [
         steering.walk_kill_switch, steering.walk_account, steering.walk_settings,
-        steering.walk_approvals, steering.walk_four_eyes,
+        steering.walk_approvals,
     ],
 )  # fmt: skip
 async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: Any) -> None:
@@ -170,6 +170,7 @@ async def test_people_steer(home: House, chromium: Browser, admin: Any, walk: An
                 releasing.walk_hold, proving.walk_tradingview,
             )
         ),
+        steering.walk_four_eyes,  # the last: from then on nobody is invited by one person alone
     ],
 )  # fmt: skip
 async def test_people_decide_and_let_go(
