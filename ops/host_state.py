@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from gateway.admin.platform_state import (
     Unknown,
 )
 from ops import probe
+from ops.running import Found, running
 from ops.settings import Settings
-from ops.state import Process, read_state
 from tenancy.clock import Clock
 from tenancy.errors import ConfigurationError
 
@@ -91,17 +91,18 @@ async def _processes(
     settings: Settings, unknown: list[Unknown]
 ) -> tuple[list[ProcessState], list[Figure]]:
     try:
-        state = read_state(settings.instance.runtime / "state.json")
+        state = await asyncio.to_thread(running, settings)
     except ConfigurationError as error:
         unknown.append(Unknown(what="processes", why=str(error)))
         return [], []
     if state is None:
-        why = "no supervisor of ours runs here: another init system does, ask that"
-        unknown.append(Unknown(what="processes", why=why))
+        unknown.append(Unknown(what="processes", why="none of ours could be found on this host"))
         return [], []
     asked = await asyncio.gather(
         *(_process(name, one, state.health.get(name)) for name, one in state.processes.items())
     )
+    for name in state.health.keys() - state.processes.keys():
+        unknown.append(Unknown(what=name, why="it does not run, or lets nobody of ours ask"))
     for name, (_, _, why) in zip(state.processes, asked, strict=True):
         if why:
             unknown.append(Unknown(what=name, why=why))
@@ -111,7 +112,7 @@ async def _processes(
 
 
 async def _process(
-    name: str, process: Process, sock: Path | None
+    name: str, process: Found, sock: Path | None
 ) -> tuple[ProcessState, list[Figure], str]:
     ready, checks, figures, why = None, list[ProcessCheck](), list[Figure](), ""
     if sock is not None:
@@ -123,7 +124,7 @@ async def _process(
         except (OSError, TimeoutError, ValueError, IndexError, msgspec.MsgspecError) as error:
             why = f"it does not answer at {sock.name}: {error or type(error).__name__}"
     seen = ProcessState(
-        name=name, pid=process.pid, restarts=process.restarts, since=_since(process),
+        name=name, pid=process.pid, restarts=process.restarts, since=process.since,
         memory_bytes=_memory_of(process.pid), ready=ready, checks=checks,
     )  # fmt: skip
     return seen, figures, why
@@ -153,18 +154,6 @@ def read_figures(process: str, page: str) -> list[Figure]:
 
 def _whose(metric: str) -> tuple[str, ...]:
     return next((who for start, who in ONLY_OF.items() if metric.startswith(start)), WORKERS_OWN)
-
-
-def _since(process: Process) -> datetime | None:
-    """From clock ticks since boot (proc(5), stat field 22)."""
-    try:
-        up = float(Path("/proc/uptime").read_text().split()[0])
-    except (OSError, ValueError):
-        return None
-    booted = datetime.now(UTC).timestamp() - up
-    return datetime.fromtimestamp(
-        round(booted + process.start_ticks / os.sysconf("SC_CLK_TCK")), UTC
-    )
 
 
 def _memory_of(pid: int) -> int | None:

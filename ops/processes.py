@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -55,23 +56,6 @@ log = structlog.get_logger()
 def health_socket(settings: Settings, process: str, index: int = 0) -> Path:
     """Where ops/health.py of that process listens."""
     return settings.instance.runtime / f"{process}-{index}.health"
-
-
-def health_sockets(settings: Settings) -> dict[str, Path]:
-    """The same of every process of this host that has one, by its name."""
-    counts = {
-        "clock": 0 if settings.clock is None else 1,
-        "recorder": 1,
-        "session": _persons(settings),
-        "worker": settings.worker.processes,
-        "admin": 1,
-        "ingress": settings.ingress.processes,
-    }
-    return {
-        f"{process}-{index}": health_socket(settings, process, index)
-        for process, count in counts.items()
-        for index in range(count)
-    }
 
 
 def open_listener(at: ListenerSettings) -> socket.socket:
@@ -117,13 +101,21 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
             ready=lambda: is_ready(ready_at),
             log=places.log / f"{process}-{index}.log",
             cwd=ROOT,
+            socket=ready_at,
+            tells_health=True,
             pass_fds=() if fd is None else (fd,),
             environment=FREED_IS_OVERWRITTEN if process == "admin" else {},
         )
 
     return [
         *_stack(settings, places),
-        _hsm_daemon("signer", settings.hsm.signer_config, settings.hsm.signer_socket, places),
+        _hsm_daemon(
+            "signer",
+            settings.hsm.signer_config,
+            settings.hsm.signer_socket,
+            places,
+            knock=settings.hsm.admin_socket,
+        ),
         *(
             _hsm_daemon("signer", more.config, more.socket, places, f"signer{index}")
             for index, more in enumerate(settings.hsm.more_signers, 2)
@@ -138,6 +130,25 @@ def specs(settings: Settings, file: Path, ingress_fd: int, admin_fd: int) -> lis
         ours("admin", 4, fd=admin_fd),
         *(ours("ingress", 4, index, ingress_fd) for index in range(settings.ingress.processes)),
     ]
+
+
+class Door(NamedTuple):
+    """A process' own socket. `tells_health`: ops/health.py answers there."""
+
+    path: Path
+    tells_health: bool
+
+
+def doors(settings: Settings) -> dict[str, Door]:
+    """Of every program of ours that this host runs, by its name."""
+    nobody = -1  # listeners are handed to whoever is started: nobody is
+    named = specs(settings, Path(), nobody, nobody)
+    return {one.name: Door(one.socket, one.tells_health) for one in named if one.socket is not None}
+
+
+def health_sockets(settings: Settings) -> dict[str, Path]:
+    """Of those that ops/health.py answers for."""
+    return {name: door.path for name, door in doors(settings).items() if door.tells_health}
 
 
 def _persons(settings: Settings) -> int:
@@ -169,6 +180,8 @@ def _own_program(
             ready=lambda: is_ready(ready_at),
             log=places.log / f"{name}-0.log",
             cwd=ROOT,
+            socket=ready_at,
+            tells_health=True,
         )
     ]
 
@@ -195,7 +208,10 @@ def _server(server: Server) -> Spec:
     )
 
 
-def _hsm_daemon(kind: str, config: Path, sock: Path, places: Places, name: str = "") -> Spec:
+def _hsm_daemon(
+    kind: str, config: Path, sock: Path, places: Places, name: str = "", knock: Path | None = None
+) -> Spec:
+    """`knock`: the door at which the management listener, too, is let in."""
     return Spec(
         name=name or kind,
         stage=1,
@@ -203,6 +219,7 @@ def _hsm_daemon(kind: str, config: Path, sock: Path, places: Places, name: str =
         ready=lambda: accepts(sock),
         log=places.log / f"{name or kind}.log",
         cwd=ROOT,
+        socket=knock or sock,
     )
 
 
@@ -226,6 +243,7 @@ def _sealer(settings: Settings, places: Places) -> list[Spec]:
             ready=lambda: accepts(sock),
             log=places.log / "sealer.log",
             cwd=ROOT,
+            socket=sock,
         )
     ]
 
@@ -270,7 +288,6 @@ class Host:
         me = identify(os.getpid())
         assert me is not None
         running = {child.spec.name: child.process() for child in self._supervisor.children}
-        names = [name for name in running if "-" in name]
         write_state(
             self._state_file,
             State(
@@ -279,7 +296,7 @@ class Host:
                 ready=self._ready,
                 urls=self._urls(),
                 processes={name: process for name, process in running.items() if process},
-                health={name: self._settings.instance.runtime / f"{name}.health" for name in names},
+                health=health_sockets(self._settings),
             ),
         )
 

@@ -58,6 +58,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
     pass_fds: tuple[int, ...] = ()
+    socket: Path | None = None
+    """Where this process, and nobody else, listens. None: a server that is not our program."""
+    tells_health: bool = False
+    """Whether ops/health.py answers there."""
     environment: Mapping[str, str] = {}
     """Beside the supervisor's own. Never a secret."""
 

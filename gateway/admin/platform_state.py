@@ -36,11 +36,12 @@ class ProcessCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `ready`: null where it has no door to be asked at. `restarts`: by the supervisor."""
+    """One process. `ready`: null where it has no door to be asked at. `restarts`: by our supervisor;
+    null under another init system. `since`, `memory_bytes`: null where this host does not let us see them."""
 
     name: str
     pid: int | None
-    restarts: int
+    restarts: int | None
     since: datetime | None
     memory_bytes: int | None
     ready: bool | None

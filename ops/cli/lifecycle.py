@@ -20,8 +20,8 @@ from ops.installation import install as make_all
 from ops.paths import Places, places
 from ops.probe import get, is_ready
 from ops.processes import main as supervise
+from ops.running import Running, running, supervised
 from ops.settings import read_settings
-from ops.state import State
 from tenancy.errors import ConfigurationError
 
 
@@ -86,7 +86,7 @@ def up(file: Path, foreground: bool, timeout: float, as_json: bool) -> None:
     """Start everything and wait until all of it is ready."""
     if foreground:
         sys.exit(supervise(["--settings", str(file)]))
-    _show(control.up(file, timeout), as_json)
+    _show(supervised(control.up(file, timeout)), as_json)
     if not as_json:
         click.echo(next_steps(places(file.parent).keys))
 
@@ -104,7 +104,7 @@ def down(file: Path) -> None:
 @click.pass_obj
 def status(file: Path, as_json: bool) -> None:
     """What runs, and is it ready. Exit status 1 where something is not."""
-    state = control.state_of(read_settings(file))
+    state = running(read_settings(file))
     if state is None:
         click.echo("null" if as_json else "nothing is running; `portcullis up` starts it")
         sys.exit(1)
@@ -147,15 +147,17 @@ def preflight(file: Path, settings_only: bool, as_json: bool) -> None:
     sys.exit(1 if any(finding.problem for finding in findings) else 0)
 
 
-def _show(state: State, as_json: bool) -> None:
+def _show(state: Running, as_json: bool) -> None:
     if as_json:
         print_json(state)
         return
     well = _well(state)
-    rows = [
-        (name, process.pid, process.restarts, {True: "yes", False: "no"}.get(well.get(name, True)))
-        for name, process in state.processes.items()
+    said = {True: "yes", False: "no"}
+    rows: list[tuple[object, ...]] = [
+        (name, one.pid, "" if one.restarts is None else one.restarts, said[well.get(name, True)])
+        for name, one in state.processes.items()
     ]
+    rows += [(name, "", "", "no") for name in state.health if name not in state.processes]
     print_table(("process", "pid", "restarts", "ready"), rows)
     for name, url in state.urls.items():
         click.echo(f"{name}: {url}")
@@ -163,7 +165,7 @@ def _show(state: State, as_json: bool) -> None:
         click.echo(f"audit log's files, worm: {worm}")
 
 
-async def _worm(state: State) -> str | None:
+async def _worm(state: Running) -> str | None:
     """Whether the audit log's files can be removed, of each store; None where the recorder is away."""
     if (sock := state.health.get("recorder-0")) is None:
         return None
@@ -190,7 +192,7 @@ def next_steps(keys: Path) -> str:
     )
 
 
-def _well(state: State) -> dict[str, bool]:
+def _well(state: Running) -> dict[str, bool]:
     async def ask() -> list[bool]:
         return list(await asyncio.gather(*(is_ready(sock) for sock in state.health.values())))
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ops import control
 from ops.doctor import (
     audit,
     brokers,
@@ -32,6 +31,7 @@ from ops.doctor import (
 from ops.doctor.finding import Finding, worst_first
 from ops.doctor.looking import Ground
 from ops.masking import masked
+from ops.running import running
 from ops.settings import Settings
 
 Examine = Callable[[Ground], Awaitable[list[Finding]]]
@@ -68,7 +68,7 @@ SUBJECTS = (
 
 def ground_of(settings: Settings, file: Path) -> Ground:
     """Raises ConfigurationError where state.json is not one."""
-    return Ground(settings, file, control.state_of(settings))
+    return Ground(settings, file, running(settings))
 
 
 async def examined(ground: Ground, subjects: tuple[Subject, ...] = SUBJECTS) -> list[Finding]:
@@ -80,7 +80,7 @@ async def examined(ground: Ground, subjects: tuple[Subject, ...] = SUBJECTS) -> 
 
 async def _one(subject: Subject, ground: Ground) -> list[Finding]:
     if subject.needs_us and not ground.is_up:
-        why, then = "nothing runs", "Start the product (`portcullis up`) and ask again."
+        why, then = "nothing runs", "Start the product and ask again: see processes."
         return [Finding(subject.name, subject.name, "unseen", why, then)]
     try:
         async with asyncio.timeout(subject.within_s):

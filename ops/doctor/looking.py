@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ops.running import Running
 from ops.settings import Settings
-from ops.state import State
 from tenancy.errors import Unavailable
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Ground(NamedTuple):
 
     settings: Settings
     file: Path
-    state: State | None
+    state: Running | None
 
     @property
     def is_up(self) -> bool:

@@ -47,6 +47,7 @@ async def examine(ground: Ground) -> list[Finding]:
 def look(ground: Ground) -> list[Port]:
     own = ground.settings
     sockets = list(listening())
+    supervisor = None if ground.state is None else ground.state.supervisor
     found = []
     for listener, at_which in own.listeners.items():
         if at_which.address is None:
@@ -59,8 +60,8 @@ def look(ground: Ground) -> list[Port]:
         found.append(
             Port(
                 listener, host, port, up=ground.is_up, listened=bool(here),
-                ours=ground.state is not None
-                and any(one.pid == ground.state.supervisor.pid for one in holders),
+                ours=supervisor is not None
+                and any(one.pid == supervisor.pid for one in holders),
                 holders=tuple(holders), queue=max(here.values(), default=0),
             )
         )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +13,8 @@ import msgspec
 from ops.doctor.finding import Finding, Level, well
 from ops.doctor.looking import Ground
 from ops.probe import get
-from ops.processes import specs
-from ops.state import Process
+from ops.processes import doors, specs
+from ops.running import Found, Running
 
 SUBJECT = "processes"
 LATELY_S = 600.0
@@ -23,16 +22,17 @@ OFTEN = 3
 
 
 class Seen(NamedTuple):
-    """`up`: None where no supervisor of ours lives. `expected`: every name by the settings.
+    """`supervised`: by us, and not by another init system. `expected`: every name by the settings.
 
-    `up_s`: how long each has run. `unready`: what `/readyz` says is wrong, by process and check.
-    `settings_newer`: the file was changed after the supervisor had read it.
+    `up_s`: how long each has run, as far as it may be seen. `unready`: what `/readyz` says is wrong, by process
+    and check. `settings_newer`: the file was changed after somebody had read it.
     """
 
     up: bool
+    supervised: bool = True
     ready: bool = False
     expected: tuple[str, ...] = ()
-    processes: Mapping[str, Process] = {}
+    processes: Mapping[str, Found] = {}
     up_s: Mapping[str, float] = {}
     unready: Mapping[str, str] = {}
     settings_newer: bool = False
@@ -50,15 +50,28 @@ async def look(ground: Ground) -> Seen:
         return Seen(up=False, logs=logs)
     asked = dict(state.health)
     said = await asyncio.gather(*(_unready(sock) for sock in asked.values()))
-    changed = ground.file.stat().st_mtime
+    changed = datetime.fromtimestamp(ground.file.stat().st_mtime, UTC)
+    read = [one.since for one in (state.supervisor, *state.processes.values()) if one and one.since]
+    now = datetime.now(UTC)
     return Seen(
-        up=True, ready=state.ready, logs=logs,
-        expected=tuple(one.name for one in specs(ground.settings, ground.file, -1, -1)),
+        up=True, supervised=state.supervisor is not None, ready=state.ready, logs=logs,
+        expected=_expected(ground, state),
         processes=state.processes,
-        up_s={name: age_s(one) for name, one in state.processes.items()},
+        up_s={
+            name: (now - one.since).total_seconds()
+            for name, one in state.processes.items()
+            if one.since is not None
+        },
         unready={name: why for name, why in zip(asked, said, strict=True) if why and name in state.processes},
-        settings_newer=changed > datetime.now(UTC).timestamp() - age_s(state.supervisor),
+        settings_newer=any(changed > since for since in read),
     )  # fmt: skip
+
+
+def _expected(ground: Ground, state: Running) -> tuple[str, ...]:
+    """By the settings. Another init system keeps PostgreSQL and Redis, too: they are looked at by themselves."""
+    if state.supervisor is None:
+        return tuple(doors(ground.settings))
+    return tuple(one.name for one in specs(ground.settings, ground.file, -1, -1))
 
 
 async def _unready(sock: Path) -> str:
@@ -72,47 +85,54 @@ async def _unready(sock: Path) -> str:
     return "; ".join(failed) or ("" if status == 200 else f"says {status}")
 
 
-def age_s(process: Process) -> float:
-    """Seconds since its start, by the kernel's count of ticks since boot (proc(5), stat field 22)."""
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return uptime - process.start_ticks / os.sysconf("SC_CLK_TCK")
-
-
 def judge(seen: Seen) -> list[Finding]:
     if not seen.up:
         then = (
-            "`portcullis up` starts it. If it should be running, read the end of "
-            f"{seen.logs}/supervisor.log first."
+            "`portcullis up` starts it, or `systemctl start portcullis.target` where it is installed as units. "
+            f"If it should be running, read the end of {seen.logs}/supervisor.log or of the journal first."
         )
         return [Finding(SUBJECT, "supervisor", "wrong", "nothing of ours runs here", then)]
     return [_supervisor(seen), *(_one(seen, name) for name in seen.expected), *_newer(seen)]
+
+
+def _log(seen: Seen, name: str) -> str:
+    return f"{seen.logs}/{name}.log" if seen.supervised else "`journalctl -u 'portcullis-*'`"
+
+
+def _again(seen: Seen) -> str:
+    """How all of it is started anew."""
+    if seen.supervised:
+        return "`portcullis down`, `portcullis up`"
+    return "`systemctl restart portcullis.target`"
 
 
 def _supervisor(seen: Seen) -> Finding:
     if not seen.ready:
         then = "It is starting, or a part never became ready: see the others here."
         return Finding(SUBJECT, "supervisor", "warning", "not everything was ready yet", then)
-    return well(SUBJECT, "supervisor", f"runs, {len(seen.processes)} processes")
+    who = "runs" if seen.supervised else "none of ours: another init system keeps them running"
+    return well(SUBJECT, "supervisor", f"{who}, {len(seen.processes)} processes")
 
 
 def _one(seen: Seen, name: str) -> Finding:
-    process, log = seen.processes.get(name), seen.logs / f"{name}.log"
+    process, log = seen.processes.get(name), _log(seen, name)
     if process is None:
         then = (
-            f"Read the end of {log}. The supervisor tries again within 5 s, unless it ended "
-            "with status 78"
-            " (settings, or a refused PIN): then put that right, `portcullis down`, "
-            "`portcullis up`."
+            f"Read the end of {log}. It is started again within 5 s, unless it ended with status 78"
+            f" (settings, or a refused PIN): then put that right, {_again(seen)}."
         )
         return Finding(SUBJECT, name, "wrong", "is not running", then)
-    up_s = seen.up_s[name]
-    text = f"pid {process.pid}, up {_long(up_s)}, started again {process.restarts} times"
     if why := seen.unready.get(name):
         then = (
             f"It waits for what is named here, and goes on by itself when that is back. Log: {log}"
         )
         return Finding(SUBJECT, name, "wrong", f"not ready: {why}", then)
-    if process.restarts and up_s < LATELY_S:
+    text, up_s = f"pid {process.pid}", seen.up_s.get(name)
+    if up_s is not None:
+        text += f", up {_long(up_s)}"
+    if process.restarts is not None:
+        text += f", started again {process.restarts} times"
+    if process.restarts and up_s is not None and up_s < LATELY_S:
         level: Level = "wrong" if process.restarts >= OFTEN else "warning"
         then = (
             f"It ended lately and was started again. Why, the end of {log} says, just before the "
@@ -125,10 +145,7 @@ def _one(seen: Seen, name: str) -> Finding:
 def _newer(seen: Seen) -> list[Finding]:
     if not seen.settings_newer:
         return []
-    then = (
-        "What runs has the old settings. `portcullis preflight`, then `portcullis down` and "
-        "`portcullis up`."
-    )
+    then = f"What runs has the old settings. `portcullis preflight`, then {_again(seen)}."
     return [Finding(SUBJECT, "settings", "warning", "changed after the start", then)]
 
 

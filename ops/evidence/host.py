@@ -9,7 +9,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
@@ -22,9 +22,8 @@ from ops.clock.ask import ask
 from ops.doctor import disk, versions
 from ops.doctor.looking import in_thread
 from ops.doctor.ports import listening
-from ops.doctor.processes import age_s
 from ops.evidence.collection import File, Gap, Wish, as_json
-from ops.state import Process
+from ops.running import Found
 from tenancy.clock_file import ClockFile
 from tenancy.errors import Unavailable
 
@@ -118,21 +117,22 @@ async def processes(wish: Wish) -> AsyncIterator[File | Gap]:
     if state is None:
         yield Gap("processes", "nothing of ours runs")
         return
-    table = {"supervisor": state.supervisor, **state.processes}
+    table = dict(state.processes)
+    if state.supervisor is not None:
+        table["supervisor"] = state.supervisor
     told = {name: await in_thread(process_facts, one) for name, one in table.items()}
     yield File(
         "processes.json",
         as_json({"ready": state.ready, "urls": state.urls, "processes": told}),
-        "state.json, /proc",
+        "state.json or the processes' sockets, /proc",
     )
 
 
-def process_facts(process: Process) -> dict[str, Any]:
+def process_facts(process: Found) -> dict[str, Any]:
     """What proc(5) says, without environment and memory."""
     root = Path(f"/proc/{process.pid}")
     facts: dict[str, Any] = {
-        "pid": process.pid, "restarts": process.restarts,
-        "started_at": datetime.now(UTC) - timedelta(seconds=age_s(process)),
+        "pid": process.pid, "restarts": process.restarts, "started_at": process.since,
     }  # fmt: skip
     try:
         facts["command"] = (root / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]

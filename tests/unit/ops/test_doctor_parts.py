@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from ops.doctor import (
     redis,
     trading,
 )
-from ops.state import Process
+from ops.running import Found
 from tests.findings import level
 
 GIB = 1 << 30
+SINCE = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 # ---------------------------------------------------------------- HSM
@@ -214,15 +216,19 @@ def test_a_session_at_sinopac(keeper: bool, session: bool, up: bool, wanted: str
 def running(**changed: Any) -> processes.Seen:
     seen = processes.Seen(
         up=True, ready=True, expected=("signer", "worker-0"),
-        processes={"signer": Process(5, 1), "worker-0": Process(6, 1)},
+        processes={"signer": Found(5, 0, SINCE), "worker-0": Found(6, 0, SINCE)},
         up_s={"signer": 900.0, "worker-0": 900.0}, logs=Path("/l"),
     )  # fmt: skip
     return seen._replace(**changed)
 
 
+UNITS = {"signer": Found(5, None, None), "worker-0": Found(6, None, None)}
+"""Of another init system, seen by who may not look into /proc."""
+
+
 def restarted(times: int, up_s: float) -> dict[str, Any]:
     return {
-        "processes": {"signer": Process(5, 1), "worker-0": Process(6, 1, times)},
+        "processes": {"signer": Found(5, 0, SINCE), "worker-0": Found(6, times, SINCE)},
         "up_s": {"signer": 900.0, "worker-0": up_s},
     }
 
@@ -233,16 +239,26 @@ def restarted(times: int, up_s: float) -> dict[str, Any]:
         ({}, "", "well"),
         ({"up": False}, "supervisor", "wrong"),
         ({"ready": False}, "supervisor", "warning"),
-        ({"processes": {"signer": Process(5, 1)}}, "worker-0", "wrong"),
+        ({"processes": {"signer": Found(5, 0, SINCE)}}, "worker-0", "wrong"),
         ({"unready": {"worker-0": "signer: away"}}, "worker-0", "wrong"),
         (restarted(1, 30.0), "worker-0", "warning"),
         (restarted(3, 30.0), "worker-0", "wrong"),
         (restarted(3, 3600.0), "worker-0", "well"),
         ({"settings_newer": True}, "settings", "warning"),
+        ({"supervised": False, "processes": UNITS, "up_s": {}}, "", "well"),
+        ({"supervised": False, "processes": {"signer": Found(5, None, None)}}, "worker-0", "wrong"),
     ],
 )
 def test_our_processes(changed: dict[str, Any], what: str, wanted: str) -> None:
     assert level(processes.judge(running(**changed)), what) == wanted
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_what_to_do_is_said_for_who_keeps_them_running(supervised: bool) -> None:
+    seen = running(supervised=supervised, processes={}, settings_newer=True)
+    said = " ".join(one.then for one in processes.judge(seen))
+    assert ("portcullis up" in said) == supervised
+    assert ("systemctl restart portcullis.target" in said) != supervised
 
 
 # ---------------------------------------------------------------- audit log
