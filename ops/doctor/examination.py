@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ops import control
 from ops.doctor import (
     audit,
+    backup,
     brokers,
     certificates,
     clock,
@@ -56,6 +57,7 @@ SUBJECTS = (
     Subject("proxy", proxied.examine, 8.0),
     Subject("HSM", hsm.examine, 8.0, needs_us=True),
     Subject("PostgreSQL", postgres.examine, 12.0),
+    Subject("backup", backup.examine, 8.0),
     Subject("Redis", redis.examine, 8.0),
     Subject("brokers", brokers.examine, 12.0),
     Subject("audit log", audit.examine, 10.0, needs_us=True),
