@@ -11,7 +11,8 @@ from ops.backup import metrics
 from ops.backup.settings import APPLICATION, SLOT
 
 _LOOK = """
-SELECT r.flush_lsn::text, r.sync_state, s.wal_status,
+SELECT r.flush_lsn::text, r.sync_state,
+       CASE WHEN s.slot_name IS NOT NULL THEN coalesce(s.wal_status, 'empty') END,
        pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint,
        pg_wal_lsn_diff(coalesce(r.flush_lsn, s.restart_lsn), '0/0')::bigint,
        (SELECT bool_and(source = 'command line') FROM pg_settings
@@ -36,7 +37,8 @@ NOT_PATRONIS = (
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What PostgreSQL says of the archive. `flushed` None: nobody receives. `slot` None: it has no slot.
+    """What PostgreSQL says of the archive. `flushed` None: nobody receives. `slot` None: it has no slot;
+    `empty`: it keeps nothing yet.
 
     `written`: bytes of WAL on PostgreSQL's own disk, `archived`: in the archive as far as PostgreSQL knows,
     both since the cluster was made. `patroni`: Patroni runs it (nobody else gives these two settings on the

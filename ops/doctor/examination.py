@@ -27,6 +27,7 @@ from ops.doctor import (
     proxied,
     redis,
     start,
+    stores,
     trading,
     versions,
 )
@@ -61,6 +62,7 @@ SUBJECTS = (
     Subject("Redis", redis.examine, 8.0),
     Subject("brokers", brokers.examine, 12.0),
     Subject("audit log", audit.examine, 10.0, needs_us=True),
+    Subject("audit stores", stores.examine, 10.0),
     Subject("trading", trading.examine, 10.0, needs_us=True),
     Subject("files", files.examine, 8.0),
     Subject("kernel", kernel.examine, 8.0),

@@ -18,6 +18,7 @@ from ops.doctor import (
     postgres_rights,
     processes,
     redis,
+    stores,
     trading,
 )
 from ops.state import Process
@@ -125,6 +126,27 @@ def rights(**changed: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_the_database(changed: dict[str, Any], what: str, wanted: str) -> None:
     assert level(postgres.judge(database(**changed), ours=False, up=True), what) == wanted
+
+
+# ---------------------------------------------------------------- the audit log's further sets
+
+VERSIONED = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+LOCKED = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>"
+
+
+@pytest.mark.parametrize(
+    ("seen", "how", "words"),
+    [
+        (stores.Seen(VERSIONED, LOCKED), "well", "2192 days"),
+        (stores.Seen(VERSIONED.replace(b"Enabled", b"Suspended"), LOCKED), "wrong", "no versions"),
+        (stores.Seen(VERSIONED, b""), "wrong", "no Object Lock"),
+        (stores.Seen(), "wrong", "no versions"),
+        (stores.Seen(why="403 AccessDenied"), "wrong", "AccessDenied"),
+    ],
+)
+def test_a_bucket_that_cannot_keep_anything(seen: stores.Seen, how: str, words: str) -> None:
+    found = stores.judge("vault", seen, 2192)
+    assert (found.level, words in found.seen) == (how, True)
 
 
 # ---------------------------------------------------------------- the archive
