@@ -8,7 +8,9 @@ have no other token and no other key: they may be the only ones of their kind, s
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 ITSELF = "token.object"
@@ -80,6 +82,16 @@ def token_strangers(
     return found
 
 
+def other_pins(wanted: Iterable[Mapping[str, Any]], own: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of files here that hold another PIN; `wanted` as `slurp` reads them, `own` as `stat` sees them."""
+    return [
+        there["item"]
+        for there, here in zip(wanted, own, strict=True)
+        if here["stat"]["exists"]
+        and here["stat"]["checksum"] != sha256(b64decode(there["content"])).hexdigest()
+    ]
+
+
 def _read(listing: str) -> dict[str, dict[str, str]]:
     """Digests by token and object."""
     found: dict[str, dict[str, str]] = {}
@@ -104,4 +116,5 @@ class FilterModule:
             "token_files": token_files,
             "token_owners": token_owners,
             "token_strangers": token_strangers,
+            "other_pins": other_pins,
         }
