@@ -39,6 +39,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from hsm import p256, templates
 from hsm.errors import CeremonyRefused
 from hsm.module import Module
+from hsm.ownership import hand_over
 from hsm.pins import make_pin, read_pin
 from hsm.profile import Profile
 from hsm.settings import TokenSettings
@@ -158,13 +159,14 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def library(settings: TokenSettings) -> Iterator[Module]:
-    """The library for one ceremony; every handle and login ends with it."""
+    """The library for one ceremony; every handle and login ends with it, and what it made is each token's."""
     with _one_at_a_time:
         module = Module.load(settings.module, settings.softhsm_conf, settings.profile)
         try:
             yield module
         finally:
             module.finalize()
+            hand_over(settings.softhsm_conf)
 
 
 @contextmanager

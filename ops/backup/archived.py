@@ -8,11 +8,12 @@ afterwards the point that was reached is held against what the archive is known 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from ops.backup import sums
+from ops.backup import sums, timelines
 from ops.backup.layout import (
     Backup,
     Damaged,
@@ -30,11 +31,15 @@ PARTIAL = ".partial"
 
 
 class Wal(msgspec.Struct, frozen=True):
-    """What is copied: whole segments, and the one that was being filled, if there is one."""
+    """What is copied: whole segments, and the one that was being filled, if there is one.
+
+    `timeline`: the newest that goes on from the backup's; a recovery is told to end on it.
+    """
 
     whole: tuple[str, ...]
     partial: str | None
     histories: tuple[str, ...]
+    timeline: int
 
     @property
     def count(self) -> int:
@@ -42,34 +47,54 @@ class Wal(msgspec.Struct, frozen=True):
 
 
 def needed(places: Places, backup: Backup, segment_bytes: int) -> Wal:
-    """From the backup's first segment to the archive's end. Raises Damaged for a hole."""
-    first, line = backup.start_segment, f"{backup.timeline:08X}"
+    """From the backup's first segment to the archive's end, over every failover. Raises Damaged for a hole."""
     names = [path.name for path in places.wal.iterdir()] if places.wal.is_dir() else []
-    whole = sorted(n for n in places.segments() if n >= first and n.startswith(line))
-    partials = sorted(
-        n.removesuffix(PARTIAL)
-        for n in names
-        if n.endswith(PARTIAL) and _size(places.wal / n) == segment_bytes
+    histories = {int(name[:8], 16): name for name in names if name.endswith(".history")}
+    branches = timelines.way(
+        backup.timeline, {of: (places.wal / name).read_text() for of, name in histories.items()}
     )
-    partial = partials[-1] if partials and partials[-1].startswith(line) else None
-    if partial is not None and whole and partial <= whole[-1]:
-        partial = None  # it was filled and renamed while we looked
-    expected = start_of(first, segment_bytes)
-    for name in [*whole, *([partial] if partial else [])]:
-        if name < first:
-            continue
-        if name != segment_at(backup.timeline, expected, segment_bytes):
-            lost = segment_at(backup.timeline, expected, segment_bytes)
-            raise Damaged(f"the archive has no {lost}, and later ones are there: {places.wal}")
-        expected += segment_bytes
-    if expected <= parse_lsn(backup.end_lsn):
+    whole, partial, end = _stretch(places, backup, branches, segment_bytes)
+    if end <= parse_lsn(backup.end_lsn):
         raise Damaged(
-            f"the archive in {places.wal} ends at {spell_lsn(expected)}, before the base backup does"
+            f"the archive in {places.wal} ends at {spell_lsn(end)}, before the base backup does"
             f" ({backup.end_lsn})"
         )
-    if partial is not None and partial < first:
-        partial = None
-    return Wal(tuple(whole), partial, tuple(sorted(n for n in names if n.endswith(".history"))))
+    last = branches[-1].timeline
+    return Wal(whole, partial, tuple(histories[of] for of in sorted(histories) if of <= last), last)
+
+
+def _stretch(
+    places: Places, backup: Backup, branches: Sequence[timelines.Branch], segment_bytes: int
+) -> tuple[tuple[str, ...], str | None, int]:
+    """Whole segments without a hole, the one behind them that was being filled, and where it ends."""
+    filling = {
+        path.name.removesuffix(PARTIAL)
+        for path in places.wal.glob("*" + PARTIAL)
+        if _size(path) == segment_bytes
+    }
+    there = set(places.segments())  # after them: what was filled and renamed meanwhile is not lost
+
+    def names(position: int) -> list[str]:
+        found = timelines.candidates(branches, position, segment_bytes)
+        return [segment_at(timeline, position, segment_bytes) for timeline in found]
+
+    whole: list[str] = []
+    partial = None
+    end = start_of(backup.start_segment, segment_bytes)
+    while (best := names(end)[0]) in there:
+        whole.append(best)
+        end += segment_bytes
+    # What is behind them is being filled; or its timeline was left in it, and the next one's is not here yet.
+    for name in names(end):
+        if name in filling or name in there:
+            partial = name if name in filling else None
+            whole += [name] if partial is None else []
+            end += segment_bytes
+            break
+    for name in sorted(there | filling):
+        if (begins := start_of(name, segment_bytes)) >= end and name in names(begins):
+            raise Damaged(f"the archive has no {best}, and later ones are there: {places.wal}")
+    return tuple(whole), partial, end
 
 
 def drop_unpadded(places: Places, segment_bytes: int) -> list[str]:

@@ -25,6 +25,7 @@ from ops.backup import archived
 from ops.backup.layout import Backup, Places, write
 from ops.backup.report import Report, Restored, Step
 from ops.backup.restore import Target, check_empty, restore
+from ops.backup.restored import RestoredPostgres
 from ops.paths import places as host_places
 from ops.stack.postgres import Postgres
 from tenancy.clock import Clock
@@ -85,7 +86,7 @@ def drill(
     check_empty(where)  # from here on what is there is ours, to be taken away
     try:
         outcome = restore(places, backup, into, Target(), apart=True)
-        missing, beyond, restored = count(Postgres(where), told)
+        missing, beyond, restored = count(RestoredPostgres(where, backup.superuser), told)
         report = _report(
             began_at, clock.monotonic() - began_s, told, missing, beyond, restored, outcome, places
         )

@@ -25,6 +25,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ops.stack.postgres import SUPERUSER
 from tenancy.errors import UNREADABLE, ConfigurationError, Invalid
 
 FORMAT = "portcullis-backup/v1"
@@ -90,6 +91,8 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     without: tuple[str, ...]
     """What is not in it and has to be put in place by hand."""
     files: dict[str, PartFile]
+    superuser: str = SUPERUSER
+    """Who is above all others in this cluster: `initdb` named them."""
 
 
 class Places(msgspec.Struct, frozen=True):

@@ -25,6 +25,10 @@ SLOT_LOST = Gauge(
     "portcullis_backup_slot_lost",
     "1 where PostgreSQL removed WAL that the archive never had: a new base backup is needed.",
 )
+OVERRIDDEN = Gauge(
+    "portcullis_backup_overrides_patroni",
+    "1 where ALTER SYSTEM set synchronous_standby_names on a server that Patroni runs.",
+)
 BASE_AGE = Gauge(
     "portcullis_backup_base_age_seconds",
     "Since the last whole base backup; +Inf where there is none.",

@@ -7,7 +7,7 @@
    the archive, if the settings say so. A start, because until one the archive does not run.
 
 It needs our superuser's socket (`[stack] postgres`): a PostgreSQL that does not run is started for it and
-stopped again. Who runs a server of their own types STATEMENTS. Run again it changes nothing that is right.
+stopped again. Run again it changes nothing that is right. On a server that others run: elsewhere.py.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ ROLE = "portcullis_backup"
 STANDBYS = f"FIRST 1 ({APPLICATION})"
 ALONE = {"synchronous_standby_names": ""}
 """For a server that is started where no archive runs: nothing waits for it, autovacuum neither."""
+MAY_READ = ("pg_read_all_stats", "pg_read_all_settings")
+"""How replication stands, and where a setting comes from; no table."""
 STATEMENTS = f"""CREATE ROLE {ROLE} LOGIN REPLICATION NOSUPERUSER;
 GRANT CONNECT ON DATABASE {DATABASE} TO {ROLE};
-GRANT pg_read_all_stats TO {ROLE};
-ALTER SYSTEM SET synchronous_standby_names = '{STANDBYS}';"""
+GRANT {", ".join(MAY_READ)} TO {ROLE};"""
 
 
 def wanted(settings: Settings) -> BackupSettings:
@@ -50,8 +51,8 @@ def prepare(settings: Settings) -> Repository:
     backup = wanted(settings)
     with _running(server_of(settings)), superuser(settings) as conn:
         _create_role(conn)
-        found = _identity(conn, settings)
-        _create_repository(Places(backup.directory), found)
+        found = identity(conn, settings)
+        make_repository(Places(backup.directory), found)
         tools.create_slot(backup.database)
         set_synchronous(conn, backup.synchronous)
     return found
@@ -59,22 +60,24 @@ def prepare(settings: Settings) -> Repository:
 
 def superuser(settings: Settings) -> psycopg.Connection:
     """A session above all others. Raises ConfigurationError where the server is not ours, Unavailable."""
-    if settings.stack is None or not settings.stack.postgres:
-        raise ConfigurationError(
-            f"PostgreSQL is not ours to change: as its superuser\n{STATEMENTS}"
-        )
-    places = HostPlaces(settings.instance.var, settings.instance.runtime)
+    server = server_of(settings)
     try:
-        return psycopg.connect(Postgres(places).superuser(), autocommit=True)
+        return psycopg.connect(server.superuser(), autocommit=True)
     except psycopg.OperationalError as error:
         raise Unavailable(f"PostgreSQL does not answer: {error}") from error
 
 
+def is_ours(settings: Settings) -> bool:
+    """Whether the supervisor runs PostgreSQL, alone on this host."""
+    return settings.stack is not None and settings.stack.postgres
+
+
 def server_of(settings: Settings) -> Postgres:
     """The private server, to be started alone. Raises ConfigurationError where PostgreSQL is not ours."""
-    if settings.stack is None or not settings.stack.postgres:
+    if not is_ours(settings):
         raise ConfigurationError(
-            f"PostgreSQL is not ours to change: as its superuser\n{STATEMENTS}"
+            "PostgreSQL is not ours to change. Whom commits wait for stands in its own configuration; under"
+            " Patroni in Patroni's (`patronictl edit-config`), never in an ALTER SYSTEM: docs/operating/backup.md"
         )
     return Postgres(HostPlaces(settings.instance.var, settings.instance.runtime), ALONE)
 
@@ -93,10 +96,13 @@ def _running(server: Postgres) -> Iterator[None]:
 
 
 def set_synchronous(conn: psycopg.Connection, on: bool, *, now: bool = False) -> None:
-    """Whether commits wait for the archive; `now`: at once, and else from the server's next start."""
-    conn.execute(
-        sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(STANDBYS if on else "")
-    )
+    """Whether commits wait for the archive; `now`: at once, and else from the server's next start.
+
+    Off leaves no line behind: in a directory that is given to Patroni it would stand above Patroni's own."""
+    if on:
+        conn.execute(sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(STANDBYS))
+    else:
+        conn.execute("ALTER SYSTEM RESET synchronous_standby_names")
     if now:
         conn.execute("SELECT pg_reload_conf()")
 
@@ -109,8 +115,9 @@ def _create_role(conn: psycopg.Connection) -> None:
         conn.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION NOSUPERUSER").format(role))
     if not _is(conn, "SELECT has_database_privilege(%s, %s, 'CONNECT')", ROLE, DATABASE):
         conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, role))
-    if not _is(conn, "SELECT pg_has_role(%s, 'pg_read_all_stats', 'MEMBER')", ROLE):
-        conn.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(role))
+    for may in MAY_READ:
+        if not _is(conn, "SELECT pg_has_role(%s, %s, 'MEMBER')", ROLE, may):
+            conn.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(may), role))
 
 
 def _is(conn: psycopg.Connection, query: str, *names: str) -> bool:
@@ -118,7 +125,8 @@ def _is(conn: psycopg.Connection, query: str, *names: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def _identity(conn: psycopg.Connection, settings: Settings) -> Repository:
+def identity(conn: psycopg.Connection, settings: Settings) -> Repository:
+    """Of the cluster that answers, as its repository will say it."""
     row = conn.execute(
         "SELECT system_identifier, (SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size')"
         " FROM pg_control_system()"
@@ -130,7 +138,7 @@ def _identity(conn: psycopg.Connection, settings: Settings) -> Repository:
     )  # fmt: skip
 
 
-def _create_repository(places: Places, wanted: Repository) -> None:
+def make_repository(places: Places, wanted: Repository) -> None:
     """Step 2. Another installation's archive is never written into."""
     if places.repository.exists():
         there = places.identity()

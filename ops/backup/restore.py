@@ -3,8 +3,8 @@
 1. Refuse a directory that holds anything: a restore never goes over what is there.
 2. Check the backup's own files against backup.json, the archive for holes and wrong sums.
 3. Copy the base backup; pg_verifybackup checks the copy, file by file. Copy the WAL.
-4. Run PostgreSQL until it has replayed all of it (or to the point asked for) and holds a new timeline;
-   see that it came as far as the archive was known to be.
+4. Run PostgreSQL until it has replayed all of it (or to the point asked for), over every failover that
+   the archive has, and holds a new timeline; see that it came as far as the archive was known to be.
 5. Halt everything in the restored database (halted.py).
 6. Make the audit log's files again, and check them against signature and manifest (tree.py).
 7. Put the other files in place; `portcullis.toml` last: where it stands, 1 to 6 are complete.
@@ -30,6 +30,7 @@ from ops.backup import archived, halted, parts, prepare, tools, tree
 from ops.backup.layout import Backup, Damaged, Flushed, Places, Repository, make_directories
 from ops.backup.relocate import moved, without_table
 from ops.backup.report import Restored, Step
+from ops.backup.restored import RestoredPostgres
 from ops.backup.take import DATABASE, check_own_files
 from ops.paths import Places as HostPlaces
 from ops.paths import make_private
@@ -104,7 +105,8 @@ def restore(
     make_private(where.var)
     make_private(where.runtime)
     where.log.mkdir(mode=0o700, exist_ok=True)
-    postgres = Postgres(where, target.recovery)
+    line = {"recovery_target_timeline": str(wal.timeline)}
+    postgres = RestoredPostgres(where, backup.superuser, {**target.recovery, **line})
     postgres.start_timeout_s = REPLAY_LIMIT_S
     with watch("copy the database"):
         shutil.copytree(source / DATABASE, postgres.data)
@@ -155,23 +157,36 @@ def check_empty(where: HostPlaces) -> None:
 
 def relocated(source: Path, where: HostPlaces) -> Settings:
     """The backup's settings as they will be there. Raises ConfigurationError."""
-    file = source / parts.SETTINGS / "var" / SETTINGS_FILE
+    file = settings_file(source)
     return decode_settings(_text(file, where, source).encode(), str(file))
 
 
+def settings_file(source: Path) -> Path:
+    """The backup's settings: of `var`, or of where a dedicated host has its settings. Raises Damaged."""
+    inside = source / parts.SETTINGS / "var" / SETTINGS_FILE
+    outside = sorted((source / parts.SETTINGS / parts.OUTSIDE).rglob(SETTINGS_FILE))
+    for file in (inside, *outside):
+        if file.exists():
+            return file
+    raise Damaged(
+        f"{source} has no {SETTINGS_FILE}: the backup was not made by `portcullis backup`"
+    )
+
+
 def put_settings(source: Path, where: HostPlaces) -> None:
-    """Step 7: everything that lay below var, moved to the new one."""
-    root = source / parts.SETTINGS / "var"
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    for path in [*(p for p in files if p.name != SETTINGS_FILE), root / SETTINGS_FILE]:
+    """Step 7: everything that lay below var, moved to the new one, and the settings. What else a dedicated host
+    has in its settings' directory, its roles write again."""
+    root, last = source / parts.SETTINGS / "var", settings_file(source)
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and path != last):
         target = where.var / path.relative_to(root)
         make_directories(target.parent)
         write_private(target, _text(path, where, source).encode())
+    write_private(where.settings, _text(last, where, source).encode())
 
 
 def _text(path: Path, where: HostPlaces, source: Path) -> str:
     """One settings file with its paths moved."""
-    said = msgspec.toml.decode((source / parts.SETTINGS / "var" / SETTINGS_FILE).read_bytes())
+    said = msgspec.toml.decode(settings_file(source).read_bytes())
     old = {
         Path(said["instance"]["runtime"]): where.runtime,
         Path(said["instance"]["var"]): where.var,

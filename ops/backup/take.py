@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+import psycopg
 
 from ops.backup import parts, tools
 from ops.backup.layout import (
@@ -42,10 +43,12 @@ from ops.backup.layout import (
 from ops.backup.prepare import wanted
 from ops.migrate import read_migrations
 from ops.settings import Settings
-from tenancy.errors import ConfigurationError
+from tenancy.errors import ConfigurationError, Unavailable
 
 DATABASE = "database"
 PG_MANIFEST = f"{DATABASE}/backup_manifest"
+BOOTSTRAP_OID = 10
+"""Of initdb's superuser, in every cluster (pg_authid.dat)."""
 
 
 class WalRange(msgspec.Struct, frozen=True):
@@ -140,7 +143,21 @@ def _described(
         bytes=sum(path.stat().st_size for _, path in below(target)),
         without=parts.without(settings, file),
         files=files,
+        superuser=_superuser(wanted(settings).database),
     )
+
+
+def _superuser(conninfo: str) -> str:
+    """Whom initdb named: a restored server is asked under that name. Raises Unavailable."""
+    try:
+        with psycopg.connect(conninfo) as conn:
+            row = conn.execute(
+                "SELECT rolname FROM pg_roles WHERE oid = %s", (BOOTSTRAP_OID,)
+            ).fetchone()
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"PostgreSQL does not answer: {error}") from error
+    assert row is not None
+    return str(row[0])
 
 
 def _own_files(target: Path) -> Iterator[tuple[str, Path]]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from ops.backup import archived, parts, prepare, sums, tools
+from ops.backup import archived, elsewhere, parts, prepare, sums, tools
 from ops.backup import drill as drilling
 from ops.backup.layout import Places
 from ops.backup.report import Report, Restored
@@ -64,15 +64,18 @@ def backup(context: click.Context, as_json: bool) -> None:
 def backup_prepare(file: Path) -> None:
     """Make role, repository and replication slot, once.
 
-    Takes effect with the next start of PostgreSQL: `portcullis down`, `portcullis up`.
+    Takes effect with the next start of PostgreSQL: `portcullis down`, `portcullis up`. On a server that others
+    run (Patroni) it makes the repository, and says what they have to do first.
     """
     settings = read_settings(file)
-    made = prepare.prepare(settings)
+    ours = prepare.is_ours(settings)
+    made = prepare.prepare(settings) if ours else elsewhere.prepare(settings)
     wanted = prepare.wanted(settings)
     waits = "every commit will wait for it" if wanted.synchronous else "no commit will wait for it"
+    start = "portcullis down, portcullis up" if ours else "start the archive's process"
     click.echo(
         f"{wanted.directory}: the archive of {made.installation}; {waits}\n"
-        "next: portcullis down, portcullis up, then portcullis backup"
+        f"next: {start}, then portcullis backup"
     )
 
 
@@ -247,7 +250,7 @@ def _living(file: Path) -> str | None:
         settings: Settings = read_settings(file)
     except ConfigurationError:
         return None
-    if settings.stack is None or not settings.stack.postgres:
+    if not prepare.is_ours(settings):
         return None
     return prepare.server_of(settings).superuser()
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ops.doctor import (
     audit,
+    backup,
     brokers,
     certificates,
     clock,
@@ -25,6 +26,7 @@ from ops.doctor import (
     proxied,
     redis,
     start,
+    stores,
     trading,
     versions,
 )
@@ -56,9 +58,11 @@ SUBJECTS = (
     Subject("proxy", proxied.examine, 8.0),
     Subject("HSM", hsm.examine, 8.0, needs_us=True),
     Subject("PostgreSQL", postgres.examine, 12.0),
+    Subject("backup", backup.examine, 8.0),
     Subject("Redis", redis.examine, 8.0),
     Subject("brokers", brokers.examine, 12.0),
     Subject("audit log", audit.examine, 10.0, needs_us=True),
+    Subject("audit stores", stores.examine, 10.0),
     Subject("trading", trading.examine, 10.0, needs_us=True),
     Subject("files", files.examine, 8.0),
     Subject("kernel", kernel.examine, 8.0),

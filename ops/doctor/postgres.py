@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ops.backup.settings import SLOT
 from ops.doctor import postgres_rights as rights
 from ops.doctor.finding import Finding, Level, well
 from ops.doctor.looking import Ground, in_thread
@@ -109,7 +110,7 @@ def judge(seen: Seen, *, ours: bool, up: bool) -> list[Finding]:
         return [_away(seen.away, ours=ours, up=up)]
     return [
         _reach(seen), *_settings(seen.settings), _connections(seen.standing), _clock(seen.apart_s),
-        _archive(seen.archive), *_slots(seen.slots), *_held(seen.held_s), *_xids(seen.standing),
+        _archive(seen.archive, seen.slots), *_slots(seen.slots), *_held(seen.held_s), *_xids(seen.standing),
         *rights.judge(seen.rights),
     ]  # fmt: skip
 
@@ -144,8 +145,8 @@ def _reach(seen: Seen) -> Finding:
         return Finding(SUBJECT, "reach", "wrong", f"it is a standby, read-only; {text}", then)
     if standing["synchronous"] and not standing["standbys"]:
         then = (
-            "Every commit waits for a standby that is away: bring it back, or empty "
-            "synchronous_standby_names."
+            "Every commit waits for a standby that is away: bring it back (`patronictl list`); where no "
+            "Patroni chooses it, empty synchronous_standby_names."
         )
         return Finding(
             SUBJECT, "reach", "wrong", f"no synchronous standby is connected; {text}", then
@@ -192,7 +193,9 @@ def _clock(apart_s: float) -> Finding:
     return well(SUBJECT, "clock", f"agrees with ours within {max(apart_s, 0.001):.3f} s")
 
 
-def _archive(archive: Row) -> Finding:
+def _archive(archive: Row, slots: tuple[Row, ...]) -> Finding:
+    if any(one["slot_name"] == SLOT and one["active"] for one in slots):
+        return well(SUBJECT, "WAL archive", "streamed to `portcullis backup`'s archive")
     if archive.get("mode") not in ("on", "always"):
         then = (
             "Without it a restore goes back to the last base backup: see the page on backup and "

@@ -24,6 +24,8 @@ UNSIGNED = {
 LOOPED = {
     "portcullis/unit.service.j2": "portcullis_units",
     "portcullis/socket.j2": "portcullis_sockets",
+    "backup/unit.service.j2": "backup_units",
+    "backup/unit.conf.j2": "backup_units",
 }
 """A template that a task writes once for every `item` of a variable."""
 TOLD = {

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from ops.backup import sums
+from ops.backup import elsewhere, sums
 from ops.backup.archived import Wal, drop_unpadded, ended_early, needed
 from ops.backup.drill import read_told, recovery_point_s
 from ops.backup.layout import (
@@ -25,6 +25,7 @@ from ops.backup.layout import (
     write,
 )
 from ops.backup.parts import copy_tokens
+from ops.backup.prepare import STATEMENTS
 from ops.backup.relocate import moved, without_table
 from ops.backup.restore import store_of
 from ops.backup.standing import Lag, Look, why_not
@@ -81,13 +82,13 @@ def test_a_segment_has_the_name_that_postgresql_gives_it(
     assert start_of(name, 16 * MIB) == parse_lsn(lsn) // (16 * MIB) * 16 * MIB
 
 
-def segment(number: int) -> str:
-    return f"{1:08X}{0:08X}{number:08X}"
+def segment(number: int, timeline: int = 1) -> str:
+    return f"{timeline:08X}{0:08X}{number:08X}"
 
 
 def test_a_restore_takes_everything_from_the_backups_first_segment_on(tmp_path: Path) -> None:
     places = archive(tmp_path, *map(segment, (2, 3, 4)), segment(5) + ".partial")
-    assert needed(places, backup(), 16 * MIB) == Wal((segment(3), segment(4)), segment(5), ())
+    assert needed(places, backup(), 16 * MIB) == Wal((segment(3), segment(4)), segment(5), (), 1)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_hole_before_the_segment_that_was_being_filled_is_named(tmp_path: Path
 
 
 def test_a_recovery_that_stops_early_is_noticed() -> None:
-    wal = Wal((segment(3), segment(4)), segment(5), ())
+    wal = Wal((segment(3), segment(4)), segment(5), (), 1)
     known = Flushed(lsn="0/5000100", at=NOW, synchronous=True)
     assert ended_early("0/5000100", wal, known, REPOSITORY) is None
     assert ended_early("0/5000200", wal, None, REPOSITORY) is None
@@ -139,6 +140,8 @@ def test_a_senders_notes_are_ids_and_nothing_else() -> None:
 
 
 STREAMS = Look("0/5000000", "sync", "reserved", 0x5000000, 0x5000000)
+UNDER_PATRONI = msgspec.structs.replace(STREAMS, patroni=True)
+"""Its standby is away: it has commits wait for whoever streams, and so for the archive."""
 
 
 def test_a_busy_archive_that_is_a_little_behind_at_each_look_does_not_lag() -> None:
@@ -170,6 +173,11 @@ def test_an_archive_that_is_away_lags_since_it_was_away() -> None:
         (msgspec.structs.replace(STREAMS, flushed=None), True, "commits wait for it"),
         (msgspec.structs.replace(STREAMS, slot="lost"), True, "base backup"),
         (msgspec.structs.replace(STREAMS, slot=None), True, "backup prepare"),
+        (UNDER_PATRONI, False, None),
+        (msgspec.structs.replace(UNDER_PATRONI, sync_state="async"), False, None),
+        (msgspec.structs.replace(UNDER_PATRONI, sync_state="async"), True, "synchronous = false"),
+        (msgspec.structs.replace(UNDER_PATRONI, altered=True), True, "ALTER SYSTEM RESET"),
+        (msgspec.structs.replace(STREAMS, altered=True), True, None),
     ],
 )
 def test_what_keeps_a_restore_from_being_whole_is_said(
@@ -177,6 +185,32 @@ def test_what_keeps_a_restore_from_being_whole_is_said(
 ) -> None:
     said = why_not(look, wanted)
     assert (said is None) if words is None else (words in (said or ""))
+
+
+ONLY_US = "FIRST 1 (portcullis_wal)"
+
+
+@pytest.mark.parametrize(
+    ("look", "synchronous", "standbys", "words"),
+    [
+        (UNDER_PATRONI, False, "gw2", None),
+        (UNDER_PATRONI, False, "*", None),
+        (UNDER_PATRONI, True, ONLY_US, None),  # one member alone
+        (UNDER_PATRONI, True, "gw2", "Patroni chooses"),
+        (msgspec.structs.replace(UNDER_PATRONI, slot=None), False, "gw2", "patronictl edit-config"),
+        (msgspec.structs.replace(UNDER_PATRONI, altered=True), True, ONLY_US, "RESET"),
+        (msgspec.structs.replace(STREAMS, slot=None), True, ONLY_US, None),
+        (STREAMS, True, "", "postgresql.conf"),
+        (STREAMS, False, ONLY_US, "take it out"),
+    ],
+)
+def test_on_a_server_of_others_is_said_who_has_to_do_what(
+    look: Look, synchronous: bool, standbys: str, words: str | None
+) -> None:
+    said = elsewhere.refusal(look, synchronous, standbys)
+    assert (said is None) if words is None else (words in (said or ""))
+    assert "ALTER SYSTEM SET" not in (said or "")
+    assert "ALTER SYSTEM" not in STATEMENTS
 
 
 # ------------------------------------------------------------------------------------ files

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from ops.backup.standing import Look
 from ops.doctor import (
     audit,
+    backup,
     brokers,
     hsm,
     postgres,
     postgres_rights,
     processes,
     redis,
+    stores,
     trading,
 )
 from ops.running import Found
@@ -60,6 +64,7 @@ ROLE = {
     "name": "portcullis_worker", "rolcanlogin": True, "rolsuper": False, "rolcreatedb": False,
     "rolcreaterole": False, "rolbypassrls": False, "rolreplication": False, "member_of": [],
 }  # fmt: skip
+STREAMED = {"slot_name": "portcullis_wal", "active": True, "behind": 100}
 TABLE = {
     "name": "orders",
     "owner": "portcullis_owner",
@@ -100,6 +105,7 @@ def rights(**changed: Any) -> dict[str, Any]:
         ({"apart_s": 0.4}, "clock", "wrong"),
         ({"archive": {**ARCHIVE, "mode": "off"}}, "WAL archive", "warning"),
         ({"archive": {**ARCHIVE, "failing": True}}, "WAL archive", "wrong"),
+        ({"archive": {**ARCHIVE, "mode": "off"}, "slots": (STREAMED,)}, "WAL archive", "well"),
         ({"slots": ({"slot_name": "b", "active": False, "behind": 2 * GIB},)}, "slot b", "wrong"),
         ({"slots": ({"slot_name": "b", "active": True, "behind": 100},)}, "slot b", "well"),
         ({"held_s": {"admin": 400.0}}, "transactions", "warning"),
@@ -122,6 +128,56 @@ def rights(**changed: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_the_database(changed: dict[str, Any], what: str, wanted: str) -> None:
     assert level(postgres.judge(database(**changed), ours=False, up=True), what) == wanted
+
+
+# ---------------------------------------------------------------- the audit log's further sets
+
+VERSIONED = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+LOCKED = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>"
+
+
+@pytest.mark.parametrize(
+    ("seen", "how", "words"),
+    [
+        (stores.Seen(VERSIONED, LOCKED), "well", "2192 days"),
+        (stores.Seen(VERSIONED.replace(b"Enabled", b"Suspended"), LOCKED), "wrong", "no versions"),
+        (stores.Seen(VERSIONED, b""), "wrong", "no Object Lock"),
+        (stores.Seen(), "wrong", "no versions"),
+        (stores.Seen(why="403 AccessDenied"), "wrong", "AccessDenied"),
+    ],
+)
+def test_a_bucket_that_cannot_keep_anything(seen: stores.Seen, how: str, words: str) -> None:
+    found = stores.judge("vault", seen, 2192)
+    assert (found.level, words in found.seen) == (how, True)
+
+
+# ---------------------------------------------------------------- the archive
+
+CLUSTER = Look("0/5000000", "async", "reserved", 0x5000100, 0x5000000, patroni=True)
+
+
+@pytest.mark.parametrize(
+    ("look", "wanted", "how", "words"),
+    [
+        (
+            CLUSTER,
+            False,
+            "well",
+            "a restore from the archive alone lacks what it is behind; 256 bytes",
+        ),
+        (replace(CLUSTER, altered=True), False, "wrong", "ALTER SYSTEM RESET"),
+        (replace(CLUSTER, patroni=False), False, "well", "with PostgreSQL's disk is lost"),
+        (replace(CLUSTER, sync_state="sync"), False, "well", "lacks nothing"),
+        (CLUSTER, True, "wrong", "Patroni chooses"),
+        (None, True, "unseen", "refused"),
+    ],
+)
+def test_the_archive_and_what_would_be_lost(
+    look: Look | None, wanted: bool, how: str, words: str
+) -> None:
+    found = backup.judge(backup.Seen(look, "refused"), wanted)
+    assert found.level == how
+    assert words in found.seen
 
 
 @pytest.mark.parametrize(
