@@ -125,8 +125,11 @@ def written(house: Installation, root: Path, **more: Any) -> list[str]:
     sandbox.write_text(rendered(house, "sandbox.conf.j2", **more))
     names = []
     for unit in units(house):
-        text = rendered(house, "unit.service.j2", item=unit, **more)
-        (directory / f"{unit['name']}.service").write_text(text)
+        file = directory / f"{unit['name']}.service"
+        file.write_text(rendered(house, "unit.service.j2", item=unit, **more))
+        needs = file.with_suffix(".service.d") / "60-needs.conf"
+        needs.parent.mkdir()
+        needs.write_text(rendered(house, "needs.conf.j2", item=unit, **more))
         names.append(unit["name"] + ("0" if unit["name"].endswith("@") else ""))
     return names
 
@@ -151,12 +154,28 @@ def test_no_unit_is_exposed_more_than_it_may_be(
         assert level <= most, (name, level)
 
 
-def test_who_needs_no_network_has_none(house: Installation, tmp_path: Path) -> None:
+def unconfined(root: Path, name: str) -> set[str]:
+    """The measures that systemd says do not hold for a unit, after all its drop-ins."""
+    said = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--root={root}", "--no-pager", f"{name}.service"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return set(re.findall(r"(?m)^✗ ([A-Za-z]+)=", said))
+
+
+def test_each_unit_may_do_what_it_needs_and_no_more(house: Installation, tmp_path: Path) -> None:
+    """What is in force, for a drop-in that is read later takes back what a unit allows itself."""
     written(house, tmp_path)
-    directory = tmp_path / "etc/systemd/system"
-    for name in ("portcullis-signer", "portcullis-recorder", "portcullis-ingress@"):
-        assert "PrivateNetwork=no" not in (directory / f"{name}.service").read_text()
-    assert "PrivateNetwork=yes" in (directory / "portcullis-.service.d/50-sandbox.conf").read_text()
+    open_to = {
+        name: unconfined(tmp_path, name) for name in ("portcullis-signer", "portcullis-worker@0")
+    }
+    assert "PrivateUsers" in open_to["portcullis-signer"], "it would not see who calls it"
+    assert "PrivateNetwork" not in open_to["portcullis-signer"]
+    assert "PrivateNetwork" in open_to["portcullis-worker@0"], "it would reach no broker"
+    assert "PrivateUsers" not in open_to["portcullis-worker@0"]
+    for name in ("portcullis-recorder", "portcullis-ingress@0"):
+        assert "PrivateNetwork" not in unconfined(tmp_path, name)
+    assert "AmbientCapabilities" in unconfined(tmp_path, "portcullis-sealer")
 
 
 def test_settings_that_the_product_would_not_take_are_told_before_they_are_put_in_place(

@@ -23,6 +23,7 @@ UNSIGNED = {
 """A part of another file; what Redis and Sentinel go on writing themselves; formats that know no comment."""
 LOOPED = {
     "portcullis/unit.service.j2": "portcullis_units",
+    "portcullis/needs.conf.j2": "portcullis_units",
     "portcullis/socket.j2": "portcullis_sockets",
     "backup/unit.service.j2": "backup_units",
     "backup/unit.conf.j2": "backup_units",
