@@ -24,6 +24,8 @@ UNSIGNED = {
 LOOPED = {
     "portcullis/unit.service.j2": "portcullis_units",
     "portcullis/socket.j2": "portcullis_sockets",
+    "monitoring/unit.conf.j2": "monitoring_here",
+    "monitoring/web.yml.j2": "monitoring_with_web_settings",
 }
 """A template that a task writes once for every `item` of a variable."""
 TOLD = {
