@@ -95,58 +95,38 @@ def listeners(text: str) -> list[dict[str, Any]]:
 def evidence_page(report: Mapping[str, Any]) -> str:
     """The report as Markdown: what failed first, then everything with its command and what it printed."""
     hosts = report["hosts"]
+    counted = [[name, *_counts(host), len(host["findings"])] for name, host in hosts.items()]
     lines = [f"# Hardening evidence: {report['installation']}", "", f"Gathered {report['at']}.", ""]
-    lines += [
-        "| host | passed | failed | not judged | findings of `verify` |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [_row([name, *_counts(host), len(host["findings"])]) for name, host in hosts.items()]
+    lines += _table(["host", "passed", "failed", "not judged", "findings of `verify`"], counted)
     for name, host in hosts.items():
-        lines += ["", f"## {name}", ""]
-        lines += [f"- **differs**: {one}" for one in host["findings"]]
-        lines += _controls(host["controls"])
-        lines += [
-            "### Exposure of units",
-            "",
-            "| unit | exposure | at most | |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += [
-            _row([one["unit"], one["exposure"], one["most"], _word(one["passed"])])
-            for one in host["units"]
-        ]
-        lines += [
-            "",
-            "### Open ports",
-            "",
-            *(f"- **not expected**: {one}" for one in host["strangers"]),
-        ]
+        lines += ["", f"## {name}", "", *(f"- **differs**: {one}" for one in host["findings"])]
+        lines += ["", "### Controls", "", *_controls(host["controls"])]
+        lines += ["", "### Exposure of units", "", *_units(host["units"])]
+        lines += ["", "### Open ports", ""]
+        lines += [f"- **not expected**: {one}" for one in host["strangers"]]
         lines += ["```", *host["ports"].splitlines(), "```"]
     return "\n".join(lines) + "\n"
 
 
-def _controls(controls: list[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "",
-        "### Controls",
-        "",
-        "| control | says | | command | printed |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+def _controls(controls: Iterable[Mapping[str, Any]]) -> list[str]:
     ordered = sorted(controls, key=lambda one: one["passed"] is not False)
-    return [
-        *lines,
-        *(
-            _row([one["control"], one["says"], _word(one["passed"]), _code(one["command"]), _code(one["printed"])])
-            for one in ordered
-        ),
-        "",
+    rows = [
+        [one["control"], one["says"], _word(one["passed"]), *map(_code, (one["command"], one["printed"]))]
+        for one in ordered
     ]  # fmt: skip
+    return _table(["control", "says", "", "command", "printed"], rows)
+
+
+def _units(units: list[Mapping[str, Any]]) -> list[str]:
+    if not units:
+        return ["- **FAILED**: systemd told of no unit"]
+    rows = [[one["unit"], one["exposure"], one["most"], _word(one["passed"])] for one in units]
+    return _table(["unit", "exposure", "at most", ""], rows)
 
 
 def _counts(host: Mapping[str, Any]) -> list[int]:
     told = [one["passed"] for one in [*host["controls"], *host["units"]]]
-    failed = told.count(False) + len(host["strangers"])
+    failed = told.count(False) + len(host["strangers"]) + (not host["units"])
     return [told.count(True), failed, told.count(None)]
 
 
@@ -154,12 +134,13 @@ def _word(passed: bool | None) -> str:
     return "not judged" if passed is None else "passed" if passed else "**FAILED**"
 
 
-def _row(cells: Iterable[Any]) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+def _table(titles: list[str], rows: Iterable[list[Any]]) -> list[str]:
+    cells = [titles, ["---"] * len(titles), *rows]
+    return ["| " + " | ".join(str(cell) for cell in row) + " |" for row in cells]
 
 
 def _code(text: str) -> str:
-    """As code in a table's cell, whose borders and quotes the text may hold."""
+    """As code in a table's cell, of which the text may hold borders and quotes."""
     plain = " ⏎ ".join(text.split("\n")).replace("|", "\\|").replace("`", "'")
     return f"`{plain}`" if plain.strip() else ""
 

@@ -169,3 +169,10 @@ def test_a_failure_stands_first_on_the_page_and_a_pipe_breaks_no_table():
     assert page.index("| b | **FAILED** |") < page.index("| a | passed |")
     assert "`x \\| y` | `1 ⏎ 2` |" in page
     assert "- **not expected**: open port: z" in page
+
+
+def test_a_host_of_which_no_unit_was_judged_has_failed():
+    host = {"findings": [], "controls": [], "ports": "", "units": [], "strangers": []}
+    page = evidence.evidence_page({"installation": "one", "at": "now", "hosts": {"gw1": host}})
+    assert "| gw1 | 0 | 1 | 0 | 0 |" in page
+    assert "systemd told of no unit" in page
