@@ -18,12 +18,21 @@ import click
 from ops.cli.output import json_option, print_json
 from ops.doctor.examination import ground_of
 from ops.evidence.archive import check as check_archive
+from ops.evidence.archive import holding
 from ops.evidence.collection import Collected, Wish
 from ops.evidence.collection import collect as collect_all
+from ops.evidence.known_secrets import known_secrets
+from ops.masking import Masker
 from ops.settings import read_settings
 
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNIT = {"m": "minutes", "h": "hours", "d": "days"}
+_secret_files = click.option(
+    "--secrets",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with further secrets, one a line, that are looked for too. Repeatable.",
+)
 
 
 @click.group()
@@ -51,9 +60,24 @@ def evidence() -> None:
     show_default=True,
     help="Logs from then on: 90m, 24h, 7d, or RFC 3339 with its zone.",
 )
+@click.option(
+    "--attach",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory whose files go in too, masked: what other programs of this host said.",
+)
+@_secret_files
 @json_option
 @click.pass_obj
-def collect(file: Path, out: Path, by: str, why: str, since: str, as_json: bool) -> None:
+def collect(
+    file: Path,
+    out: Path,
+    by: str,
+    why: str,
+    since: str,
+    attach: Path | None,
+    secrets: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Collect everything that helps to find out what happened, in one archive with sums.
 
     The doctor's report, versions, settings, processes, logs, metrics, the kill switch, doubts and
@@ -64,7 +88,8 @@ def collect(file: Path, out: Path, by: str, why: str, since: str, as_json: bool)
 
     Exit status: 0 all was collected, 1 the archive is there and something is not in it, 2 asked wrongly.
     """
-    wish = Wish(ground_of(read_settings(file), file), moment(since, datetime.now(UTC)), by, why)
+    ground = ground_of(read_settings(file), file)
+    wish = Wish(ground, moment(since, datetime.now(UTC)), by, why, attach, secrets)
     from ops.evidence.parts import PARTS  # the half of all imports, and not for `check`
 
     try:
@@ -79,8 +104,17 @@ def collect(file: Path, out: Path, by: str, why: str, since: str, as_json: bool)
 
 @evidence.command()
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--no-secret",
+    is_flag=True,
+    help="Look also for every secret that this host's files hold; needs to read them. On the host.",
+)
+@_secret_files
 @json_option
-def check(archive: Path, as_json: bool) -> None:
+@click.pass_obj
+def check(
+    file: Path, archive: Path, no_secret: bool, secrets: tuple[Path, ...], as_json: bool
+) -> None:
     """Say whether an ARCHIVE is still what was collected: every file against the manifest in it.
 
     That the manifest itself is the one that was made, only the archive's SHA-256 says, which was
@@ -88,12 +122,13 @@ def check(archive: Path, as_json: bool) -> None:
     """
     try:
         found = check_archive(archive)
+        faults = found.faults + (_secrets_in(archive, file, secrets) if no_secret else ())
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise click.ClickException(f"{archive} cannot be read as an archive: {error}") from None
     if as_json:
-        print_json({"whole": not found.faults, "faults": found.faults, "manifest": found.facts})
+        print_json({"whole": not faults, "faults": faults, "manifest": found.facts})
     else:
-        for fault in found.faults:
+        for fault in faults:
             click.echo(f"wrong: {fault}")
         said = found.facts
         if said:
@@ -104,8 +139,24 @@ def check(archive: Path, as_json: bool) -> None:
             click.echo(
                 f"{len(said['files'])} files, {len(said['not_collected'])} things not collected"
             )
-        click.echo("altered, or not whole" if found.faults else "whole")
-    sys.exit(1 if found.faults else 0)
+        click.echo("not as it should be" if faults else "whole")
+    sys.exit(1 if faults else 0)
+
+
+def _secrets_in(archive: Path, file: Path, more: tuple[Path, ...]) -> tuple[str, ...]:
+    """A sentence for each file with a secret of this host, and for each secret that could not be looked for."""
+    known = known_secrets(read_settings(file), more)
+    unread = [
+        f"{path} cannot be read, its secrets were not looked for: {why}"
+        for path, why in known.unread
+    ]
+    return (
+        *unread,
+        *(
+            f"a secret of this host stands in {name}"
+            for name in holding(archive, Masker(known.values))
+        ),
+    )
 
 
 def moment(text: str, now: datetime) -> datetime:

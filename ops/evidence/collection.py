@@ -45,12 +45,15 @@ class File(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What somebody asked for."""
+    """What somebody asked for. `attached`: a directory of what others said; `secrets`: files of secrets
+    that the settings do not name, and that are looked for as those are."""
 
     ground: Ground
     since: datetime
     by: str
     why: str
+    attached: Path | None = None
+    secrets: tuple[Path, ...] = ()
 
 
 class Gap(NamedTuple):
@@ -87,7 +90,7 @@ async def collect(wish: Wish, directory: Path, parts: tuple[Part, ...]) -> Colle
     check_place(wish.ground, directory)
     began = datetime.now(UTC)
     clock = ClockFile(clock_file(wish.ground.settings.instance.runtime))
-    known = await in_thread(known_secrets, wish.ground.settings)
+    known = await in_thread(known_secrets, wish.ground.settings, wish.secrets)
     masker = Masker(known.values)
     name = f"portcullis-evidence-{wish.ground.settings.instance.name}-{began:%Y%m%dT%H%M%SZ}"
     gaps = [Gap(f"secrets of {path}, to look for them", why) for path, why in known.unread]

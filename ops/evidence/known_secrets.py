@@ -5,7 +5,7 @@ Clients' API secrets are not among them: those are in the HSM, and nobody here c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +26,11 @@ class Known(NamedTuple):
     unread: tuple[tuple[Path, str], ...]
 
 
-def known_secrets(settings: Settings) -> Known:
+def known_secrets(settings: Settings, more: Iterable[Path] = ()) -> Known:
+    """Those of the files that the settings name, and of `more`."""
     values: list[bytes] = []
     unread: list[tuple[Path, str]] = []
-    for path in dict.fromkeys(secret_files(settings)):
+    for path in dict.fromkeys([*secret_files(settings), *more]):
         try:
             values += lines_of(path.read_bytes()[:LARGEST_BYTES])
         except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.evidence import audit_log, database, host, product, vault
+from ops.evidence import attached, audit_log, database, host, product, vault
 from ops.evidence.collection import Part
 
 PARTS = (
@@ -16,6 +16,7 @@ PARTS = (
     Part("host", host.host, 15.0),
     Part("doctor", product.doctor, 30.0),
     Part("logs", product.logs, 120.0),
+    Part("what was attached", attached.attached, 60.0),
     Part("versions and settings", host.releases, 20.0),
     Part("audit log's heads", audit_log.heads, 120.0),
     Part("stores' manifests", audit_log.manifests, 300.0),

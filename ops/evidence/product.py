@@ -13,6 +13,7 @@ from ops.doctor.report import document, plain
 from ops.evidence import logs as chosen
 from ops.evidence.collection import File, Gap, Wish, as_json
 from ops.probe import get
+from ops.processes import health_sockets
 
 LOG_MOST_BYTES = 16 << 20
 SERVERS = ("postgres",)
@@ -28,12 +29,11 @@ async def doctor(wish: Wish) -> AsyncIterator[File | Gap]:
 
 
 async def pages(wish: Wish) -> AsyncIterator[File | Gap]:
-    """`/readyz` and `/metrics` of each process that has them."""
+    """`/readyz` and `/metrics` of each process that has them. Where systemd runs them there is no state file,
+    and the settings say which there should be."""
     state = wish.ground.state
-    if state is None:
-        yield Gap("metrics and readiness", "nothing of ours runs")
-        return
-    for name, sock in state.health.items():
+    sockets = health_sockets(wish.ground.settings) if state is None else state.health
+    for name, sock in sockets.items():
         for path, file in (("/readyz", f"ready/{name}.json"), ("/metrics", f"metrics/{name}.txt")):
             try:
                 _, body = await get(sock, path)

@@ -70,6 +70,17 @@ def strangers(listeners: Iterable[Mapping[str, Any]], ports: Iterable[Any]) -> l
     )
 
 
+def unreached(targets: Iterable[Mapping[str, Any]], jobs: Iterable[str]) -> list[str]:
+    """One sentence for each target of Prometheus that does not answer, and for each job that has none at all."""
+    told = list(targets)
+    there = {one["labels"]["job"] for one in told}
+    return [f"monitoring: Prometheus asks nobody as {job}" for job in jobs if job not in there] + [
+        f"monitoring: {one['scrapeUrl']} is {one['health']}: {one.get('lastError') or 'not asked yet'}"
+        for one in told
+        if one["health"] != "up"
+    ]
+
+
 def _is_loopback(address: str) -> bool:
     return address != "*" and ip_address(address.partition("%")[0].strip("[]")).is_loopback
 
@@ -85,4 +96,5 @@ class FilterModule:
             "mount_differences": mount_differences,
             "unit_differences": unit_differences,
             "strangers": strangers,
+            "unreached": unreached,
         }

@@ -24,11 +24,11 @@ each_role = pytest.mark.parametrize("role", ROLES)
 
 
 def made_by_tasks(role: str) -> set[str]:
-    """Names that a task of the role itself gives: registered, set as a fact, or a task's own variable."""
+    """Names that a task of the role itself gives: registered, set as a fact, a task's or a loop's own variable."""
     text = "\n".join(
         path.read_text() for path in sorted((ANSIBLE / "roles" / role / "tasks").glob("*.yml"))
     )
-    return set(re.findall(rf"(?m)^\s+(?:register: )?({role}_\w+)(?::|$)", text))
+    return set(re.findall(rf"(?m)^\s+(?:register: |loop_var: )?({role}_\w+)(?::|$)", text))
 
 
 @each_role

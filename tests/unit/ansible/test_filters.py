@@ -93,3 +93,24 @@ def test_a_flow_over_tcp_opens_nothing_over_udp():
     assert findings.strangers([listener("0.0.0.0", 22, "udp")], [22]) == [
         "open port: udp 22 (x) is in no flow"
     ]
+
+
+def test_a_target_that_does_not_answer_and_a_job_without_targets_are_findings():
+    """In the words of Prometheus' /api/v1/targets."""
+    up = {
+        "labels": {"job": "node"},
+        "scrapeUrl": "https://gw1:9100/metrics",
+        "health": "up",
+        "lastError": "",
+    }
+    down = {
+        **up,
+        "scrapeUrl": "https://gw2:9100/metrics",
+        "health": "down",
+        "lastError": "timed out",
+    }
+    assert findings.unreached([up], ["node"]) == []
+    assert findings.unreached([up, down], ["node", "redis"]) == [
+        "monitoring: Prometheus asks nobody as redis",
+        "monitoring: https://gw2:9100/metrics is down: timed out",
+    ]

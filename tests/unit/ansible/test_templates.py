@@ -27,6 +27,8 @@ LOOPED = {
     "portcullis/socket.j2": "portcullis_sockets",
     "backup/unit.service.j2": "backup_units",
     "backup/unit.conf.j2": "backup_units",
+    "monitoring/unit.conf.j2": "monitoring_here",
+    "monitoring/web.yml.j2": "monitoring_with_web_settings",
 }
 """A template that a task writes once for every `item` of a variable."""
 TOLD = {

@@ -34,7 +34,9 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def own_variables(role: str) -> dict[str, Any]:
-    return read(ANSIBLE / "roles" / role / "vars" / "main.yml") or {}
+    """What follows from its settings, and the controls that playbooks/evidence.yml proves."""
+    place = ANSIBLE / "roles" / role / "vars"
+    return {**(read(place / "main.yml") or {}), **(read(place / "controls.yml") or {})}
 
 
 def words(role: str, pattern: str) -> set[str]:

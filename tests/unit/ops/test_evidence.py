@@ -20,7 +20,8 @@ import pytest
 from ops.cli.evidence import moment
 from ops.doctor.looking import Ground
 from ops.evidence import logs
-from ops.evidence.archive import Archive, check
+from ops.evidence.archive import Archive, check, holding
+from ops.evidence.attached import attached
 from ops.evidence.collection import File, Gap, Part, Wish, collect
 from ops.evidence.known_secrets import known_secrets, lines_of
 from ops.initialise import Choices, document
@@ -295,3 +296,36 @@ def test_the_manifest_is_json_of_one_kind(tmp_path: Path) -> None:
     said = msgspec.json.decode(files_in(done.path)["MANIFEST.json"])
     (entry,) = said["files"]
     assert set(entry) == {"name", "sha256", "bytes", "taken_at", "source"}
+
+
+async def test_what_others_said_is_attached_and_masked_as_everything_is(
+    settings: Settings, tmp_path: Path
+) -> None:
+    said, keeper = tmp_path / "said", tmp_path / "keeper"
+    said.mkdir()
+    (said / "patroni.txt").write_text(f"leader gw1\nPIN {PIN}\nmasterauth of-the-keeper\n")
+    (said / "link").symlink_to("/etc/hostname")
+    keeper.write_text("of-the-keeper\n")
+    asked = wish(settings)._replace(attached=said, secrets=(keeper,))
+    done = await collect(asked, tmp_path / "out", (Part("attached", attached, 5.0),))
+    found = files_in(done.path)
+    assert found["attached/patroni.txt"].decode() == f"leader gw1\nPIN {MASK}\nmasterauth {MASK}\n"
+    assert done.leaked == ("attached/patroni.txt",)
+    assert [gap.what for gap in done.gaps] == ["attached/link"]
+    known = known_secrets(settings, (keeper,))
+    assert holding(done.path, Masker(known.values)) == ()
+
+
+async def test_a_secret_in_an_archive_is_found_by_whoever_looks_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """As if the collection had not known it: it was put there afterwards, or came as a secret later."""
+    late = tmp_path / "late"
+    said = tmp_path / "said"
+    said.mkdir()
+    (said / "log.txt").write_text("it is zebra-late-9\n")
+    asked = wish(settings)._replace(attached=said)
+    done = await collect(asked, tmp_path / "out", (Part("attached", attached, 5.0),))
+    late.write_text("zebra-late-9\n")
+    known = known_secrets(settings, (late,))
+    assert holding(done.path, Masker(known.values)) == ("attached/log.txt",)
