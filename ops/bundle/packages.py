@@ -66,18 +66,19 @@ def _of_task(task: dict[str, Any], variables: Mapping[str, Any], where: str) -> 
     return [Wanted(where, tuple(packages), bool(asked.get("install_recommends", True)))]
 
 
-def _value(value: Any, variables: Mapping[str, Any], where: str) -> Any:
+def _value(value: Any, variables: Mapping[str, Any], where: str, depth: int = 0) -> Any:
     """With its variables put in, and theirs."""
     if isinstance(value, list):
-        return [_value(one, variables, where) for one in value]
-    for _ in range(NESTED_MAX):
-        if not (isinstance(value, str) and "{{" in value):
-            return value
-        try:
-            value = _TEMPLATES.from_string(value).render(variables)
-        except (TemplateError, TypeError) as error:
-            raise BundleFailed(
-                f"{where}: which packages that are cannot be said without a host: {error}; "
-                "name them by the role's own defaults, and let `when` decide"
-            ) from None
-    raise BundleFailed(f"{where}: {value!r} is made of variables of variables")
+        return [_value(one, variables, where, depth) for one in value]
+    if not (isinstance(value, str) and "{{" in value):
+        return value
+    if depth == NESTED_MAX:
+        raise BundleFailed(f"{where}: {value!r} is made of variables of variables")
+    try:
+        said = _TEMPLATES.from_string(value).render(variables)
+    except (TemplateError, TypeError) as error:
+        raise BundleFailed(
+            f"{where}: which packages that are cannot be said without a host: {error}; "
+            "name them by the role's own defaults, and let `when` decide"
+        ) from None
+    return _value(said, variables, where, depth + 1)

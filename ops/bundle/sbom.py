@@ -15,6 +15,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ops.bundle.distribution import Distribution
 from ops.bundle.failed import BundleFailed
@@ -36,10 +38,25 @@ def sbom(
         metadata=BomMetaData(component=product, timestamp=made_at),
         components=[*map(_distribution, others), *(_package(one, suite) for one in packages)],
     )
+    _draw(bom, product, [own, *others])
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise BundleFailed(f"the SBOM is not as CycloneDX 1.6 wants it: {wrong}")
     return text + "\n"
+
+
+def _draw(bom: Bom, product: Component, distributions: Iterable[Distribution]) -> None:
+    """Who of the distributions needs whom, as each says of itself, without its extras."""
+    there = {
+        canonicalize_name(one.name): one
+        for one in bom.components
+        if one.purl and one.purl.type == "pypi"
+    }
+    for one in distributions:
+        wanted = [Requirement(line) for line in one.requires if "extra" not in line]
+        needed = [there[name] for need in wanted if (name := canonicalize_name(need.name)) in there]
+        named = canonicalize_name(one.name)
+        bom.register_dependency(there.get(named, product), needed)
 
 
 def _distribution(one: Distribution) -> Component:

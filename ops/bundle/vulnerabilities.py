@@ -46,7 +46,7 @@ def judged(status: int, said: bytes) -> dict[str, Any]:
     """Of pip-audit's exit status and JSON. Only a document that covers every distribution is an answer. Pure."""
     try:
         parts = msgspec.json.decode(said)["dependencies"]
-        skipped = sorted(part["name"] for part in parts if "skip_reason" in part)
+        skipped = [part["name"] for part in parts if "skip_reason" in part]
         found = [
             {"name": part["name"], "version": part["version"], "id": one["id"],
              "fixed_in": one["fix_versions"]}
@@ -56,8 +56,11 @@ def judged(status: int, said: bytes) -> dict[str, Any]:
         return not_checked(
             f"pip-audit reached no database from this machine (exit status {status})"
         )
-    if skipped:
-        return not_checked(f"pip-audit's database did not answer for {', '.join(skipped)}")
+    if not parts or skipped:
+        of = f"{len(skipped)} of {len(parts)} distributions"
+        return not_checked(
+            f"pip-audit's database, as far as this machine reaches it, does not know {of}"
+        )
     return {"checked": True, "distributions": len(parts), "found": found}
 
 
