@@ -1,4 +1,4 @@
-"""Hosts without internet: what roles install is in the bundle, apt reads nothing else, a forged one goes nowhere."""
+"""Hosts without internet: the bundle has what roles install, apt reads nothing else, a forged one goes nowhere."""
 
 from __future__ import annotations
 
@@ -46,13 +46,11 @@ def test_apt_reads_the_bundle_and_nothing_else(tmp_path: Path) -> None:
     sources = house.render("bundle", TEMPLATES / "bundle.sources.j2", "gw1", **told)
     (tmp_path / "bundle.sources").write_text(sources)
     done = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(URI)"],
+        ["apt-get", "-o", "Debug::NoLocking=1", "update", "--print-uris"],
         env={**os.environ, "APT_CONFIG": str(settings)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    places = {line.rpartition("/")[0] for line in done.stdout.splitlines()}
-    assert places == {"file:/opt/portcullis-bundles/1/debian/./"} or places == {
-        "file:/opt/portcullis-bundles/1/debian"
-    }
+    places = [line.partition(" ")[0] for line in done.stdout.splitlines()]
+    assert places == ["'file:/opt/portcullis-bundles/1/debian/./InRelease'"]
 
 
 PLAY = """\
@@ -68,7 +66,7 @@ def played(tmp_path: Path, **variables: object) -> subprocess.CompletedProcess[s
     book.write_text(PLAY)
     more = [f"--extra-vars={name}={value}" for name, value in variables.items()]
     return subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(book), *more],
+        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", str(book), *more],
         env={
             "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(tmp_path),
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_BECOME": "false",
