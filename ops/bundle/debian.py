@@ -6,15 +6,22 @@ An apt of its own, with an empty dpkg status: what happens to be installed here 
 from __future__ import annotations
 
 import platform
+import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ops.bundle.failed import BundleFailed, need, run
 from ops.bundle.packages import Wanted
 
 EVERY_DEBIAN = Wanted("what every Debian is", ("?essential", "apt"), recommends=False)
 """A host has these already, and gets what was mended in them since."""
+
+
+_URI = re.compile(r"(?m)^'([^']+)' (\S+\.deb) ")
+"""A line of apt's --print-uris: from where, and under which name it is kept."""
 
 
 class Target(NamedTuple):
@@ -44,13 +51,24 @@ def fetch(wanted: Iterable[Wanted], into: Path, scratch: Path) -> None:
     run([*apt, "update"], "Debian's package lists")
     for one in wanted:
         more = "--install-recommends" if one.recommends else "--no-install-recommends"
-        words = [*apt, "install", "--yes", "--download-only", more, *one.packages]
-        run(words, f"Debian packages of {one.by}")
+        words = [*apt, "install", "--yes", more, *one.packages]
+        needed = run([*words, "--print-uris"], f"Debian packages of {one.by}")
+        run([*words, "--download-only"], f"Debian packages of {one.by}")
+        _complete(needed, into)
     for left in ("lock", "partial"):
         path = into / left
         path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
     for package in into.glob("*.deb"):
         package.rename(into / pool_name(package.name))
+
+
+def _complete(uris: str, into: Path) -> None:
+    """apt leaves what a `file:` source has where it is: copied here. Raises BundleFailed where one is missing."""
+    for uri, name in _URI.findall(uris):
+        if uri.startswith("file:") and not (into / name).exists():
+            shutil.copyfile(unquote(uri.removeprefix("file:")), into / name)
+        if not (into / name).exists():
+            raise BundleFailed(f"apt did not fetch {name}")
 
 
 def _apt(into: Path, scratch: Path) -> list[str]:
