@@ -32,6 +32,7 @@ LOOPED = {
 }
 """A template that a task writes once for every `item` of a variable."""
 TOLD = {
+    "bundle/bundle.sources.j2": {"bundle_at": "/opt/portcullis-bundles/1"},
     "portcullis/signer.toml.j2": {"portcullis_uids": UIDS},
     "portcullis/enroller.toml.j2": {"portcullis_uids": UIDS},
 }

@@ -1,0 +1,1 @@
+"""`portcullis bundle`: one signed archive that hosts without internet are installed from, and its check."""
