@@ -71,7 +71,7 @@ LONGER = pytest.mark.longer
 @pytest.mark.parametrize(
     "fault",
     [
-        "removed",
+        pytest.param("removed", marks=LONGER),
         pytest.param("reissued", marks=LONGER),
         pytest.param("hung", marks=LONGER),
         "killed",

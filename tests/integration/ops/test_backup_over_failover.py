@@ -16,7 +16,7 @@ from ops.backup.take import take
 from ops.paths import places
 from tests.fixtures.archived import Archived, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.longer]
 
 ANOTHER_HOSTS = """
 ssl = on

@@ -19,7 +19,7 @@ from ops.bundle.verify import verify
 from ops.cli.main import cli
 from tests.bundles import key, signers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.longer]
 
 PROJECT = """\
 [build-system]
