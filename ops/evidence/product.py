@@ -13,7 +13,6 @@ from ops.doctor.report import document, plain
 from ops.evidence import logs as chosen
 from ops.evidence.collection import File, Gap, Wish, as_json
 from ops.probe import get
-from ops.processes import health_sockets
 
 LOG_MOST_BYTES = 16 << 20
 SERVERS = ("postgres",)
@@ -29,11 +28,12 @@ async def doctor(wish: Wish) -> AsyncIterator[File | Gap]:
 
 
 async def pages(wish: Wish) -> AsyncIterator[File | Gap]:
-    """`/readyz` and `/metrics` of each process that has them. Where systemd runs them there is no state file,
-    and the settings say which there should be."""
+    """`/readyz` and `/metrics` of each process that has them."""
     state = wish.ground.state
-    sockets = health_sockets(wish.ground.settings) if state is None else state.health
-    for name, sock in sockets.items():
+    if state is None:
+        yield Gap("metrics and readiness", "nothing of ours runs")
+        return
+    for name, sock in state.health.items():
         for path, file in (("/readyz", f"ready/{name}.json"), ("/metrics", f"metrics/{name}.txt")):
             try:
                 _, body = await get(sock, path)
