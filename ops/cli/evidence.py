@@ -28,7 +28,8 @@ from ops.settings import read_settings
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNIT = {"m": "minutes", "h": "hours", "d": "days"}
 _secret_files = click.option(
-    "--secrets",
+    "--secret-file",
+    "secrets",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with further secrets, one a line, that are looked for too. Repeatable.",

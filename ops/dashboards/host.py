@@ -309,6 +309,10 @@ BACKUP = Row(
             most("portcullis_backup_drill_age_seconds", CHOSEN), steps=((8 * 86400, WARN), (35 * 86400, BAD)),
         ),
         number(
+            "Set over Patroni", "1: ALTER SYSTEM set what Patroni has to: what was acknowledged may be lost.",
+            "short", most("portcullis_backup_overrides_patroni", CHOSEN), steps=((1, BAD),),
+        ),
+        number(
             "Slot lost", "1: PostgreSQL threw away log that the archive had not; a new base backup is needed.",
             "short", most("portcullis_backup_slot_lost", CHOSEN), steps=((1, BAD),),
         ),

@@ -76,7 +76,7 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
 SECRET_WORDS = ("secret", "password", "token", "key")
 NO_SECRETS = frozenset(
     {"--secret-fd", "--secret-file", "--key-file", "--api-key", "--public-key", "--service-key",
-     "--vkey-file", "--anchor-vkey-file", "--key-hours", "--keys"}
+     "--vkey-file", "--anchor-vkey-file", "--key-hours", "--keys", "--no-secret"}
 )  # fmt: skip
 
 
