@@ -206,6 +206,7 @@ async def test_every_page_is_sound_on_each_screen(
     async with looking(
         chromium, home.base, width=width, tongue=tongue, dark=dark, state=admin
     ) as looker:
+        await steering.sent(home, steering.SIGNAL)
         page = await looker.open("/console/")
         for path in await pages_of(home):
             await page.goto(home.base + path)
