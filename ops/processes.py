@@ -139,11 +139,19 @@ class Door(NamedTuple):
     tells_health: bool
 
 
+def planned(settings: Settings) -> list[Spec]:
+    """Every process of this host by its settings, to be looked at and not to be started."""
+    nobody = -1  # listeners are handed to whoever is started
+    return specs(settings, Path(), nobody, nobody)
+
+
 def doors(settings: Settings) -> dict[str, Door]:
     """Of every program of ours that this host runs, by its name."""
-    nobody = -1  # listeners are handed to whoever is started: nobody is
-    named = specs(settings, Path(), nobody, nobody)
-    return {one.name: Door(one.socket, one.tells_health) for one in named if one.socket is not None}
+    return {
+        one.name: Door(one.socket, one.tells_health)
+        for one in planned(settings)
+        if one.socket is not None
+    }
 
 
 def health_sockets(settings: Settings) -> dict[str, Path]:
@@ -258,6 +266,7 @@ class Host:
         self._sockets = {name: open_listener(at) for name, at in settings.listeners.items()}
         ingress, admin = (self._sockets[name].fileno() for name in ("ingress", "admin"))
         children = specs(settings, file, ingress, admin)
+        self._health = health_sockets(settings)
         self._supervisor = Supervisor(children, self._tell)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -296,7 +305,7 @@ class Host:
                 ready=self._ready,
                 urls=self._urls(),
                 processes={name: process for name, process in running.items() if process},
-                health=health_sockets(self._settings),
+                health=self._health,
             ),
         )
 

@@ -13,7 +13,7 @@ import msgspec
 from ops.doctor.finding import Finding, Level, well
 from ops.doctor.looking import Ground
 from ops.probe import get
-from ops.processes import doors, specs
+from ops.processes import doors, planned
 from ops.running import Found, Running
 
 SUBJECT = "processes"
@@ -71,7 +71,7 @@ def _expected(ground: Ground, state: Running) -> tuple[str, ...]:
     """By the settings. Another init system keeps PostgreSQL and Redis, too: they are looked at by themselves."""
     if state.supervisor is None:
         return tuple(doors(ground.settings))
-    return tuple(one.name for one in specs(ground.settings, ground.file, -1, -1))
+    return tuple(one.name for one in planned(ground.settings))
 
 
 async def _unready(sock: Path) -> str:
