@@ -56,6 +56,7 @@ log = structlog.get_logger()
 
 AT_ONCE = 8
 NEW_MOST = 200
+"""In hand at a time. Each look leaves out what is in hand, so thousands of them would make looking the work."""
 FORGET_S = 120.0
 AGAIN_MOST = 50
 """Live ones asked about in one round: an installation's first day after an update takes hours, not seconds."""
@@ -121,7 +122,7 @@ class Prover:
         resting = [k for k, (_, not_before) in self._failed.items() if not_before > now_s]
         but = [*self._asking, *resting]
         async with self._database.connection() as conn:
-            found = await rows.unproven(conn, parts, but, NEW_MOST)
+            found = await rows.unproven(conn, parts, but, max(0, NEW_MOST - len(self._asking)))
             if now_s >= self._next_sweep:
                 self._next_sweep = now_s + self._settings.sweep_s
                 found += await rows.due(conn, parts, but, AGAIN_MOST, self._clock.now())

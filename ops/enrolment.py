@@ -42,6 +42,22 @@ class NotProvenYet(Unavailable):
     code = "credential_not_proven_yet"
 
 
+class Patience:
+    """For how long one waits for a proof: `wait_s` from the beginning, or from the last that came."""
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        self.renew()
+
+    def renew(self) -> None:
+        """A proof has come: the broker answers, and workers run."""
+        self._deadline = asyncio.get_running_loop().time() + self.wait_s
+
+    @property
+    def is_over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._deadline
+
+
 class ApiSecret(msgspec.Struct, frozen=True):
     """An account's credential at its broker, in plain text. `api_key`: the public half."""
 
@@ -64,14 +80,15 @@ async def enrol(api: Api, wanted: ApiSecret, *, why: str = "", wait_s: float = W
     reply = await _put(api, await _enrolment_key(api), wanted, why)
     if reply.proposal is not None or not wait_s:
         return reply
-    live = await _live(api, wanted.account_id, _sealed_as(reply), wait_s)
+    live = await _live(api, wanted.account_id, _sealed_as(reply), Patience(wait_s))
     return msgspec.structs.replace(reply, content=live)
 
 
 async def enrol_many(api: Api, wanted: Iterable[ApiSecret], *, wait_s: float = WAIT_S) -> None:
     """The same for many accounts, `AT_ONCE` at a time, all sealed before the first is waited for.
 
-    Some are in where one was refused. Raises the first of what enrol() raises, when no request is
+    `wait_s`: so long without a proof of any of them; thousands take their time. Some are in where one
+    was refused. Raises the first of what enrol() raises, when no request is
     under way any more.
     """
     pem, asked = await _enrolment_key(api), list[tuple[AccountID, UUID]]()
@@ -81,10 +98,13 @@ async def enrol_many(api: Api, wanted: Iterable[ApiSecret], *, wait_s: float = W
         if reply.proposal is None:
             asked.append((one.account_id, _sealed_as(reply)))
 
-    async def wait(one: tuple[AccountID, UUID]) -> None:
-        await _live(api, *one, wait_s)
-
     await _each(wanted, put)
+    patience = Patience(wait_s)
+
+    async def wait(one: tuple[AccountID, UUID]) -> None:
+        await _live(api, *one, patience)
+        patience.renew()
+
     await _each(asked, wait)
 
 
@@ -124,19 +144,20 @@ def _sealed_as(reply: Reply) -> UUID:
     return UUID(reply.content["next"]["credential_id"])
 
 
-async def _live(api: Api, account: AccountID, credential: UUID, wait_s: float) -> dict[str, Any]:
+async def _live(
+    api: Api, account: AccountID, credential: UUID, patience: Patience
+) -> dict[str, Any]:
     """Its view once it signs."""
-    loop = asyncio.get_running_loop()
-    deadline, pauses = loop.time() + wait_s, list[float](LOOK_S)
+    pauses = list[float](LOOK_S)
     while True:
         seen: dict[str, Any] = await api.get(_address(account))
         if seen["credential_id"] == str(credential):
             return seen
         check_coming(seen["next"], credential)
-        if loop.time() >= deadline:
+        if patience.is_over:
             raise NotProvenYet(
-                f"the credential of account {account} is not proven after {wait_s:g} s: its broker"
-                " gave no clear answer, or no worker runs; it is asked again by itself"
+                f"the credential of account {account} is not proven after {patience.wait_s:g} s: its"
+                " broker gave no clear answer, or no worker runs; it is asked again by itself"
             )
         await asyncio.sleep(_next(pauses))
 

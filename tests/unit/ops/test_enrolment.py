@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from base64 import b64decode
 from pathlib import Path
@@ -98,6 +99,26 @@ async def test_many_are_all_sealed_before_the_first_is_waited_for():
     wanted = [ApiSecret(AccountID(UUID(int=n)), "k", SECRET) for n in range(20)]
     await enrolment.enrol_many(api, wanted, wait_s=1.0)  # type: ignore[arg-type]
     assert len(api.sent) == 20
+
+
+async def test_of_many_none_is_given_up_while_others_are_proven():
+    """Each needs two thirds of the patience, and the last is looked at after more than all of it."""
+    wait_s = 0.3
+    started = dict[str, float]()
+    loop = asyncio.get_running_loop()
+
+    class OneByOne(Answers):
+        """A credential is proven some time after somebody first asked for it."""
+
+        async def get(self, path: str, **query: Any) -> Any:
+            if path == "/v1/enrolment-key":
+                return await super().get(path, **query)
+            since = started.setdefault(path, loop.time())
+            return live() if loop.time() - since > wait_s * 0.66 else coming("proving")
+
+    wanted = [ApiSecret(AccountID(UUID(int=n)), "k", SECRET) for n in range(3 * enrolment.AT_ONCE)]
+    await enrolment.enrol_many(OneByOne(), wanted, wait_s=wait_s)  # type: ignore[arg-type]
+    assert max(started.values()) - min(started.values()) > wait_s
 
 
 async def test_a_secret_that_has_to_come_out_again_is_framed_for_it():
