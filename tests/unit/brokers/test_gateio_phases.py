@@ -33,6 +33,7 @@ from tests.unit.brokers.scripted_gate import (
     at_gate,
     orders,
     settings,
+    shown_time,
 )
 
 
@@ -201,6 +202,22 @@ async def test_warm_connections_are_open_before_the_first_order() -> None:
         assert opened >= 4
         await asyncio.gather(*(submitted(broker, ACCOUNT, an_order(ACCOUNT)) for _ in range(4)))
         assert server.connections == opened
+
+
+async def test_more_connections_than_gate_answers_questions_are_opened_all_the_same() -> None:
+    """It counts the public questions of an address; each warm connection is one."""
+    left = iter(range(4))
+
+    def counted() -> bytes | str:
+        told = next(left, None) is not None
+        return shown_time() if told else reply(429, {"label": "TOO_MANY_REQUESTS"})
+
+    async with at_gate(lambda seen: ACK, shown=counted, connections=8, connections_warm=8) as (
+        broker,
+        server,
+    ):
+        assert server.connections >= 8
+        assert isinstance(await submitted(broker, ACCOUNT, ORDER), Acked)
 
 
 @pytest.mark.parametrize("shift_ms", [-500, 500])
