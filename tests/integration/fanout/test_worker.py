@@ -7,7 +7,11 @@ import json
 from collections import Counter
 from decimal import Decimal
 
+import msgspec
 import pytest
+
+from tenancy.store.accounts import put_credential
+from tests.fixtures.proving import prove_all
 
 DONE = "SELECT count(*) FROM orders WHERE state = 'filled'"
 
@@ -223,3 +227,22 @@ async def test_every_accounts_equity_is_kept_and_kept_fresh(bench):
         )
         before = (await bench.rows("SELECT min(as_of) FROM balances"))[0][0]
         await bench.until(f"SELECT count(*) FROM balances WHERE as_of > '{before}'", 3)
+
+
+async def test_an_account_without_a_key_is_not_asked_about(bench):
+    """A new customer's wait for their keys: a question for each in every round would be a flood of warnings."""
+    await bench.set_up(accounts=2)
+    keyless, keyed = bench.accounts
+    bench.broker.caps = msgspec.structs.replace(bench.broker.caps, credential=True)
+    admin = await bench.open("admin")
+    async with admin.tenant(bench.scope) as conn:
+        await put_credential(conn, bench.scope, keyed, broker="gateio", api_key="k", sealed=b"row")
+    await admin.close()
+    await prove_all(bench.made)
+    async with bench.worker():
+        await bench.until("SELECT count(*) FROM balances", 1)
+        (first,) = await bench.rows("SELECT account_id, as_of FROM balances")
+        await bench.until(f"SELECT count(*) FROM balances WHERE as_of > '{first[1]}'", 1)
+    assert keyless not in {
+        account for account, _ in await bench.rows("SELECT account_id, as_of FROM balances")
+    }
