@@ -54,6 +54,8 @@ class Mood:
     """1: what is learned waits while any other order is on its way."""
     renews_s: float | None = None
     """So often every account's key is replaced."""
+    away_most_s: float = 4.0
+    """How long a server is away, or a halt holds, at most."""
 
 
 def drawn(seed: int) -> Mood:
@@ -64,7 +66,7 @@ def drawn(seed: int) -> Mood:
 def mood(random: Random) -> Mood:
     """Most seeds have all kinds of faults, some two, and some do one evil thing on purpose, often."""
     which = random.choices(
-        ("all", "two", "sleepy", "dying", "renewing"), weights=(50, 25, 10, 10, 5)
+        ("all", "halting", "two", "sleepy", "dying", "renewing"), weights=(45, 5, 25, 10, 10, 5)
     )[0]
     two = which == "two"
     usual = Mood(
@@ -83,6 +85,11 @@ def mood(random: Random) -> Mood:
     )
     if which == "renewing":
         return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=9)
+    if which == "halting":
+        return replace(
+            usual, moments_of=("halt",), moments=10, kinds=("unsent", "rate_limited", "maintenance"), way=0.6,
+            signals=14, away_most_s=8.0,
+        )  # fmt: skip
     if which == "sleepy":
         return replace(
             usual, moments_of=("freeze",), moments=3, points=AROUND_THE_SEND, by_point=1.0,

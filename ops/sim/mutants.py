@@ -245,7 +245,7 @@ MUTANTS: dict[str, Mutant] = {
         "a request in doubt is repeated under its own name", _sends_the_same_again_when_in_doubt, 10
     ),
     "ignores-the-deadline": Mutant("opens a minute after its deadline", _ignores_the_deadline, 120),
-    "asks-no-switch": Mutant("the kill switch is not asked before a send", _asks_no_switch, 120),
+    "asks-no-switch": Mutant("the kill switch is not asked before a send", _asks_no_switch, 25, "halting"),
     "opens-before-it-agrees": Mutant(
         "an order opens before book and exchange were compared", _opens_before_it_agrees, 20
     ),

@@ -85,7 +85,7 @@ class Trouble:
                 self._befall(act, self._world.random.choice(alive).host, None)
             return
         self._world.line.faults[act] += 1
-        lasts_s = self._world.random.uniform(0.3, 4.0)
+        lasts_s = self._world.random.uniform(0.3, self._world.mood.away_most_s)
         self._world.note(f"{act} for {lasts_s:.2f} s")
         if act == "postgres_away":
             self._world.store.go_away()
