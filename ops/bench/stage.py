@@ -7,7 +7,7 @@ workers. The exchange is the simulator on loopback, with its own clock of when e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from tenancy.values import SignalID
 WORKERS = 2
 SETTLE_S = 60.0
 POLL_S = 0.02
+_AGREED = "SELECT count(*) FROM reconciliations WHERE state = 'agreed'"
 
 Say = Callable[[str], None]
 Member = tuple[Following, Sender]
@@ -76,15 +77,33 @@ class Stage:
         """
         wanted = await self.market.count() + sum(len(following.accounts) for following, _ in each)
         sent = await asyncio.gather(*(self.send(*one) for one in each))
-        try:
-            async with asyncio.timeout(SETTLE_S):
-                while await self.market.count() < wanted:  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            raise Unavailable(f"not every order arrived within {SETTLE_S:g} s") from None
+        await self._until(self.market.count, wanted, "orders at the exchange")
         ids = [one.signal_id for one in sent if one.signal_id]
         await settled(self._database, self._scope, ids, within_s=SETTLE_S)
         return sent
+
+    async def agreed(self) -> None:
+        """Every account's book was compared with the exchange's: before that nothing opens."""
+        wanted = len({one for following, _ in self.crowds.values() for one in following.accounts})
+
+        async def count() -> int:
+            async with self._database.tenant(self._scope) as conn:
+                row = await (await conn.execute(_AGREED)).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        await self._until(count, wanted, "accounts that agree with the exchange")
+
+    async def _until(self, count: Callable[[], Awaitable[int]], wanted: int, what: str) -> None:
+        """Raises Unavailable where there is none more of them for `SETTLE_S`."""
+        loop = asyncio.get_running_loop()
+        most, since = -1, loop.time()
+        while (found := await count()) < wanted:
+            if found > most:
+                most, since = found, loop.time()
+            if loop.time() - since > SETTLE_S:
+                raise Unavailable(f"{what}: {found} of {wanted}, and no more for {SETTLE_S:g} s")
+            await asyncio.sleep(POLL_S)
 
 
 def arrivals(sent: Sent, following: Following, at: Mapping[str, float]) -> list[float]:
@@ -154,4 +173,7 @@ async def _crowded(
         database = Database(here.settings.database.admin, name="portcullis-bench", size=2)
         await database.open()
         stack.push_async_callback(database.close)
-        yield Stage(here, market, database, house.scope, crowds)
+        made = Stage(here, market, database, house.scope, crowds)
+        say("until all of them agree with the exchange")
+        await made.agreed()
+        yield made
