@@ -84,7 +84,7 @@ def mood(random: Random) -> Mood:
         crowd=random.choice((1, 16)),
     )
     if which == "renewing":
-        return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=9)
+        return replace(usual, renews_s=0.3, moments=1, workers=2, accounts=4, signals=40)
     if which == "halting":
         return replace(
             usual, moments_of=("halt",), moments=10, kinds=("unsent", "rate_limited", "maintenance"), way=0.6,
