@@ -81,10 +81,10 @@ async def sessions(stage: Stage, role: str) -> list[Process]:
 
 
 @contextlib.asynccontextmanager
-async def locked(stage: Stage, table: str) -> AsyncIterator[None]:
-    """Somebody's open transaction that nobody else can pass: a migration that hangs, say."""
+async def locked(stage: Stage, table: str, mode: str = "ACCESS EXCLUSIVE") -> AsyncIterator[None]:
+    """Somebody's open transaction, a migration that hangs: nobody passes (`EXCLUSIVE`: but who only reads)."""
     async with await psycopg.AsyncConnection.connect(stage.superuser) as conn:
-        await conn.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        await conn.execute(f"LOCK TABLE {table} IN {mode} MODE".encode())
         try:
             yield
         finally:

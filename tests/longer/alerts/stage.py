@@ -74,6 +74,13 @@ class Stage(msgspec.Struct, frozen=True):
         """So many at once."""
         return list(await asyncio.gather(*(self.signal(**fields) for _ in range(count))))
 
+    async def hold(self, within_s: float = 20.0) -> None:
+        """Until some account has bought: what closes is then something to wait for."""
+        async with asyncio.timeout(within_s):
+            while not await self.sql("SELECT FROM positions WHERE qty > 0 AND symbol = 'BTC_USDT'"):
+                await self.signal(action="buy")
+                await asyncio.sleep(1.0)
+
     async def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As somebody with all rights in the database does."""
         async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as conn:
