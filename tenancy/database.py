@@ -10,6 +10,9 @@ that is open, another role or search path) is looked at on its return to the poo
 and however: such a connection is closed and replaced, and an error says so. The look costs one round
 trip, after the caller has gone on.
 
+A session that PostgreSQL ended while it lay in the pool (a restart, a failover) is seen when it is taken,
+without a question: whoever asked gets another.
+
 An error while COMMIT is under way means *unknown*: it is raised as OutcomeUnknown, and the
 caller looks before it acts. Nothing here cancels or times out around COMMIT. Where somebody else does
 (pg_cancel_backend, a statement_timeout) while PostgreSQL waits for a synchronous standby, PostgreSQL answers
@@ -18,8 +21,9 @@ COMMIT with a mere warning, and the row is on one machine only: that is *unknown
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -45,9 +49,34 @@ IDLE_S = 10
 longer than this: PostgreSQL ends the session, and with it the transaction."""
 BROKEN = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 """The second is an InternalError to psycopg; the connection is as gone as with the first."""
+LAST = {"FATAL", "PANIC"}
+"""The severities after which PostgreSQL closes the connection."""
 WARNINGS = "01"
 """The SQLSTATE class. At COMMIT: the wait for a standby was cancelled, and only this machine has the row."""
 _IDLE = f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'"
+
+
+def _said_goodbye(conn: Connection) -> bool:
+    """Whether PostgreSQL ended the session while nobody used it. Its last words wait in the socket."""
+    waiting = select.poll()
+    waiting.register(conn.fileno(), select.POLLIN)
+    if not waiting.poll(0):
+        return False
+    severities = list[str | None]()
+
+    def listen(notice: psycopg.errors.Diagnostic) -> None:
+        severities.append(notice.severity_nonlocalized)
+
+    conn.add_notice_handler(listen)
+    try:
+        while not conn.closed and waiting.poll(0):
+            conn.pgconn.consume_input()
+            conn.pgconn.is_busy()  # libpq hands over what it has read
+    except psycopg.OperationalError:
+        return True
+    finally:
+        conn.remove_notice_handler(listen)
+    return conn.closed or not LAST.isdisjoint(severities)
 
 
 class Database:
@@ -99,7 +128,7 @@ class Database:
         Raises Unavailable. (A write may have happened all the same: use `shared` for those.)
         """
         try:
-            async with self._pool.connection() as conn:
+            async with self._living() as conn:
                 yield conn
                 if conn.info.transaction_status != TransactionStatus.IDLE:
                     await _discard(conn)  # the pool would commit what somebody left open
@@ -107,6 +136,19 @@ class Database:
             raise Unavailable("no database connection came free in time") from error
         except BROKEN as error:
             raise Unavailable(f"PostgreSQL: {error}") from error
+
+    @asynccontextmanager
+    async def _living(self) -> AsyncIterator[Connection]:
+        """One that PostgreSQL has not ended. (The pool's own `check` waits a second after each that is gone.)"""
+        async with AsyncExitStack() as stack:
+            conn = await stack.enter_async_context(self._pool.connection())
+            while self._is_gone(conn):
+                await conn.close()
+                await stack.aclose()  # back to the pool, which replaces what is closed
+                conn = await stack.enter_async_context(self._pool.connection())
+            yield conn
+
+    _is_gone = staticmethod(_said_goodbye)
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:
