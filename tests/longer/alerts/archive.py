@@ -12,7 +12,7 @@ import psycopg
 
 from ops.backup import prepare, tools
 from ops.state import Process, end, identify
-from tests.longer.alerts.breaking import FAULTS, again, beside, fault, named, standing
+from tests.longer.alerts.breaking import FAULTS, again, beside, fault, logged_out, named, standing
 from tests.longer.alerts.rarer import BEFORE as FIRST
 from tests.longer.alerts.stage import Stage
 
@@ -78,14 +78,8 @@ async def switched_off(stage: Stage) -> AsyncIterator[None]:
 @fault("BackupUnseen", within_s=40.0)
 async def unseen(stage: Stage) -> AsyncIterator[None]:
     """the archive's role may not log in any more: what looks at PostgreSQL is refused"""
-    await stage.sql(f"ALTER ROLE {prepare.ROLE} NOLOGIN")
-    await stage.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'portcullis-backup'"
-    )
-    try:
+    async with logged_out(stage, prepare.ROLE, "portcullis-backup"):
         yield
-    finally:
-        await stage.sql(f"ALTER ROLE {prepare.ROLE} LOGIN")
 
 
 @fault("BackupSlotLost")

@@ -102,6 +102,20 @@ async def ruled(stage: Stage, *rules: dict[str, Any]) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
+async def logged_out(stage: Stage, role: str, application: str) -> AsyncIterator[None]:
+    """PostgreSQL lets that role in no more, and has ended what was called so."""
+    await stage.sql(f"ALTER ROLE {role} NOLOGIN")
+    await stage.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+        application,
+    )
+    try:
+        yield
+    finally:
+        await stage.sql(f"ALTER ROLE {role} LOGIN")
+
+
+@contextlib.asynccontextmanager
 async def beside(*works: Awaitable[object]) -> AsyncIterator[None]:
     """These go on meanwhile; what they raise is no matter of this."""
     tasks = [asyncio.ensure_future(work) for work in works]

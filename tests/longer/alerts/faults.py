@@ -13,11 +13,13 @@ from ops.trial.cast import Member
 from tests.longer.alerts.breaking import (
     EXCHANGE,
     FAULTS,
+    FUTURES,
     ORDERS,
     again,
     beside,
     fault,
     locked,
+    logged_out,
     named,
     ruled,
     sessions,
@@ -124,7 +126,7 @@ async def clock_worse(stage: Stage) -> AsyncIterator[None]:
 async def clock_bad(stage: Stage) -> AsyncIterator[None]:
     """chronyd's sources are 200 ms away, and a tenant wants a millisecond"""
     stage.chronyd.says.root_dispersion_s = 0.2
-    await stage.house.api.change("/v1/tenant", {"settings": {"clock_tier": "1ms"}})
+    await stage.house.api.change("/v1/tenant", {"settings": {"clock_tier": "mifid_1ms"}})
     yield
     await stage.house.api.change("/v1/tenant", {"settings": {"clock_tier": None}})
     stage.chronyd.says.root_dispersion_s = 0.0005
@@ -172,7 +174,7 @@ async def hooks_locked(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
-@fault("AuditAppendFails", "ClockRecordsWait", within_s=90.0)
+@fault("AuditAppendFails", within_s=60.0)
 async def inbox_locked(stage: Stage) -> AsyncIterator[None]:
     """somebody's open transaction holds the audit inbox"""
     async with locked(stage, "audit_inbox"), beside(again(stage.signal, 1.0)):
@@ -189,6 +191,13 @@ async def intents_late(stage: Stage) -> AsyncIterator[None]:
         await stage.ground.cables["database"].stall(5.0)
 
     async with beside(again(stage.signal, 0.2), again(late, 1.5)):
+        yield
+
+
+@fault("ClockRecordsWait", within_s=60.0)
+async def clock_refused(stage: Stage) -> AsyncIterator[None]:
+    """the recorder, which writes what is said of the clock, may not log in to PostgreSQL any more"""
+    async with logged_out(stage, "portcullis_recorder", "recorder"):
         yield
 
 
@@ -282,19 +291,18 @@ async def silent(stage: Stage) -> AsyncIterator[None]:
 
 @fault("BudgetExhausted")
 async def burst(stage: Stage) -> AsyncIterator[None]:
-    """a strategy sends far more than the exchange's limit allows"""
-    await stage.ground.market.limits(orders_per_s=1_000)
+    """a strategy sends far more than the exchange's limit allows, which is two a second now"""
+    await stage.ground.market.limits(orders_per_s=2)
 
     async def much() -> None:
-        await stage.signals(40, quantity=1)
+        await stage.signals(10, quantity=1)
 
     async with beside(again(much, 1.0)):
         yield
+    await stage.ground.market.limits(orders_per_s=100)
 
 
-@fault(
-    "BrokerDown", "AccountsNotCompared", "ReconciliationOld", "OrdersNotReconciled", within_s=75.0
-)
+@fault("BrokerDown", "AccountsNotCompared", "ReconciliationOld", within_s=75.0)
 async def away(stage: Stage) -> AsyncIterator[None]:
     """the exchange is in maintenance, and the workers begin anew"""
     async with ruled(stage, {"kind": "maintenance", "method": "*", "path": EXCHANGE}):
@@ -304,17 +312,31 @@ async def away(stage: Stage) -> AsyncIterator[None]:
             yield
 
 
-@fault("DeadManUnconfirmed")
-async def countdown(stage: Stage) -> AsyncIterator[None]:
-    """the exchange takes resting orders, and no countdown"""
-    rule = {"kind": "500_before", "path": "/api/v4/futures/usdt/countdown_cancel_all"}
+@fault("OrdersNotReconciled", within_s=120.0)
+async def unreconciled(stage: Stage) -> AsyncIterator[None]:
+    """the exchange tells no positions, and the workers begin anew: what opens waits until its deadline"""
+    rule = {"kind": "500_before", "method": "GET", "path": f"{FUTURES}/positions"}
     async with ruled(stage, rule):
-        await stage.signal(action="buy", orderType="limit", limitPrice=48_000)
+        for name in stage.ground.here.names("worker"):
+            stage.ground.here.kill(name)
+        async with beside(again(stage.signal, 3.0)):
+            yield
+
+
+@fault("DeadManUnconfirmed", within_s=40.0)
+async def countdown(stage: Stage) -> AsyncIterator[None]:
+    """the exchange takes resting orders of accounts that want a countdown, and no countdown"""
+    rule = {"kind": "500_before", "path": f"{FUTURES}/countdown_cancel_all"}
+    wanting = [one.account_id for one in stage.cast.members if one.broker == "gateio"]
+    for account in wanting:
+        await stage.house.api.change(f"/v1/accounts/{account}", {"settings": {"dead_man_s": 30}})
+    async with ruled(stage, rule):
+        await stage.rest(limitPrice=48_000)
         yield
     await stage.signal(action="cancel")
 
 
-@fault("DriftOpen")
+@fault("DriftOpen", within_s=90.0)
 async def drift(stage: Stage) -> AsyncIterator[None]:
     """a hand in the database: the book is not what the exchange has"""
     one: Member = next(member for member in stage.cast.members if member.broker == "gateio")
@@ -347,8 +369,7 @@ async def audit_disk(stage: Stage) -> AsyncIterator[None]:
 @fault("SpillFails", needs_root=True, within_s=30.0)
 async def spill_disk(stage: Stage) -> AsyncIterator[None]:
     """the disk of the spill is full, the line to PostgreSQL dead, and timed orders are to be cancelled"""
-    await stage.signal(action="buy", orderType="limit", limitPrice=48_000, cancelAfter=3)
-    await asyncio.sleep(1.5)
+    await stage.rest(limitPrice=48_000, cancelAfter=5)
     async with beside(
         stage.ground.disks["spill"].full(25.0), stage.ground.cables["database"].stall(20.0)
     ):

@@ -46,6 +46,8 @@ RELAY = Path("relay") / "relay.so"
 WITNESS, POLICY = "witness", "policy"
 STRATEGY = "trend following"
 WORKS_S = 180.0
+_RESTING = "SELECT 1 FROM orders WHERE state = 'new' AND ord_type = 'limit'"
+_LONG = "SELECT 1 FROM positions WHERE qty > 0 AND symbol = 'BTC_USDT'"
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -74,12 +76,19 @@ class Stage(msgspec.Struct, frozen=True):
         """So many at once."""
         return list(await asyncio.gather(*(self.signal(**fields) for _ in range(count))))
 
-    async def hold(self, within_s: float = 20.0) -> None:
+    async def hold(self, within_s: float = 60.0) -> None:
         """Until some account has bought: what closes is then something to wait for."""
         async with asyncio.timeout(within_s):
-            while not await self.sql("SELECT FROM positions WHERE qty > 0 AND symbol = 'BTC_USDT'"):
+            while not await self.sql(_LONG):
                 await self.signal(action="buy")
                 await asyncio.sleep(1.0)
+
+    async def rest(self, within_s: float = 20.0, **limit: Any) -> None:
+        """A limit order of each account that rests at the exchange. Raises TimeoutError."""
+        await self.signal(action="buy", orderType="limit", **limit)
+        async with asyncio.timeout(within_s):
+            while not await self.sql(_RESTING):  # noqa: ASYNC110 - a row tells nobody that it is there
+                await asyncio.sleep(0.2)
 
     async def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As somebody with all rights in the database does."""
