@@ -197,3 +197,28 @@ def test_settings_that_the_product_would_not_take_are_told_before_they_are_put_i
     status, words = told(paper.replace("multiplier", "multiplyer"))
     assert status == 1
     assert "multiplyer" in words
+
+
+def test_an_administrator_calls_the_command_by_its_name(
+    house: Installation, tmp_path: Path
+) -> None:
+    """Which settings and which authority, the host knows; who says another has another."""
+    release = tmp_path / "current/bin/portcullis"
+    release.parent.mkdir(parents=True)
+    release.write_text('#!/bin/sh\necho "$PORTCULLIS_SETTINGS ${PORTCULLIS_CA-none} $*"\n')
+    release.chmod(0o755)
+    own = "/etc/portcullis/portcullis.toml /etc/portcullis/pki/front/authorities.pem"
+
+    def said(environment: dict[str, str], **more: Any) -> str:
+        command = tmp_path / "portcullis"
+        command.write_text(
+            rendered(house, "command.sh.j2", portcullis_prefix=str(tmp_path), **more)
+        )
+        words = ["/bin/sh", str(command), "tenant", "create", "My Fund"]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
+
+    assert said({}) == f"{own} tenant create My Fund"
+    assert said({"PORTCULLIS_CA": "/mine.pem"}).split()[1] == "/mine.pem"
+    assert said({}, haproxy_own_certificate=False).split()[1] == "none"
