@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from gateway.proxied import CERTIFICATE, CLIENT
@@ -24,6 +25,7 @@ EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
 _OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
 NO_PROCESS = {"postgres", "redis"}
+BUNDLE = ANSIBLE / "roles" / "bundle" / "tasks" / "main.yml"
 
 
 ROLE = "portcullis"
@@ -222,3 +224,29 @@ def test_an_administrator_calls_the_command_by_its_name(
     assert said({}) == f"{own} tenant create My Fund"
     assert said({"PORTCULLIS_CA": "/mine.pem"}).split()[1] == "/mine.pem"
     assert said({}, haproxy_own_certificate=False).split()[1] == "none"
+
+
+def test_others_pass_through_the_directory_of_the_sockets_and_no_more(house: Installation) -> None:
+    """HAProxy is in no group of the product: its two sockets are in there, and open to it by their own group."""
+    (line,) = [
+        line for line in rendered(house, "tmpfiles.conf.j2").splitlines() if line.startswith("d ")
+    ]
+    kind, path, mode, owner, group, _ = line.split()
+    assert (kind, path, owner, group) == ("d", "/run/portcullis", "root", "portcullis")
+    assert int(mode, 8) == 0o3771
+
+
+def test_no_role_within_it_applies_its_handlers_before_there_are_keys() -> None:
+    """A restart of the signer before `installation.yml` would find no token; `run.yml` applies them all."""
+    tasks = yaml.safe_load((ANSIBLE / "roles" / ROLE / "tasks" / "main.yml").read_text())
+    names = [task["name"] for task in tasks]
+    assert names.index("Installation") < names.index("Run")
+    before = [ANSIBLE / "roles" / ROLE / "tasks" / f"{name.lower()}.yml" for name in names[:-1]]
+    within = [
+        path
+        for role in ("backup", "hsm_client")
+        for path in (ANSIBLE / "roles" / role).glob("tasks/*.yml")
+    ]
+    looked_at = [path for path in (*before, *within, BUNDLE) if path.exists()]
+    assert len(looked_at) > 10
+    assert [path for path in looked_at if "flush_handlers" in path.read_text()] == []
