@@ -58,7 +58,6 @@ class Installation:
             **self._of_host(host),
             **read(place / "vars" / "main.yml"),
             "ansible_facts": FACTS,
-            "ansible_managed": "Written by Ansible: a change by hand is lost.",
             **more,
         }
         return Templar(loader=self._loader, variables=variables)
