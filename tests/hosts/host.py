@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.hosts.exchange import lead_to_it
 from tests.hosts.image import ACCOUNT
 from tests.hosts.network import Network, host_address, within
 
@@ -48,6 +49,7 @@ class Host:
         (self.root / "etc/hostname").write_text(f"{self.name}\n")
         (self.root / "etc/resolv.conf").unlink(missing_ok=True)
         (self.root / "etc/resolv.conf").touch()  # nobody resolves names here, and says so at once
+        lead_to_it(self.root)
         ssh = self.root / "home" / ACCOUNT / ".ssh"
         ssh.mkdir(mode=0o700)
         (ssh / "authorized_keys").write_text(public_key)

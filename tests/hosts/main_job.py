@@ -20,10 +20,9 @@ from ops.trial.customer import Customer
 from ops.trial.exchange import Executed, exchange
 from ops.trial.sender import Sender, Sent, sender
 from tenancy.values import TenantID
+from tests.hosts.exchange import PORT
 from tests.hosts.network import CLIENT
 
-EXCHANGE_PORT = 8180
-EXCHANGE_URL = f"http://{CLIENT}:{EXCHANGE_PORT}"
 ACCOUNTS = 12
 HOOK_S, DONE_S, POLL_S = 10.0, 60.0, 0.2
 DEPTH = {"BTC_USDT": "60000", "ETH_USDT": "3000"}
@@ -70,7 +69,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 async def trade(asked: Asked) -> Told:
     """A customer with accounts at two brokers; then each signal to its end before the next."""
     async with (
-        exchange(asked.log, host=CLIENT, port=EXCHANGE_PORT) as market,
+        exchange(asked.log, host=CLIENT, port=PORT) as market,
         Api(asked.admin, asked.service_key, trust(asked.authority)) as api,
     ):
         for contract, mark in DEPTH.items():

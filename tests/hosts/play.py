@@ -16,10 +16,10 @@ import yaml
 from ops.initialise import PAPER_INSTRUMENTS
 from ops.toml import dumps
 from ops.trial.exchange import broker_settings
+from tests.hosts import exchange
 from tests.hosts.bundle import Bundle
 from tests.hosts.host import Host
 from tests.hosts.image import ACCOUNT
-from tests.hosts.main_job import EXCHANGE_URL
 from tests.hosts.network import CONTROLLER, PREFIX, VIP, Network, within
 
 ANSIBLE = Path(__file__).parents[2] / "ansible"
@@ -160,7 +160,7 @@ class Controller:
 def _product(bundle: Bundle) -> dict[str, Any]:
     """What is installed, from where alone, its brokers, and this run's own secrets."""
     brokers = {
-        "gateio": broker_settings(EXCHANGE_URL),
+        "gateio": broker_settings(exchange.URL),
         "paper": {"instruments": PAPER_INSTRUMENTS},
     }
     return {
