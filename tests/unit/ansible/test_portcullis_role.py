@@ -250,3 +250,11 @@ def test_no_role_within_it_applies_its_handlers_before_there_are_keys() -> None:
     looked_at = [path for path in (*before, *within, BUNDLE) if path.exists()]
     assert len(looked_at) > 10
     assert [path for path in looked_at if "flush_handlers" in path.read_text()] == []
+
+
+def test_the_services_are_a_list_of_names_each_instance_by_itself(house: Installation) -> None:
+    assert house.value(ROLE, "portcullis_services", HOST, portcullis_worker_processes=3) == [
+        "portcullis-signer", "portcullis-enroller", "portcullis-clock", "portcullis-sealer",
+        "portcullis-recorder", "portcullis-worker@0", "portcullis-worker@1", "portcullis-worker@2",
+        "portcullis-admin", "portcullis-ingress@0", "portcullis-ingress@1",
+    ]  # fmt: skip
