@@ -258,3 +258,21 @@ def test_the_services_are_a_list_of_names_each_instance_by_itself(house: Install
         "portcullis-recorder", "portcullis-worker@0", "portcullis-worker@1", "portcullis-worker@2",
         "portcullis-admin", "portcullis-ingress@0", "portcullis-ingress@1",
     ]  # fmt: skip
+
+
+def test_who_gives_up_its_rights_may_do_so_and_who_asks_for_the_boot_sees_it(
+    house: Installation,
+) -> None:
+    """The sandbox refuses capset(2) as privileged, and hides of /proc all that is no process."""
+    assert "ProcSubset=pid" in rendered(house, "sandbox.conf.j2")
+    needs = {
+        unit["name"]: rendered(house, "needs.conf.j2", item=unit).splitlines()
+        for unit in units(house)
+    }
+    sees = {name for name, lines in needs.items() if "ProcSubset=all" in lines}
+    assert needs.keys() - sees == {
+        "portcullis-signer", "portcullis-enroller", "portcullis-sealer"
+    }  # fmt: skip
+    assert [name for name, lines in needs.items() if "SystemCallFilter=capset" in lines] == [
+        "portcullis-sealer"
+    ]
