@@ -99,11 +99,11 @@ def test_the_signer_opens_what_each_is_for_to_who_needs_it(
     assert signer.socket == settings.hsm.signer_socket
 
 
-def test_the_enroller_answers_the_management_listener(
+def test_the_enroller_answers_the_management_listener_and_who_watches_it(
     settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
     enroller = daemon(house, "enroller.toml.j2", tmp_path)
-    assert enroller.peer_uids == [UIDS["portcullis-admin"]]
+    assert enroller.peer_uids == [UIDS["portcullis-admin"], UIDS["portcullis-recorder"]]
     assert enroller.socket == settings.hsm.enroller_socket
 
 
