@@ -36,14 +36,14 @@ SIGNALS: tuple[dict[str, Any], ...] = (
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """`authority`: whom to trust. `service_key`: the tenant's first. `log`: for the exchange's words."""
+    """`authority`: the file of whom to trust. `service_key`: the tenant's first. `log`: the file for the exchange's words."""
 
     hooks: str
     admin: str
-    authority: Path
+    authority: str
     tenant_id: UUID
     service_key: str
-    log: Path
+    log: str
 
     def __repr__(self) -> str:
         return f"Asked({self.admin}, service_key=…)"
@@ -68,18 +68,19 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 async def trade(asked: Asked) -> Told:
     """A customer with accounts at two brokers; then each signal to its end before the next."""
+    authority = Path(asked.authority)
     async with (
-        exchange(asked.log, host=CLIENT, port=PORT) as market,
-        Api(asked.admin, asked.service_key, trust(asked.authority)) as api,
+        exchange(Path(asked.log), host=CLIENT, port=PORT) as market,
+        Api(asked.admin, asked.service_key, trust(authority)) as api,
     ):
         for contract, mark in DEPTH.items():
             await market.depth(contract, mark, "1000000")
         house = Customer(operator_scope(TenantID(asked.tenant_id)), api, asked.service_key)
         cast = await assemble(house, market, accounts=ACCOUNTS)
-        async with sender(asked.hooks, asked.authority, cast.hook) as strategy:
+        async with sender(asked.hooks, authority, cast.hook) as strategy:
             answered = [await _to_its_end(api, strategy, fields) for fields in SIGNALS]
         wrong = msgspec.structs.replace(cast.hook, secret="whsec_" + "A" * 32)
-        async with sender(asked.hooks, asked.authority, wrong) as stranger:
+        async with sender(asked.hooks, authority, wrong) as stranger:
             forged = await stranger.send(**SIGNALS[0])
         return Told(answered=answered, forged=forged, executed=await market.executed())
 

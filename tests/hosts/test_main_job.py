@@ -23,7 +23,8 @@ def traded(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Told:
 def new_fund(lab: Lab, directory: Path) -> Asked:
     """As docs/operating/hsm-backup.md says, SoftHSM on several hosts."""
     first, controller = lab.hosts[0], lab.controller
-    made = controller.ssh(first, 'sudo portcullis tenant create "Lab Fund" --json')
+    here = "--url https://127.0.0.1:8443 --as operator"
+    made = controller.ssh(first, f'sudo portcullis tenant create "Lab Fund" {here} --json')
     assert made.returncode == 0, made.stderr
     tenant = json.loads(made.stdout)
     copied = controller.play("site_app", "--tags", "hsm_client,portcullis_installation")
@@ -31,8 +32,8 @@ def new_fund(lab: Lab, directory: Path) -> Asked:
     key = controller.ssh(first, f"sudo cat {tenant['key_file']}")
     assert key.returncode == 0, key.stderr
     return Asked(
-        hooks=HOOKS_URL, admin=ADMIN_URL, authority=controller.authority,
-        tenant_id=tenant["tenant_id"], service_key=key.stdout.strip(), log=directory / "exchange.log",
+        hooks=HOOKS_URL, admin=ADMIN_URL, authority=str(controller.authority),
+        tenant_id=tenant["tenant_id"], service_key=key.stdout.strip(), log=str(directory / "exchange.log"),
     )  # fmt: skip
 
 

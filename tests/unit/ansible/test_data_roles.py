@@ -54,6 +54,12 @@ def test_the_default_pools_of_three_hosts_fit_into_postgresql() -> None:
     assert wanted + pgbouncer["pgbouncer_server_sessions_kept"] <= had
 
 
+def test_operators_find_a_session_while_the_management_listener_holds_all_of_its() -> None:
+    """Its pool and four beside it, seen on a host; `install` asks by two at once."""
+    sessions = {one["name"]: one["sessions"] for one in defaults("pgbouncer")["pgbouncer_clients"]}
+    assert sessions["admin"] >= defaults("portcullis")["portcullis_database_pool"] + 4 + 4
+
+
 def test_a_request_is_tried_again_only_where_it_never_reached_a_process() -> None:
     """Anything more in `retry-on` could send a POST twice."""
     lines = (ROLES / "haproxy" / "templates" / "haproxy.cfg.j2").read_text().splitlines()
