@@ -21,7 +21,6 @@ from ops.trial.exchange import Executed, exchange
 from ops.trial.sender import Sender, Sent, sender
 from tenancy.values import TenantID
 from tests.hosts.exchange import PORT
-from tests.hosts.network import CLIENT
 
 ACCOUNTS = 12
 HOOK_S, DONE_S, POLL_S = 10.0, 60.0, 0.2
@@ -70,7 +69,7 @@ async def trade(asked: Asked) -> Told:
     """A customer with accounts at two brokers; then each signal to its end before the next."""
     authority = Path(asked.authority)
     async with (
-        exchange(Path(asked.log), host=CLIENT, port=PORT) as market,
+        exchange(Path(asked.log), host="0.0.0.0", port=PORT) as market,
         Api(asked.admin, asked.service_key, trust(authority)) as api,
     ):
         for contract, mark in DEPTH.items():
