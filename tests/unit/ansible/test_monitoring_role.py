@@ -186,7 +186,12 @@ def test_each_route_of_an_installation_leads_to_one_of_its_receivers(
 
 @pytest.mark.parametrize(
     ("route", "receiver", "fits"),
-    [("page", "on-call", True), ("page", "nobody", False), ("page", "", False), ("alive", "", True)],
+    [
+        ("page", "on-call", True),
+        ("page", "nobody", False),
+        ("page", "", False),
+        ("alive", "", True),
+    ],
 )
 def test_each_route_leads_to_a_receiver_and_only_alive_may_lead_nowhere(
     route: str, receiver: str, fits: bool
