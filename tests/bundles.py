@@ -1,8 +1,9 @@
-"""A small bundle with everything that one has, signed by a real key: for whoever checks bundles."""
+"""A small bundle with everything that one has, signed by a real key; and what one is made of: Debian packages."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -98,3 +99,31 @@ def write(root: Path, name: str, text: str) -> None:
 
 def digest(root: Path, name: str) -> str:
     return sha256((root / name).read_bytes()).hexdigest()
+
+
+def package(place: Path, name: str, more: str = "") -> None:
+    """A Debian package with nothing but its copyright file."""
+    tree = place / name
+    (tree / "DEBIAN").mkdir(parents=True)
+    doc = tree / "usr/share/doc" / name
+    doc.mkdir(parents=True)
+    (doc / "copyright").write_text("Format: 1.0\n\nFiles: *\nLicense: MIT\n")
+    (tree / "DEBIAN/control").write_text(
+        f"Package: {name}\nVersion: 1:1.0\nArchitecture: all\nMaintainer: Ada <ada@example.org>\n"
+        f"Description: {name}\n{more}"
+    )
+    command = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(tree)
+
+
+def apt_settings(mirror: Path, method: str) -> str:
+    """An apt.conf by which apt knows the packages of that directory and no others. `method`: apt's own, `file`
+    or, as over a network, `copy`."""
+    index = subprocess.run(
+        ["dpkg-scanpackages", "."], cwd=mirror, capture_output=True, text=True, check=True
+    )
+    (mirror / "Packages").write_text(index.stdout)
+    sources = mirror / "sources"
+    sources.write_text(f"deb [trusted=yes] {method}:{mirror} ./\n")
+    return f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "-";\n'

@@ -39,15 +39,18 @@ def look(root: Path) -> Checkout:
     )
 
 
+def files(root: Path) -> list[str]:
+    """Every file that git knows or would take, as far as it is there now. Raises BundleFailed."""
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    there = (name for name in listed if name)
+    return [name for name in there if (root / name).is_file() or (root / name).is_symlink()]
+
+
 def copy(root: Path, into: Path) -> None:
-    """Every file that git knows or would take, as it is now. Raises BundleFailed."""
-    for name in _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split(
-        "\0"
-    ):
-        source = root / name
-        if name and (source.is_file() or source.is_symlink()):
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, into / name, follow_symlinks=False)
+    """All of these, as they are now. Raises BundleFailed."""
+    for name in files(root):
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, into / name, follow_symlinks=False)
 
 
 def _git(root: Path, *words: str) -> str:

@@ -43,13 +43,15 @@ Say = Callable[[str], None]
 
 class Wish(NamedTuple):
     """What is asked for. `python`: the hosts' own, Debian's. `epoch`: what stands for the time in all that is
-    made (SOURCE_DATE_EPOCH); None: the commit's, and now where the making itself is meant."""
+    made (SOURCE_DATE_EPOCH); None: the commit's, and now where the making itself is meant. `kept`: where Debian
+    packages stay for another time (pip keeps its own); None: nowhere."""
 
     out: Path
     key: Path
     source: Path
     dirty: bool = False
     epoch: int | None = None
+    kept: Path | None = None
     python: Path = Path("/usr/bin/python3")
 
 
@@ -164,7 +166,8 @@ def _gather(work: Work) -> Parts:
     built += _lock(taken, tools, work.root / names.COLLECTIONS_LOCK)
     asked = [debian.EVERY_DEBIAN, *wanted(work.source / "ansible")]
     work.say(f"Debian packages of {len(asked)} tasks, with all that they need")
-    debian.fetch(asked, work.root / names.DEBIAN, work.scratch / "apt")
+    kept = work.wish.kept or work.scratch / "kept"
+    debian.fetch(asked, work.root / names.DEBIAN, work.scratch / "apt", kept)
     return Parts(
         own=of_wheel(wheel, work.root),
         runtime=wheels.distributions(place, work.root),

@@ -33,11 +33,16 @@ from tenancy.errors import ConfigurationError
     help="The checkout it is made of.",
 )
 @click.option("--dirty", is_flag=True, help="Take a checkout that is not as its commit has it.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the Debian packages there, and take from there what an earlier run has fetched.",
+)
 @json_option
 @click.pass_context
 def bundle(
     context: click.Context, out: Path | None, key: Path | None, source: Path, dirty: bool,
-    as_json: bool,
+    keep: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Make one signed archive that hosts without internet are installed from.
 
@@ -60,7 +65,10 @@ def bundle(
             f"a bundle is made from a checkout with its tools; {error.name} is missing:"
             " pip install --require-hashes -r requirements/dev.lock"
         ) from None
-    wish = Wish(out.absolute(), key.absolute(), source.absolute(), dirty, epoch_of(os.environ))
+    wish = Wish(
+        out.absolute(), key.absolute(), source.absolute(), dirty, epoch_of(os.environ),
+        keep and keep.absolute(),
+    )  # fmt: skip
     try:
         made = make(wish, datetime.now(UTC), lambda what: click.echo(f"{what} …", err=True))
     except OSError as error:

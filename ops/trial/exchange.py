@@ -100,11 +100,11 @@ class Exchange:
 
 
 @asynccontextmanager
-async def exchange(log: Path) -> AsyncIterator[Exchange]:
-    """A simulator on a free port of loopback, ended afterwards. Raises Unavailable."""
+async def exchange(log: Path, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Exchange]:
+    """A simulator, on a free port of loopback unless said otherwise, ended afterwards. Raises Unavailable."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadtest.exchanges.gateio", "--port", "0",
+            sys.executable, "-m", "loadtest.exchanges.gateio", "--host", host, "--port", str(port),
             stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=ROOT,
         )  # fmt: skip
     try:

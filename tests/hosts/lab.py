@@ -1,4 +1,4 @@
-"""The whole lab for one run: image, wire, hosts, controller; taken down again whatever happens."""
+"""The whole lab for one run: image, bundle, wire, hosts, controller; taken down again whatever happens."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import yaml
 
+from tests.hosts.bundle import bundle
 from tests.hosts.host import Host
 from tests.hosts.image import image
 from tests.hosts.network import Network, network
 from tests.hosts.play import ANSIBLE, Controller
 
 CACHE = ANSIBLE.parent / "var" / "lab"
-"""Images are kept between runs: removing the directory makes the next run build them again."""
+"""Image and bundle are kept between runs: removing the directory makes the next run build them again."""
 
 
 class Lab(NamedTuple):
@@ -38,7 +39,7 @@ def names_in(inventory: str) -> list[str]:
 @contextmanager
 def lab(inventory: str) -> Iterator[Lab]:
     """The hosts of that inventory, booted and reachable from the controller."""
-    base = image(CACHE)
+    base, product = image(CACHE), bundle(CACHE)
     names = names_in(inventory)
     with ExitStack() as undo:
         # A short path: ssh's control sockets lie under it, and a socket's path has 107 bytes.
@@ -56,5 +57,5 @@ def lab(inventory: str) -> Iterator[Lab]:
             undo.callback(host.remove)
             host.make(base, public_key)
             host.boot()
-        controller.write_inventory(inventory, hosts)
+        controller.write_inventory(inventory, hosts, product)
         yield Lab(wire, hosts, controller)

@@ -1,13 +1,12 @@
 """The lab's wire: one network namespace with a bridge, one for each host, one for clients.
 
-The wire is also where the controller runs, and where packets leave for the Debian mirrors, by a
-user-mode NAT: nothing of the machine's own network is touched. Names carry the run's own word, so
-that two runs do not meet.
+The wire is also where the controller runs. It leads nowhere else: hosts are installed from a bundle alone, and
+what a role would fetch from elsewhere fails. Nothing of the machine's own network is touched. Names carry the
+run's own word, so that two runs do not meet.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,10 +15,6 @@ CONTROLLER = "10.66.0.1"
 CLIENT = "10.66.0.200"
 VIP = "10.66.0.100"
 PREFIX = 24
-NAME_SERVER = "10.0.2.3"
-"""slirp4netns answers there, with what this machine's own resolver says."""
-
-NAT = "table ip nat { chain post { type nat hook postrouting priority srcnat; oifname tap0 masquerade; }; }"
 
 
 def host_address(number: int) -> str:
@@ -68,7 +63,6 @@ def network(run: str, hosts: int) -> Iterator[Network]:
         _plug_in(undo, made, 0, CLIENT)
         for number in range(1, hosts + 1):
             _plug_in(undo, made, number, host_address(number))
-        _way_out(undo, made.wire)
         yield made
 
 
@@ -87,29 +81,6 @@ def _namespace(undo: ExitStack, name: str) -> None:
     _ip("netns", "add", name)
     undo.callback(_ip, "netns", "delete", name)
     _ip("-n", name, "link", "set", "lo", "up")
-
-
-def _way_out(undo: ExitStack, wire: str) -> None:
-    """A tap device to the outside, without a way back to this machine's loopback."""
-    ready, says = os.pipe()
-    process = subprocess.Popen(
-        ["slirp4netns", "--netns-type=path", "--configure", "--mtu=1500", "--disable-host-loopback",
-         f"--ready-fd={says}", f"/run/netns/{wire}", "tap0"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[says],
-    )  # fmt: skip
-    undo.callback(_end, process)
-    os.close(says)
-    with os.fdopen(ready, "rb") as end:
-        if not end.read(1):
-            raise RuntimeError("slirp4netns gave the lab no way out")
-    forward = within(wire, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
-    subprocess.run(forward, check=True)
-    subprocess.run(within(wire, "nft", "-f", "-"), input=NAT, text=True, check=True)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(10)
 
 
 def _ip(*words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,12 +13,18 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ops.initialise import PAPER_INSTRUMENTS
+from ops.toml import dumps
+from ops.trial.exchange import broker_settings
+from tests.hosts import exchange
+from tests.hosts.bundle import Bundle
 from tests.hosts.host import Host
 from tests.hosts.image import ACCOUNT
 from tests.hosts.network import CONTROLLER, PREFIX, VIP, Network, within
 
 ANSIBLE = Path(__file__).parents[2] / "ansible"
 PLAY_S = 1200
+HOOKS_URL, ADMIN_URL = f"https://{VIP}", f"https://{VIP}:8443"
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 TASK = re.compile(r"^TASK \[(.+?)\]|^(changed|fatal|failed): \[(\S+?)\]", re.M)
 
@@ -62,8 +69,8 @@ class Controller:
         subprocess.run(command, check=True)
         return self.key.with_suffix(".pub").read_text()
 
-    def write_inventory(self, source: str, hosts: list[Host]) -> None:
-        """A copy of one of our inventories, with this lab's addresses, key and known hosts."""
+    def write_inventory(self, source: str, hosts: list[Host], bundle: Bundle) -> None:
+        """A copy of one of our inventories, with this lab's addresses, key, known hosts and bundle."""
         shutil.copytree(ANSIBLE / "inventories" / source, self.inventory)  # follows links
         known = self._directory / "known_hosts"
         known.write_text("".join(f"{h.address} {key}\n" for h in hosts for key in h.host_keys()))
@@ -76,7 +83,13 @@ class Controller:
         path.write_text(yaml.safe_dump(tree))
         # The name sorts after the inventory's own files, and so wins over them.
         lab = self.inventory / "group_vars/all/zz_lab.yml"
-        lab.write_text(yaml.safe_dump(self._variables(known)))
+        lab.touch(mode=0o600)
+        lab.write_text(yaml.safe_dump(self._variables(known) | _product(bundle)))
+
+    @property
+    def authority(self) -> Path:
+        """Whose word on the VIP's certificate clients take."""
+        return self.inventory / "pki" / "front" / "authority.pem"
 
     def _variables(self, known: Path) -> dict[str, Any]:
         wire = f"{CONTROLLER.rpartition('.')[0]}.0/{PREFIX}"
@@ -142,6 +155,24 @@ class Controller:
         for socket in sorted((self._directory / "cp").glob("*")):
             words = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
             subprocess.run(words, capture_output=True, check=False, timeout=10)
+
+
+def _product(bundle: Bundle) -> dict[str, Any]:
+    """What is installed, from where alone, its brokers, and this run's own secrets."""
+    brokers = {
+        "gateio": broker_settings(exchange.URL),
+        "paper": {"instruments": PAPER_INSTRUMENTS},
+    }
+    return {
+        "portcullis_bundle": str(bundle.archive),
+        "portcullis_bundle_signers": str(bundle.signers),
+        "portcullis_offline": True,
+        "portcullis_hooks_url": HOOKS_URL,
+        "portcullis_admin_url": ADMIN_URL,
+        "portcullis_more_settings": dumps({"brokers": brokers}),
+        "pki_passphrase": secrets.token_hex(16),
+        "redis_keeper_password": secrets.token_hex(16),
+    }
 
 
 def _hosts_in(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,7 +24,9 @@ from loadtest.exchanges.gateio.mood import BadMood, SeededMood
 from loadtest.exchanges.gateio.server import Simulator
 
 
-async def _run(port: int, state_file: Path | None, rules: list[Rule], mood: BadMood | None) -> None:
+async def _run(
+    host: str, port: int, state_file: Path | None, rules: list[Rule], mood: BadMood | None
+) -> None:
     simulator = Simulator()
     simulator.gateway.faults.add(rules)
     if mood is not None:
@@ -32,7 +34,7 @@ async def _run(port: int, state_file: Path | None, rules: list[Rule], mood: BadM
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    url = await simulator.start(port=port)
+    url = await simulator.start(host=host, port=port)
     print(json.dumps({"url": url}), flush=True)
     try:
         await stopped.wait()
@@ -61,8 +63,9 @@ def _rule(text: str) -> Rule:
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.exchanges.gateio",
-        description="A Gate.io USDT-perpetual API v4 on loopback, which can be told to misbehave.",
+        description="A Gate.io USDT-perpetual API v4, which can be told to misbehave.",
     )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free port")
     parser.add_argument(
         "--state-file", type=Path, help="write every executed order there, as JSON, at the end"
@@ -82,7 +85,7 @@ def main() -> int:
         parser.error(f"--share: {error}")
     # Every order is kept for ever: scanning them again and again would be most of the work.
     gc.set_threshold(100_000, 50, 100)
-    uvloop.run(_run(arguments.port, arguments.state_file, arguments.fault, mood))
+    uvloop.run(_run(arguments.host, arguments.port, arguments.state_file, arguments.fault, mood))
     return 0
 
 

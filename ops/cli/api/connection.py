@@ -23,6 +23,7 @@ import msgspec
 
 from ops import control
 from ops.api_client import Api, Unreachable, connected
+from ops.paths import Places, places
 from ops.settings import read_settings
 from tenancy.errors import ConfigurationError
 
@@ -76,8 +77,12 @@ def where(settings: Path, given: dict[str, Any], *, platform: bool = False) -> W
 
 
 def keys_directory(settings: Path) -> Path:
-    """Where this host keeps keys of the management API, one file each."""
-    return settings.parent / "secrets" / "keys"
+    """Where this host keeps keys of the management API, one file each: `init` and `install` put the first there.
+
+    Settings need not lie where the data is (/etc, /var/lib); without any there is only their own directory.
+    """
+    where = read_settings(settings).instance if settings.exists() else None
+    return (places(settings.parent) if where is None else Places(where.var, where.runtime)).keys
 
 
 def session_path() -> Path:

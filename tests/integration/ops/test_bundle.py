@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from ops.bundle import names
 from ops.bundle.verify import verify
 from ops.cli.main import cli
-from tests.bundles import key, signers
+from tests.bundles import apt_settings, key, package, signers
 
 pytestmark = [pytest.mark.slow, pytest.mark.longer]
 
@@ -72,22 +72,6 @@ def setuptools(place: Path) -> str:
     return f"setuptools=={there.version} --hash=sha256:{digest}\n"
 
 
-def package(place: Path, name: str, more: str = "") -> None:
-    """A Debian package with nothing but its copyright file."""
-    tree = place / name
-    (tree / "DEBIAN").mkdir(parents=True)
-    doc = tree / "usr/share/doc" / name
-    doc.mkdir(parents=True)
-    (doc / "copyright").write_text("Format: 1.0\n\nFiles: *\nLicense: MIT\n")
-    (tree / "DEBIAN/control").write_text(
-        f"Package: {name}\nVersion: 1:1.0\nArchitecture: all\nMaintainer: Ada <ada@example.org>\n"
-        f"Description: {name}\n{more}"
-    )
-    command = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(place)]
-    subprocess.run(command, check=True, capture_output=True)
-    shutil.rmtree(tree)
-
-
 class Workshop:
     """A checkout, a registry and a mirror, all of them directories."""
 
@@ -112,14 +96,7 @@ class Workshop:
         package(self.mirror, "library")
         package(self.mirror, "tool", "Depends: library\n")
         package(self.mirror, "nobody-asked")
-        index = subprocess.run(
-            ["dpkg-scanpackages", "."], cwd=self.mirror, capture_output=True, text=True, check=True
-        )
-        (self.mirror / "Packages").write_text(index.stdout)
-        (self.root / "sources").write_text(f"deb [trusted=yes] file:{self.mirror} ./\n")
-        (self.root / "apt.conf").write_text(
-            f'Dir::Etc::SourceList "{self.root}/sources";\nDir::Etc::SourceParts "-";\n'
-        )
+        (self.root / "apt.conf").write_text(apt_settings(self.mirror, "file"))
         self.git("init", "--quiet")
         self.commit()
 
@@ -218,7 +195,7 @@ def test_what_is_known_beforehand_is_said_before_anything_is_fetched(workshop: W
         assert not out.parent.exists() or list(out.parent.iterdir()) == [out]
         return made.output
 
-    assert "holds no key that ssh-keygen can read" in said("--key", str(workshop.root / "sources"))
+    assert "holds no key that ssh-keygen can read" in said("--key", str(workshop.root / "apt.conf"))
     assert "is no checkout of portcullis" in said("--source", str(workshop.root))
     workshop.write("tiny/__init__.py", "changed = True\n")
     workshop.write("new.py", "")

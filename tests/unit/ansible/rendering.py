@@ -50,6 +50,10 @@ class Installation:
         """A variable of the role as its tasks see it on this host."""
         return self._templar(role, host, more).template(trust_as_template(f"{{{{ {name} }}}}"))
 
+    def holds(self, role: str, condition: str, host: str, **more: Any) -> bool:
+        """A `when` or `that` as Ansible takes it, which refuses one that is neither true nor false."""
+        return self._templar(role, host, more).evaluate_conditional(trust_as_template(condition))
+
     def _templar(self, role: str, host: str, more: dict[str, Any]) -> Templar:
         place = ANSIBLE / "roles" / role
         variables = {
@@ -58,7 +62,6 @@ class Installation:
             **self._of_host(host),
             **read(place / "vars" / "main.yml"),
             "ansible_facts": FACTS,
-            "ansible_managed": "Written by Ansible: a change by hand is lost.",
             **more,
         }
         return Templar(loader=self._loader, variables=variables)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from ops.backup.settings import APPLICATION, SLOT
 from ops.settings import DatabaseSettings
 from ops.stack.postgres import DATABASE, LOGIN_ROLES, SETTINGS
@@ -50,6 +54,12 @@ def test_the_default_pools_of_three_hosts_fit_into_postgresql() -> None:
     assert wanted + pgbouncer["pgbouncer_server_sessions_kept"] <= had
 
 
+def test_operators_find_a_session_while_the_management_listener_holds_all_of_its() -> None:
+    """Its pool and four beside it, seen on a host; `install` asks by two at once."""
+    sessions = {one["name"]: one["sessions"] for one in defaults("pgbouncer")["pgbouncer_clients"]}
+    assert sessions["admin"] >= defaults("portcullis")["portcullis_database_pool"] + 4 + 4
+
+
 def test_a_request_is_tried_again_only_where_it_never_reached_a_process() -> None:
     """Anything more in `retry-on` could send a POST twice."""
     lines = (ROLES / "haproxy" / "templates" / "haproxy.cfg.j2").read_text().splitlines()
@@ -80,3 +90,28 @@ def test_pgbouncer_never_drops_a_limit_that_a_process_asked_for() -> None:
     assert "ignore_startup_parameters" not in text
     assert "pool_mode = session" in text
     assert "query_timeout = 0" in text
+
+
+def template(role: str, name: str) -> str:
+    return (ROLES / role / "templates" / name).read_text()
+
+
+def test_the_proxy_has_no_regular_expression_for_it_may_not_compile_one() -> None:
+    """PCRE compiles to memory that is written and then executed; `haproxy -c` outside its unit does not see it."""
+    assert "MemoryDenyWriteExecute=yes" in template("haproxy", "unit.conf.j2")
+    words = re.findall(
+        r"\brstatus\b|\brstring\b|\bregsub\b|_reg\b|-m reg\b", template("haproxy", "haproxy.cfg.j2")
+    )
+    assert words == []
+
+
+@pytest.mark.parametrize(
+    ("role", "file", "gives"),
+    [("haproxy", "haproxy.cfg.j2", " group {{"), ("pgbouncer", "pgbouncer.ini.j2", "unix_socket_group =")],
+)  # fmt: skip
+def test_who_gives_its_socket_to_a_group_may_do_so(role: str, file: str, gives: str) -> None:
+    """Filters of a unit are read in order: what is taken away as privileged has to be given back behind."""
+    assert gives in template(role, file)
+    filters = re.findall(r"(?m)^SystemCallFilter=(.+)$", template(role, "unit.conf.j2"))
+    taken = next(place for place, one in enumerate(filters) if one.startswith("~@privileged"))
+    assert "chown" in " ".join(filters[taken + 1 :]).split()

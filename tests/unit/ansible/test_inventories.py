@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -75,3 +78,16 @@ def test_no_two_programs_want_one_port():
     ports = [*common["portcullis_ports"].values()]
     ports += [common["portcullis_public_port"], common["portcullis_admin_port"]]
     assert len(set(ports)) == len(ports)
+
+
+def test_what_plays_keep_beside_the_hosts_is_no_inventory(tmp_path):
+    """Authorities, reports, archives: an inventory with any of them is read as it was before the first play."""
+    inventory = shutil.copytree(ANSIBLE / "inventories" / "three", tmp_path / "inventory")
+    for kept in ("pki/etcd/authority.key", "evidence/hardening.json", "support/gw1.tar"):
+        (inventory / kept).parent.mkdir(parents=True)
+        (inventory / kept).write_text("no inventory: of any kind")
+    listed = subprocess.run(
+        ["ansible-inventory", "-i", str(inventory), "--list"],
+        cwd=ANSIBLE, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(json.loads(listed.stdout)["portcullis_app"]["hosts"]) == {"gw1", "gw2", "gw3"}

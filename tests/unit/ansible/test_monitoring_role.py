@@ -182,3 +182,21 @@ def test_each_route_of_an_installation_leads_to_one_of_its_receivers(
         for one in installation.value(ROLE, "monitoring_receivers", server(installation))
     }
     assert set(defaults(ROLE)["monitoring_routes"].values()) <= names
+
+
+@pytest.mark.parametrize(
+    ("route", "receiver", "fits"),
+    [
+        ("page", "on-call", True),
+        ("page", "nobody", False),
+        ("page", "", False),
+        ("alive", "", True),
+    ],
+)
+def test_each_route_leads_to_a_receiver_and_only_alive_may_lead_nowhere(
+    route: str, receiver: str, fits: bool
+) -> None:
+    (check, *_) = read(ANSIBLE / "roles" / "monitoring" / "tasks" / "check.yml")
+    condition = check["ansible.builtin.assert"]["that"]
+    item = {"key": route, "value": receiver}
+    assert Installation("three").holds("monitoring", condition, "gw3", item=item) is fits

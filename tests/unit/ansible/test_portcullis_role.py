@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from gateway.proxied import CERTIFICATE, CLIENT
@@ -24,6 +25,7 @@ EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
 _OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
 NO_PROCESS = {"postgres", "redis"}
+BUNDLE = ANSIBLE / "roles" / "bundle" / "tasks" / "main.yml"
 
 
 ROLE = "portcullis"
@@ -97,11 +99,11 @@ def test_the_signer_opens_what_each_is_for_to_who_needs_it(
     assert signer.socket == settings.hsm.signer_socket
 
 
-def test_the_enroller_answers_the_management_listener(
+def test_the_enroller_answers_the_management_listener_and_who_watches_it(
     settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
     enroller = daemon(house, "enroller.toml.j2", tmp_path)
-    assert enroller.peer_uids == [UIDS["portcullis-admin"]]
+    assert enroller.peer_uids == [UIDS["portcullis-admin"], UIDS["portcullis-recorder"]]
     assert enroller.socket == settings.hsm.enroller_socket
 
 
@@ -197,3 +199,80 @@ def test_settings_that_the_product_would_not_take_are_told_before_they_are_put_i
     status, words = told(paper.replace("multiplier", "multiplyer"))
     assert status == 1
     assert "multiplyer" in words
+
+
+def test_an_administrator_calls_the_command_by_its_name(
+    house: Installation, tmp_path: Path
+) -> None:
+    """Which settings and which authority, the host knows; who says another has another."""
+    release = tmp_path / "current/bin/portcullis"
+    release.parent.mkdir(parents=True)
+    release.write_text('#!/bin/sh\necho "$PORTCULLIS_SETTINGS ${PORTCULLIS_CA-none} $*"\n')
+    release.chmod(0o755)
+    own = "/etc/portcullis/portcullis.toml /etc/portcullis/pki/front/authorities.pem"
+
+    def said(environment: dict[str, str], **more: Any) -> str:
+        command = tmp_path / "portcullis"
+        command.write_text(
+            rendered(house, "command.sh.j2", portcullis_prefix=str(tmp_path), **more)
+        )
+        words = ["/bin/sh", str(command), "tenant", "create", "My Fund"]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
+
+    assert said({}) == f"{own} tenant create My Fund"
+    assert said({"PORTCULLIS_CA": "/mine.pem"}).split()[1] == "/mine.pem"
+    assert said({}, haproxy_own_certificate=False).split()[1] == "none"
+
+
+def test_others_pass_through_the_directory_of_the_sockets_and_no_more(house: Installation) -> None:
+    """HAProxy is in no group of the product: its two sockets are in there, and open to it by their own group."""
+    (line,) = [
+        line for line in rendered(house, "tmpfiles.conf.j2").splitlines() if line.startswith("d ")
+    ]
+    kind, path, mode, owner, group, _ = line.split()
+    assert (kind, path, owner, group) == ("d", "/run/portcullis", "root", "portcullis")
+    assert int(mode, 8) == 0o3771
+
+
+def test_no_role_within_it_applies_its_handlers_before_there_are_keys() -> None:
+    """A restart of the signer before `installation.yml` would find no token; `run.yml` applies them all."""
+    tasks = yaml.safe_load((ANSIBLE / "roles" / ROLE / "tasks" / "main.yml").read_text())
+    names = [task["name"] for task in tasks]
+    assert names.index("Installation") < names.index("Run")
+    before = [ANSIBLE / "roles" / ROLE / "tasks" / f"{name.lower()}.yml" for name in names[:-1]]
+    within = [
+        path
+        for role in ("backup", "hsm_client")
+        for path in (ANSIBLE / "roles" / role).glob("tasks/*.yml")
+    ]
+    looked_at = [path for path in (*before, *within, BUNDLE) if path.exists()]
+    assert len(looked_at) > 10
+    assert [path for path in looked_at if "flush_handlers" in path.read_text()] == []
+
+
+def test_the_services_are_a_list_of_names_each_instance_by_itself(house: Installation) -> None:
+    assert house.value(ROLE, "portcullis_services", HOST, portcullis_worker_processes=3) == [
+        "portcullis-signer", "portcullis-enroller", "portcullis-clock", "portcullis-sealer",
+        "portcullis-recorder", "portcullis-worker@0", "portcullis-worker@1", "portcullis-worker@2",
+        "portcullis-admin", "portcullis-ingress@0", "portcullis-ingress@1",
+    ]  # fmt: skip
+
+
+def test_who_gives_up_its_rights_may_do_so_and_who_asks_for_the_boot_sees_it(
+    house: Installation,
+) -> None:
+    """The sandbox refuses capset(2) as privileged, and hides of /proc all that is no process."""
+    assert "ProcSubset=pid" in rendered(house, "sandbox.conf.j2")
+    needs = {
+        unit["name"]: rendered(house, "needs.conf.j2", item=unit).splitlines()
+        for unit in units(house)
+    }
+    sees = {name for name, lines in needs.items() if "ProcSubset=all" in lines}
+    assert needs.keys() - sees == {
+        "portcullis-signer", "portcullis-enroller", "portcullis-sealer"
+    }  # fmt: skip
+    assert [name for name, lines in needs.items() if "SystemCallFilter=capset" in lines] == [
+        "portcullis-sealer"
+    ]

@@ -22,6 +22,8 @@ from ops.cli.api.connection import Where, _key, key_path
 from ops.cli.api.fields import body, members
 from ops.cli.api.switches import instrument
 from ops.cli.main import API, cli
+from ops.initialise import Choices, document
+from ops.paths import places
 from ops.toml import dumps
 from tenancy.errors import ConfigurationError, Invalid
 from tenancy.limits import Limits
@@ -179,6 +181,14 @@ def test_a_tenants_name_becomes_a_file_that_stays_in_its_directory() -> None:
         assert " " not in path.name
     with pytest.raises(ConfigurationError):
         key_path(Path("/x/portcullis.toml"), "../..")
+
+
+def test_keys_are_where_the_data_is_and_not_where_the_settings_are(tmp_path: Path) -> None:
+    """As on a dedicated host, where `portcullis install` keeps the first key."""
+    where, settings = places(tmp_path / "lib"), tmp_path / "etc" / "portcullis.toml"
+    settings.parent.mkdir()
+    settings.write_text(dumps(document(where, Choices())))
+    assert key_path(settings, "operator") == where.keys / "operator.key"
 
 
 def test_amounts_in_a_file_stay_what_was_written() -> None:
