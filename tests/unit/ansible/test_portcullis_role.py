@@ -24,6 +24,8 @@ EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
 _OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
 NO_PROCESS = {"postgres", "redis"}
+ROOT = 0
+"""Holds ceremonies, which use each new key once through the daemons (ops/key_ceremonies.py)."""
 
 
 ROLE = "portcullis"
@@ -91,8 +93,9 @@ def test_the_signer_opens_what_each_is_for_to_who_needs_it(
         assert set(doors[at].purposes) == set(purposes)
         uids = doors[at].peer_uids
         assert uids is not None
-        assert set(uids) == {UIDS[f"portcullis-{user}"] for user in users}
-    assert set(signer.peer_uids) == {UIDS["portcullis-worker"], UIDS["portcullis-recorder"]}
+        assert set(uids) == {ROOT, *(UIDS[f"portcullis-{user}"] for user in users)}
+    wanted = {ROOT, UIDS["portcullis-worker"], UIDS["portcullis-recorder"]}
+    assert set(signer.peer_uids) == wanted
     assert signer.openers == {}
     assert signer.socket == settings.hsm.signer_socket
 
@@ -101,7 +104,7 @@ def test_the_enroller_answers_the_management_listener(
     settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
     enroller = daemon(house, "enroller.toml.j2", tmp_path)
-    assert enroller.peer_uids == [UIDS["portcullis-admin"]]
+    assert enroller.peer_uids == [ROOT, UIDS["portcullis-admin"]]
     assert enroller.socket == settings.hsm.enroller_socket
 
 
