@@ -303,3 +303,79 @@ def test_a_vip_is_one_hosts(tmp_path: Path, address: str, count: int) -> None:
     )
     assert done.returncode != 0
     assert f"192.0.2.10 should be one host's and is {count}'" in done.stdout
+
+
+# ---------------------------------------------------------------- a whole run
+
+SYSTEMCTL = """
+echo "systemctl $*" >> LOG
+for last; do :; done
+case "$1" in
+show) echo "LoadState=loaded"; [ -e "STATE/$last" ] && echo "ActiveState=inactive" || echo "ActiveState=active";;
+stop) touch "STATE/$last";;
+start) rm -f "STATE/$last";;
+esac
+"""
+IP = """
+case "$*" in
+*"address show to"*) [ -e STATE/asked ] || echo "2: eth0 inet 192.0.2.10/32"; touch STATE/asked;;
+esac
+"""
+PRODUCT = """
+echo "portcullis $*" >> LOG
+case "$*" in
+"hsm status --json") echo '{"tokens": [{"label": "portcullis-sign", "serial": "1"}]}';;
+"hsm calendar --json") echo 'CALENDAR';;
+esac
+"""
+
+
+def test_a_key_is_made_while_nobody_reaches_the_first_hosts_enroller_and_all_is_open_again(
+    tmp_path: Path,
+) -> None:
+    """The whole playbook, on three hosts with programs of the test's: what is called, in which order."""
+    state, log = tmp_path / "state", tmp_path / "log"
+    state.mkdir()
+    due = (datetime.now(UTC) + timedelta(days=5)).isoformat()
+    calendar = [
+        {"kind": "enrol", "tenant_id": "7", "version": 1, "label": "enrol", "state": "current", "due_at": due}
+    ]  # fmt: skip
+
+    def fake(name: str, text: str) -> Path:
+        told = {"LOG": str(log), "STATE": str(state), "CALENDAR": json.dumps(calendar)}
+        for word, value in told.items():
+            text = text.replace(word, value)
+        return program(tmp_path / "bin" / name, text)
+
+    fake("systemctl", SYSTEMCTL)
+    # The first of the others that is asked has the VIP.
+    fake("ip", IP)
+    product = fake("product", PRODUCT)
+    for host in ("gw1", "gw2", "gw3"):
+        (tmp_path / host / "tokens").mkdir(parents=True)
+        for pin in ("sign.pin", "enrol.pin"):
+            (tmp_path / host / pin).write_text("1")
+    source = inventory(
+        tmp_path, "three", portcullis_changing=f"{tmp_path}/HOST/changing",
+        hsm_client_tokens=f"{tmp_path}/HOST/tokens", hsm_client_credentials=f"{tmp_path}/HOST",
+    )  # fmt: skip
+    done = played(
+        tmp_path, PLAYBOOKS / "rotate-keys.yml", source, portcullis_command=product, portcullis_healthy=[]
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    called = [line for line in log.read_text().splitlines() if "show" not in line]
+    assert [line for line in called if "hsm status" not in line] == [
+        "portcullis hsm calendar --json",
+        "systemctl stop keepalived",
+        "systemctl stop portcullis-admin.socket",
+        "portcullis hsm rotate enrol-key",
+        "portcullis hsm check",
+        "systemctl start portcullis-admin.socket",
+        "systemctl start keepalived",
+    ]
+    # Tokens were compared again, on every host, before it was opened.
+    between = called[
+        called.index("portcullis hsm check") : called.index("systemctl start keepalived")
+    ]
+    assert sum("hsm status" in line for line in between) == 4
+    assert not list(tmp_path.glob("gw*/changing"))
