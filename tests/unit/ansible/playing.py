@@ -69,18 +69,32 @@ def collections(directory: Path) -> Path:
 
 
 def played(
-    directory: Path, book: Path, source: Path | str, *words: str, **variables: Any
+    directory: Path,
+    book: Path,
+    source: Path | str,
+    *words: str,
+    facts: bool = False,
+    **variables: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """`ansible-playbook`; programs in `directory`/bin stand before the machine's."""
+    """`ansible-playbook`; programs in `directory`/bin stand before the machine's. `facts`: hosts tell theirs."""
     more = directory / "variables.yml"
     more.write_text(yaml.safe_dump({name: _plain(value) for name, value in variables.items()}))
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(source), str(book)]
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "-i",
+        str(source),
+        f"--extra-vars=@{more}",
+    ]
     return subprocess.run(
-        [*AS_ROOT, *command, f"--extra-vars=@{more}", *words],
+        [*AS_ROOT, *command, str(book), *words],
         env={
             "PATH": f"{directory / 'bin'}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": str(directory),
             "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_BECOME": "false",
             "ANSIBLE_HOME": str(directory / "ansible"), "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_GATHERING": "implicit" if facts else "explicit",
             "ANSIBLE_COLLECTIONS_PATH": str(collections(directory)),
         },
         capture_output=True, text=True, check=False,
