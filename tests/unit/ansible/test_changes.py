@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from uuid import UUID
 
 import msgspec
@@ -129,7 +131,7 @@ def test_a_label_that_no_key_has_is_an_error_that_names_those_there_are() -> Non
 
 def test_every_rotation_is_one_that_the_product_knows() -> None:
     for words in rotations("due") + rotations("enrol/v2"):
-        command = rotate.get_command(None, words[0])  # type: ignore[arg-type]
+        command = rotate.get_command(None, words[0])
         assert command is not None
         assert len(command.params) - 2 == len(words) - 1, "its arguments; --days and --json aside"
 
@@ -137,10 +139,8 @@ def test_every_rotation_is_one_that_the_product_knows() -> None:
 # ---------------------------------------------------------------- the drill
 
 
-def silence() -> object:
+def silence() -> ModuleType:
     """The program, as a module."""
-    import importlib.util
-
     path = ANSIBLE / "playbooks/files/longest_silence.py"
     spec = importlib.util.spec_from_file_location("longest_silence", path)
     assert spec is not None
@@ -160,10 +160,10 @@ def test_the_longest_time_without_an_answer_is_measured_and_every_failure_counte
         if 3 <= asked < 9:
             raise ConnectionError
 
-    seen = watch.watch(ask, 1.0)  # type: ignore[attr-defined]
+    seen = watch.watch(ask, 1.0)
     assert seen["failed"] == 6
     assert seen["attempts"] == asked
-    assert seen["longest_silence_s"] >= 6 * watch.EVERY_S  # type: ignore[attr-defined]
+    assert seen["longest_silence_s"] >= 6 * watch.EVERY_S
     assert asked > 9
 
 
@@ -171,7 +171,7 @@ def test_who_never_answers_again_was_silent_until_the_end() -> None:
     def ask() -> None:
         raise ConnectionError
 
-    assert silence().watch(ask, 0.3)["longest_silence_s"] >= 0.3  # type: ignore[attr-defined]
+    assert silence().watch(ask, 0.3)["longest_silence_s"] >= 0.3
 
 
 def test_the_watch_sees_a_listener_go_and_come_back() -> None:

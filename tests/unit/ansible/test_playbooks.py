@@ -95,27 +95,24 @@ def test_an_upgrade_adds_to_the_schema_before_the_first_host_and_takes_away_afte
     in_order(
         all_said("upgrade"), "tasks/begin.yml", "bundle/main",
         "Refuse to take anything away while an older release is current somewhere", "backup/young",
-        "portcullis/beside", "portcullis/preflight", "Expand", "portcullis/stop", "portcullis", "Contract",
+        "portcullis/beside", "portcullis/preflight", "portcullis/expand", "portcullis/stop", "portcullis",
+        "Contract",
     )  # fmt: skip
 
 
 def test_what_takes_away_is_run_by_that_word_alone() -> None:
-    tasks = {
-        step["name"]: step for play in plays("upgrade") for step in steps(play) if "name" in step
-    }
-    migrating = {
-        name: task for name, task in tasks.items()
-        if " migrate" in str(task.get("ansible.builtin.command", "")) and "--check" not in str(task)
-    }  # fmt: skip
-    assert set(migrating) == {"Expand", "Contract"}
-    assert "migrate --expand" in migrating["Expand"]["ansible.builtin.command"]["cmd"]
-    assert migrating["Contract"]["when"] == "contract | default(false) | bool"
-    assert not [
-        task
-        for play in plays("rollback")
-        for task in steps(play)
-        if "migrate --expand" in str(task)
+    tasks = [
+        step for name in ("upgrade", "rollback") for play in plays(name) for step in steps(play)
     ]
+    tasks += [
+        step for file in (ANSIBLE / "roles/portcullis/tasks").glob("*.yml") for step in read(file)
+    ]
+    said = [(task, str(task.get("ansible.builtin.command", ""))) for task in tasks]
+    migrating = [(task, command) for task, command in said if " migrate " in command]
+    assert len(migrating) == 4, "expand, served, which wait, contract"
+    for task, command in migrating:
+        if "--check" not in command and "--expand" not in command:
+            assert task["when"] == "contract | default(false) | bool"
 
 
 def test_one_host_after_the_other_and_the_next_when_this_one_does_its_work() -> None:
@@ -238,10 +235,14 @@ def test_there_is_no_way_back_over_a_contract_and_which_one_is_said(
     )
     older = tmp_path / "gw1/releases" / bundle_id(bundle) / "bin/portcullis"
     program(older, f'echo "$*" >> {tmp_path}/asked; echo "{why}" >&2; exit 2')
-    said = refused(tmp_path, "rollback", source, **bundle)
+    said = refused(
+        tmp_path, "rollback", source, **bundle, portcullis_group="root",
+        portcullis_settings=tmp_path / "portcullis.toml",
+    )  # fmt: skip
     assert f"There is no way back to {bundle_id(bundle)}: {why}" in said
     (asked,) = (tmp_path / "asked").read_text().splitlines()
-    assert asked.endswith("migrate --check")
+    assert asked.endswith("portcullis.toml.coming migrate --check")
+    assert not list(tmp_path.glob("portcullis.toml*"))
 
 
 def test_keys_are_rotated_only_where_they_are_known(tmp_path: Path) -> None:
