@@ -24,12 +24,12 @@ EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
 _OVERALL = re.compile(r"Overall exposure level for (\S+): ([0-9.]+)")
 NO_PROCESS = {"postgres", "redis"}
-ROOT = 0
-"""Holds ceremonies, which use each new key once through the daemons (ops/key_ceremonies.py)."""
 
 
 ROLE = "portcullis"
 HOST = "gw1"
+ROOT = 0
+"""Holds ceremonies, which use each new key once through the daemons (ops/key_ceremonies.py)."""
 
 
 @pytest.fixture(scope="module")
