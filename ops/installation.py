@@ -29,9 +29,8 @@ def install(settings: Settings, keys: Path) -> list[str]:
     Raises CeremonyRefused where some tokens are there and some are not; Unavailable, MigrationError.
     """
     made = _make_tokens(settings)
-    if migrate.check(
-        settings.database.owner
-    ):  # nothing, too, where a newer schema serves this release
+    # Nothing is pending, too, where a newer schema serves this release.
+    if migrate.check(settings.database.owner):
         applied = migrate.migrate(settings.database.owner, expand_only=True)
         made += [f"schema: {name}" for name in applied]
     if platform.create(settings, keys):
