@@ -28,17 +28,19 @@ SUITES = {"hosts": ["tests/hosts", "-n", "0"]}
 
 
 class Step(NamedTuple):
-    """One check. `then`: what a person does about it."""
+    """One check. `then`: what a person does about it; `place`: where it is run."""
 
     name: str
     command: list[str]
     then: str
+    place: Path = ROOT
 
 
-def steps() -> list[Step]:
+def steps(arguments: list[str]) -> list[Step]:
+    """What is checked before any test; `arguments` may name a suite."""
     here = Path(sys.executable).parent
     python = [sys.executable, "-m"]
-    return [
+    own = [
         Step("format", [*python, "ruff", "format", "--check", "."], "run `ruff format .`"),
         Step("lint", [*python, "ruff", "check", "."], "see above; `ruff check --fix .` mends some"),
         Step("types", [*python, "mypy"], "see above"),
@@ -46,6 +48,9 @@ def steps() -> list[Step]:
             "imports", [str(here / "lint-imports")], "an import goes against the layers: see above"
         ),
     ]
+    # Of requirements/hosts.lock alone: it wants the collections, half a gigabyte.
+    playbooks = Step("playbooks", [str(here / "ansible-lint")], "see above", ROOT / "ansible")
+    return [*own, playbooks] if arguments[:2] == ["--suite", "hosts"] else own
 
 
 HELP = """usage: ./appliance test [PYTEST ARGUMENT …]
@@ -69,9 +74,11 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--suite"] and arguments[1:2] not in [[name] for name in SUITES]:
         print(f"--suite wants one of these names: {', '.join(SUITES)}")  # noqa: T201
         return 2
-    for step in steps():
+    for step in steps(arguments):
         print(f"== {step.name}", flush=True)  # noqa: T201 - this is a command's output
-        done = subprocess.run(step.command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            step.command, cwd=step.place, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             print(f"{done.stdout}{done.stderr}\n{step.name} failed: {step.then}")  # noqa: T201
             return 1

@@ -12,7 +12,8 @@ numbers, and a database that is ahead of this code are refused before anything i
 An upgrade is rolling: the schema first, then one process after another. Each row says which code may
 still run on the schema since then (`serves_from`: the last migration that this code knows); only a
 contracting file raises it (ops/migration_rules.py). A process asks at its start (`require`): on an older
-schema than its own it does not run, on a newer one as long as that serves it.
+schema than its own it does not run, on a newer one as long as that serves it. What is still to be taken
+away it does not miss: a contract may wait until nobody wants to go back (`expand_only`).
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class Migration(msgspec.Struct, frozen=True):
         contract = contract_of(self.sql.decode())
         return 0 if contract is None else contract.schema
 
+    @property
+    def contracts(self) -> bool:
+        """It takes something away."""
+        return contract_of(self.sql.decode()) is not None
+
 
 class Applied(msgspec.Struct, frozen=True):
     """One row of schema_migrations."""
@@ -120,12 +126,13 @@ def pending(migrations: list[Migration], applied: list[Applied]) -> list[Migrati
 def unserved(migrations: list[Migration], applied: list[Applied]) -> str | None:
     """Why this code cannot run on that schema, in words; None: it can. Pure.
 
-    An older schema never: something that the code uses is not there. A newer one as long as no
-    contract in it took away what this code uses. Raises MigrationError as pending().
+    An older schema never: something that the code uses is not there; unless all that it lacks are
+    contracts. A newer one as long as no contract in it took away what this code uses. Raises
+    MigrationError as pending().
     """
     level = migrations[-1].number if migrations else 0
     known = [row for row in applied if row.number <= level]
-    if todo := pending(migrations, known):
+    if todo := [one for one in pending(migrations, known) if not one.contracts]:
         there = f"{known[-1].number:04}" if known else "empty"
         return (
             f"the schema is at {there} and this release needs {todo[-1].number:04}: run"
@@ -155,15 +162,20 @@ def require(conninfo: str, directory: Path = DIRECTORY) -> None:
         raise MigrationError(why)
 
 
-def migrate(conninfo: str, directory: Path = DIRECTORY) -> list[str]:
-    """Apply what is pending as portcullis_owner; returns the names. Raises MigrationError, Unavailable."""
+def migrate(conninfo: str, directory: Path = DIRECTORY, *, expand_only: bool = False) -> list[str]:
+    """Apply what is pending as portcullis_owner; returns the names. Raises MigrationError, Unavailable.
+
+    `expand_only`: up to the first contract, so that an older release can be gone back to. On a database that is
+    still empty nobody would want to: there everything is applied.
+    """
     migrations = read_migrations(directory)
     done: list[str] = []
     with _connect(conninfo) as conn:
         with conn.transaction():
             _lock(conn)
             conn.execute(TABLE)
-        while migration := _apply_next(conn, migrations):
+            expand_only = expand_only and bool(_applied(conn))
+        while migration := _apply_next(conn, migrations, expand_only):
             done.append(f"{migration.number:04}_{migration.name}")
     return done
 
@@ -185,12 +197,14 @@ def check(conninfo: str, directory: Path = DIRECTORY) -> list[str]:
     return [f"{item.number:04}_{item.name}" for item in pending(migrations, applied)]
 
 
-def _apply_next(conn: psycopg.Connection, migrations: list[Migration]) -> Migration | None:
+def _apply_next(
+    conn: psycopg.Connection, migrations: list[Migration], expand_only: bool
+) -> Migration | None:
     """One file in one transaction: read again what is applied, under the lock."""
     with conn.transaction():
         _lock(conn)
         todo = pending(migrations, _applied(conn))
-        if not todo:
+        if not todo or (expand_only and todo[0].contracts):
             return None
         migration = todo[0]
         # Whoever waits for a table's lock holds up everybody behind it: rather not now than so.

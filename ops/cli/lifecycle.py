@@ -116,12 +116,15 @@ def status(file: Path, as_json: bool) -> None:
 @click.option(
     "--check", is_flag=True, help="Only say what is pending; exit status 1 where anything is."
 )
+@click.option(
+    "--expand", is_flag=True, help="Only what adds: the release before can be gone back to."
+)
 @json_option
 @click.pass_obj
-def migrate(file: Path, check: bool, as_json: bool) -> None:
+def migrate(file: Path, check: bool, expand: bool, as_json: bool) -> None:
     """Bring the database schema forward."""
     owner = read_settings(file).database.owner
-    names = migrator.check(owner) if check else migrator.migrate(owner)
+    names = migrator.check(owner) if check else migrator.migrate(owner, expand_only=expand)
     if as_json:
         print_json({"pending" if check else "applied": names})
     else:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ from hsm.errors import CeremonyRefused
 from ops.cli.main import cli
 from ops.initialise import Choices, document
 from ops.installation import install
+from ops.migrate import read_migrations
 from ops.paths import places
 from ops.settings import Settings, decode_settings
 from ops.toml import dumps
@@ -65,6 +67,20 @@ def test_what_is_not_there_is_made_and_only_once(host: dict[str, Any], tmp_path:
     said = key.read_text()
     assert made() == []
     assert key.read_text() == said
+
+
+def test_a_release_that_was_gone_back_to_finds_everything_there(
+    host: dict[str, Any], tmp_path: Path
+) -> None:
+    """`rollback` runs it on the schema that the newer release left, which still serves this one."""
+    install(settings_of(host), tmp_path / "keys")
+    newer = len(read_migrations()) + 1
+    with psycopg.connect(host["database"]["owner"]) as conn:
+        conn.execute(
+            "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, 'newer', %s)",
+            (newer, bytes(32)),
+        )
+    assert install(settings_of(host), tmp_path / "keys") == []
 
 
 def test_half_of_the_tokens_are_a_persons_to_decide(host: dict[str, Any], tmp_path: Path) -> None:

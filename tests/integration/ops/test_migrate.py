@@ -54,6 +54,23 @@ def test_a_changed_file_is_refused_before_anything_is_done(empty: str, tmp_path:
         assert conn.execute("SELECT to_regclass('b')").fetchone() == (None,)
 
 
+def test_what_only_adds_leaves_the_contract_to_a_later_word(empty: str, tmp_path: Path) -> None:
+    contract = "-- contract: unused since 0.1.0, schema 0001\nDROP TABLE a"
+    migrate(empty, files(tmp_path, m0001_a="CREATE TABLE a ()"))
+    files(tmp_path, m0002_b="CREATE TABLE b ()", m0003_c=contract)
+    assert migrate(empty, tmp_path, expand_only=True) == ["0002_b"]
+    assert migrate(empty, tmp_path, expand_only=True) == []
+    require(empty, tmp_path)
+    assert check(empty, tmp_path) == ["0003_c"]
+    assert migrate(empty, tmp_path) == ["0003_c"]
+
+
+def test_a_database_without_anything_has_nobody_to_serve(empty: str, tmp_path: Path) -> None:
+    contract = "-- contract: unused since 0.1.0, schema 0001\nDROP TABLE a"
+    files(tmp_path, m0001_a="CREATE TABLE a ()", m0002_b=contract)
+    assert migrate(empty, tmp_path, expand_only=True) == ["0001_a", "0002_b"]
+
+
 def test_two_migrators_at_once_apply_each_file_once(empty: str, tmp_path: Path) -> None:
     files(tmp_path, m0001_a="SELECT pg_sleep(0.2); CREATE TABLE a ()", m0002_b="CREATE TABLE b ()")
     with ThreadPoolExecutor(2) as pool:

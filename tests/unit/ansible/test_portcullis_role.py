@@ -30,6 +30,8 @@ BUNDLE = ANSIBLE / "roles" / "bundle" / "tasks" / "main.yml"
 
 ROLE = "portcullis"
 HOST = "gw1"
+ROOT = 0
+"""Holds ceremonies, which use each new key once through the daemons (ops/key_ceremonies.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +95,9 @@ def test_the_signer_opens_what_each_is_for_to_who_needs_it(
         assert set(doors[at].purposes) == set(purposes)
         uids = doors[at].peer_uids
         assert uids is not None
-        assert set(uids) == {UIDS[f"portcullis-{user}"] for user in users}
-    assert set(signer.peer_uids) == {UIDS["portcullis-worker"], UIDS["portcullis-recorder"]}
+        assert set(uids) == {ROOT, *(UIDS[f"portcullis-{user}"] for user in users)}
+    wanted = {ROOT, UIDS["portcullis-worker"], UIDS["portcullis-recorder"]}
+    assert set(signer.peer_uids) == wanted
     assert signer.openers == {}
     assert signer.socket == settings.hsm.signer_socket
 
@@ -103,7 +106,7 @@ def test_the_enroller_answers_the_management_listener_and_who_watches_it(
     settings: Settings, house: Installation, tmp_path: Path
 ) -> None:
     enroller = daemon(house, "enroller.toml.j2", tmp_path)
-    assert enroller.peer_uids == [UIDS["portcullis-admin"], UIDS["portcullis-recorder"]]
+    assert enroller.peer_uids == [ROOT, UIDS["portcullis-admin"], UIDS["portcullis-recorder"]]
     assert enroller.socket == settings.hsm.enroller_socket
 
 

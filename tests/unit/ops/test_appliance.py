@@ -120,6 +120,15 @@ def test_who_may_not_become_root_is_told_what_root_has_to_type(
         appliance.install_packages([("softhsm2", "why")])
 
 
+def test_playbooks_are_linted_where_their_linter_is_installed() -> None:
+    """It is in requirements/hosts.lock alone, which only that suite installs."""
+    names = [[one.name for one in check.steps(words)] for words in ([], ["--suite", "hosts"])]
+    assert names[1] == [*names[0], "playbooks"]
+    assert "ansible-lint==" in (check.ROOT / "requirements/hosts.lock").read_text()
+    (playbooks,) = [one for one in check.steps(["--suite", "hosts"]) if one.name == "playbooks"]
+    assert (playbooks.place / ".ansible-lint").exists(), "its profile stands there"
+
+
 def test_help_of_the_tests_runs_no_check(capsys: pytest.CaptureFixture[str]):
     assert check.main(["--help"]) == 0
     assert "== " not in capsys.readouterr().out

@@ -69,6 +69,15 @@ def test_the_release_before_runs_beside_a_newer_schema_until_that_takes_away_wha
     )
 
 
+def test_a_release_runs_before_its_contract_was_applied_and_not_before_what_it_adds() -> None:
+    contract = Migration(2, "less", b"-- contract: unused since 0.2.0, schema 0001\nDROP TABLE a")
+    assert unserved([ONE, contract], [applied(ONE)]) is None
+    behind = Migration(3, "more", b"SELECT 3")
+    said = unserved([ONE, contract, behind], [applied(ONE)])
+    assert said is not None
+    assert said.startswith("the schema is at 0001 and this release needs 0003")
+
+
 @pytest.mark.parametrize(
     ("names", "why"),
     [
