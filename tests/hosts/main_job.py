@@ -35,7 +35,7 @@ SIGNALS: tuple[dict[str, Any], ...] = (
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """`authority`: the file of whom to trust. `service_key`: the tenant's first. `log`: where the exchange's words go."""
+    """`authority`: the file of whom to trust. `service_key`: the tenant's first. `log`: the exchange's."""
 
     hooks: str
     admin: str
