@@ -92,6 +92,7 @@ class Run:
             for name in one.alerts:
                 if name not in self.fired:
                     self.missed[name] = f"{one.name} ({error!r})"
+        await place.settle()
         await asyncio.sleep(BETWEEN_S)
 
     async def _until(

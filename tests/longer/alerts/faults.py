@@ -273,33 +273,30 @@ async def doubt(stage: Stage) -> AsyncIterator[None]:
             {"kind": "drop_after", "path": ORDERS},
             {"kind": "500_before", "method": "GET", "path": f"{ORDERS}/*"},
         ),
-        beside(again(stage.signal, 1.0)),
+        beside(again(stage.signal, 3.0)),
     ):
         yield
 
 
-@fault("BrokerSilent", "AccountsNotAnswered", "ClosesWait", within_s=30.0)
+@fault("BrokerSilent", "AccountsNotAnswered", within_s=30.0)
 async def silent(stage: Stage) -> AsyncIterator[None]:
-    """the exchange cuts every order before it is executed, and some of them close what accounts hold"""
-    await stage.hold()
+    """the exchange cuts every order before it is executed"""
     async with (
         ruled(stage, {"kind": "drop_before", "path": ORDERS}),
-        beside(again(stage.signal, 1.0)),
+        beside(again(stage.signal, 5.0)),
     ):
         yield
 
 
-@fault("BudgetExhausted")
-async def burst(stage: Stage) -> AsyncIterator[None]:
-    """a strategy sends far more than the exchange's limit allows, which is two a second now"""
-    await stage.ground.market.limits(orders_per_s=2)
-
-    async def much() -> None:
-        await stage.signals(10, quantity=1)
-
-    async with beside(again(much, 1.0)):
+@fault("BudgetExhausted", "ClosesWait", within_s=40.0)
+async def storm(stage: Stage) -> AsyncIterator[None]:
+    """the exchange wants no order for five seconds, and says so to each"""
+    await stage.hold()
+    async with (
+        ruled(stage, {"kind": "429", "path": ORDERS, "seconds": 5.0}),
+        beside(again(stage.signal, 5.0)),
+    ):
         yield
-    await stage.ground.market.limits(orders_per_s=100)
 
 
 @fault("BrokerDown", "AccountsNotCompared", "ReconciliationOld", within_s=75.0)

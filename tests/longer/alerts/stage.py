@@ -7,6 +7,7 @@ that nobody answers for, a certificate that is about to end, and a chronyd that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tomllib
@@ -46,6 +47,7 @@ RELAY = Path("relay") / "relay.so"
 WITNESS, POLICY = "witness", "policy"
 STRATEGY = "trend following"
 WORKS_S = 180.0
+_ON_ITS_WAY = "SELECT 1 FROM orders WHERE state IN ('intent', 'in_doubt', 'waiting') LIMIT 1"
 _RESTING = "SELECT 1 FROM orders WHERE state = 'new' AND ord_type = 'limit'"
 _LONG = "SELECT 1 FROM positions WHERE qty > 0 AND symbol = 'BTC_USDT'"
 
@@ -89,6 +91,13 @@ class Stage(msgspec.Struct, frozen=True):
         async with asyncio.timeout(within_s):
             while not await self.sql(_RESTING):  # noqa: ASYNC110 - a row tells nobody that it is there
                 await asyncio.sleep(0.2)
+
+    async def settle(self, within_s: float = 90.0) -> None:
+        """Until no order is on its way, so that what one fault left is nothing of the next one's."""
+        with contextlib.suppress(TimeoutError, psycopg.Error):
+            async with asyncio.timeout(within_s):
+                while await self.sql(_ON_ITS_WAY):  # noqa: ASYNC110 - a row tells nobody that it is there
+                    await asyncio.sleep(0.5)
 
     async def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As somebody with all rights in the database does."""
