@@ -35,7 +35,7 @@ SIGNALS: tuple[dict[str, Any], ...] = (
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """`authority`: the file of whom to trust. `service_key`: the tenant's first. `log`: the exchange's."""
+    """`authority`, `log`: files, of whom to trust and for the exchange's words. `service_key`: the first one."""
 
     hooks: str
     admin: str

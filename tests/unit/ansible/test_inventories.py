@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.unit.ansible.tree import ANSIBLE, INVENTORIES, installation_variables, read
+from tests.unit.ansible.tree import ANSIBLE, INVENTORIES, defaults, installation_variables, read
 
 GROUPS = ("portcullis_data", "portcullis_quorum", "portcullis_app", "portcullis_monitoring")
 DOCUMENTATION = ip_network("192.0.2.0/24")
@@ -91,3 +91,10 @@ def test_what_plays_keep_beside_the_hosts_is_no_inventory(tmp_path):
         cwd=ANSIBLE, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert set(json.loads(listed.stdout)["portcullis_app"]["hosts"]) == {"gw1", "gw2", "gw3"}
+
+
+@each
+def test_verify_finds_each_path_without_the_roles_that_made_what_is_there(inventory):
+    """Its play includes single task files: a default of a role that is not in it is nothing there."""
+    assert installation_variables(inventory)["pki_host_directory"] == "{{ portcullis_etc }}/pki"
+    assert "pki_host_directory" not in defaults("pki")

@@ -200,3 +200,10 @@ def test_each_route_leads_to_a_receiver_and_only_alive_may_lead_nowhere(
     condition = check["ansible.builtin.assert"]["that"]
     item = {"key": route, "value": receiver}
     assert Installation("three").holds("monitoring", condition, "gw3", item=item) is fits
+
+
+def test_a_program_that_is_told_of_new_settings_by_kill_may_run_it() -> None:
+    """As Debian's unit does it: what the sandbox lets nobody execute, a reload cannot either."""
+    text = (ANSIBLE / "roles" / "monitoring" / "templates" / "unit.conf.j2").read_text()
+    (allowed,) = re.findall(r"(?m)^ExecPaths=(.+)$", text)
+    assert {"/bin/kill", "/usr/bin/kill"} <= set(allowed.split())
