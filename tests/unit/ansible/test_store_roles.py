@@ -264,3 +264,10 @@ def test_what_a_role_is_given_in_secret_it_never_shows() -> None:
         for word in words:
             (task,) = [one for one in re.split(r"(?m)^ *- name: ", text) if word in one]
             assert "no_log: true" in task, word
+
+
+def test_setpriv_may_run_and_do_what_it_always_does() -> None:
+    """It ends a program with its parent, and sets capabilities first, which the sandbox refuses."""
+    text = (ANSIBLE / "roles" / "backup" / "templates" / "unit.conf.j2").read_text().splitlines()
+    assert "ExecPaths=/usr/bin/setpriv" in text
+    assert "SystemCallFilter=capset" in text
