@@ -288,7 +288,16 @@ async def silent(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
-@fault("BudgetExhausted", "ClosesWait", within_s=40.0)
+@fault("BudgetExhausted", within_s=40.0)
+async def burst(stage: Stage) -> AsyncIterator[None]:
+    """a strategy sends far more than the exchange's limit allows, which is two a second now"""
+    await stage.ground.market.limits(orders_per_s=2)
+    async with beside(again(lambda: stage.signals(5), 1.0)):
+        yield
+    await stage.ground.market.limits(orders_per_s=100)
+
+
+@fault("ClosesWait", within_s=40.0)
 async def storm(stage: Stage) -> AsyncIterator[None]:
     """the exchange wants no order for five seconds, and says so to each"""
     await stage.hold()

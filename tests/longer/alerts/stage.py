@@ -87,6 +87,8 @@ class Stage(msgspec.Struct, frozen=True):
 
     async def rest(self, within_s: float = 20.0, **limit: Any) -> None:
         """A limit order of each account that rests at the exchange. Raises TimeoutError."""
+        await self.signal(action="exit")  # who holds it already buys no more
+        await self.settle()
         await self.signal(action="buy", orderType="limit", **limit)
         async with asyncio.timeout(within_s):
             while not await self.sql(_RESTING):  # noqa: ASYNC110 - a row tells nobody that it is there
