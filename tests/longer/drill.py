@@ -279,7 +279,7 @@ async def halted(here: Installation, name: str, market: Exchange, claims: Claims
                 body = {"scope": "platform", "reason": "compared with the broker"}
                 await operator.ask("POST", "/v1/halts/release", body)
             await asyncio.sleep(2.0)  # one second after the commit every worker knows of it
-            opened = await strategy.send(**BODY, action="buy")
+            opened = await strategy.send(**BODY, action=_opening(conn))
             await eventually(lambda: _ends(conn, opened.signal_id))
             said = _ends(conn, opened.signal_id)
             opening = {word for word in said if not word.startswith(REDUCED)}
@@ -300,6 +300,11 @@ def _one(conn: psycopg.Connection, query: str) -> int:
     row = conn.execute(query.encode()).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _opening(conn: psycopg.Connection) -> str:
+    """What opens something: who holds it already buys no more, and no order would be there to be denied."""
+    return "sell" if _one(conn, "SELECT count(*) FROM positions WHERE qty > 0") else "buy"
 
 
 def _ends(conn: psycopg.Connection, name: str | None) -> list[str]:
