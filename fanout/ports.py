@@ -267,6 +267,10 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     remembers: bool = True
     """False: its book lives in our process, so what was done and not recorded never happened."""
 
+    def lacks_key(self, account: BrokerAccount) -> bool:
+        """Whether it says nothing of the account: none of its keys is live."""
+        return self.credential and account.credential is None
+
 
 class Broker(Protocol):
     """What an adapter owes us. Every adapter passes the cases of tests/acceptance/."""

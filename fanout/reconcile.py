@@ -347,7 +347,7 @@ class Reconciler:
 
     async def _ask(self, broker: Broker, account: BrokerAccount) -> Answer | str:
         """What the broker says, or why it says nothing."""
-        if broker.caps.credential and account.credential is None:
+        if broker.caps.lacks_key(account):
             return "the account has no live credential"
         async with self._asking:
             try:

@@ -151,12 +151,7 @@ class Balances:
         for scope, wanted in by_tenant.items():
             known = await self._accounts.get(scope, [account for _, account in wanted])
             named = [(self._brokers[b], known[a]) for b, a in wanted if a in known]
-            # Of one that has no key yet, its broker says nothing.
-            present = [
-                (broker, account)
-                for broker, account in named
-                if account.credential is not None or not broker.caps.credential
-            ]
+            present = [one for one in named if not one[0].caps.lacks_key(one[1])]
             for start in range(0, len(present), A_TRANSACTION):
                 some = present[start : start + A_TRANSACTION]
                 await self._keep(

@@ -88,8 +88,7 @@ async def enrol_many(api: Api, wanted: Iterable[ApiSecret], *, wait_s: float = W
     """The same for many accounts, `AT_ONCE` at a time, all sealed before the first is waited for.
 
     `wait_s`: so long without a proof of any of them; thousands take their time. Some are in where one
-    was refused. Raises the first of what enrol() raises, when no request is
-    under way any more.
+    was refused. Raises the first of what enrol() raises, when no request is under way any more.
     """
     pem, asked = await _enrolment_key(api), list[tuple[AccountID, UUID]]()
 

@@ -47,7 +47,9 @@ RELAY = Path("relay") / "relay.so"
 WITNESS, POLICY = "witness", "policy"
 STRATEGY = "trend following"
 WORKS_S = 180.0
-_ON_ITS_WAY = "SELECT 1 FROM orders WHERE state IN ('intent', 'in_doubt', 'waiting') LIMIT 1"
+_NONE_ON_ITS_WAY = """
+SELECT 1 WHERE NOT EXISTS (SELECT FROM orders WHERE state IN ('intent', 'in_doubt', 'waiting'))"""
+_DONE = "SELECT 1 FROM signal_outcomes WHERE done_at IS NOT NULL"
 _RESTING = "SELECT 1 FROM orders WHERE state = 'new' AND ord_type = 'limit'"
 _LONG = "SELECT 1 FROM positions WHERE qty > 0 AND symbol = 'BTC_USDT'"
 
@@ -90,16 +92,18 @@ class Stage(msgspec.Struct, frozen=True):
         await self.signal(action="exit")  # who holds it already buys no more
         await self.settle()
         await self.signal(action="buy", orderType="limit", **limit)
-        async with asyncio.timeout(within_s):
-            while not await self.sql(_RESTING):  # noqa: ASYNC110 - a row tells nobody that it is there
-                await asyncio.sleep(0.2)
+        await self.until(_RESTING, within_s)
 
     async def settle(self, within_s: float = 90.0) -> None:
         """Until no order is on its way, so that what one fault left is nothing of the next one's."""
         with contextlib.suppress(TimeoutError, psycopg.Error):
-            async with asyncio.timeout(within_s):
-                while await self.sql(_ON_ITS_WAY):  # noqa: ASYNC110 - a row tells nobody that it is there
-                    await asyncio.sleep(0.5)
+            await self.until(_NONE_ON_ITS_WAY, within_s)
+
+    async def until(self, query: str, within_s: float) -> None:
+        """Until it finds a row. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not await self.sql(query):  # noqa: ASYNC110 - a row tells nobody that it is there
+                await asyncio.sleep(0.5)
 
     async def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """As somebody with all rights in the database does."""
@@ -182,10 +186,7 @@ async def traded(place: Stage) -> None:
     """All of it works: a signal was carried out. Raises Unavailable."""
     await place.signal()
     try:
-        async with asyncio.timeout(WORKS_S):
-            done = "SELECT 1 FROM signal_outcomes WHERE done_at IS NOT NULL"
-            while not await place.sql(done):  # noqa: ASYNC110 - a row tells nobody that it is there
-                await asyncio.sleep(0.5)
+        await place.until(_DONE, WORKS_S)
     except TimeoutError:
         raise Unavailable(f"the first signal was not carried out within {WORKS_S:g} s") from None
 
