@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import islice
@@ -143,6 +143,7 @@ class SharedBudgets:
         self._redis, self._prefix = redis, f"{{portcullis:budget:{name}}}"
         self._script = redis.register_script(NOW + SCRIPT)
         self._counts: dict[str, BrokersCount] = {}
+        self._held: Counter[str] = Counter()  # by the broker's own count; none is 0
         self._waiting: dict[str, Waiting] = {}
         self._ready: dict[str, None] = {}  # to be asked for now, in their order
         self._later: list[tuple[float, str]] = []  # and when; a heap
@@ -183,21 +184,34 @@ class SharedBudgets:
         self.open()
         name = _digest(key)
         count = self._counts.setdefault(name, BrokersCount(self._pool.window_s))
-        while not count.take(self._now()):
-            pause_s = count.pause(self._now())
-            await asyncio.sleep(pause_s)
-        if not (closes and self._share.close(name, self._now())):
-            if name not in self._waiting:
-                self._waiting[name] = Waiting()
-                self._ready[name] = None
-            place = self._waiting[name].add(closes=closes)
-            self._woken.set()
-            with (
-                metrics.BUDGET_WAITING.labels(self.name).track_inprogress(),
-                metrics.BUDGET_WAIT_SECONDS.labels(self.name).time(),
-            ):
-                await place
+        with (
+            metrics.BUDGET_WAITING.labels(self.name).track_inprogress(),
+            metrics.BUDGET_WAIT_SECONDS.labels(self.name).time(),
+        ):
+            while not count.take(self._now()):
+                await self._hold(name, count.pause(self._now()))
+            if not (closes and self._share.close(name, self._now())):
+                await self._queue(name, closes=closes)
         metrics.BUDGET_USED.labels(self.name).inc()
+
+    async def _hold(self, name: str, pause_s: float) -> None:
+        """The broker counts no place left of its window; what closes waits, too: it would be refused."""
+        self._held[name] += 1
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            self._held[name] -= 1
+            if not self._held[name]:
+                del self._held[name]
+
+    async def _queue(self, name: str, *, closes: bool) -> None:
+        """For a place of the pool."""
+        if name not in self._waiting:
+            self._waiting[name] = Waiting()
+            self._ready[name] = None
+        place = self._waiting[name].add(closes=closes)
+        self._woken.set()
+        await place
 
     def hint(self, key: Key, *, remaining: int, reset_in_s: float) -> None:
         """Pass on what an answer said: `remaining` more within the next `reset_in_s` seconds."""
@@ -250,7 +264,8 @@ class SharedBudgets:
                 heappush(self._later, (self._now() + max(again_in_s, 0.001), name))
             else:
                 del self._waiting[name]
-        metrics.BUDGET_EXHAUSTED.labels(self.name).set(len(self._waiting))
+        used_up = len(self._waiting.keys() | self._held.keys())
+        metrics.BUDGET_EXHAUSTED.labels(self.name).set(used_up)
 
     async def _ask(self, wants: Mapping[str, int]) -> dict[str, tuple[int, float]] | None:
         """What Redis grants; None: it did not answer, or our word was too old for it."""

@@ -198,11 +198,25 @@ async def test_no_key_in_redis_names_an_account(make: Make, redis_client: Redis)
     assert not any("somebody" in key for key in keys)
 
 
-async def test_what_is_used_of_a_limit_and_who_has_used_it_up_is_counted(make: Make) -> None:
-    def value(name: str) -> float:
-        found = REGISTRY.get_sample_value(f"portcullis_budget_{name}", {"broker": "gateio"})
-        return 0.0 if found is None else found
+def value(name: str) -> float:
+    found = REGISTRY.get_sample_value(f"portcullis_budget_{name}", {"broker": "gateio"})
+    return 0.0 if found is None else found
 
+
+async def test_whom_the_brokers_own_count_holds_back_has_used_up_the_limit(make: Make) -> None:
+    worker = make("a")
+    await worker.wait("whose")
+    worker.hint("whose", remaining=0, reset_in_s=2 * shared_budget.HEARTBEAT_S)
+    waiting = asyncio.create_task(worker.wait("whose"))
+    await until(lambda: value("exhausted_accounts") == 1)
+    assert value("waiting") == 1
+    assert not waiting.done()
+    await waiting
+    await until(lambda: value("exhausted_accounts") == 0)
+    assert value("waiting") == 0
+
+
+async def test_what_is_used_of_a_limit_and_who_has_used_it_up_is_counted(make: Make) -> None:
     budgets = make("a")
     assert (value("limit_places"), value("window_seconds")) == (20, 0.5)
     used, waited = value("places_total"), value("wait_seconds_count")
