@@ -19,7 +19,7 @@ from ops.processes import specs
 from ops.settings import ADMIN_OPENS, AUDIT_OPENS, INGRESS_OPENS, Settings, decode_settings
 from ops.toml import dumps
 from tests.unit.ansible.rendering import Installation
-from tests.unit.ansible.tree import ANSIBLE, UIDS, defaults
+from tests.unit.ansible.tree import ANSIBLE, ROLES, UIDS, defaults, own_variables, words
 
 EXPOSURE_MAX = {"portcullis-signer": 0.5, "portcullis-recorder": 0.5}
 EXPOSURE_MAX_OF_OTHERS = 1.5
@@ -279,3 +279,13 @@ def test_who_gives_up_its_rights_may_do_so_and_who_asks_for_the_boot_sees_it(
     assert [name for name, lines in needs.items() if "SystemCallFilter=capset" in lines] == [
         "portcullis-sealer"
     ]
+
+
+def test_no_unit_is_confined_that_does_not_know_it(house: Installation) -> None:
+    """systemd takes a drop-in for `portcullis-` for every unit that is so called, a playbook's own, too."""
+    knows = {unit["name"].partition("@")[0] for unit in units(house)}
+    knows |= {unit["name"] for unit in own_variables("backup")["backup_units"]}
+    named = r"\b(portcullis-[a-z-]*[a-z])(?:@[^.\s]*)?\.service\b|--unit=(portcullis[\w-]*)"
+    found = {name for role in ROLES for pair in words(role, named) for name in pair if name}
+    assert "portcullis-archive" in found
+    assert found - knows == set()

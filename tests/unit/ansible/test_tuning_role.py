@@ -169,10 +169,10 @@ def test_the_unit_that_applies_is_exposed_no_more_than_it_may_be(tmp_path: Path)
     text = Installation("one").render(ROLE, PLACE / "templates/tuning.service.j2", "gw1", **ON)
     directory = tmp_path / "etc/systemd/system"
     directory.mkdir(parents=True)
-    (directory / "portcullis-tuning.service").write_text(text)
+    (directory / "latency-tuning.service").write_text(text)
     said = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--root={tmp_path}",
-         "portcullis-tuning.service"],
+         "latency-tuning.service"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     (level,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", said)
