@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from ops.bundle.checkout import files
+from ops.bundle.checkout import copy, files
 from ops.bundle.contents import sum_of
 from ops.bundle.signature import NAMESPACE
 from ops.processes import ROOT
@@ -40,8 +40,25 @@ def bundle(cache: Path) -> Bundle:
                 shutil.rmtree(old)
             building = place.with_name("building-bundle")
             shutil.rmtree(building, ignore_errors=True)
-            _build(building, key, cache / "packages")
+            _build(ROOT, building, key, cache / "packages")
             building.rename(place)
+    (archive,) = place.glob("*.tar")
+    return Bundle(archive, key.with_suffix(".signers"))
+
+
+def next_release(cache: Path, place: Path) -> Bundle:
+    """Another one of this checkout and of one change more: a migration that only adds. Not kept."""
+    source = place / "source"
+    copy(ROOT, source)
+    last = sorted((source / "ops/migrations").glob("[0-9]*.sql"))[-1].name
+    number = int(last.partition("_")[0]) + 1
+    added = source / f"ops/migrations/{number:04}_lab.sql"
+    added.write_text("ALTER TABLE channels ADD COLUMN lab_note text NOT NULL DEFAULT '';\n")
+    git = ["git", "-C", str(source), "-c", "user.name=lab", "-c", f"user.email={SIGNER}"]
+    for words in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "the next release"]):
+        subprocess.run([*git, *words], check=True)
+    key = _key(cache)
+    _build(source, place, key, cache / "packages")
     (archive,) = place.glob("*.tar")
     return Bundle(archive, key.with_suffix(".signers"))
 
@@ -64,9 +81,9 @@ def _key(cache: Path) -> Path:
     return key
 
 
-def _build(place: Path, key: Path, packages: Path) -> None:
+def _build(source: Path, place: Path, key: Path, packages: Path) -> None:
     words = [
-        sys.executable, "-m", "ops.cli.main", "bundle", "--dirty", "--source", str(ROOT),
+        sys.executable, "-m", "ops.cli.main", "bundle", "--dirty", "--source", str(source),
         "--out", str(place / "bundle"), "--key", str(key), "--keep", str(packages),
     ]  # fmt: skip
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

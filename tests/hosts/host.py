@@ -40,6 +40,10 @@ class Host:
         state = "off" if self._process is None else f"pid {self._process.pid}"
         return f"<Host {self.name} {self.address} {state}>"
 
+    @property
+    def is_on(self) -> bool:
+        return self._process is not None
+
     def make(self, image: Path, public_key: str) -> None:
         """A disk of its own over the image, with the account's key, as a provider hands it over."""
         for part in ("upper", "work", "root"):

@@ -106,14 +106,18 @@ class Controller:
             ],
         }
 
-    def play(self, playbook: str, *more: str) -> Played:
-        """Run ansible/playbooks/NAME.yml; `more` goes to ansible-playbook. The words stay in a file."""
+    def play(self, playbook: str | Path, *more: str) -> Played:
+        """Run ansible/playbooks/NAME.yml, or the test's own, a path. The words stay in a file.
+
+        `more` goes to ansible-playbook.
+        """
         program = shutil.which("ansible-playbook")
         if program is None:
             raise RuntimeError("ansible-playbook is missing: it is in requirements/hosts.lock")
         self._plays += 1
-        log = self._directory / f"play-{self._plays}-{playbook}.log"
-        words = [program, "-i", str(self.inventory), f"playbooks/{playbook}.yml", *more]
+        book = Path(f"playbooks/{playbook}.yml") if isinstance(playbook, str) else playbook
+        log = self._directory / f"play-{self._plays}-{book.stem}.log"
+        words = [program, "-i", str(self.inventory), str(book), *more]
         with log.open("w") as out:
             done = subprocess.run(
                 within(self._wire.wire, *words),

@@ -1,0 +1,82 @@
+"""Who does what among the booted hosts just now: asked of the hosts that are switched on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.hosts.host import Host
+from tests.hosts.lab import Lab
+from tests.hosts.network import VIP
+
+TAKEN_OVER_S = 90.0
+POLL_S = 0.5
+WHOLE = Path(__file__).with_name("whole.yml")
+ASKED_ETCD = "curl -s http://127.0.0.1:2381/metrics"
+ASKED_PROXY = "curl -s http://127.0.0.1:8404/metrics"
+UP = re.compile(r'^haproxy_server_status\{proxy="(\w+)",server="(\w+)",state="UP"\} 1$', re.M)
+
+
+def said(lab: Lab, host: Host, command: str) -> str:
+    """What it prints. Raises AssertionError with its words where it fails."""
+    done = lab.controller.ssh(host, command)
+    assert done.returncode == 0, f"{host.name}: {command}: {done.stderr}"
+    return done.stdout
+
+
+def primary(lab: Lab) -> Host:
+    return _in_force(lab, "postgresql")
+
+
+def redis_master(lab: Lab) -> Host:
+    return _in_force(lab, "redis")
+
+
+def _in_force(lab: Lab, proxy: str) -> Host:
+    """To whom the proxies of hosts that are on lead, all the same. Raises ValueError where they do not."""
+    (name,) = {
+        server
+        for host in lab.hosts
+        if host.is_on
+        for which, server in UP.findall(said(lab, host, ASKED_PROXY))
+        if which == proxy
+    }
+    return lab.host(name)
+
+
+def carrier(lab: Lab) -> Host:
+    """Who has the VIP."""
+    (found,) = (
+        host for host in lab.hosts
+        if host.is_on and said(lab, host, f"ip -oneline address show to {VIP}")
+    )  # fmt: skip
+    return found
+
+
+def etcd_leader(lab: Lab) -> Host:
+    (found,) = (
+        host for host in lab.hosts
+        if host.is_on and "\netcd_server_is_leader 1\n" in said(lab, host, ASKED_ETCD)
+    )  # fmt: skip
+    return found
+
+
+def until_another(who: Callable[[Lab], Host], lab: Lab, than: Host) -> None:
+    """Until somebody else does it. Raises AssertionError."""
+    until = time.monotonic() + TAKEN_OVER_S
+    while True:
+        try:
+            if who(lab) is not than:
+                return
+        except (AssertionError, ValueError):
+            pass  # nobody does, or two for a moment
+        assert time.monotonic() < until, f"nobody took over {who.__name__} of {than.name}"
+        time.sleep(POLL_S)
+
+
+def whole(lab: Lab) -> None:
+    """Until every part of every host does its work, as the playbooks see it. Raises AssertionError."""
+    played = lab.controller.play(WHOLE)
+    assert played.worked, played.end

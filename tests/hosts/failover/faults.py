@@ -1,0 +1,91 @@
+"""What happens to the hosts. Each does it and yields; when trading goes on, it brings back what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.hosts.bundle import bundle
+from tests.hosts.failover.cluster import (
+    carrier,
+    etcd_leader,
+    primary,
+    redis_master,
+    said,
+    until_another,
+)
+from tests.hosts.host import Host
+from tests.hosts.lab import CACHE, Lab
+
+WATCH_S = 30
+"""How long the drill watches each thing that moves; two of the three take longest to come to rest."""
+
+
+def primary_dies(lab: Lab) -> Iterator[None]:
+    victim = primary(lab)
+    victim.kill()
+    yield
+    victim.boot()
+
+
+def primary_is_cut_off(lab: Lab) -> Iterator[None]:
+    victim = primary(lab)
+    lab.wire.cut(victim.number)
+    yield
+    lab.wire.mend(victim.number)
+
+
+def way_in_dies(lab: Lab) -> Iterator[None]:
+    """The host with the VIP. It is not the primary's: that would be another fault at once."""
+    victim = carrier(lab)
+    if victim is primary(lab):
+        said(lab, victim, "sudo systemctl restart keepalived")
+        until_another(carrier, lab, victim)
+        victim = carrier(lab)
+    victim.kill()
+    yield
+    victim.boot()
+
+
+def redis_dies(lab: Lab) -> Iterator[None]:
+    yield from _killed(lab, redis_master(lab), "redis-server")
+
+
+def etcd_dies(lab: Lab) -> Iterator[None]:
+    """The leader, of three."""
+    yield from _killed(lab, etcd_leader(lab), "etcd")
+
+
+def _killed(lab: Lab, host: Host, unit: str) -> Iterator[None]:
+    """By SIGKILL, and not started again."""
+    said(lab, host, f"sudo systemctl kill -s KILL {unit} && sudo systemctl stop {unit}")
+    yield
+    said(lab, host, f"sudo systemctl start {unit}")
+
+
+def drilled(lab: Lab) -> Iterator[None]:
+    """All that may move moves as planned, by the playbook: the primary, Redis' master, the VIP."""
+    played = lab.controller.play("failover-drill", "-e", f"drill_watch_s={WATCH_S}")
+    assert played.worked, played.end
+    yield
+
+
+def upgraded(lab: Lab, newer: Path) -> Iterator[None]:
+    """Another release with a schema of its own, host after host, and back again; by the playbooks."""
+    for playbook, archive in (("upgrade", newer), ("rollback", bundle(CACHE).archive)):
+        played = lab.controller.play(playbook, "-e", f"portcullis_bundle={archive}")
+        assert played.worked, played.end
+    yield
+
+
+Happens = Callable[[Lab], Iterator[None]]
+
+FAULTS: dict[str, Happens] = {
+    "the primary's host dies": primary_dies,
+    "the primary is cut off": primary_is_cut_off,
+    "the host with the VIP dies": way_in_dies,
+    "Redis' master dies": redis_dies,
+    "etcd's leader dies": etcd_dies,
+    "all is moved as planned": drilled,
+}
+"""By their names in the report."""

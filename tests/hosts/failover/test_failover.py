@@ -1,0 +1,64 @@
+"""Under a steady rate of signed signals hosts die: nothing acknowledged is lost, nothing is traded twice.
+
+How long senders and trading waited is told, not judged: hosts of the lab share two processors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.bundle import next_release
+from tests.hosts.client import Beside
+from tests.hosts.failover.cluster import said, whole
+from tests.hosts.failover.faults import FAULTS, Happens, upgraded
+from tests.hosts.failover.steady import ACCOUNTS, Seen
+from tests.hosts.lab import CACHE, Lab
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_nothing_is_lost_and_nothing_is_traded_twice(
+    name: str, deployed: Lab, trading: Beside, report: dict[str, Seen]
+) -> None:
+    report[name] = through(FAULTS[name], deployed, trading)
+    check(report[name])
+
+
+@pytest.fixture(scope="module")
+def newer(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The next release's bundle; and a young backup, without which nobody upgrades."""
+    said(deployed, deployed.hosts[-1], "sudo systemctl start portcullis-backup.service")
+    return next_release(CACHE, tmp_path_factory.mktemp("next")).archive
+
+
+def test_an_upgrade_and_the_way_back_lose_nothing(
+    newer: Path, deployed: Lab, trading: Beside, report: dict[str, Seen]
+) -> None:
+    def happens(lab: Lab) -> Iterator[None]:
+        return upgraded(lab, newer)
+
+    name = "upgrade and rollback, host after host"
+    report[name] = through(happens, deployed, trading)
+    check(report[name])
+
+
+def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
+    """One fault, from a steady rate to a steady rate with every host back at its work."""
+    assert trading.ask("go", str) == "goes"
+    with contextmanager(happens)(lab):
+        assert trading.ask("sound", str) == "is"
+    whole(lab)
+    assert trading.ask("sound", str) == "is"
+    return trading.ask("stop", Seen)
+
+
+def check(seen: Seen) -> None:
+    assert seen.unfinished == []
+    assert seen.doubled == []
+    assert seen.missing == []
+    assert seen.unasked == []
+    assert sum(seen.states.values()) == seen.signals * ACCOUNTS
+    assert seen.orders > 0
