@@ -26,8 +26,18 @@ class Lab(NamedTuple):
     hosts: list[Host]
     controller: Controller
 
+    image: Path
+    public_key: str
+
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
+
+    def replace(self, host: Host) -> None:
+        """It burned down, and the provider hands over another, bare one in its place."""
+        host.remove()
+        host.make(self.image, self.public_key)
+        host.boot()
+        self.controller.know(self.hosts)
 
 
 def names_in(inventory: str) -> list[str]:
@@ -58,4 +68,4 @@ def lab(inventory: str) -> Iterator[Lab]:
             host.make(base, public_key)
             host.boot()
         controller.write_inventory(inventory, hosts, product)
-        yield Lab(wire, hosts, controller)
+        yield Lab(wire, hosts, controller, base, public_key)

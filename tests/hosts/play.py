@@ -72,8 +72,7 @@ class Controller:
     def write_inventory(self, source: str, hosts: list[Host], bundle: Bundle) -> None:
         """A copy of one of our inventories, with this lab's addresses, key, known hosts and bundle."""
         shutil.copytree(ANSIBLE / "inventories" / source, self.inventory)  # follows links
-        known = self._directory / "known_hosts"
-        known.write_text("".join(f"{h.address} {key}\n" for h in hosts for key in h.host_keys()))
+        known = self.know(hosts)
         path = self.inventory / "hosts.yml"
         tree = yaml.safe_load(path.read_text())
         address = {host.name: host.address for host in hosts}
@@ -85,6 +84,12 @@ class Controller:
         lab = self.inventory / "group_vars/all/zz_lab.yml"
         lab.touch(mode=0o600)
         lab.write_text(yaml.safe_dump(self._variables(known) | _product(bundle)))
+
+    def know(self, hosts: list[Host]) -> Path:
+        """By which keys they show that they are the hosts."""
+        known = self._directory / "known_hosts"
+        known.write_text("".join(f"{h.address} {key}\n" for h in hosts for key in h.host_keys()))
+        return known
 
     @property
     def authority(self) -> Path:

@@ -78,6 +78,15 @@ def upgraded(lab: Lab, newer: Path) -> Iterator[None]:
     yield
 
 
+def host_burns_down(lab: Lab) -> Iterator[None]:
+    """One that is neither the primary's nor the first, where ceremonies are held; set up anew by the playbook."""
+    victim = next(host for host in lab.hosts[1:] if host is not primary(lab))
+    lab.replace(victim)
+    played = lab.controller.play("add-host", "-e", f"host={victim.name}")
+    assert played.worked, played.end
+    yield
+
+
 Happens = Callable[[Lab], Iterator[None]]
 
 FAULTS: dict[str, Happens] = {
@@ -87,5 +96,6 @@ FAULTS: dict[str, Happens] = {
     "Redis' master dies": redis_dies,
     "etcd's leader dies": etcd_dies,
     "all is moved as planned": drilled,
+    "a host burns down and is set up anew": host_burns_down,
 }
 """By their names in the report."""

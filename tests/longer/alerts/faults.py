@@ -61,7 +61,7 @@ async def thrown(stage: Stage) -> AsyncIterator[None]:
     await stage.house.api.ask("POST", "/v1/halts/release", said)
 
 
-@fault("SignerOfSeveralDown", "HsmSlow")
+@fault("SignerOfSeveralDown")
 async def one_signer(stage: Stage) -> AsyncIterator[None]:
     """one of two signers hangs"""
     with standing(*named(stage, "signer")):
@@ -69,7 +69,7 @@ async def one_signer(stage: Stage) -> AsyncIterator[None]:
             yield
 
 
-@fault("SignerDown", "AuditUnsealed", "AnchorLate")
+@fault("SignerDown", "HsmSlow", "AuditUnsealed", "AnchorLate")
 async def both_signers(stage: Stage) -> AsyncIterator[None]:
     """all signers hang"""
     with standing(*named(stage, "signer", "signer2", SMALL_SIGNER)):
@@ -221,9 +221,7 @@ async def plans_locked(stage: Stage) -> AsyncIterator[None]:
 @fault("SwitchUnread", "SpillWaits", within_s=30.0)
 async def workers_database(stage: Stage) -> AsyncIterator[None]:
     """the line from workers to PostgreSQL is dead, while timed orders rest"""
-    resting = {"orderType": "limit", "limitPrice": 48_000, "cancelAfter": 3}
-    await stage.signal(action="buy", **resting)
-    await asyncio.sleep(1.5)
+    await stage.rest(limitPrice=48_000, cancelAfter=6)
     async with beside(stage.ground.cables["database"].stall(25.0)):
         yield
 
