@@ -38,6 +38,7 @@ class Lab(NamedTuple):
         host.make(self.image, self.public_key)
         host.boot()
         self.controller.know(self.hosts)
+        self.controller.close()  # what was open leads to the old one
 
 
 def names_in(inventory: str) -> list[str]:

@@ -78,5 +78,6 @@ def until_another(who: Callable[[Lab], Host], lab: Lab, than: Host) -> None:
 
 def whole(lab: Lab) -> None:
     """Until every part of every host does its work, as the playbooks see it. Raises AssertionError."""
+    lab.controller.close()  # what was open leads to a host as it was before
     played = lab.controller.play(WHOLE)
     assert played.worked, played.end
