@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.bundle.contents import sum_of
 from tests import bundles
 from tests.unit.ansible.playing import inventory, played, program
 from tests.unit.ansible.tree import ANSIBLE, read
@@ -178,12 +179,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def bundle_id(given: dict[str, Any]) -> str:
-    (line,) = [
-        one for one in (given["portcullis_bundle"].parent / "bundle").iterdir() if one.name == "SHA256SUMS"
-    ]  # fmt: skip
-    from hashlib import sha256
-
-    return f"9.9.9-{sha256(line.read_bytes()).hexdigest()[:12]}"
+    return f"9.9.9-{sum_of(given['portcullis_bundle'].parent / 'bundle/SHA256SUMS')[:12]}"
 
 
 def refused(tmp_path: Path, name: str, source: Path, *words: str, **given: Any) -> str:
@@ -216,6 +212,18 @@ def test_nothing_is_taken_away_while_an_older_release_is_current_somewhere(
     said = refused(tmp_path, "upgrade", source, **bundle, contract=True)
     assert f"gw2: another release than {bundle_id(bundle)} is current there" in said
     assert "TASK [Expand]" not in said
+
+
+def test_site_brings_no_other_release_for_it_would_restart_all_at_once(
+    tmp_path: Path, bundle: dict[str, Any]
+) -> None:
+    source = inventory(tmp_path, "three", portcullis_prefix=f"{tmp_path}/HOST")
+    for host, release in (("gw1", bundle_id(bundle)), ("gw2", "0.0.1-older")):
+        (tmp_path / host / "releases" / release).mkdir(parents=True)
+        (tmp_path / host / "current").symlink_to(tmp_path / host / "releases" / release)
+    said = refused(tmp_path, "site_app", source, **bundle)
+    assert f"gw2 runs 0.0.1-older, and the bundle is {bundle_id(bundle)}" in said
+    assert "TASK [haproxy" not in said
 
 
 def test_there_is_no_way_back_to_where_a_host_never_was(
