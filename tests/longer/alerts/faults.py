@@ -69,7 +69,7 @@ async def one_signer(stage: Stage) -> AsyncIterator[None]:
             yield
 
 
-@fault("SignerDown", "HsmSlow", "AuditUnsealed", "AnchorLate")
+@fault("SignerDown", "AuditUnsealed", "AnchorLate")
 async def both_signers(stage: Stage) -> AsyncIterator[None]:
     """all signers hang"""
     with standing(*named(stage, "signer", "signer2", SMALL_SIGNER)):

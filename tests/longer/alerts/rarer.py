@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from hsm.client import SignerClient
 from loadtest.pkcs11.control import Control
@@ -13,7 +13,7 @@ from tests.longer.alerts.faults import BEFORE as FIRST
 from tests.longer.alerts.stage import RELAY, SMALL_SIGNER, Stage
 
 MANY = 20
-SLOW_US = 12_000_000
+SLOW_US, VERY_SLOW_US = 400_000, 12_000_000
 """Of one call into the token."""
 FAR_BELOW = "47000"
 MARK = "60000"
@@ -37,18 +37,32 @@ async def thief(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
-@fault("HsmBusy", "HsmCanarySilent", within_s=40.0)
+@fault("HsmSlow", within_s=40.0)
 async def slow_token(stage: Stage) -> AsyncIterator[None]:
+    """a token that takes 0.4 seconds for a call"""
+    async with delayed(stage, SLOW_US, people=1):
+        yield
+
+
+@fault("HsmBusy", "HsmCanarySilent", within_s=40.0)
+async def busy_token(stage: Stage) -> AsyncIterator[None]:
     """a token that takes twelve seconds for a call, and many who ask"""
+    async with delayed(stage, VERY_SLOW_US, people=MANY):
+        yield
+
+
+@asynccontextmanager
+async def delayed(stage: Stage, us: int, *, people: int) -> AsyncIterator[None]:
+    """Each call into the token of the small signer takes so long, and so many ask it."""
     relay = Control(stage.places.var / RELAY)
 
     async def ask() -> None:
         async with small_signer(stage) as client, asyncio.timeout(5):
             await client.public_key("no such log")
 
-    relay.set(latency_us=SLOW_US)
+    relay.set(latency_us=us)
     try:
-        async with beside(*(again(ask, 0.2) for _ in range(MANY))):
+        async with beside(*(again(ask, 0.2) for _ in range(people))):
             yield
     finally:
         relay.set(latency_us=0)
