@@ -8,7 +8,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from hsm.client import SignerClient
 from loadtest.pkcs11.control import Control
-from tests.longer.alerts.breaking import FAULTS, FUTURES, again, beside, fault, ruled
+from tests.longer.alerts.breaking import (
+    FAULTS,
+    FUTURES,
+    again,
+    beside,
+    fault,
+    named,
+    ruled,
+    standing,
+)
 from tests.longer.alerts.faults import BEFORE as FIRST
 from tests.longer.alerts.stage import RELAY, SMALL_SIGNER, Stage
 
@@ -39,9 +48,10 @@ async def thief(stage: Stage) -> AsyncIterator[None]:
 
 @fault("HsmSlow", within_s=40.0)
 async def slow_token(stage: Stage) -> AsyncIterator[None]:
-    """a token that takes 0.4 seconds for a call"""
-    async with delayed(stage, SLOW_US, people=1):
-        yield
+    """two of three signers hang, and the third's token takes 0.4 seconds for a call"""
+    with standing(*named(stage, "signer", "signer2")):
+        async with delayed(stage, SLOW_US, people=1), beside(again(stage.signal, 0.5)):
+            yield
 
 
 @fault("HsmBusy", "HsmCanarySilent", within_s=40.0)
