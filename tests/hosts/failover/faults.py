@@ -24,15 +24,19 @@ WATCH_S = 30
 def primary_dies(lab: Lab) -> Iterator[None]:
     victim = primary(lab)
     victim.kill()
-    yield
-    victim.boot()
+    try:
+        yield
+    finally:
+        victim.boot()
 
 
 def primary_is_cut_off(lab: Lab) -> Iterator[None]:
     victim = primary(lab)
     lab.wire.cut(victim.number)
-    yield
-    lab.wire.mend(victim.number)
+    try:
+        yield
+    finally:
+        lab.wire.mend(victim.number)
 
 
 def way_in_dies(lab: Lab) -> Iterator[None]:
@@ -43,8 +47,10 @@ def way_in_dies(lab: Lab) -> Iterator[None]:
         until_another(carrier, lab, victim)
         victim = carrier(lab)
     victim.kill()
-    yield
-    victim.boot()
+    try:
+        yield
+    finally:
+        victim.boot()
 
 
 def redis_dies(lab: Lab) -> Iterator[None]:
@@ -59,8 +65,10 @@ def etcd_dies(lab: Lab) -> Iterator[None]:
 def _killed(lab: Lab, host: Host, unit: str) -> Iterator[None]:
     """By SIGKILL, and not started again."""
     said(lab, host, f"sudo systemctl kill -s KILL {unit} && sudo systemctl stop {unit}")
-    yield
-    said(lab, host, f"sudo systemctl start {unit}")
+    try:
+        yield
+    finally:
+        said(lab, host, f"sudo systemctl start {unit}")
 
 
 def drilled(lab: Lab) -> Iterator[None]:

@@ -47,12 +47,18 @@ def test_an_upgrade_and_the_way_back_lose_nothing(
 
 def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
     """One fault, from a steady rate to a steady rate with every host back at its work."""
-    assert trading.ask("go", str) == "goes"
-    with contextmanager(happens)(lab):
-        assert trading.ask("sound", str) == "is"
-    whole(lab)
-    assert trading.ask("sound", str) == "is"
-    return trading.ask("stop", Seen)
+    seen = []
+    begun = trading.ask("go", str)
+    try:
+        assert begun == "is"
+        with contextmanager(happens)(lab):
+            seen.append(trading.ask("sound", str))
+        whole(lab)
+        seen.append(trading.ask("sound", str))
+    finally:
+        told = trading.ask("stop", Seen)
+    assert seen == ["is", "is"], told
+    return told
 
 
 def check(seen: Seen) -> None:
