@@ -40,10 +40,11 @@ class Usage:
     async def watch(self) -> None:
         """Until it is cancelled."""
         while True:
-            self.samples.append(self._look())
+            self.look()
             await asyncio.sleep(EVERY_S)
 
-    def _look(self) -> Sample:
+    def look(self) -> None:
+        """One sample more."""
         table = ProcessTable()
         pids = {group: [pid] for group, pid in self._alone.items()}
         for group, roots in self._roots.items():
@@ -55,7 +56,7 @@ class Usage:
             for group, members in pids.items()
         }
         memory = {group: sum(map(own_memory, members)) for group, members in pids.items()}
-        return Sample(time.time(), cpu, memory)
+        self.samples.append(Sample(time.time(), cpu, memory))
 
 
 def own_memory(pid: int) -> int:
