@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.swarm.course import REST_MOST_S, Course, Timing, Totals
+from loadtest.swarm.course import REST_MOST_S, Course, Timing, Totals, between
 from loadtest.swarm.knee import Objectives, Search, Seen, percentile
 
 FOLLOWERS = 10
@@ -135,7 +135,15 @@ def test_a_percentile_is_a_value_that_was_seen():
     assert percentile({10: 98, 500: 2}, 99) == 500
     assert percentile({10: 99, 500: 1}, 99) == 10
     assert percentile({10: 0, 500: 1}, 50) == 500
-    assert percentile({}, 99) == 0
+    assert percentile({}, 99) == percentile({10: 0}, 99) == 0
+
+
+def test_what_was_slow_before_a_step_is_not_in_it():
+    before = Totals(at_s=10, sent=50, failed=2, executed=100, took_ms={20: 40, 9000: 10})
+    after = Totals(at_s=14, sent=60, failed=3, executed=120, took_ms={20: 49, 70: 1, 9000: 10})
+    assert between(before, after, 5) == Seen(
+        seconds=4, sent=10, failed=1, p99_ms=70, owed=45, executed=20
+    )
 
 
 class World:
