@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import count
 from random import choice, random, randrange
 from typing import Any
 
+import msgspec
 from locust import FastHttpUser, task
 
 from loadtest.locustfiles.webhooks import ANSWER_WITHIN_S, RUN, trusting
 from loadtest.swarm.arrivals import Arrivals
+from loadtest.swarm.run import Asked
 
 _made = count()
+_notes = (RUN.directory / f"asked-{os.getpid()}.jsonl").open("ab")
 _READS = {
     "/v1/signals": 4,
     "/v1/orders": 4,
@@ -35,8 +39,9 @@ class ProgramUser(FastHttpUser):
     abstract = RUN.api_users == 0
 
     def on_start(self) -> None:
-        key = RUN.service_keys[next(_made) % len(RUN.service_keys)]
-        self._who = {"Authorization": f"Bearer {key}"}
+        number = next(_made) + self.environment.runner.worker_index
+        self._tenant = number % len(RUN.service_keys)
+        self._who = {"Authorization": f"Bearer {RUN.service_keys[self._tenant]}"}
         self._arrivals = Arrivals(time.monotonic(), per_s=RUN.api_pace_per_s, chance=random())
 
     def wait_time(self) -> float:
@@ -74,8 +79,14 @@ class ProgramUser(FastHttpUser):
         with self.client.request(
             method, path, name=name, headers=headers, catch_response=True, **content
         ) as response:
-            response.request_meta["response_time"] = (time.monotonic() - begun) * 1000
-            if response.status_code != 200:
-                response.failure(f"answered {response.status_code}")
+            took_s = time.monotonic() - begun
+            response.request_meta["response_time"] = took_s * 1000
+            status = response.status_code
+            intended_at = time.time() - took_s
+            line = Asked(tenant=self._tenant, status=status, intended_at=intended_at, took_s=took_s)
+            _notes.write(msgspec.json.encode(line) + b"\n")
+            _notes.flush()
+            if status != 200:
+                response.failure(f"answered {status}")
                 return None
             return response.json()

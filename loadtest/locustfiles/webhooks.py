@@ -16,7 +16,7 @@ from locust import FastHttpUser, task
 
 from loadtest.swarm.arrivals import Arrivals
 from loadtest.swarm.run import Sent, the_run
-from loadtest.swarm.strategy import Message, Strategy
+from loadtest.swarm.strategy import Strategy, receipt
 
 RUN = the_run()
 NAME = "webhook"
@@ -75,22 +75,21 @@ class StrategyUser(FastHttpUser):
         ) as response:
             took_s = time.monotonic() - intended
             response.request_meta["response_time"] = took_s * 1000
-            status = response.status_code
-            signal_id = response.json()["signalId"] if status == 202 else None
+            status, signal_id = receipt(response.status_code, response.content)
             if signal_id is None:
                 response.failure(f"answered {status}" if status else f"no answer: {response.error}")
+            told_when = "retry-after" in (response.headers or ())
         self._strategy.answered(message, status)
-        _note(self._strategy, message, status, signal_id, unix_s - late_s, unix_s, took_s)
+        _note(
+            Sent(
+                message_id=message.message_id, body=message.body, status=status,
+                signal_id=signal_id, hook_id=self._strategy.hook_id,
+                intended_at=unix_s - late_s, sent_at=unix_s, took_s=took_s, told_when=told_when,
+            )
+        )  # fmt: skip
 
 
-def _note(
-    strategy: Strategy, message: Message, status: int, signal_id: str | None,
-    intended_at: float, sent_at: float, took_s: float,
-) -> None:  # fmt: skip
+def _note(line: Sent) -> None:
     """Written before the next signal leaves: a generator that dies takes no accepted signal with it."""
-    line = Sent(
-        message_id=message.message_id, body=message.body, status=status, signal_id=signal_id,
-        hook_id=strategy.hook_id, intended_at=intended_at, sent_at=sent_at, took_s=took_s,
-    )  # fmt: skip
     _notes.write(msgspec.json.encode(line) + b"\n")
     _notes.flush()

@@ -5,7 +5,7 @@
 
 Rates are numbers of senders, each of the same pace. The knee is the highest number at which every
 objective held, known to `precision`; a number counts as broken when it broke `tries` times, so that
-one bad second of the machine is no knee.
+one bad second of the machine is no knee. Where start and most are the same, that number alone is tried.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Search:
             if self.good == self._most:
                 return None
             return min(self._most, math.ceil(self.good * self._growth)) or self._start
-        if self.broken - self.good <= max(1, int(self.good * self._precision)):
+        if self._start == self._most or self.broken - self.good <= max(
+            1, int(self.good * self._precision)
+        ):
             return None
         return (self.good + self.broken) // 2
 

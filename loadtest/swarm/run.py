@@ -3,6 +3,7 @@
 Whoever starts them names it in the environment (`RUN`). They write what they saw beside it:
 
     sent-<process>.jsonl   each POST of a signal, as the auditor reads them (loadtest/auditor.py), and more
+    asked-<process>.jsonl  each request of a tenant's program
     steps.json             what the search did (written by the master, after each step)
 """
 
@@ -85,6 +86,17 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     intended_at: float
     sent_at: float
     took_s: float
+    told_when: bool = False
+    """The answer carried Retry-After."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of asked-….jsonl. `tenant`: the place of its key. Times as in Sent."""
+
+    tenant: int
+    status: int
+    intended_at: float
+    took_s: float
 
 
 def the_run() -> Run:
@@ -111,19 +123,27 @@ def write_steps(directory: Path, steps: Steps) -> None:
 
 
 def read_sent(directory: Path) -> list[Sent]:
-    """Every POST of every process, in the order of their intended starts."""
-    lines = [
-        line for file in directory.glob("sent-*.jsonl") for line in file.read_bytes().splitlines()
-    ]
-    sent = [msgspec.json.decode(line, type=Sent) for line in lines]
+    """Every POST of every process under it, in the order of their intended starts."""
+    sent = [msgspec.json.decode(line, type=Sent) for line in _lines(directory, "sent")]
     return sorted(sent, key=lambda one: one.intended_at)
+
+
+def read_asked(directory: Path) -> list[Asked]:
+    """The same of programs' requests."""
+    asked = [msgspec.json.decode(line, type=Asked) for line in _lines(directory, "asked")]
+    return sorted(asked, key=lambda one: one.intended_at)
 
 
 def gathered(directory: Path) -> Path:
     """All processes' notes in one file, as the auditor reads them."""
     file = directory / "sent.jsonl"
-    file.write_bytes(b"".join(one.read_bytes() for one in directory.glob("sent-*.jsonl")))
+    file.write_bytes(b"".join(line + b"\n" for line in _lines(directory, "sent")))
     return file
+
+
+def _lines(directory: Path, what: str) -> list[bytes]:
+    files = sorted(directory.rglob(f"{what}-*.jsonl"))
+    return [line for file in files for line in file.read_bytes().splitlines()]
 
 
 def _path(kind: type, value: object) -> Path:

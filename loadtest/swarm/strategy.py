@@ -18,6 +18,16 @@ BUY: dict[str, Any] = {"ticker": "BTC_USDT", "action": "buy", "quantity": 1, "si
 EXIT: dict[str, Any] = {"ticker": "BTC_USDT", "action": "exit"}
 
 
+def receipt(status: int, content: bytes | None) -> tuple[int, str | None]:
+    """What an answer says: its status, and the id of the signal that was accepted. 0 where it cannot be read."""
+    if status != 202:
+        return status, None
+    try:
+        return status, str(json.loads(content or b"")["signalId"])
+    except (ValueError, KeyError, TypeError):
+        return 0, None
+
+
 @dataclass(frozen=True)
 class Message:
     """One signal, however often it is sent."""

@@ -22,10 +22,11 @@ from loadtest.swarm.knee import Objectives
 from ops.bench.measure import machine
 from ops.bench.show import number
 from ops.load.page import page
-from ops.load.picture import draw
+from ops.load.picture import draw, draw_scene
 from ops.load.report import Report
 from ops.load.run import measure
-from ops.load.settings import Delay, Settings
+from ops.load.scene import Scene
+from ops.load.settings import SCENARIOS, Delay, Noise, Settings
 from tenancy.errors import PortcullisError
 
 NAME = "./appliance load"
@@ -45,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
 
+    parser.add_argument(
+        "scenario", nargs="?", choices=SCENARIOS, default=usual.scenario,
+        help="what the run is about: the knee, one tenant that sends many times its share, or several knees",
+    )  # fmt: skip
+
     def option(name: str, default: float | None, text: str) -> None:
         kind = int if isinstance(default, int) else float
         parser.add_argument(name, type=kind, default=default, metavar="N", help=text)
@@ -53,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--strategies", usual.strategies, "of each tenant")
     option("--followers", usual.followers, "accounts of each strategy: orders of each signal")
     option("--pace", usual.pace_per_s, "signals a second of each strategy")
-    option("--start", usual.start_per_s, "the first rate")
+    option("--start", usual.start_per_s, "the first rate; neighbour: of all; overload: the knee")
     option("--most", usual.most_per_s, "the highest rate; without it, what all strategies send")
     option("--growth", usual.growth, "each rate times the last, until one breaks")
     option("--precision", usual.precision, "how near the knee is to be known")
@@ -66,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     option("--settle", usual.timing.settle_s, "s at a rate before it is measured")
     option("--measure", usual.timing.measure_s, "s of each measurement")
     option("--rest", usual.timing.rest_s, "s of rest after a break, at least")
+    option("--factor", usual.noise.factor, "neighbour: times its share, 20; overload: knees, 5")
+    option("--quiet", usual.noise.quiet_s, "s of a scenario before it becomes loud")
+    option("--loud", usual.noise.loud_s, "s that it is loud")
+    option("--after", usual.noise.after_s, "s afterwards")
     option("--api-users", usual.api_users, "programs at the management API")
     option("--api-pace", usual.api_pace_per_s, "requests a second of each")
     option("--streams", usual.streams, "open consoles: event streams, at most 20 a tenant")
@@ -88,6 +98,7 @@ def _settings(given: argparse.Namespace) -> Settings:
     usual = Settings()
     delays = given.broker_delay
     return Settings(
+        scenario=given.scenario,
         tenants=given.tenants,
         strategies=given.strategies,
         followers=given.followers,
@@ -106,6 +117,9 @@ def _settings(given: argparse.Namespace) -> Settings:
         tries=given.tries,
         objectives=Objectives(p99_ms=given.p99, errors=given.errors, lag_s=given.lag),
         timing=Timing(settle_s=given.settle, measure_s=given.measure, rest_s=given.rest),
+        noise=Noise(
+            factor=given.factor, quiet_s=given.quiet, loud_s=given.loud, after_s=given.after
+        ),
     )
 
 
@@ -144,7 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(report: Report, out: Path) -> None:
-    picture = draw(report.steps, report.samples, report.settings.objectives.p99_ms)
+    limit_ms = report.settings.objectives.p99_ms
+    if report.scene is None:
+        picture = draw(report.steps, report.samples, limit_ms)
+    else:
+        picture = draw_scene(report.scene, report.samples, limit_ms)
     (out / "report.svg").write_text(picture)
     (out / "report.html").write_text(page(report, picture))
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
@@ -152,16 +170,37 @@ def _write(report: Report, out: Path) -> None:
 
 def _lines(report: Report, out: Path) -> list[str]:
     """What a person wants to know first."""
-    knee, verdict = report.knee, report.verdict
-    rate = f"{number(knee.signals_per_s)} signals/s, {number(knee.orders_per_s)} orders/s"
+    verdict = report.verdict
     return [
-        *(f"{number(one.asked_per_s)} signals/s: {one.broke or 'held'}" for one in report.steps),
-        f"knee: {'' if knee.found else 'at least '}{rate}",
+        *(_knee(report) if report.scene is None else _scene(report.scene)),
         f"{verdict.acknowledged} signals acknowledged, {verdict.orders} orders: lost {verdict.lost}, doubled"
         f" {verdict.doubled}, unexplained {verdict.unexplained}, audit log {verdict.log}",
         *verdict.findings,
         f"report: {out / 'report.html'}",
     ]
+
+
+def _knee(report: Report) -> list[str]:
+    knee = report.knee
+    rate = f"{number(knee.signals_per_s)} signals/s, {number(knee.orders_per_s)} orders/s"
+    return [
+        *(f"{number(one.asked_per_s)} signals/s: {one.broke or 'held'}" for one in report.steps),
+        f"knee: {'' if knee.found else 'at least '}{rate}",
+    ]
+
+
+def _scene(scene: Scene) -> list[str]:
+    lines = []
+    for part in scene.parts:
+        took = f"p99 {number(part.answer.p99_ms)} ms" if part.answer else "none"
+        refused = ", ".join(f"{count} × {status}" for status, count in part.refused.items())
+        lines.append(
+            f"{part.who}, {part.when}: {part.accepted} accepted, {took}; refused {refused or 0}"
+        )
+    if scene.others_p99 is not None:
+        lines.append(f"others' p99: {number(scene.others_p99)} times what it was before")
+    after = scene.recovered_s
+    return [*lines, "not recovered" if after is None else f"recovered after {number(after)} s"]
 
 
 if __name__ == "__main__":

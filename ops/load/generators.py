@@ -42,10 +42,10 @@ class Swarm:
 
 
 @asynccontextmanager
-async def swarm(run: Path, out: Path, generators: int) -> AsyncIterator[Swarm]:
-    """Started; the master waits for all generators. CSV, HTML and logs go to `out`."""
+async def swarm(run: Path, out: Path, generators: int, name: str) -> AsyncIterator[Swarm]:
+    """Started; the master waits for all generators. CSV, HTML and log go to `out`, by `name`."""
     port = free_port()
-    log = out / "locust.log"
+    log = out / f"{name}.log"
     own = [
         "--headless",
         "--only-summary",
@@ -54,7 +54,7 @@ async def swarm(run: Path, out: Path, generators: int) -> AsyncIterator[Swarm]:
         "--expect-workers",
         str(generators),
     ]
-    pages = ["--csv", str(out / "locust"), "--html", str(out / "locust.html")]
+    pages = ["--csv", str(out / name), "--html", str(out / f"{name}.html")]
     master = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
     worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
     commands = {"master": [*master, *own, *pages]}
@@ -62,8 +62,8 @@ async def swarm(run: Path, out: Path, generators: int) -> AsyncIterator[Swarm]:
     processes: dict[str, asyncio.subprocess.Process] = {}
     try:
         with log.open("ab") as words:
-            for name, command in commands.items():
-                processes[name] = await asyncio.create_subprocess_exec(
+            for role, command in commands.items():
+                processes[role] = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "locust", "-f", FILE, *command,
                     stdin=asyncio.subprocess.DEVNULL, stdout=words, stderr=words, cwd=ROOT,
                     env={**os.environ, RUN: str(run), "PYTHONPATH": str(ROOT)},

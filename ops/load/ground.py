@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 from psycopg import AsyncConnection
 
 from loadtest.swarm import run as swarm
+from loadtest.swarm.course import Timing
 from loadtest.swarm.strategy import BUY, EXIT
 from ops.bench.crowd import Following, gather_crowd
 from ops.bench.stage import AGREED, Say, installed, until
@@ -34,25 +36,40 @@ WINDOW_S = 3600.0
 """Nothing may be given up for being late: what was accepted above the knee is to be carried out too."""
 
 
+class Wave(msgspec.Struct, frozen=True, kw_only=True):
+    """Senders that one master leads: at whose hooks, how many of them when, and who else is there."""
+
+    strategies: list[Following]
+    search: swarm.Range
+    timing: Timing
+    api_users: int = 0
+    streams: int = 0
+
+
 class Ground:
-    """`crowd`: every strategy of every tenant, with its hook and its accounts."""
+    """`tenants`: of each its strategies, with their hooks and accounts."""
 
     def __init__(
         self,
         here: Installation,
         market: Exchange,
-        crowd: list[Following],
+        tenants: list[list[Following]],
         keys: list[str],
         say: Say,
     ) -> None:
         self.here = here
         self.market = market
-        self.crowd = crowd
+        self.tenants = tenants
         self._keys = keys
         self._say = say
 
     def __repr__(self) -> str:
-        return f"<Ground of {len(self.crowd)} strategies, keys …>"
+        return f"<Ground of {len(self.tenants)} tenants, keys …>"
+
+    @property
+    def crowd(self) -> list[Following]:
+        """All strategies, tenant by tenant in turn: the first of them are everybody's."""
+        return [one for row in zip(*self.tenants, strict=True) for one in row]
 
     @property
     def authority(self) -> Path:
@@ -63,33 +80,29 @@ class Ground:
         """Nothing is left to do, in any tenant. Raises Unavailable, naming what is."""
         await settled(Postgres(self.here.places).superuser(), SETTLED_S, self._say)
 
-    def write_run(self, directory: Path, settings: Settings) -> Path:
+    def write_run(self, directory: Path, settings: Settings, wave: Wave) -> Path:
         """The file that tells the generators everything; there are secrets in it, so only we may read it."""
         urls = self.here.state.urls
+        hooks = (one.hook for one in wave.strategies)
         run = swarm.Run(
             directory=directory,
             ingress=urls["ingress"],
             admin=urls["admin"],
             authority=self.authority,
             exchange=self.market.url,
-            hooks=tuple(swarm.Hook(one.hook.hook_id, one.hook.secret) for one in self.crowd),
+            hooks=tuple(swarm.Hook(one.hook_id, one.secret) for one in hooks),
             service_keys=tuple(self._keys),
             followers=settings.followers,
             pace_per_s=settings.pace_per_s,
-            api_users=settings.api_users,
+            api_users=wave.api_users,
             api_pace_per_s=settings.api_pace_per_s,
-            streams=settings.streams,
+            streams=wave.streams,
             generators=settings.generators,
-            search=swarm.Range(
-                start=settings.start,
-                most=settings.most,
-                growth=settings.growth,
-                precision=settings.precision,
-                tries=settings.tries,
-            ),
+            search=wave.search,
             objectives=settings.objectives,
-            timing=settings.timing,
+            timing=wave.timing,
         )
+        directory.mkdir()
         file = directory / "run.json"
         write_private(file, swarm.encode_run(run))
         return file
@@ -109,12 +122,12 @@ async def ground(settings: Settings, say: Say) -> AsyncIterator[Ground]:
         say(
             f"{settings.tenants} tenants with {settings.accounts:,} accounts by the API, a sealed key each"
         )
-        crowd, keys = [], []
+        tenants, keys = [], []
         for number in range(1, settings.tenants + 1):
             async with customer(here, f"Tenant {number}") as house:
-                crowd += await _strategies(house, market, settings)
+                tenants.append(await _strategies(house, market, settings))
                 keys.append(house.service_key)
-        made = Ground(here, market, crowd, keys, say)
+        made = Ground(here, market, tenants, keys, say)
         await _agreed(made, settings.accounts)
         say("every connection open, every key in the token, before anything is measured")
         await _warm(made)

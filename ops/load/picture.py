@@ -9,6 +9,7 @@ from typing import Any
 
 from ops.bench.picture import BETTER, FAINT, FLOOR, OURS, TEXT
 from ops.load.figures import Spread, StepFigures
+from ops.load.scene import Scene
 from ops.load.usage import OUTSIDE, Sample
 
 BROKEN = "#b3202c"
@@ -33,6 +34,49 @@ def draw(steps: Sequence[StepFigures], samples: Sequence[Sample], p99_limit_ms: 
     _cost(places[1][0], ordered)
     _over_time(places[1][1], samples, _cores, "CPU, cores busy")
     _over_time(places[1][2], samples, _megabytes, "memory of its own, MB")
+    return _finished(canvas)
+
+
+def draw_scene(scene: Scene, samples: Sequence[Sample], p99_limit_ms: float) -> str:
+    """The same of a scenario: what steady senders noticed, second by second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    canvas, places = pyplot.subplots(2, 2, figsize=(16, 8.4))
+    _noticed(places[0][0], scene, p99_limit_ms)
+    _rates(places[0][1], scene)
+    _over_time(places[1][0], samples, _cores, "CPU, cores busy")
+    _over_time(places[1][1], samples, _megabytes, "memory of its own, MB")
+    return _finished(canvas)
+
+
+def _noticed(axes: Any, scene: Scene, limit_ms: float) -> None:
+    there = [one for one in scene.moments if one.slowest_ms is not None]
+    axes.plot([one.second for one in there], [one.slowest_ms for one in there], color=OURS)
+    axes.axhline(limit_ms, color=FLOOR, linestyle="--", linewidth=1, label="objective")
+    _loud(axes, scene)
+    title = "steady senders: the slowest webhook to 202 of each second"
+    _finish(axes, title, "seconds since it became loud", "ms from the intended start", log=True)
+
+
+def _rates(axes: Any, scene: Scene) -> None:
+    seconds = [one.second for one in scene.moments]
+    axes.plot(seconds, [one.accepted for one in scene.moments], color=OURS, label="accepted")
+    axes.plot(seconds, [one.refused for one in scene.moments], color=BROKEN, label="not accepted")
+    _loud(axes, scene)
+    _finish(axes, "all senders", "seconds since it became loud", "signals/s")
+
+
+def _loud(axes: Any, scene: Scene) -> None:
+    axes.axvspan(0, scene.ended_s - scene.began_s, color=FAINT, alpha=0.5, label="loud")
+
+
+def _finished(canvas: Any) -> str:
+    """The SVG's element."""
+    from matplotlib import pyplot
+
     canvas.tight_layout()
     text = io.StringIO()
     # Without a date the same figures are the same picture.

@@ -12,6 +12,7 @@ import msgspec
 from loadtest.swarm.run import Sent
 from ops.load.figures import StepFigures
 from ops.load.floors import Floors
+from ops.load.scene import Scene
 from ops.load.settings import Settings
 from ops.load.usage import Sample
 
@@ -105,13 +106,14 @@ def knee(step: StepFigures | None, floors: Floors, *, found: bool) -> Knee:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`conditions`: when, on what, how busy it was. `samples`: of the whole search."""
+    """`conditions`: when, on what, how busy it was. `scene`: of a scenario. `samples`: of the whole run."""
 
     command: str
     conditions: str
     settings: Settings
     floors: Floors
     knee: Knee
+    scene: Scene | None
     verdict: Verdict
     steps: list[StepFigures]
     requests: list[Requests]

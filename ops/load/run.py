@@ -17,19 +17,24 @@ from pathlib import Path
 from uuid import UUID
 
 from fanout.order import order_id
-from loadtest.swarm.run import Sent, gathered, read_sent, read_steps
+from loadtest.swarm.run import Sent, gathered, read_asked, read_sent, read_steps
 from ops.bench.crowd import Following
-from ops.bench.stage import Say
+from ops.bench.stage import Say, until
 from ops.load.figures import Evidence, at_the_knee, step_figures
 from ops.load.floors import floors
 from ops.load.generators import Swarm, swarm
 from ops.load.ground import Ground, ground
 from ops.load.report import Report, knee, read_requests, verdict
+from ops.load.scene import Scene, scene
 from ops.load.settings import Settings
 from ops.load.usage import Usage, groups
+from ops.load.waves import loud_wave, main_wave
 from ops.trial.auditing import audited
 from ops.trial.exchange import Executed
 from tenancy.values import SignalID
+
+MAIN, LOUD = "locust", "loud"
+"""The waves' names: of their directories, and of what Locust writes."""
 
 
 async def measure(
@@ -41,19 +46,17 @@ async def measure(
             directory = Path(name)
             say("the floors of this host")
             floor = await floors(here.authority.parent, directory, settings.workers)
-            usage = await _searched(here, settings, directory, out, say)
+            usage = await _sent(here, settings, directory, out, say)
             say("everything that was accepted comes to its end")
             await here.market.clear_faults()
             await here.settled()
             say("the auditor looks")
             sent = read_sent(directory)
             opinion = await audited(here.here, here.market, gathered(directory))
-            done = read_steps(directory)
-            evidence = Evidence(
-                sent=sent,
-                arrivals=arrivals(sent, here.crowd, await here.market.executed()),
-                samples=usage.samples,
-            )
+            done = read_steps(directory / MAIN)
+            arrived = arrivals(sent, here.crowd, await here.market.executed())
+            disturbed = _scene(here, settings, directory, arrived)
+    evidence = Evidence(sent=sent, arrivals=arrived, samples=usage.samples)
     steps = [step_figures(step, evidence, settings.pace_per_s) for step in done.steps]
     return Report(
         command=command,
@@ -61,27 +64,67 @@ async def measure(
         settings=settings,
         floors=floor,
         knee=knee(at_the_knee(steps, done.good), floor, found=done.found),
+        scene=disturbed,
         verdict=verdict(sent, opinion),
         steps=steps,
-        requests=read_requests(out / "locust_stats.csv"),
+        requests=read_requests(out / f"{MAIN}_stats.csv"),
         samples=usage.samples,
     )
 
 
-async def _searched(
-    here: Ground, settings: Settings, directory: Path, out: Path, say: Say
-) -> Usage:
-    """The whole search. Raises Unavailable where a process of Locust's fails."""
-    run = here.write_run(directory, settings)
-    async with swarm(run, out, settings.generators) as locusts:
-        usage = _usage(here, locusts)
+async def _sent(here: Ground, settings: Settings, directory: Path, out: Path, say: Say) -> Usage:
+    """All that is sent. Raises Unavailable where a process of Locust's fails."""
+    run = here.write_run(directory / MAIN, settings, main_wave(here.crowd, settings))
+    async with swarm(run, out, settings.generators, MAIN) as main:
+        usage = _usage(here, main)
         watching = asyncio.create_task(usage.watch())
         try:
-            say(f"the search: {settings.generators} generators; {out}/locust.log")
-            await locusts.wait()
+            say(f"{settings.scenario}: {settings.generators} generators; {out}/{MAIN}.log")
+            if settings.scenario != "knee":
+                await _loud(here, settings, directory, out, say, usage)
+            await main.wait()
         finally:
             watching.cancel()
     return usage
+
+
+async def _loud(
+    here: Ground, settings: Settings, directory: Path, out: Path, say: Say, usage: Usage
+) -> None:
+    """The loud wave, once it was quiet for as long as was asked for."""
+    await _first_note(directory / MAIN)
+    await asyncio.sleep(settings.timing.settle_s + settings.noise.quiet_s)
+    run = here.write_run(directory / LOUD, settings, loud_wave(here.tenants, here.crowd, settings))
+    async with swarm(run, out, settings.generators, LOUD) as loud:
+        usage.add("locust", list(loud.pids.values()))
+        say(f"{settings.loud} senders more for {settings.noise.loud_s:g} s")
+        await loud.wait()
+
+
+async def _first_note(directory: Path) -> None:
+    """Raises Unavailable where nobody sends anything."""
+
+    async def noted() -> int:
+        return await asyncio.to_thread(lambda: len(read_sent(directory)))
+
+    await until(noted, 1, "signals sent")
+
+
+def _scene(
+    here: Ground, settings: Settings, directory: Path, arrived: dict[str, list[float]]
+) -> Scene | None:
+    """None where nobody was loud."""
+    if settings.scenario == "knee":
+        return None
+    return scene(
+        read_sent(directory / MAIN),
+        read_sent(directory / LOUD),
+        read_asked(directory),
+        tenants={one.hook.hook_id: n for n, all_ in enumerate(here.tenants) for one in all_},
+        loud_tenants=[0] if settings.scenario == "neighbour" else range(len(here.tenants)),
+        arrivals=arrived,
+        p99_limit_ms=settings.objectives.p99_ms,
+    )
 
 
 def _usage(here: Ground, locusts: Swarm) -> Usage:

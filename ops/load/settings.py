@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from loadtest.swarm.course import Timing
 from loadtest.swarm.knee import Objectives
+
+Scenario = Literal["knee", "neighbour", "overload"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -33,8 +36,31 @@ class Delay(msgspec.Struct, frozen=True):
         return made
 
 
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes on top of the steady senders of a scenario, for a while."""
+
+    factor: float | None = None
+    """neighbour: how many times its share the loud tenant sends (20); overload: how many knees all send (5)."""
+    quiet_s: float = 15.0
+    loud_s: float = 20.0
+    after_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("quiet_s", "loud_s", "after_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: more than 0 seconds, not {getattr(self, name):g}")
+        if self.factor is not None and self.factor <= 1:
+            raise ValueError(f"factor: more than 1, not {self.factor:g}")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `strategies` and `followers`: of each tenant, of each strategy."""
+    """One run. `strategies` and `followers`: of each tenant, of each strategy.
+
+    `start_per_s`: the first rate of a search; in `neighbour` what all tenants send together, in `overload` the
+    knee, as a search found it.
+    """
+
+    scenario: Scenario = "knee"
 
     tenants: int = 2
     strategies: int = 16
@@ -55,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 2
     objectives: Objectives = Objectives()
     timing: Timing = Timing()
+    noise: Noise = Noise()
 
     def __post_init__(self) -> None:
         for name in ("tenants", "strategies", "followers", "workers", "ingress", "generators"):
@@ -66,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("pace_per_s", "start_per_s", "api_pace_per_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: more than 0, not {getattr(self, name):g}")
+        if self.scenario == "neighbour" and self.tenants < 2:
+            raise ValueError("tenants: a neighbour has others beside it, so 2 or more, not 1")
         if not 1 <= self.start <= self.most <= self.all_strategies:
             pace = self.pace_per_s
             raise ValueError(
@@ -91,6 +120,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def most(self) -> int:
         """Senders of the largest."""
         return self.all_strategies if self.most_per_s is None else self._senders(self.most_per_s)
+
+    @property
+    def factor(self) -> float:
+        return self.noise.factor or (20.0 if self.scenario == "neighbour" else 5.0)
+
+    @property
+    def steady(self) -> int:
+        """Senders of a scenario that send all the time: all tenants' shares; half a knee in `overload`."""
+        part = 0.5 if self.scenario == "overload" else 1.0
+        return max(1, self._senders(self.start_per_s * part))
+
+    @property
+    def loud(self) -> int:
+        """Senders more, while it is loud, so that the loud tenant, or all together, send the factor."""
+        if self.scenario == "neighbour":
+            return self._senders((self.factor - 1) * self.start_per_s / self.tenants)
+        return self._senders(self.factor * self.start_per_s) - self.steady
 
     def _senders(self, per_s: float) -> int:
         return math.ceil(round(per_s / self.pace_per_s, 6))

@@ -34,8 +34,12 @@ class Usage:
     """`roots`: of each group the processes whose trees it is; `alone`: of these only the process itself."""
 
     def __init__(self, roots: Mapping[str, Sequence[int]], alone: Mapping[str, int]) -> None:
-        self._roots, self._alone = roots, alone
+        self._roots, self._alone = {group: [*pids] for group, pids in roots.items()}, alone
         self.samples: list[Sample] = []
+
+    def add(self, group: str, roots: Sequence[int]) -> None:
+        """More of a group, from the next look on."""
+        self._roots.setdefault(group, []).extend(roots)
 
     async def watch(self) -> None:
         """Until it is cancelled."""

@@ -55,9 +55,11 @@ def test_where_all_hold_the_knee_is_beyond_the_most():
     assert (search.good, search.broken, search.found) == (50, None, False)
 
 
-def test_one_rate_alone_is_measured_once_where_it_holds():
-    search = Search(start=7, most=7)
-    assert searched(search, lambda _: True) == [7]
+@pytest.mark.parametrize(("holds", "good"), [(True, 7), (False, 0)])
+def test_one_rate_alone_is_tried_and_no_other(holds: bool, good: int):
+    search = Search(start=7, most=7, tries=1)
+    assert searched(search, lambda _: holds) == [7]
+    assert search.good == good
 
 
 def test_one_bad_second_is_no_knee():
