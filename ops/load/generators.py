@@ -61,7 +61,7 @@ async def swarm(run: Path, out: Path, generators: int, name: str) -> AsyncIterat
     commands |= {f"generator-{n}": worker for n in range(generators)}
     processes: dict[str, asyncio.subprocess.Process] = {}
     try:
-        with log.open("ab") as words:
+        with log.open("wb") as words:
             for role, command in commands.items():
                 processes[role] = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "locust", "-f", FILE, *command,

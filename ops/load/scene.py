@@ -1,6 +1,6 @@
 """What steady senders noticed of the loud ones: before, meanwhile, afterwards. Pure.
 
-When it was loud is read from the loud senders' own notes: from their first intended start to their last.
+When it was loud is read from the loud senders' own notes: from their first intended start to their last answer.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def scene(
     """`tenants`: hook's id → place of its tenant. Raises ValueError where nothing loud was sent."""
     if not loud:
         raise ValueError("nothing loud was sent")
-    began, ended = loud[0].intended_at, loud[-1].intended_at
+    began = min(one.intended_at for one in loud)
+    ended = max(one.intended_at + one.took_s for one in loud)
     own = [one for one in steady if tenants[one.hook_id] in loud_tenants]
     others = [one for one in steady if tenants[one.hook_id] not in loud_tenants]
     groups = {"loud senders": loud, "loud tenants, steady": own, "others": others}

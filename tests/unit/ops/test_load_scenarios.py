@@ -90,7 +90,7 @@ def sent(
 
 LOUD = [
     sent("a", LOUD_FROM), sent("a", 104, 0.002, 429, told=True), sent("a", 105, 0.004, 503),
-    sent("a", LOUD_TO, 10.0, 0),
+    sent("a", 106, 4.0, 0),
 ]  # fmt: skip
 
 
