@@ -7,10 +7,13 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from contextlib import suppress
 
 import locust.runners
 import msgspec
 from locust import LoadTestShape
+from locust.exception import StopTest
+from locust.runners import Runner
 
 from loadtest.locustfiles.consoles import ConsoleUser
 from loadtest.locustfiles.programs import ProgramUser
@@ -21,6 +24,9 @@ from loadtest.swarm.run import Steps, write_steps
 
 # As fast as the exchange is asked: what generators tell late must not look like orders that are owed.
 locust.runners.WORKER_REPORT_INTERVAL = 0.5
+
+FAILED = 3
+"""Status of a master whose search failed."""
 
 __all__ = ["ConsoleUser", "KneeShape", "ProgramUser", "StrategyUser"]
 
@@ -33,9 +39,18 @@ class KneeShape(LoadTestShape):
         search = Search(**msgspec.structs.asdict(RUN.search))
         self._course = Course(search, RUN.objectives, RUN.timing, followers=RUN.followers)
         self._told = 0
+        self._executed_last = 0
 
     def tick(self) -> tuple[int, float] | None:
-        senders = self._course.at(self._totals())
+        assert self.runner is not None
+        try:
+            return self._next(self.runner)
+        except Exception as error:  # otherwise Locust goes on for ever with as many as there are
+            self.runner.environment.process_exit_code = FAILED
+            raise StopTest(f"the search failed: {error!r}") from error
+
+    def _next(self, runner: Runner) -> tuple[int, float] | None:
+        senders = self._course.at(self._totals(runner))
         if len(self._course.steps) > self._told or senders is None:
             self._told = len(self._course.steps)
             search = self._course.search
@@ -46,12 +61,17 @@ class KneeShape(LoadTestShape):
         users = senders + RUN.api_users + RUN.streams
         return users, users
 
-    def _totals(self) -> Totals:
-        assert self.runner is not None
-        entry = self.runner.stats.get(NAME, "POST")
-        with urllib.request.urlopen(f"{RUN.exchange}/_control/stats", timeout=10) as answer:  # noqa: S310 - loopback
-            executed = int(json.load(answer)["orders"])
+    def _totals(self, runner: Runner) -> Totals:
+        entry = runner.stats.get(NAME, "POST")
         return Totals(
             at_s=time.time(), sent=entry.num_requests, failed=entry.num_failures,
-            executed=executed, took_ms=dict(entry.response_times),
+            executed=self._executed(), took_ms=dict(entry.response_times),
         )  # fmt: skip
+
+    def _executed(self) -> int:
+        """Of an exchange too busy to say: as many as it said last, which looks like orders that are owed."""
+        with suppress(OSError):
+            url = f"{RUN.exchange}/_control/stats"
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+                self._executed_last = int(json.load(answer)["orders"])
+        return self._executed_last

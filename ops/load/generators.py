@@ -33,12 +33,33 @@ class Swarm:
         return {name: one.pid for name, one in self._processes.items()}
 
     async def wait(self) -> None:
-        """Until the search is over. Raises Unavailable where a process ended otherwise."""
-        for name, process in self._processes.items():
-            status = await process.wait()
-            # 1: some requests failed, which is what a search for the knee makes them do.
-            if status not in (0, 1):
-                raise Unavailable(f"Locust's {name} ended with status {status}; see {self._log}")
+        """Until all of them have ended. Raises Unavailable as soon as one ends otherwise than well."""
+        left = {asyncio.create_task(one.wait()): role for role, one in self._processes.items()}
+        try:
+            while left:
+                ended, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    role = left.pop(task)
+                    if task.result() != 0:
+                        how = f"Locust's {role} ended with status {task.result()}"
+                        raise Unavailable(f"{how}; see {self._log}")
+        finally:
+            for task in left:
+                task.cancel()
+
+    async def end(self, within_s: float = END_WITHIN_S) -> None:
+        """Asked, then made to."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        for process in self._processes.values():
+            try:
+                async with asyncio.timeout(within_s):
+                    await process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
 
 
 @asynccontextmanager
@@ -46,14 +67,10 @@ async def swarm(run: Path, out: Path, generators: int, name: str) -> AsyncIterat
     """Started; the master waits for all generators. CSV, HTML and log go to `out`, by `name`."""
     port = free_port()
     log = out / f"{name}.log"
-    own = [
-        "--headless",
-        "--only-summary",
-        "--stop-timeout",
-        str(STOP_WITHIN_S),
-        "--expect-workers",
-        str(generators),
-    ]
+    # Refused signals are what is looked for: a status other than 0 is to mean that Locust itself failed.
+    every = ["-f", FILE, "--exit-code-on-error", "0"]
+    own = ["--headless", "--only-summary", "--expect-workers", str(generators)]
+    own += ["--stop-timeout", str(STOP_WITHIN_S)]
     pages = ["--csv", str(out / name), "--html", str(out / f"{name}.html")]
     master = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
     worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
@@ -64,24 +81,10 @@ async def swarm(run: Path, out: Path, generators: int, name: str) -> AsyncIterat
         with log.open("wb") as words:
             for role, command in commands.items():
                 processes[role] = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "locust", "-f", FILE, *command,
+                    sys.executable, "-m", "locust", *every, *command,
                     stdin=asyncio.subprocess.DEVNULL, stdout=words, stderr=words, cwd=ROOT,
                     env={**os.environ, RUN: str(run), "PYTHONPATH": str(ROOT)},
                 )  # fmt: skip
         yield Swarm(processes, log)
     finally:
-        for process in processes.values():
-            await _ended(process)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Asked, then made to."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(END_WITHIN_S):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await Swarm(processes, log).end()

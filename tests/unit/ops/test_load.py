@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,12 +18,14 @@ from loadtest.swarm.run import Sent
 from ops.load.__main__ import main
 from ops.load.figures import Evidence, Spread, StepFigures, at_the_knee, step_figures
 from ops.load.floors import Floors
+from ops.load.generators import Swarm
 from ops.load.page import page
 from ops.load.picture import draw
 from ops.load.report import Knee, Report, Requests, knee, read_requests, verdict
 from ops.load.settings import Delay, Settings, fault_rules
 from ops.load.usage import Sample, Usage, cpu_between, groups, most_memory
 from ops.state import Process, State
+from tenancy.errors import Unavailable
 
 FLOORS = Floors(
     bare_per_s=1000, bare_p50_ms=5, bare_p99_ms=9, orders_per_s=4000, orders_cpu_s=0.2
@@ -270,3 +274,48 @@ def test_a_run_that_measured_nothing_has_a_page_too():
     text = page(made, draw([], made.samples, 100))
     assert "none, the lowest rate broke an objective" in text
     assert "carried out exactly once" in text
+
+
+Children = dict[str, asyncio.subprocess.Process]
+
+
+async def started(**programs: str) -> Children:
+    """Programs in place of Locust's; each has said something, so it is as it will be."""
+    children: Children = {}
+    for name, program in programs.items():
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert child.stdout is not None
+        await child.stdout.readline()
+        children[name] = child
+    return children
+
+
+SAYS = "print(1, flush=True); "
+LOG = Path("locust.log")
+
+
+async def test_a_generator_that_dies_ends_the_run_at_once():
+    """The master would wait for it for ever."""
+    children = await started(master=f"{SAYS}input()", generator=f"{SAYS}raise SystemExit(3)")
+    with pytest.raises(
+        Unavailable, match=r"Locust's generator ended with status 3; see locust\.log"
+    ):
+        await Swarm(children, LOG).wait()
+    await Swarm(children, LOG).end()
+    assert children["master"].returncode == -signal.SIGTERM
+
+
+async def test_a_run_is_over_when_all_processes_are():
+    children = await started(master=SAYS, generator=SAYS)
+    await Swarm(children, LOG).wait()
+    assert [child.returncode for child in children.values()] == [0, 0]
+
+
+async def test_what_does_not_end_when_it_is_asked_to_is_made_to():
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SAYS}input()"
+    children = await started(master=deaf)
+    await Swarm(children, LOG).end(within_s=0.2)
+    assert children["master"].returncode == -signal.SIGKILL
