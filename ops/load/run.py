@@ -31,6 +31,7 @@ from ops.load.usage import Usage, groups
 from ops.load.waves import loud_wave, main_wave
 from ops.trial.auditing import audited
 from ops.trial.exchange import Executed
+from tenancy.errors import Unavailable
 from tenancy.values import SignalID
 
 MAIN, LOUD = "locust", "loud"
@@ -116,9 +117,12 @@ def _scene(
     """None where nobody was loud."""
     if settings.scenario == "knee":
         return None
+    loud = read_sent(directory / LOUD)
+    if not loud:
+        raise Unavailable(f"nothing loud was sent; {LOUD}.log says why")
     return scene(
         read_sent(directory / MAIN),
-        read_sent(directory / LOUD),
+        loud,
         read_asked(directory),
         tenants={one.hook.hook_id: n for n, all_ in enumerate(here.tenants) for one in all_},
         loud_tenants=[0] if settings.scenario == "neighbour" else range(len(here.tenants)),
