@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import structlog
 import uvloop
 
 from ops.bench.catalogue import BENCHES, Bench, chosen
-from ops.bench.measure import Effort, Measurement, to_json
+from ops.bench.measure import Effort, Measurement, machine, to_json
 from ops.bench.picture import draw
 from ops.bench.show import print_table
 from tenancy.errors import PortcullisError
@@ -41,11 +40,8 @@ async def measure(benches: dict[str, Bench], effort: Effort) -> list[Measurement
 
 def conditions(effort: Effort, now: datetime) -> str:
     """Under what circumstances the figures were taken: half of what they mean."""
-    load = os.getloadavg()[0]
-    return (
-        f"{now:%Y-%m-%d %H:%M} UTC · {os.cpu_count()} cores · load {load:.1f} ·"
-        f" Python {sys.version.split()[0]} · median of {effort.runs} run{'s' * (effort.runs > 1)}"
-        + (" · quick: a smoke run" if effort.quick else "")
+    return f"{machine(now)} · median of {effort.runs} run{'s' * (effort.runs > 1)}" + (
+        " · quick: a smoke run" if effort.quick else ""
     )
 
 

@@ -66,12 +66,12 @@ async def run(
         create_dev_certificates(Path(name), datetime.now(UTC))
         context = ssl.create_default_context(cafile=str(Path(name) / "ca.pem"))
         async with (
-            _server("bare", Path(name)) as bare_port,
-            _server("whole", Path(name), ingress_conninfo, redis_socket) as whole_port,
+            server("bare", Path(name)) as bare_port,
+            server("whole", Path(name), ingress_conninfo, redis_socket) as whole_port,
         ):
             for _ in range(runs):
                 for port, loads in ((bare_port, bare), (whole_port, whole)):
-                    loads.append(await _load(port, context, hook_id, key, seconds, connections))
+                    loads.append(await load(port, context, hook_id, key, seconds, connections))
     return [
         _result("accept_throughput", "1/s", whole, bare, "per_s"),
         _result("accept_p50_ms", "ms", whole, bare, "p50_ms"),
@@ -112,7 +112,7 @@ async def _new_hook(admin_conninfo: str) -> tuple[str, bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _server(kind: str, tls: Path, *rest: str) -> AsyncIterator[int]:
+async def server(kind: str, tls: Path, *rest: str) -> AsyncIterator[int]:
     """A child with an inherited listening socket; it lives as long as the block."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     fd, port = listening.fileno(), listening.getsockname()[1]
@@ -128,7 +128,7 @@ async def _server(kind: str, tls: Path, *rest: str) -> AsyncIterator[int]:
         await asyncio.to_thread(process.wait)
 
 
-async def _load(
+async def load(
     port: int, context: ssl.SSLContext, hook_id: str, key: bytes, seconds: float, connections: int
 ) -> Load:
     """Each connection sends its next signal when the last was answered."""

@@ -7,7 +7,10 @@ rates what part of the floor's rate ours is.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from math import ceil
 from statistics import median
 from typing import Any
@@ -55,6 +58,14 @@ def measured(name: str, unit: str, values: Sequence[float], floors: Sequence[flo
         raise ValueError(f"{name}: a floor of {floor:g} {unit} was not measured")
     return Measurement(
         name=name, value=value, unit=unit, floor=floor, ratio=value / floor, runs=tuple(values)
+    )
+
+
+def machine(now: datetime) -> str:
+    """When, on what, how busy."""
+    return (
+        f"{now:%Y-%m-%d %H:%M} UTC · {os.cpu_count()} cores · load {os.getloadavg()[0]:.1f} ·"
+        f" Python {sys.version.split()[0]}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 from fanout.order import order_id
@@ -28,7 +29,7 @@ from tenancy.values import SignalID
 WORKERS = 2
 SETTLE_S = 60.0
 POLL_S = 0.02
-_AGREED = "SELECT count(*) FROM reconciliations WHERE state = 'agreed'"
+AGREED = "SELECT count(*) FROM reconciliations WHERE state = 'agreed'"
 
 Say = Callable[[str], None]
 Member = tuple[Following, Sender]
@@ -77,7 +78,7 @@ class Stage:
         """
         wanted = await self.market.count() + sum(len(following.accounts) for following, _ in each)
         sent = await asyncio.gather(*(self.send(*one) for one in each))
-        await self._until(self.market.count, wanted, "orders at the exchange")
+        await until(self.market.count, wanted, "orders at the exchange")
         ids = [one.signal_id for one in sent if one.signal_id]
         await settled(self._database, self._scope, ids, within_s=SETTLE_S)
         return sent
@@ -88,22 +89,23 @@ class Stage:
 
         async def count() -> int:
             async with self._database.tenant(self._scope) as conn:
-                row = await (await conn.execute(_AGREED)).fetchone()
+                row = await (await conn.execute(AGREED)).fetchone()
             assert row is not None
             return int(row[0])
 
-        await self._until(count, wanted, "accounts that agree with the exchange")
+        await until(count, wanted, "accounts that agree with the exchange")
 
-    async def _until(self, count: Callable[[], Awaitable[int]], wanted: int, what: str) -> None:
-        """Raises Unavailable where there is none more of them for `SETTLE_S`."""
-        loop = asyncio.get_running_loop()
-        most, since = -1, loop.time()
-        while (found := await count()) < wanted:
-            if found > most:
-                most, since = found, loop.time()
-            if loop.time() - since > SETTLE_S:
-                raise Unavailable(f"{what}: {found} of {wanted}, and no more for {SETTLE_S:g} s")
-            await asyncio.sleep(POLL_S)
+
+async def until(count: Callable[[], Awaitable[int]], wanted: int, what: str) -> None:
+    """So many of them. Raises Unavailable where there is none more for `SETTLE_S`."""
+    loop = asyncio.get_running_loop()
+    most, since = -1, loop.time()
+    while (found := await count()) < wanted:
+        if found > most:
+            most, since = found, loop.time()
+        if loop.time() - since > SETTLE_S:
+            raise Unavailable(f"{what}: {found} of {wanted}, and no more for {SETTLE_S:g} s")
+        await asyncio.sleep(POLL_S)
 
 
 def arrivals(sent: Sent, following: Following, at: Mapping[str, float]) -> list[float]:
@@ -125,31 +127,44 @@ async def stage(
 
     `strategies`: name → the numbers of the accounts that follow it, from 0. `connections`: of each worker.
     """
+    async with (
+        installed(say, connections=connections, worker_processes=WORKERS) as (here, market),
+        _crowded(here, market, strategies, say) as made,
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def installed(
+    say: Say, *, connections: int, **chosen: Any
+) -> AsyncIterator[tuple[Installation, Exchange]]:
+    """Installation and exchange in a temporary directory, gone afterwards; nobody's limits are in the way.
+
+    `chosen`: what else differs (ops/initialise.py, Choices).
+    """
     with passable_directory() as directory:
         async with exchange(directory / "exchange.log") as market:
             await market.depth("BTC_USDT", "60000", "100000000")
             say("an installation of its own")
-            where = await asyncio.to_thread(fresh, directory / "var", _choices(market, connections))
+            choices = _choices(market, connections, chosen)
+            where = await asyncio.to_thread(fresh, directory / "var", choices)
             try:
-                async with (
-                    running(where) as here,
-                    _crowded(here, market, strategies, say) as made,
-                ):
-                    yield made
+                async with running(where) as here:
+                    yield here, market
             finally:
                 await asyncio.to_thread(remove, where)
 
 
-def _choices(market: Exchange, connections: int) -> Choices:
+def _choices(market: Exchange, connections: int, chosen: Mapping[str, Any]) -> Choices:
     settings = broker_settings(market.url, connections=connections)
     return Choices(
         ingress_port=0,
         admin_port=0,
-        worker_processes=WORKERS,
         rate_per_minute=1_000_000,
         rate_per_hour=10_000_000,
         api_rates=API_RATES,
         brokers={"gateio": {**settings, "connections_warm": connections}},
+        **chosen,
     )
 
 

@@ -28,9 +28,7 @@ from random import Random
 from typing import Any
 
 import msgspec
-import psycopg
 
-from audit.keystore import SUBJECT
 from ops.api_client import Api, trust
 from ops.chaos.clock import compiler
 from ops.chaos.disk import own_mounts
@@ -40,16 +38,14 @@ from ops.chaos.load import Load, Notes
 from ops.chaos.settle import settled
 from ops.chaos.storm import Ground, Storm
 from ops.chaos.switch import Switch
-from ops.processes import ROOT
 from ops.stack.postgres import Postgres
-from ops.tls import write_private
+from ops.trial.auditing import audited
 from ops.trial.cast import Cast, assemble
 from ops.trial.customer import customer
 from ops.trial.exchange import Exchange
 from ops.trial.installation import Installation
 from ops.trial.sender import sender
-from ops.vault import signer_client
-from tenancy.errors import PortcullisError, Unavailable
+from tenancy.errors import PortcullisError
 from tenancy.pause import pause
 
 TENANTS, ACCOUNTS = 2, 20
@@ -112,7 +108,7 @@ class Chaos:
             houses = await self._houses(stage)
             said = await self._storm(stage, houses)
             self.say("the auditor looks")
-            said |= await self._audit(stage.here, stage.market)
+            said |= await audited(stage.here, stage.market, self.settings.var / "sent.jsonl")
         return said
 
     async def _houses(self, stage: Ground) -> list[House]:
@@ -158,38 +154,6 @@ class Chaos:
             "seconds": round(time.monotonic() - self._begun, 1),
             "seed": self.settings.seed,
         }
-
-    async def _audit(self, here: Installation, market: Exchange) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadtest.auditor", "--json", "--carried-out",
-            "--database", Postgres(here.places).superuser(), "--simulator", market.url,
-            "--store", str(here.settings.recorder.store),
-            "--sent", str(self.settings.var / "sent.jsonl"),
-            "--audit-keys", str(await _audit_keys(here, self.settings.var)),
-            stdout=asyncio.subprocess.PIPE, cwd=ROOT,
-        )  # fmt: skip
-        out, _ = await process.communicate()
-        if process.returncode not in (0, 1):
-            raise Unavailable("the auditor could not read everything; its words are above")
-        opinion: dict[str, Any] = json.loads(out)
-        return opinion
-
-
-async def _audit_keys(here: Installation, directory: Path) -> Path:
-    """The tenants' audit keys in a file for the auditor, who opens payloads by himself: the keys of an
-    installation that is thrown away."""
-    keys: dict[str, str] = {}
-    async with (
-        await psycopg.AsyncConnection.connect(Postgres(here.places).superuser()) as conn,
-        signer_client(here.settings.hsm, here.settings.hsm.audit_socket) as signer,
-    ):
-        cursor = await conn.execute("SELECT tenant_id, sealed FROM audit_keys")
-        for tenant, sealed in await cursor.fetchall():
-            key = await signer.open_secret(sealed, tenant_id=tenant, subject=SUBJECT)
-            keys[str(tenant)] = key.hex()
-    file = directory / "audit-keys.json"
-    write_private(file, json.dumps(keys).encode())
-    return file
 
 
 async def _loads(

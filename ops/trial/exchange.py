@@ -50,8 +50,9 @@ def exchange_account(key: str, secret: str, balance: str) -> dict[str, str]:
 class Exchange:
     """A running simulator. `url` is what the adapter's base_url says."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, pid: int, session: aiohttp.ClientSession) -> None:
         self.url = url
+        self.pid = pid
         self._session = session
 
     async def accounts(self, accounts: list[dict[str, Any]]) -> None:
@@ -114,7 +115,7 @@ async def exchange(log: Path, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
         if not line:
             raise Unavailable(f"the exchange simulator did not start; see {log}")
         async with aiohttp.ClientSession() as session:
-            yield Exchange(json.loads(line)["url"], session)
+            yield Exchange(json.loads(line)["url"], process.pid, session)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -55,11 +55,13 @@ def loaded(clone: Path) -> ModuleType:
 def test_without_a_command_all_commands_are_named(clone: Path):
     done = typed(clone)
     assert done.returncode == 2
-    for name in ("demo", "test", "up", "down", "bench", "chaos", "portcullis"):
+    for name in ("demo", "test", "up", "down", "bench", "load", "chaos", "portcullis"):
         assert f"\n    {name}" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("demo", "--help"), ("test", "-h"), ("up", "--help")])
+@pytest.mark.parametrize(
+    "words", [("demo", "--help"), ("test", "-h"), ("load", "-h"), ("up", "--help")]
+)
 def test_asking_for_help_installs_nothing(clone: Path, words: tuple[str, ...]):
     done = typed(clone, *words)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,1 @@
+"""What the load generator decides, without Locust: arrivals, signals, the search for the knee."""
