@@ -31,6 +31,8 @@ READ = (
     "/etc/portcullis/credentials/sign.pin",
     "/var/lib/portcullis/hsm",
     "/var/lib/postgresql",
+    "/var/lib/etcd",
+    "/var/lib/redis",
     "/var/log/journal",
     "/root",
     "/proc/1/environ",
@@ -38,10 +40,9 @@ READ = (
 WRITE = (
     "/etc/portcullis/portcullis.toml",
     "/opt/portcullis/current/bin/portcullis",
-    "/usr/bin/python3.11",
+    "/usr/bin/env",
     "/var/lib/portcullis/audit",
     "/etc/cron.d",
-    "/proc/sys/kernel/hostname",
 )
 EXECUTE = ("/bin/sh", "/usr/bin/env", "/usr/bin/curl")
 CLONE_NEWUSER = 0x10000000
@@ -54,12 +55,17 @@ CALLS = {  # number on x86-64, arguments
 }
 
 
-def network(family: int, kind: int, address: str, port: int) -> None:
-    with socket.socket(family, kind) as one:
-        one.settimeout(WITHIN_S)
-        one.connect((address, port))
-        if kind == socket.SOCK_DGRAM:
-            one.send(b"x")
+def connect(address: str, port: int) -> None:
+    socket.create_connection((address, port), WITHIN_S).close()
+
+
+def send_packet(address: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.sendto(b"x", (address, 53))
+
+
+def open_raw() -> None:
+    socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
 
 
 def read(path: str) -> None:
@@ -122,12 +128,10 @@ def signal_another() -> None:
 
 def attempts(neighbour: str) -> dict[str, Callable[[], None]]:
     tried: dict[str, Callable[[], None]] = {
-        "network: another host": lambda: network(socket.AF_INET, socket.SOCK_STREAM, neighbour, 22),
-        "network: a port of this host": lambda: network(
-            socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", 2379
-        ),
-        "network: a packet": lambda: network(socket.AF_INET, socket.SOCK_DGRAM, neighbour, 53),
-        "network: raw": lambda: network(socket.AF_INET, socket.SOCK_RAW, neighbour, 0),
+        "network: another host": lambda: connect(neighbour, 2379),
+        "network: a port of this host": lambda: connect("127.0.0.1", 2379),
+        "network: a packet": lambda: send_packet(neighbour),
+        "network: raw": open_raw,
         "execute: what was written": execute_what_was_written,
         "make: setuid": make_setuid,
         "memory: written and executed": write_and_execute_memory,

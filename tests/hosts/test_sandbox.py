@@ -17,7 +17,7 @@ TOLD = "/run/lab-probe.json"
 PYTHON = "/opt/portcullis/current/bin/python"
 REACHED = "reached"
 LEFT_OUT = re.compile(
-    r"^(Exec\w+|Sockets|Requires|After|Wants|PartOf|WantedBy|Restart\w*|WatchdogSec|Type|NotifyAccess)=.*$",
+    r"^(Exec(?:Start|Stop|Reload|Condition)\w*|Sockets|Requires|After|Wants|PartOf|WantedBy|Restart\w*|WatchdogSec|Type|NotifyAccess)=.*$",
     re.M,
 )
 """Of a unit's text: what it runs, how that is begun, and what hangs on it. The sandbox is all the rest."""

@@ -289,3 +289,13 @@ def test_no_unit_is_confined_that_does_not_know_it(house: Installation) -> None:
     found = {name for role in ROLES for pair in words(role, named) for name in pair if name}
     assert "portcullis-archive" in found
     assert found - knows == set()
+
+
+def test_what_a_process_may_write_it_may_not_execute(house: Installation) -> None:
+    """systemd mounts what may be written over the rest: NoExecPaths=/ alone is not for it (seen on a host)."""
+    for unit in units(house):
+        lines = rendered(house, "needs.conf.j2", item=unit).splitlines()
+        (written,) = [
+            line.partition("=")[2] for line in lines if line.startswith("ReadWritePaths=")
+        ]
+        assert f"NoExecPaths={written}" in lines, unit["name"]
