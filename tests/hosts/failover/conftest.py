@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -21,9 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def report(pytestconfig: pytest.Config) -> dict[str, Seen]:
-    """What was seen, by the fault's name."""
-    return pytestconfig.stash[SEEN]
+def keep(pytestconfig: pytest.Config) -> Callable[[str, Seen], None]:
+    """What was seen of a fault, in the file at once: the next may end the run."""
+    seen = pytestconfig.stash[SEEN]
+
+    def write(name: str, one: Seen) -> None:
+        seen[name] = one
+        FILE.write_bytes(msgspec.json.format(msgspec.json.encode(seen)))
+
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +47,6 @@ def pytest_terminal_summary(
     seen = config.stash[SEEN]
     if not seen:
         return
-    FILE.write_bytes(msgspec.json.format(msgspec.json.encode(seen)))
     terminalreporter.section(f"failover: {FILE}")
     for name, one in seen.items():
         terminalreporter.write_line(

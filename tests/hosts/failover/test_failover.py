@@ -5,7 +5,7 @@ How long senders and trading waited is told, not judged: hosts of the lab share 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,16 @@ from tests.hosts.failover.faults import FAULTS, Happens, upgraded
 from tests.hosts.failover.steady import ACCOUNTS, Seen
 from tests.hosts.lab import CACHE, Lab
 
+Keep = Callable[[str, Seen], None]
+
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost_and_nothing_is_traded_twice(
-    name: str, deployed: Lab, trading: Beside, report: dict[str, Seen]
+    name: str, deployed: Lab, trading: Beside, keep: Keep
 ) -> None:
-    report[name] = through(FAULTS[name], deployed, trading)
-    check(report[name])
+    seen = through(FAULTS[name], deployed, trading)
+    keep(name, seen)
+    check(seen)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +38,14 @@ def newer(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_upgrade_and_the_way_back_lose_nothing(
-    newer: Path, deployed: Lab, trading: Beside, report: dict[str, Seen]
+    newer: Path, deployed: Lab, trading: Beside, keep: Keep
 ) -> None:
     def happens(lab: Lab) -> Iterator[None]:
         return upgraded(lab, newer)
 
-    name = "upgrade and rollback, host after host"
-    report[name] = through(happens, deployed, trading)
-    check(report[name])
+    seen = through(happens, deployed, trading)
+    keep("upgrade and rollback, host after host", seen)
+    check(seen)
 
 
 def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
