@@ -42,8 +42,7 @@ def bundle(cache: Path) -> Bundle:
             shutil.rmtree(building, ignore_errors=True)
             _build(ROOT, building, key, cache / "packages")
             building.rename(place)
-    (archive,) = place.glob("*.tar")
-    return Bundle(archive, key.with_suffix(".signers"))
+    return _made(place, key)
 
 
 def next_release(cache: Path, place: Path) -> Bundle:
@@ -59,6 +58,10 @@ def next_release(cache: Path, place: Path) -> Bundle:
         subprocess.run([*git, *words], check=True)
     key = _key(cache)
     _build(source, place, key, cache / "packages")
+    return _made(place, key)
+
+
+def _made(place: Path, key: Path) -> Bundle:
     (archive,) = place.glob("*.tar")
     return Bundle(archive, key.with_suffix(".signers"))
 

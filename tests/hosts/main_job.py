@@ -7,6 +7,8 @@ an independent program, and what it executed it does not forget.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,13 +19,14 @@ from ops.api_client import Api, trust
 from ops.tenants import operator_scope
 from ops.trial.cast import assemble
 from ops.trial.customer import Customer
-from ops.trial.exchange import Executed, exchange
+from ops.trial.exchange import Exchange, Executed, exchange
 from ops.trial.sender import Sender, Sent, sender
 from tenancy.values import TenantID
 from tests.hosts.exchange import PORT
 
 ACCOUNTS = 12
 HOOK_S, DONE_S, POLL_S = 10.0, 60.0, 0.2
+LEVEL_SIZE = "1000000000"
 DEPTH = {"BTC_USDT": "60000", "ETH_USDT": "3000"}
 SIGNALS: tuple[dict[str, Any], ...] = (
     {"ticker": "BTC_USDT", "action": "buy", "quantity": 10, "signalPrice": 60000},
@@ -68,20 +71,36 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 async def trade(asked: Asked) -> Told:
     """A customer with accounts at two brokers; then each signal to its end before the next."""
     authority = Path(asked.authority)
-    async with (
-        exchange(Path(asked.log), host="0.0.0.0", port=PORT) as market,
-        Api(asked.admin, asked.service_key, trust(authority)) as api,
-    ):
-        for contract, mark in DEPTH.items():
-            await market.depth(contract, mark, "1000000")
-        house = Customer(operator_scope(TenantID(asked.tenant_id)), api, asked.service_key)
+    async with customer_and_exchange(asked) as (house, market):
         cast = await assemble(house, market, accounts=ACCOUNTS)
         async with sender(asked.hooks, authority, cast.hook) as strategy:
-            answered = [await _to_its_end(api, strategy, fields) for fields in SIGNALS]
+            answered = [await _to_its_end(house.api, strategy, fields) for fields in SIGNALS]
         wrong = msgspec.structs.replace(cast.hook, secret="whsec_" + "A" * 32)
         async with sender(asked.hooks, authority, wrong) as stranger:
             forged = await stranger.send(**SIGNALS[0])
         return Told(answered=answered, forged=forged, executed=await market.executed())
+
+
+@asynccontextmanager
+async def customer_and_exchange(asked: Asked) -> AsyncIterator[tuple[Customer, Exchange]]:
+    """Who has accounts there, and the exchange, deep enough for all of them."""
+    async with (
+        exchange(Path(asked.log), host="0.0.0.0", port=PORT) as market,
+        Api(asked.admin, asked.service_key, trust(Path(asked.authority))) as api,
+    ):
+        for contract, mark in DEPTH.items():
+            await market.depth(contract, mark, LEVEL_SIZE)
+        yield Customer(operator_scope(TenantID(asked.tenant_id)), api, asked.service_key), market
+
+
+def filled_at_the_exchange(accounts: Iterable[dict[str, Any]]) -> set[str]:
+    """Orders that the product says it filled there; `accounts`: of signals' outcomes."""
+    return {
+        order["order_id"]
+        for one in accounts
+        for order in one["orders"]
+        if order["broker"] == "gateio" and order["cum_qty"] != "0"
+    }
 
 
 async def _to_its_end(api: Api, strategy: Sender, fields: dict[str, Any]) -> Answered:

@@ -159,6 +159,12 @@ class Controller:
             within(self._wire.wire, *words), capture_output=True, text=True, check=False, timeout=60
         )
 
+    def said(self, host: Host, command: str) -> str:
+        """What it prints. Raises AssertionError with its words where it fails."""
+        done = self.ssh(host, command)
+        assert done.returncode == 0, f"{host.name}: {command}: {done.stderr}"
+        return done.stdout
+
     def close(self) -> None:
         """End the ssh connections that Ansible keeps open between plays, each by its own socket."""
         for socket in sorted((self._directory / "cp").glob("*")):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.hosts.client import as_client
 from tests.hosts.lab import Lab
-from tests.hosts.main_job import ACCOUNTS, SIGNALS, Asked, Told, trade
+from tests.hosts.main_job import ACCOUNTS, SIGNALS, Asked, Told, filled_at_the_exchange, trade
 from tests.hosts.play import ADMIN_URL, HOOKS_URL
 
 
@@ -24,16 +24,14 @@ def new_fund(lab: Lab, directory: Path) -> Asked:
     """As docs/operating/hsm-backup.md says, SoftHSM on several hosts."""
     first, controller = lab.hosts[0], lab.controller
     here = "--url https://127.0.0.1:8443 --as operator"
-    made = controller.ssh(first, f'sudo portcullis tenant create "Lab Fund" {here} --json')
-    assert made.returncode == 0, made.stderr
-    tenant = json.loads(made.stdout)
+    made = controller.said(first, f'sudo portcullis tenant create "Lab Fund" {here} --json')
+    tenant = json.loads(made)
     copied = controller.play("site_app", "--tags", "hsm_client,portcullis_installation")
     assert copied.worked, copied.end
-    key = controller.ssh(first, f"sudo cat {tenant['key_file']}")
-    assert key.returncode == 0, key.stderr
+    key = controller.said(first, f"sudo cat {tenant['key_file']}")
     return Asked(
         hooks=HOOKS_URL, admin=ADMIN_URL, authority=str(controller.authority),
-        tenant_id=tenant["tenant_id"], service_key=key.stdout.strip(), log=str(directory / "exchange.log"),
+        tenant_id=tenant["tenant_id"], service_key=key.strip(), log=str(directory / "exchange.log"),
     )  # fmt: skip
 
 
@@ -51,13 +49,7 @@ def test_each_order_is_at_the_exchange_once(traded: Told) -> None:
     An order may have several attempts, of which one at most was executed.
     """
     executed = Counter(order.order for order in traded.executed)
-    filled = {
-        order["order_id"]
-        for one in traded.answered
-        for account in one.accounts
-        for order in account["orders"]
-        if order["broker"] == "gateio" and order["cum_qty"] != "0"
-    }
+    filled = filled_at_the_exchange(account for one in traded.answered for account in one.accounts)
     assert executed == dict.fromkeys(filled, 1)
     assert len(executed) >= len(SIGNALS) * ACCOUNTS // 2
 

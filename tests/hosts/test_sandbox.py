@@ -38,12 +38,6 @@ MAY = {
 """What of it is a process' work: its own files, and a network for whom docs/operating/network.md gives one."""
 
 
-def said(lab: Lab, host: Host, command: str) -> str:
-    done = lab.controller.ssh(host, command)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def host(deployed: Lab) -> Host:
     found = deployed.hosts[0]
@@ -58,7 +52,7 @@ def probe(deployed: Lab) -> str:
 
 def test_outside_of_a_sandbox_root_reaches_all_of_it(deployed: Lab, host: Host, probe: str) -> None:
     """Otherwise the probe would prove nothing."""
-    found = json.loads(said(deployed, host, f"sudo {probe}"))
+    found = json.loads(deployed.controller.said(host, f"sudo {probe}"))
     assert {name for name, came in found.items() if came != REACHED} == set()
 
 
@@ -66,13 +60,15 @@ def test_outside_of_a_sandbox_root_reaches_all_of_it(deployed: Lab, host: Host, 
 def test_from_inside_it_reaches_its_own_alone(
     unit: str, deployed: Lab, host: Host, probe: str
 ) -> None:
-    text = LEFT_OUT.sub("", said(deployed, host, f"sudo systemctl cat {unit}.service"))
+    text = LEFT_OUT.sub("", deployed.controller.said(host, f"sudo systemctl cat {unit}.service"))
     text += f"\n[Service]\nType=oneshot\nExecStart={probe}\nStandardOutput=truncate:{TOLD}\n"
     (host.root / "etc/systemd/system/lab-probe.service").write_text(text)
     try:
-        said(deployed, host, "sudo systemctl daemon-reload && sudo systemctl start lab-probe")
-        found = json.loads(said(deployed, host, f"sudo cat {TOLD}"))
+        deployed.controller.said(
+            host, "sudo systemctl daemon-reload && sudo systemctl start lab-probe"
+        )
+        found = json.loads(deployed.controller.said(host, f"sudo cat {TOLD}"))
     finally:
         (host.root / "etc/systemd/system/lab-probe.service").unlink()
-        said(deployed, host, "sudo systemctl daemon-reload")
+        deployed.controller.said(host, "sudo systemctl daemon-reload")
     assert {name for name, came in found.items() if came == REACHED} <= MAY[unit]

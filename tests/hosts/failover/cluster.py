@@ -19,13 +19,6 @@ ASKED_PROXY = "curl -s http://127.0.0.1:8404/metrics"
 UP = re.compile(r'^haproxy_server_status\{proxy="(\w+)",server="(\w+)",state="UP"\} 1$', re.M)
 
 
-def said(lab: Lab, host: Host, command: str) -> str:
-    """What it prints. Raises AssertionError with its words where it fails."""
-    done = lab.controller.ssh(host, command)
-    assert done.returncode == 0, f"{host.name}: {command}: {done.stderr}"
-    return done.stdout
-
-
 def primary(lab: Lab) -> Host:
     return _in_force(lab, "postgresql")
 
@@ -40,7 +33,7 @@ def _in_force(lab: Lab, proxy: str) -> Host:
         server
         for host in lab.hosts
         if host.is_on
-        for which, server in UP.findall(said(lab, host, ASKED_PROXY))
+        for which, server in UP.findall(lab.controller.said(host, ASKED_PROXY))
         if which == proxy
     }
     return lab.host(name)
@@ -50,7 +43,7 @@ def carrier(lab: Lab) -> Host:
     """Who has the VIP."""
     (found,) = (
         host for host in lab.hosts
-        if host.is_on and said(lab, host, f"ip -oneline address show to {VIP}")
+        if host.is_on and lab.controller.said(host, f"ip -oneline address show to {VIP}")
     )  # fmt: skip
     return found
 
@@ -58,21 +51,28 @@ def carrier(lab: Lab) -> Host:
 def etcd_leader(lab: Lab) -> Host:
     (found,) = (
         host for host in lab.hosts
-        if host.is_on and "\netcd_server_is_leader 1\n" in said(lab, host, ASKED_ETCD)
+        if host.is_on and "\netcd_server_is_leader 1\n" in lab.controller.said(host, ASKED_ETCD)
     )  # fmt: skip
     return found
 
 
 def until_another(who: Callable[[Lab], Host], lab: Lab, than: Host) -> None:
     """Until somebody else does it. Raises AssertionError."""
-    until = time.monotonic() + TAKEN_OVER_S
-    while True:
+
+    def another() -> bool:
         try:
-            if who(lab) is not than:
-                return
+            return who(lab) is not than
         except (AssertionError, ValueError):
-            pass  # nobody does, or two for a moment
-        assert time.monotonic() < until, f"nobody took over {who.__name__} of {than.name}"
+            return False  # nobody does, or two for a moment
+
+    until(another, TAKEN_OVER_S, f"nobody took over {who.__name__} of {than.name}")
+
+
+def until(holds: Callable[[], bool], within_s: float, otherwise: str) -> None:
+    """Asked again and again: hosts tell nobody. Raises AssertionError with `otherwise`."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, otherwise
         time.sleep(POLL_S)
 
 

@@ -11,7 +11,6 @@ from tests.hosts.failover.cluster import (
     etcd_leader,
     primary,
     redis_master,
-    said,
     until_another,
 )
 from tests.hosts.host import Host
@@ -43,7 +42,7 @@ def way_in_dies(lab: Lab) -> Iterator[None]:
     """The host with the VIP. It is not the primary's: that would be another fault at once."""
     victim = carrier(lab)
     if victim is primary(lab):
-        said(lab, victim, "sudo systemctl restart keepalived")
+        lab.controller.said(victim, "sudo systemctl restart keepalived")
         until_another(carrier, lab, victim)
         victim = carrier(lab)
     victim.kill()
@@ -64,11 +63,11 @@ def etcd_dies(lab: Lab) -> Iterator[None]:
 
 def _killed(lab: Lab, host: Host, unit: str) -> Iterator[None]:
     """By SIGKILL, and not started again."""
-    said(lab, host, f"sudo systemctl kill -s KILL {unit} && sudo systemctl stop {unit}")
+    lab.controller.said(host, f"sudo systemctl kill -s KILL {unit} && sudo systemctl stop {unit}")
     try:
         yield
     finally:
-        said(lab, host, f"sudo systemctl start {unit}")
+        lab.controller.said(host, f"sudo systemctl start {unit}")
 
 
 def drilled(lab: Lab) -> Iterator[None]:

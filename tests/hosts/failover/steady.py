@@ -21,17 +21,13 @@ from uuid import UUID
 
 import msgspec
 
-from ops.api_client import Api, trust
-from ops.tenants import operator_scope
+from ops.api_client import Api
 from ops.trial.cast import assemble
-from ops.trial.customer import Customer
-from ops.trial.exchange import Exchange, Executed, exchange
+from ops.trial.exchange import Exchange, Executed
 from ops.trial.sender import Sender, sender
 from tenancy.errors import PortcullisError
-from tenancy.values import TenantID
 from tests.hosts.client import Line
-from tests.hosts.exchange import PORT
-from tests.hosts.main_job import DEPTH, Asked
+from tests.hosts.main_job import Asked, customer_and_exchange, filled_at_the_exchange
 
 ACCOUNTS = 4
 PERIOD_S = 0.25
@@ -142,20 +138,15 @@ class Strategy:
 
 async def steady(asked: Asked, line: Line) -> None:
     """What the test's words ask for, until there are no more."""
-    authority = Path(asked.authority)
-    async with (
-        exchange(Path(asked.log), host="0.0.0.0", port=PORT) as market,
-        Api(asked.admin, asked.service_key, trust(authority)) as api,
-    ):
-        for contract, mark in DEPTH.items():
-            await market.depth(contract, mark, "1000000000")
-        house = Customer(operator_scope(TenantID(asked.tenant_id)), api, asked.service_key)
+    async with customer_and_exchange(asked) as (house, market):
         cast = await assemble(house, market, accounts=ACCOUNTS)
-        await api.change(f"/v1/hooks/{cast.hook.hook_id}", RATES)
-        async with sender(asked.hooks, authority, cast.hook, connections=SENDERS) as made:
+        await house.api.change(f"/v1/hooks/{cast.hook.hook_id}", RATES)
+        async with sender(
+            asked.hooks, Path(asked.authority), cast.hook, connections=SENDERS
+        ) as made:
             strategy = Strategy(made)
             while await line.heard() == "go":
-                line.say(await _one_fault(strategy, api, market, line))
+                line.say(await _one_fault(strategy, house.api, market, line))
 
 
 async def _one_fault(strategy: Strategy, api: Api, market: Exchange, line: Line) -> Seen:
@@ -208,12 +199,7 @@ def _judged(
     unfinished: list[str],
     executed: list[Executed],
 ) -> Seen:
-    filled = {
-        order["order_id"]
-        for one in stories
-        for order in one["orders"]
-        if order["broker"] == "gateio" and order["cum_qty"] != "0"
-    }
+    filled = filled_at_the_exchange(stories)
     there = Counter(order.order for order in executed)
     acknowledged = sorted(one.acknowledged_at for one in strategy.begun if one.acknowledged_at)
     return Seen(

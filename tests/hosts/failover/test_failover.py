@@ -13,7 +13,7 @@ import pytest
 
 from tests.hosts.bundle import next_release
 from tests.hosts.client import Beside
-from tests.hosts.failover.cluster import said, whole
+from tests.hosts.failover.cluster import whole
 from tests.hosts.failover.faults import FAULTS, Happens, upgraded
 from tests.hosts.failover.steady import ACCOUNTS, Seen
 from tests.hosts.lab import CACHE, Lab
@@ -33,7 +33,7 @@ def test_nothing_is_lost_and_nothing_is_traded_twice(
 @pytest.fixture(scope="module")
 def newer(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The next release's bundle; and a young backup, without which nobody upgrades."""
-    said(deployed, deployed.hosts[-1], "sudo systemctl start portcullis-backup.service")
+    deployed.controller.said(deployed.hosts[-1], "sudo systemctl start portcullis-backup.service")
     return next_release(CACHE, tmp_path_factory.mktemp("next")).archive
 
 
