@@ -33,6 +33,7 @@ from audit.integrator import in_thread
 from audit.keeper import Forked, Keeper
 from audit.logs import Log, read_logs
 from audit.malformed import Malformed
+from audit.seen import read_seen
 from audit.worm.port import Conflict, Store, Worm
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -72,9 +73,9 @@ class Keeping:
         clock: Clock,
         halt: Callable[[Log, str], None],
     ) -> None:
-        """`database` under the role portcullis_recorder; `directory`: the first store's, for the lock."""
+        """`database` under the role portcullis_recorder; `directory`: the first store's."""
         self._database = database
-        self._lock = directory / "keeping.lock"
+        self._directory = directory
         self._logs: list[Log] = []
         self._terms: Terms = {}
         self._first = _Kept(first, first, clock, halt)
@@ -84,7 +85,7 @@ class Keeping:
         """Work until `stop`."""
         while not stop.is_set():
             try:
-                with only_one(self._lock):
+                with only_one(self._directory / "keeping.lock"):
                     async with asyncio.TaskGroup() as group:
                         for kept in self._all:
                             group.create_task(self._follow(kept, stop))
@@ -99,9 +100,10 @@ class Keeping:
             await kept.round(self._logs, self._terms)
 
     async def seen_elsewhere(self, log: Log) -> Sequence[Checkpoint]:
-        """What the further stores have of this log (recorder.SeenElsewhere). A store that is away is
-        passed over: it will be compared when it is back, before anything is written to it."""
-        seen = []
+        """What the further stores have of this log (recorder.SeenElsewhere), and what lies beside the first of
+        what others kept (audit/seen.py). A store that is away is passed over: it will be compared when it is
+        back, before anything is written to it. Raises LogHalted."""
+        seen = await asyncio.to_thread(read_seen, self._directory, log)
         for kept in self._further:
             try:
                 async with asyncio.timeout(SEEN_TIMEOUT_S):

@@ -37,7 +37,7 @@ INTEGRATE_EVERY_S = 0.25
 LOGS_AT_ONCE = 4
 
 SeenElsewhere = Callable[[Log], Awaitable[Sequence[Checkpoint]]]
-"""What other places have of a log, signatures checked: those that answer, soon, and never an error."""
+"""What other places have of a log, signatures checked: those that answer, soon. Raises LogHalted alone."""
 
 log_event = structlog.get_logger()
 

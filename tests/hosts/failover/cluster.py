@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,21 @@ def _in_force(lab: Lab, proxy: str) -> Host:
         if which == proxy
     }
     return lab.host(name)
+
+
+def is_led(lab: Lab) -> bool:
+    """Whether the proxies lead to one primary."""
+    try:
+        primary(lab)
+    except ValueError:
+        return False
+    return True
+
+
+def sql(lab: Lab, query: str) -> str:
+    """What the primary answers its superuser: rows in lines, fields parted by |."""
+    psql = "sudo -u postgres psql --no-psqlrc --no-align --tuples-only --quiet portcullis --command"
+    return lab.controller.said(primary(lab), f"{psql} {shlex.quote(query)}").strip()
 
 
 def carrier(lab: Lab) -> Host:

@@ -13,6 +13,7 @@ from audit.keeping import Keeping, Place
 from audit.manifest import read_chain
 from audit.ports import LogHalted
 from audit.recorder import Recorder
+from audit.seen import directory_of
 from audit.verdict import OK
 from audit.verifier import verify_log
 from audit.worm.posix import PosixStore
@@ -145,6 +146,46 @@ async def test_database_and_first_store_restored_together_are_caught_by_a_furthe
     with pytest.raises(LogHalted, match="another store has 10 signed records, this one 4"):
         await house.write(20)
     assert len(bench.signer.signed) == signed
+
+
+@pytest.fixture
+async def restored(house):
+    """Database and both sets are from one old backup; what somebody kept of the later log, as a file."""
+    bench = house.bench
+    await house.write(4)
+    old = shutil.copytree(bench.directory, bench.store_dir / "old")
+    await house.write(6)
+    kept = directory_of(bench.store_dir) / "gw2" / str(bench.log.log_id) / "checkpoint"
+    kept.parent.mkdir(parents=True)
+    shutil.move(bench.directory / "checkpoint", kept)
+    restore_a_backup(bench, 4)
+    with psycopg.connect(bench.superuser) as conn:
+        conn.execute("DELETE FROM audit_payloads WHERE i >= 4")
+    shutil.rmtree(bench.directory)
+    shutil.move(old, bench.directory)
+    house.start()
+    return kept
+
+
+async def test_what_another_host_kept_of_a_longer_log_stops_its_signing(house, restored):
+    signed = len(house.bench.signer.signed)
+    with pytest.raises(LogHalted, match="another store has 10 signed records, this one 4"):
+        await house.write(20)
+    assert len(house.bench.signer.signed) == signed
+    assert restored.exists()
+
+
+async def test_what_was_kept_and_cannot_be_read_stops_it_too(house, restored):
+    restored.unlink()
+    restored.mkdir()
+    with pytest.raises(LogHalted, match=r"what was seen of it: .*Is a directory"):
+        await house.write(20)
+
+
+async def test_what_nobody_signed_proves_nothing(house, restored):
+    restored.write_bytes(restored.read_bytes().replace(b"10", b"11", 1))
+    await house.write(20)
+    assert house.bench.recorder.stats().halted == {}
 
 
 async def test_a_fork_that_shows_only_when_a_store_is_back_halts_the_log_then(house):
