@@ -25,6 +25,7 @@ QUICKER = ["-m", "not longer"]
 
 SUITES = {
     "hosts": ["tests/hosts", "--ignore=tests/hosts/failover", "-n", "0"],
+    "machines": ["tests/hosts", "--ignore=tests/hosts/failover", "-n", "0", "--machines"],
     "failover": ["tests/hosts/failover", "-n", "0"],
 }
 """What no default run collects (pyproject.toml: norecursedirs): asked for by name."""
@@ -65,6 +66,7 @@ most of the time). Further words go to pytest:
   ./appliance test -m longer            the tests that the whole suite leaves out (some minutes)
   ./appliance test --suite hosts        boots hosts and deploys on them: as root, 25 minutes
   ./appliance test --suite hosts --inventory one    the same with one host
+  ./appliance test --suite machines     the same with virtual machines, each with a kernel of its own
   ./appliance test --suite failover     kills hosts of such a lab while it trades: as root, an hour
   ./appliance test -n 0 --pdb           one test at a time, as a debugger needs it
   ./appliance test -k "leases" -x       tests by name, stopping at the first failure

@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("one", "two_and_witness", "three"),
         help="which of ansible/inventories/ the lab boots",
     )
+    parser.addoption(
+        "--machines", action="store_true", help="virtual machines in place of containers"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +27,8 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Bare hosts, as a provider hands them over."""
     if os.geteuid() != 0:
         pytest.fail("the hosts suite makes namespaces and boots containers: run it as root")
-    with lab(request.config.getoption("--inventory")) as made:
+    option = request.config.getoption
+    with lab(option("--inventory"), machines=option("--machines")) as made:
         yield made
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import platform
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,26 +25,13 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
+KERNEL = ("e2fsprogs", "initramfs-tools", "kmod", "linux-image-amd64", "udev", "zstd")
+"""What a virtual machine needs besides; a container has the kernel of who runs it."""
 ACCOUNT = "deploy"
-
-HOST_KEYS = """\
-[Unit]
-Description=Host keys of its own
-Before=ssh.service
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/ssh-keygen -A
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 HOOKS = (
     # Two clones with one host key would be one host to whoever checks keys.
     'rm -f "$1"/etc/ssh/ssh_host_*',
-    f'printf %s {shlex.quote(HOST_KEYS)} >"$1"/etc/systemd/system/host-keys.service',
-    'chroot "$1" systemctl enable host-keys.service',
     f'chroot "$1" useradd --create-home --shell /bin/bash {ACCOUNT}',
     f'echo "{ACCOUNT} ALL=(ALL) NOPASSWD: ALL" >"$1"/etc/sudoers.d/{ACCOUNT}',
     f'chmod 0440 "$1"/etc/sudoers.d/{ACCOUNT}',
@@ -54,33 +40,34 @@ HOOKS = (
 )
 
 
-def image(cache: Path) -> Path:
+def image(cache: Path, *, kernel: bool) -> Path:
     """The root file system's directory, built first where the cache has none of this content.
 
     A build that was cut short leaves `….building`, which the next one removes. Two runs at the same
     time: the second waits for the first and finds it done.
     """
-    place = cache / f"{SUITE}-{_key()}"
+    packages = (*PACKAGES, *KERNEL) if kernel else PACKAGES
+    place = cache / f"{SUITE}-{_key(packages)}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
             building = place.with_suffix(".building")
             shutil.rmtree(building, ignore_errors=True)
-            _build(building)
+            _build(building, packages)
             building.rename(place)
     return place
 
 
-def _key() -> str:
-    return hashlib.sha256(repr((SUITE, PACKAGES, HOOKS)).encode()).hexdigest()[:12]
+def _key(packages: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr((SUITE, packages, HOOKS)).encode()).hexdigest()[:12]
 
 
-def _build(place: Path) -> None:
+def _build(place: Path, packages: tuple[str, ...]) -> None:
     command = [
         "mmdebstrap",
         "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         *(f"--aptopt={option}" for option in _machine_apt_options()),
         *(f"--customize-hook={hook}" for hook in HOOKS),
         SUITE,

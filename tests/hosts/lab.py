@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +13,13 @@ from typing import NamedTuple
 
 import yaml
 
+from ops.processes import ROOT
 from tests.hosts.bundle import bundle
+from tests.hosts.container import Container
 from tests.hosts.host import Host
 from tests.hosts.image import image
-from tests.hosts.network import Network, network
+from tests.hosts.machine import Machine
+from tests.hosts.network import Network, network, within
 from tests.hosts.play import ANSIBLE, Controller
 
 CACHE = ANSIBLE.parent / "var" / "lab"
@@ -41,6 +46,16 @@ class Lab(NamedTuple):
         self.controller.close()  # what was open leads to the old one
 
 
+@contextmanager
+def _time_server(wire: Network) -> Iterator[None]:
+    words = [sys.executable, "-m", "tests.hosts.time_server"]
+    with subprocess.Popen(within(wire.client, *words), cwd=ROOT) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def names_in(inventory: str) -> list[str]:
     """The hosts of one of our inventories, in its order."""
     tree = yaml.safe_load((ANSIBLE / "inventories" / inventory / "hosts.yml").read_text())
@@ -48,9 +63,10 @@ def names_in(inventory: str) -> list[str]:
 
 
 @contextmanager
-def lab(inventory: str) -> Iterator[Lab]:
-    """The hosts of that inventory, booted and reachable from the controller."""
-    base, product = image(CACHE), bundle(CACHE)
+def lab(inventory: str, *, machines: bool = False) -> Iterator[Lab]:
+    """The hosts of that inventory, booted and reachable from the controller: containers, or virtual machines."""
+    base, product = image(CACHE, kernel=machines), bundle(CACHE)
+    kind = Machine if machines else Container
     names = names_in(inventory)
     with ExitStack() as undo:
         # A short path: ssh's control sockets lie under it, and a socket's path has 107 bytes.
@@ -58,11 +74,12 @@ def lab(inventory: str) -> Iterator[Lab]:
         undo.callback(shutil.rmtree, directory)
         run = directory.name.removeprefix("lab-")
         wire = undo.enter_context(network(run, len(names)))
+        undo.enter_context(_time_server(wire))
         controller = Controller(directory, wire)
         undo.callback(controller.close)
         public_key = controller.make_key()
-        hosts = [
-            Host(name, number, wire, directory / name) for number, name in enumerate(names, start=1)
+        hosts: list[Host] = [
+            kind(name, number, wire, directory / name) for number, name in enumerate(names, start=1)
         ]
         for host in hosts:
             undo.callback(host.remove)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 CONTROLLER = "10.66.0.1"
 CLIENT = "10.66.0.200"
 VIP = "10.66.0.100"
+HOST_END, TAP = "host0", "tap0"
 PREFIX = 24
 
 
@@ -41,6 +42,18 @@ class Network:
 
     def mend(self, number: int) -> None:
         _ip("-n", self.wire, "link", "set", f"port{number}", "up")
+
+    def tap(self, number: int) -> str:
+        """Hand the host's end on to a virtual machine, which has the address itself; what it is to open there."""
+        name = self.namespace(number)
+        if not _has(name, TAP):
+            _ip("-n", name, "address", "flush", "dev", HOST_END)
+            _ip("-n", name, "link", "add", "bridge0", "type", "bridge")
+            _ip("-n", name, "tuntap", "add", TAP, "mode", "tap")
+            for end in (HOST_END, TAP):
+                _ip("-n", name, "link", "set", end, "master", "bridge0", "up")
+            _ip("-n", name, "link", "set", "bridge0", "up")
+        return TAP
 
     def __repr__(self) -> str:
         return f"<Network {self.wire}>"
@@ -70,10 +83,10 @@ def _plug_in(undo: ExitStack, made: Network, number: int, address: str) -> None:
     name = made.namespace(number)
     _namespace(undo, name)
     _ip("link", "add", f"port{number}", "netns", made.wire,
-        "type", "veth", "peer", "name", "host0", "netns", name)  # fmt: skip
+        "type", "veth", "peer", "name", HOST_END, "netns", name)  # fmt: skip
     _ip("-n", made.wire, "link", "set", f"port{number}", "master", "bridge0", "up")
-    _ip("-n", name, "addr", "add", f"{address}/{PREFIX}", "dev", "host0")
-    _ip("-n", name, "link", "set", "host0", "up")
+    _ip("-n", name, "addr", "add", f"{address}/{PREFIX}", "dev", HOST_END)
+    _ip("-n", name, "link", "set", HOST_END, "up")
     _ip("-n", name, "route", "add", "default", "via", CONTROLLER)
 
 
@@ -81,6 +94,11 @@ def _namespace(undo: ExitStack, name: str) -> None:
     _ip("netns", "add", name)
     undo.callback(_ip, "netns", "delete", name)
     _ip("-n", name, "link", "set", "lo", "up")
+
+
+def _has(namespace: str, device: str) -> bool:
+    words = ["ip", "-n", namespace, "link", "show", device]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 def _ip(*words: str) -> None:

@@ -20,7 +20,7 @@ from tests.hosts import exchange
 from tests.hosts.bundle import Bundle
 from tests.hosts.host import Host
 from tests.hosts.image import ACCOUNT
-from tests.hosts.network import CONTROLLER, PREFIX, VIP, Network, within
+from tests.hosts.network import CLIENT, CONTROLLER, PREFIX, VIP, Network, within
 
 ANSIBLE = Path(__file__).parents[2] / "ansible"
 PLAY_S = 1200
@@ -83,7 +83,9 @@ class Controller:
         # The name sorts after the inventory's own files, and so wins over them.
         lab = self.inventory / "group_vars/all/zz_lab.yml"
         lab.touch(mode=0o600)
-        lab.write_text(yaml.safe_dump(self._variables(known) | _product(bundle)))
+        lab.write_text(
+            yaml.safe_dump(self._variables(known, hosts[0].interface) | _product(bundle))
+        )
 
     def know(self, hosts: list[Host]) -> Path:
         """By which keys they show that they are the hosts."""
@@ -96,14 +98,15 @@ class Controller:
         """Whose word on the VIP's certificate clients take."""
         return self.inventory / "pki" / "front" / "authority.pem"
 
-    def _variables(self, known: Path) -> dict[str, Any]:
+    def _variables(self, known: Path, interface: str) -> dict[str, Any]:
         wire = f"{CONTROLLER.rpartition('.')[0]}.0/{PREFIX}"
         return {
             "ansible_user": ACCOUNT,
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={known} -o IdentitiesOnly=yes",
-            "portcullis_interface": "host0",
+            "portcullis_interface": interface,
             "portcullis_vip": VIP,
+            "clock_servers": [{"address": CLIENT}],
             "portcullis_controller_networks": [f"{CONTROLLER}/32"],
             "portcullis_admin_networks": [wire],
             "portcullis_administrators": [
@@ -146,9 +149,10 @@ class Controller:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._directory / "cp"),
             "ANSIBLE_FORCE_COLOR": "false",
             "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
         }
 
-    def ssh(self, host: Host, command: str) -> subprocess.CompletedProcess[str]:
+    def ssh(self, host: Host, command: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         """One shell command on a host, as the administrator; `sudo` is the caller's word."""
         words = [
             "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
@@ -156,14 +160,20 @@ class Controller:
             "-i", str(self.key), f"{ACCOUNT}@{host.address}", command,
         ]  # fmt: skip
         return subprocess.run(
-            within(self._wire.wire, *words), capture_output=True, text=True, check=False, timeout=60
-        )
+            within(self._wire.wire, *words), input=typed,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
 
     def said(self, host: Host, command: str) -> str:
         """What it prints. Raises AssertionError with its words where it fails."""
         done = self.ssh(host, command)
         assert done.returncode == 0, f"{host.name}: {command}: {done.stderr}"
         return done.stdout
+
+    def put(self, host: Host, path: str, text: str) -> None:
+        """A file of root's on a host. Raises AssertionError."""
+        done = self.ssh(host, f"sudo tee {path} >/dev/null", typed=text)
+        assert done.returncode == 0, f"{host.name}: {path}: {done.stderr}"
 
     def close(self) -> None:
         """End the ssh connections that Ansible keeps open between plays, each by its own socket."""

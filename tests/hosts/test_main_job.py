@@ -20,11 +20,11 @@ def traded(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Told:
     return as_client(deployed.wire, trade, new_fund(deployed, tmp_path_factory.mktemp("client")))
 
 
-def new_fund(lab: Lab, directory: Path) -> Asked:
+def new_fund(lab: Lab, directory: Path, name: str = "Lab Fund") -> Asked:
     """As docs/operating/hsm-backup.md says, SoftHSM on several hosts."""
     first, controller = lab.hosts[0], lab.controller
     here = "--url https://127.0.0.1:8443 --as operator"
-    made = controller.said(first, f'sudo portcullis tenant create "Lab Fund" {here} --json')
+    made = controller.said(first, f'sudo portcullis tenant create "{name}" {here} --json')
     tenant = json.loads(made)
     copied = controller.play("site_app", "--tags", "hsm_client,portcullis_installation")
     assert copied.worked, copied.end

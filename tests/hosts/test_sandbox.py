@@ -12,7 +12,8 @@ from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 
 PROBE = Path(__file__).with_name("probe.py")
-THERE = "opt/portcullis/lab-probe.py"
+THERE = "/opt/portcullis/lab-probe.py"
+UNIT = "/etc/systemd/system/lab-probe.service"
 TOLD = "/run/lab-probe.json"
 PYTHON = "/opt/portcullis/current/bin/python"
 REACHED = "reached"
@@ -41,13 +42,13 @@ MAY = {
 @pytest.fixture(scope="module")
 def host(deployed: Lab) -> Host:
     found = deployed.hosts[0]
-    (found.root / THERE).write_text(PROBE.read_text())
+    deployed.controller.put(found, THERE, PROBE.read_text())
     return found
 
 
 @pytest.fixture(scope="module")
 def probe(deployed: Lab) -> str:
-    return f"{PYTHON} /{THERE} {deployed.hosts[1].address}"
+    return f"{PYTHON} {THERE} {deployed.hosts[1].address}"
 
 
 def test_outside_of_a_sandbox_root_reaches_all_of_it(deployed: Lab, host: Host, probe: str) -> None:
@@ -62,13 +63,12 @@ def test_from_inside_it_reaches_its_own_alone(
 ) -> None:
     text = LEFT_OUT.sub("", deployed.controller.said(host, f"sudo systemctl cat {unit}.service"))
     text += f"\n[Service]\nType=oneshot\nExecStart={probe}\nStandardOutput=truncate:{TOLD}\n"
-    (host.root / "etc/systemd/system/lab-probe.service").write_text(text)
+    deployed.controller.put(host, UNIT, text)
     try:
         deployed.controller.said(
             host, "sudo systemctl daemon-reload && sudo systemctl start lab-probe"
         )
         found = json.loads(deployed.controller.said(host, f"sudo cat {TOLD}"))
     finally:
-        (host.root / "etc/systemd/system/lab-probe.service").unlink()
-        deployed.controller.said(host, "sudo systemctl daemon-reload")
+        deployed.controller.said(host, f"sudo rm {UNIT} && sudo systemctl daemon-reload")
     assert {name for name, came in found.items() if came == REACHED} <= MAY[unit]

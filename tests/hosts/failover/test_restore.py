@@ -200,7 +200,7 @@ def notes(lab: Lab) -> dict[tuple[str, str], str]:
 def verify(lab: Lab, name: str, log: str, older: str) -> None:
     """From the files of that host alone; and that they extend what they were."""
     host = lab.host(name)
-    (host.root / "var/tmp/older").write_text(older)
+    lab.controller.put(host, "/var/tmp/older", older)
     words = "--manifest --since /var/tmp/older"
     lab.controller.said(host, f"sudo portcullis audit verify {AUDIT}/{log} {words}")
 
