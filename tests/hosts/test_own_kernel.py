@@ -1,11 +1,12 @@
-"""What only hosts with kernels of their own can show: AppArmor, audit, limits of memory, a pulled cable."""
+"""What only hosts with kernels of their own can show: AppArmor, audit, limits of memory, a pulled cable.
+
+Of the suite `machines` alone: containers have the kernel of who runs them.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import pytest
 
 from tests.hosts.client import as_client
 from tests.hosts.failover.cluster import whole
@@ -16,12 +17,6 @@ from tests.hosts.test_sandbox import LEFT_OUT, UNIT
 
 GREEDY = "portcullis-ingress@0"
 TAKES_ALL = "/usr/bin/python3 -c 'held = [bytearray(1 << 24) for _ in range(1 << 12)]'"
-
-
-@pytest.fixture(autouse=True)
-def own_kernel(request: pytest.FixtureRequest) -> None:
-    if not request.config.getoption("--machines"):
-        pytest.skip("containers have this machine's kernel: ./appliance test --suite machines")
 
 
 def test_apparmor_enforces(deployed: Lab) -> None:

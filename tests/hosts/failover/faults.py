@@ -70,6 +70,15 @@ def _killed(lab: Lab, host: Host, unit: str) -> Iterator[None]:
         lab.controller.said(host, f"sudo systemctl start {unit}")
 
 
+def power_fails(lab: Lab) -> Iterator[None]:
+    """Every host at once, and none gets a last word."""
+    for host in lab.hosts:
+        host.kill()
+    for host in lab.hosts:
+        host.boot()
+    yield
+
+
 def drilled(lab: Lab) -> Iterator[None]:
     """All that may move moves as planned, by the playbook: the primary, Redis' master, the VIP."""
     played = lab.controller.play("failover-drill", "-e", f"drill_watch_s={WATCH_S}")
@@ -102,6 +111,7 @@ FAULTS: dict[str, Happens] = {
     "the host with the VIP dies": way_in_dies,
     "Redis' master dies": redis_dies,
     "etcd's leader dies": etcd_dies,
+    "the power fails everywhere": power_fails,
     "all is moved as planned": drilled,
     "a host burns down and is set up anew": host_burns_down,
 }
