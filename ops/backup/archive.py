@@ -5,7 +5,8 @@ returns only then. When it ends (PostgreSQL restarted, the repository's disk ful
 again, after a pause that doubles from 0.1 s to 2 s; meanwhile commits wait, and nothing is acknowledged.
 Beside it, once a second: how far the archive is, durably (flushed.json), sums of whole segments, metrics.
 
-Nothing that is missing is made: without a repository or a slot the process says so and is not ready.
+Nothing that is missing is made: without a repository or a slot the process says so and is not ready. From
+another cluster than the repository's nothing is received: it is asked before each start of pg_receivewal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import structlog
 
 from ops.backup import metrics, standing, sums, tools
 from ops.backup.archived import drop_unpadded
+from ops.backup.cluster import CONNECT_S, check_cluster, check_server
 from ops.backup.layout import Flushed, Places, read, write
 from ops.backup.report import Report
 from ops.backup.settings import BackupSettings
@@ -34,7 +36,6 @@ LOOK_EVERY_S = 1.0
 REPOSITORY_EVERY_S = 30.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 2.0
 SETTLED_S = 10.0
-CONNECT_S = 3
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Archive:
         self._looked_at = time.monotonic()
         self._repository_seen = -math.inf
         self._conn: psycopg.Connection | None = None
+        self._is_checked = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Both halves. Raises ConfigurationError where there is no repository."""
@@ -91,7 +93,7 @@ class Archive:
     async def _receive_once(self, stop: asyncio.Event) -> int | str:
         """Until it ends or we do; SIGTERM lets pg_receivewal flush what it has."""
         try:
-            await asyncio.to_thread(self._clear)
+            await asyncio.to_thread(self._make_ready)
             with self._log_file.open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     *tools.receive(self._settings.database, self._places.wal),
@@ -110,7 +112,8 @@ class Archive:
             status = await ending
         return status
 
-    def _clear(self) -> None:
+    def _make_ready(self) -> None:
+        check_server(self._settings.database, self._places)
         for name in drop_unpadded(self._places, self._places.identity().segment_bytes):
             log.warning("backup_unpadded_segment_removed", name=name)
 
@@ -150,7 +153,11 @@ class Archive:
                 self._settings.database, autocommit=True, connect_timeout=CONNECT_S,
                 application_name="portcullis-backup",
             )  # fmt: skip
+            self._is_checked = False
         try:
+            if not self._is_checked:
+                check_cluster(self._conn, self._places)
+                self._is_checked = True
             yield self._conn
         except psycopg.Error:
             self._conn.close()

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from ops.backup import tools
+from ops.backup.cluster import system_identifier
 from ops.backup.layout import FORMAT, Places, Repository, make_directories, write
 from ops.backup.settings import APPLICATION, BackupSettings
 from ops.paths import Places as HostPlaces
@@ -128,13 +129,12 @@ def _is(conn: psycopg.Connection, query: str, *names: str) -> bool:
 def identity(conn: psycopg.Connection, settings: Settings) -> Repository:
     """Of the cluster that answers, as its repository will say it."""
     row = conn.execute(
-        "SELECT system_identifier, (SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size')"
-        " FROM pg_control_system()"
+        "SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size'"
     ).fetchone()
     assert row is not None
     return Repository(
-        format=FORMAT, installation=settings.instance.name, system_identifier=str(row[0]),
-        segment_bytes=row[1],
+        format=FORMAT, installation=settings.instance.name, system_identifier=system_identifier(conn),
+        segment_bytes=row[0],
     )  # fmt: skip
 
 

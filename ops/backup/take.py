@@ -1,6 +1,6 @@
 """Take one base backup. It is whole when its last file stands, and nothing before that looks like one.
 
-1. Take the repository's lock; remove what an earlier, interrupted backup left.
+1. See that the server is the repository's own. Take the lock; remove what an interrupted backup left.
 2. Copy the log's manifests: before the database, so that the database is never behind them.
 3. pg_basebackup.                      *Crash: a directory without backup.json; step 1 removes it.*
 4. Copy settings and the tokens' encrypted copy.   *Crash: the same.*
@@ -25,6 +25,7 @@ import msgspec
 import psycopg
 
 from ops.backup import parts, tools
+from ops.backup.cluster import check_server
 from ops.backup.layout import (
     FORMAT,
     MANIFEST,
@@ -66,10 +67,13 @@ class PgManifest(msgspec.Struct, frozen=True):
 
 
 def take(settings: Settings, file: Path, now: datetime) -> Backup:
-    """One base backup, and the retention after it. Raises BackupFailed, ConfigurationError, Damaged."""
+    """One base backup, and the retention after it.
+
+    Raises BackupFailed, ConfigurationError, Damaged, Unavailable."""
     backup = wanted(settings)
     places = Places(backup.directory)
     repository = places.identity()
+    check_server(backup.database, places)
     with only_one(places):
         for half in places.halves():
             shutil.rmtree(half)

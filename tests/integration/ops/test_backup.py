@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -16,10 +17,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from ops.backup import drill as drilling
+from ops.backup.archive import Archive
 from ops.backup.archived import flushed
-from ops.backup.layout import Backup, Damaged, parse_lsn
+from ops.backup.layout import Backup, Damaged, Places, parse_lsn, write
 from ops.backup.prepare import prepare
 from ops.backup.restore import Target, restore
 from ops.backup.take import take
@@ -27,7 +30,7 @@ from ops.paths import places
 from ops.processes import ROOT
 from ops.stack.postgres import Postgres
 from tenancy.clock import SystemClock
-from tenancy.errors import ConfigurationError
+from tenancy.errors import ConfigurationError, Unavailable
 from tenancy.ids import new_id
 from tests.fixtures.archived import Archived, until
 
@@ -255,6 +258,40 @@ def test_wal_that_ends_before_it_should_is_no_restore(
 def _flushed(archived: Archived) -> str:
     known = flushed(archived.repository)
     return "0/0" if known is None else known.lsn
+
+
+async def _why_not(archive: Archive) -> str:
+    try:
+        return await archive.check()
+    except Unavailable as error:
+        return str(error)
+
+
+async def test_of_another_cluster_nothing_goes_into_the_repository(
+    archived: Archived, whole: Whole, tmp_path: Path
+) -> None:
+    """A host that was installed anew answers at the same address, with WAL of the same names."""
+    assert archived.settings.backup is not None
+    other = tmp_path / "repository"
+    shutil.copytree(archived.repository.root, other)
+    there = Places(other)
+    write(there.repository, replace(there.identity(), system_identifier="7300000000000000000"))
+    own = replace(archived.settings.backup, directory=other)
+    before = {path: path.stat().st_size for path in other.rglob("*")}
+    with pytest.raises(
+        ConfigurationError, match=r"cluster 7300000000000000000, and [0-9]+ answers"
+    ):
+        take(replace(archived.settings, backup=own), archived.where.settings, datetime.now(UTC))
+    log, stop = tmp_path / "pg_receivewal.log", asyncio.Event()
+    archive = Archive(own, log)
+    running = asyncio.create_task(archive.run(stop))
+    await asyncio.sleep(2.0)  # several starts of the receiver
+    why_not = await _why_not(archive)
+    stop.set()
+    await running
+    assert "nothing of that goes into it" in why_not
+    assert not log.exists()
+    assert {path: path.stat().st_size for path in other.rglob("*")} == before
 
 
 def test_a_restore_never_goes_over_an_installation(archived: Archived, whole: Whole) -> None:
