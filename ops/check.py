@@ -23,11 +23,15 @@ QUICKER = ["-m", "not longer"]
 """The whole suite leaves out what has a quicker neighbour, so that it stays under 25 minutes on two cores."""
 
 
-HOSTS = ["tests/hosts", "--ignore=tests/hosts/failover", "-n", "0"]
+APART = ("failover", "restore")
+"""What of tests/hosts is a suite of its own: minutes of faults."""
+HOSTS = ["tests/hosts", *(f"--ignore=tests/hosts/{name}" for name in APART), "-n", "0"]
 SUITES = {
     "hosts": [*HOSTS, "--ignore=tests/hosts/test_own_kernel.py"],
     "machines": [*HOSTS, "--machines"],
     "failover": ["tests/hosts/failover", "-n", "0"],
+    "restore": ["tests/hosts/restore/test_cluster.py", "-n", "0"],
+    "lost-host": ["tests/hosts/restore/test_lost_host.py", "-n", "0", "--inventory", "one"],
 }
 """What no default run collects (pyproject.toml: norecursedirs): asked for by name."""
 
@@ -69,6 +73,8 @@ most of the time). Further words go to pytest:
   ./appliance test --suite hosts --inventory one    the same with one host
   ./appliance test --suite machines     the same with virtual machines, each with a kernel of its own
   ./appliance test --suite failover     kills hosts of such a lab while it trades: as root, an hour
+  ./appliance test --suite restore      loses the database of three hosts, and brings it back: half an hour
+  ./appliance test --suite lost-host    the same of one host that is lost with everything
   ./appliance test -n 0 --pdb           one test at a time, as a debugger needs it
   ./appliance test -k "leases" -x       tests by name, stopping at the first failure
   ./appliance test --durations=10       the slowest ones"""

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.hosts.client import Beside, beside
+from tests.hosts.fund import new_fund
 from tests.hosts.lab import Lab, lab
+from tests.hosts.steady import steady
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,3 +41,12 @@ def deployed(booted: Lab) -> Lab:
     played = booted.controller.play("site")
     assert played.worked, played.end
     return booted
+
+
+@pytest.fixture(scope="session")
+def trading(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
+    """A strategy of a new customer, on the client."""
+    place = tmp_path_factory.mktemp("steady")
+    asked = new_fund(deployed, place)
+    with beside(deployed.wire, steady, asked, place / "words") as program:
+        yield program

@@ -154,15 +154,18 @@ class Controller:
 
     def ssh(self, host: Host, command: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         """One shell command on a host, as the administrator; `sudo` is the caller's word."""
+        return subprocess.run(
+            self._ssh(host, command), input=typed,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    def _ssh(self, host: Host, command: str, *options: str) -> list[str]:
         words = [
-            "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+            "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", *options,
             "-o", f"UserKnownHostsFile={self._directory / 'known_hosts'}",
             "-i", str(self.key), f"{ACCOUNT}@{host.address}", command,
         ]  # fmt: skip
-        return subprocess.run(
-            within(self._wire.wire, *words), input=typed,
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        return within(self._wire.wire, *words)
 
     def said(self, host: Host, command: str) -> str:
         """What it prints. Raises AssertionError with its words where it fails."""
@@ -174,6 +177,34 @@ class Controller:
         """A file of root's on a host. Raises AssertionError."""
         done = self.ssh(host, f"sudo tee {path} >/dev/null", typed=text)
         assert done.returncode == 0, f"{host.name}: {path}: {done.stderr}"
+
+    def typed(self, host: Host, command: str, answers: dict[str, str]) -> None:
+        """At a terminal: what is typed when a question is on the screen. Raises AssertionError."""
+        with subprocess.Popen(
+            self._ssh(host, command, "-tt"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as terminal:
+            assert terminal.stdin is not None
+            assert terminal.stdout is not None
+            screen = b""
+            for question, answer in answers.items():
+                while question.encode() not in screen:
+                    seen = os.read(terminal.stdout.fileno(), 4096)
+                    assert seen, f"{host.name}: {command}: {screen.decode()}"
+                    screen += seen
+                terminal.stdin.write(f"{answer}\n".encode())
+                terminal.stdin.flush()
+            screen += terminal.stdout.read()
+        assert terminal.returncode == 0, f"{host.name}: {command}: {screen.decode()}"
+
+    def fetch(self, host: Host, path: str) -> bytes:
+        """What lies there, owners and modes included, to be given to a host again. Raises CalledProcessError."""
+        words = self._ssh(host, f"sudo tar --create --directory=/ {path.lstrip('/')}")
+        return subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+
+    def give(self, host: Host, archive: bytes) -> None:
+        """Put it where it was. Raises CalledProcessError."""
+        words = self._ssh(host, "sudo tar --extract --same-owner --directory=/")
+        subprocess.run(words, input=archive, check=True)
 
     def close(self) -> None:
         """End the ssh connections that Ansible keeps open between plays, each by its own socket."""

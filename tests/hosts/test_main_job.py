@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from tests.hosts.client import as_client
+from tests.hosts.fund import new_fund
 from tests.hosts.lab import Lab
-from tests.hosts.main_job import ACCOUNTS, SIGNALS, Asked, Told, filled_at_the_exchange, trade
-from tests.hosts.play import ADMIN_URL, HOOKS_URL
+from tests.hosts.main_job import ACCOUNTS, SIGNALS, Told, filled_at_the_exchange, trade
 
 
 @pytest.fixture(scope="module")
 def traded(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """A tenant by ceremony on the first host, its keys on the others; then what its strategy sends."""
     return as_client(deployed.wire, trade, new_fund(deployed, tmp_path_factory.mktemp("client")))
-
-
-def new_fund(lab: Lab, directory: Path, name: str = "Lab Fund") -> Asked:
-    """As docs/operating/hsm-backup.md says, SoftHSM on several hosts."""
-    first, controller = lab.hosts[0], lab.controller
-    here = "--url https://127.0.0.1:8443 --as operator"
-    made = controller.said(first, f'sudo portcullis tenant create "{name}" {here} --json')
-    tenant = json.loads(made)
-    copied = controller.play("site_app", "--tags", "hsm_client,portcullis_installation")
-    assert copied.worked, copied.end
-    key = controller.said(first, f"sudo cat {tenant['key_file']}")
-    return Asked(
-        hooks=HOOKS_URL, admin=ADMIN_URL, authority=str(controller.authority),
-        tenant_id=tenant["tenant_id"], service_key=key.strip(), log=str(directory / "exchange.log"),
-    )  # fmt: skip
 
 
 def test_every_signal_is_accepted_and_comes_to_its_end(traded: Told) -> None:

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 
 from tests.hosts.client import as_client
-from tests.hosts.failover.cluster import whole
+from tests.hosts.cluster import whole
+from tests.hosts.fund import new_fund
 from tests.hosts.lab import Lab
 from tests.hosts.main_job import SIGNALS, trade
-from tests.hosts.test_main_job import new_fund
 from tests.hosts.test_sandbox import LEFT_OUT, UNIT
 
 GREEDY = "portcullis-ingress@0"

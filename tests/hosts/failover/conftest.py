@@ -1,16 +1,14 @@
-"""One strategy for all faults, and at the end what it saw: on the screen for people, as a file for programs."""
+"""What the strategy saw of all faults: at the end on the screen for people, at once as a file for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from tests.hosts.client import Beside, beside
-from tests.hosts.failover.steady import Seen, steady
-from tests.hosts.lab import CACHE, Lab
-from tests.hosts.test_main_job import new_fund
+from tests.hosts.lab import CACHE
+from tests.hosts.steady import Seen
 
 FILE = CACHE.with_name("failover.json")
 SEEN = pytest.StashKey[dict[str, Seen]]()
@@ -30,15 +28,6 @@ def keep(pytestconfig: pytest.Config) -> Callable[[str, Seen], None]:
         FILE.write_bytes(msgspec.json.format(msgspec.json.encode(seen)))
 
     return write
-
-
-@pytest.fixture(scope="session")
-def trading(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
-    """A strategy of a new customer, on the client."""
-    place = tmp_path_factory.mktemp("steady")
-    asked = new_fund(deployed, place)
-    with beside(deployed.wire, steady, asked, place / "words") as program:
-        yield program
 
 
 def pytest_terminal_summary(

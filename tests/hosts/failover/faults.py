@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.hosts.bundle import bundle
-from tests.hosts.failover.cluster import (
+from tests.hosts.cluster import (
     carrier,
     etcd_leader,
     primary,
@@ -15,6 +15,7 @@ from tests.hosts.failover.cluster import (
 )
 from tests.hosts.host import Host
 from tests.hosts.lab import CACHE, Lab
+from tests.hosts.through import Happens
 
 WATCH_S = 30
 """How long the drill watches each thing that moves; two of the three take longest to come to rest."""
@@ -102,8 +103,6 @@ def host_burns_down(lab: Lab) -> Iterator[None]:
     assert played.worked, played.end
     yield
 
-
-Happens = Callable[[Lab], Iterator[None]]
 
 FAULTS: dict[str, Happens] = {
     "the primary's host dies": primary_dies,

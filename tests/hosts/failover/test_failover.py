@@ -6,17 +6,16 @@ How long senders and trading waited is told, not judged: hosts of the lab share 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.hosts.bundle import next_release
 from tests.hosts.client import Beside
-from tests.hosts.failover.cluster import whole
-from tests.hosts.failover.faults import FAULTS, Happens, upgraded
-from tests.hosts.failover.steady import ACCOUNTS, Seen
+from tests.hosts.failover.faults import FAULTS, upgraded
 from tests.hosts.lab import CACHE, Lab
+from tests.hosts.steady import Seen
+from tests.hosts.through import check, through
 
 Keep = Callable[[str, Seen], None]
 
@@ -46,28 +45,3 @@ def test_an_upgrade_and_the_way_back_lose_nothing(
     seen = through(happens, deployed, trading)
     keep("upgrade and rollback, host after host", seen)
     check(seen)
-
-
-def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
-    """One fault, from a steady rate to a steady rate with every host back at its work."""
-    seen = []
-    begun = trading.ask("go", str)
-    try:
-        assert begun == "is"
-        with contextmanager(happens)(lab):
-            seen.append(trading.ask("sound", str))
-        whole(lab)
-        seen.append(trading.ask("sound", str))
-    finally:
-        told = trading.ask("stop", Seen)
-    assert seen == ["is", "is"], told
-    return told
-
-
-def check(seen: Seen) -> None:
-    assert seen.unfinished == []
-    assert seen.doubled == []
-    assert seen.missing == []
-    assert seen.unasked == []
-    assert sum(seen.states.values()) == seen.signals * ACCOUNTS
-    assert seen.orders > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.hosts.failover.cluster import primary, until
+from tests.hosts.cluster import primary, until
 from tests.hosts.lab import Lab
 
 ALERT = "PortcullisBackupOverridesPatroni"
