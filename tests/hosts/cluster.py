@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import time
@@ -62,6 +63,13 @@ def carrier(lab: Lab) -> Host:
         if host.is_on and lab.controller.said(host, f"ip -oneline address show to {VIP}")
     )  # fmt: skip
     return found
+
+
+def firing(lab: Lab) -> set[str]:
+    """The alerts that the Prometheus of the inventory's monitoring host has made a person's."""
+    told = lab.controller.said(lab.hosts[-1], "curl -s http://127.0.0.1:9090/api/v1/alerts")
+    alerts = json.loads(told)["data"]["alerts"]
+    return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
 
 def etcd_leader(lab: Lab) -> Host:

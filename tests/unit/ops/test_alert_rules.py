@@ -16,6 +16,8 @@ from tenancy.values import PARTITIONS
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "ops" / "alerts"
 FILES = sorted(ALERTS.glob("*.yml"))
+HOSTS = ROOT / "ansible" / "roles" / "monitoring" / "files" / "hosts.yml"
+"""Of what runs beside the product; exporters of others tell of it, and booted hosts show that they do."""
 TESTS = sorted((ALERTS / "tests").glob("*.yml"))
 PAGES = ROOT / "docs" / "operating" / "alerts"
 SECTIONS = [
@@ -24,12 +26,13 @@ SECTIONS = [
 SEVERITIES = {"page", "ticket"}
 
 
-def rules() -> list[dict[str, Any]]:
-    read = [yaml.safe_load(file.read_text()) for file in FILES]
+def rules(*files: Path) -> list[dict[str, Any]]:
+    read = [yaml.safe_load(file.read_text()) for file in files]
     return [rule for file in read for group in file["groups"] for rule in group["rules"]]
 
 
-RULES = rules()
+OWN = rules(*FILES)
+RULES = [*OWN, *rules(HOSTS)]
 NAMES = [rule["alert"] for rule in RULES]
 
 
@@ -43,8 +46,8 @@ def promtool(*words: str) -> str:
 
 
 def test_promtool_finds_the_rules_right():
-    said = promtool("check", "rules", *map(str, FILES))
-    assert said.count("SUCCESS") == len(FILES)
+    said = promtool("check", "rules", *map(str, [*FILES, HOSTS]))
+    assert said.count("SUCCESS") == len(FILES) + 1
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
@@ -73,7 +76,7 @@ def test_a_process_that_has_nothing_to_do_with_it_fires_nothing(tmp_path):
     )
     assert "portcullis_hooks_checked_timestamp_seconds" in plain
     tried = {
-        "rule_files": [str(file) for file in FILES],
+        "rule_files": [str(file) for file in [*FILES, HOSTS]],
         "evaluation_interval": "1m",
         "tests": [
             {
@@ -93,12 +96,12 @@ def test_a_process_that_has_nothing_to_do_with_it_fires_nothing(tmp_path):
 
 
 def test_every_expression_asks_for_metrics_and_labels_that_are_exported():
-    assert unknown([rule["expr"] for rule in RULES], product()) == []
+    assert unknown([rule["expr"] for rule in OWN], product()) == []
 
 
 def test_every_label_that_a_sentence_names_is_on_the_alert():
     exported = product()
-    for rule in RULES:
+    for rule in OWN:
         use = used(rule["expr"])
         there = TARGET_LABELS.union(*(exported[metric] for metric, _ in use.selectors))
         named = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
