@@ -29,12 +29,13 @@ from audit import anchor, merkle, metrics
 from audit.anchor import Anchored, SlotProof, Tree, join_proof
 from audit.checkpoint import Checkpoint
 from audit.cosigning import Line, Witnesses
-from audit.integrator import Integrator, in_thread
+from audit.integrator import Integrator
 from audit.logs import Log, Tail
 from audit.merkle import leaf_hash
 from audit.policy import Policy
 from audit.proof import Proof
 from audit.record import Kind, compose
+from audit.threads import in_thread
 from audit.tiles import Reader
 from audit.worm.port import Store
 from tenancy.clock import Clock

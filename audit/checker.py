@@ -42,9 +42,9 @@ from audit.checking import (
     to_json,
 )  # fmt: skip
 from audit.inbox import Entry, append
-from audit.integrator import in_thread
 from audit.logs import Log, Signed, read_logs, read_signed
 from audit.record import Kind
+from audit.threads import in_thread
 from audit.tiles import WIDTH, Read
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -115,11 +115,14 @@ class Checker:
     """Checks all logs of one database against their copies, `records_per_s` and a tenth of the time at most."""
 
     def __init__(
-        self, database: Database, copies: Copies, clock: Clock, *, records_per_s: int = 5000
-    ) -> None:
-        """`database` under the role portcullis_recorder."""
+        self, database: Database, copies: Copies, clock: Clock, *, records_per_s: int = 5000,
+        term: Callable[[], int] = lambda: 1,
+    ) -> None:  # fmt: skip
+        """`database` under the role portcullis_recorder. `term` is Recorder.term: of several hosts' checks
+        one works, beside the recorder that writes, and goes on where another's ended."""
         self._database, self._copies, self._clock = database, copies, clock
         self._records_per_s = records_per_s
+        self._term = term
         self._rounds: dict[Any, Round] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -127,7 +130,8 @@ class Checker:
         while not stop.is_set():
             wait_s = IDLE_S
             try:
-                wait_s = await self._once(stop)
+                if self._term():
+                    wait_s = await self._once(stop)
             except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
                 log_event.warning("audit_check_waits", why=str(error))
             await pause(stop, wait_s)

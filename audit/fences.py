@@ -15,19 +15,26 @@ from pathlib import Path
 from tenancy.database import Connection, Database
 from tenancy.errors import Unavailable
 
+
+class LockTaken(Unavailable):
+    """Another recorder holds the lock in the database: it writes, and this one waits for its turn."""
+
+    code = "audit_lock_taken"
+
+
 LOCK = 0x706F727463756C6C
 """The advisory lock's key: "portcull" in ASCII."""
 
 
 @asynccontextmanager
 async def only_session(database: Database) -> AsyncIterator[Connection]:
-    """A connection whose session holds the recorder's lock. Raises Unavailable where another has it."""
+    """A connection whose session holds the recorder's lock. Raises LockTaken where another has it."""
     async with database.connection() as conn:
         try:
             cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
             row = await cursor.fetchone()
             if row is None or not row[0]:
-                raise Unavailable("another recorder holds the lock in the database")
+                raise LockTaken("another recorder holds the lock in the database")
             yield conn
             # Let go in order, so that a successor need not wait for the server to miss us.
             await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))

@@ -10,9 +10,10 @@ The numbers go on from the sequencer's transaction, which is step 1 (audit/recor
 6. Replace `checkpoint`.    *Crash: partial tiles that are no longer needed stay for a while.*
 7. Remove the partial tiles whose full tile now stands.
 
-`open()` is start-up and repair in one: it takes the last kept checkpoint, proves that the files
-give its root, and refuses to go on (LogHalted) where database and files contradict each other;
-a database restored from an old backup must not fork the log. Before each signature the new tree,
+`open()` is start-up and repair in one: it takes the last kept checkpoint, brings the files up to it
+from the rows where another host signed it (audit/remade.py), proves that the files give its root, and
+refuses to go on (LogHalted) where database and files contradict each other; a database restored from
+an old backup must not fork the log. Before each signature the new tree,
 read back from the files, is proven to extend the last signed one.
 
 A log's key may be changed while it is written: `rekey()` first shows the new key in the file `vkey`
@@ -35,6 +36,8 @@ from audit.malformed import Malformed
 from audit.note import ECDSA_P256
 from audit.ports import LogHalted, NoteSigner, p256_label
 from audit.recent import Recent
+from audit.remade import remake
+from audit.threads import in_thread
 from audit.tiles import ENTRIES, WIDTH, Builder, Reader, Tile
 from audit.worm.port import Conflict, Store
 from tenancy.database import Connection
@@ -97,12 +100,16 @@ class Integrator:
 
     async def open(self, conn: Connection) -> None:
         """Start-up and repair. Raises LogHalted, OSError, psycopg.Error."""
-        kept = await read_signed(conn, self.log)
-        size = 0 if kept is None else kept.size
-        edge = max(0, size - (size % WIDTH or WIDTH))
-        leaves = await read_leaves(conn, self.log, edge, size - edge) if size else []
         try:
-            await in_thread(self._open_files, kept, [digest for _, digest in leaves])
+            kept, shown = await read_signed(conn, self.log), await in_thread(self._shown)
+            head = self._agreed(kept, shown)
+            if kept is None or head is None:
+                return
+            if shown is None or shown.size < head.size:
+                await remake(conn, self.log, self._store, shown, head)
+            edge = max(0, head.size - (head.size % WIDTH or WIDTH))
+            leaves = await read_leaves(conn, self.log, edge, head.size - edge)
+            await in_thread(self._open_files, kept, shown, head, [digest for _, digest in leaves])
         except (Conflict, Malformed, FileNotFoundError) as error:
             raise LogHalted(f"log {self.log.log_id}: {error}") from error
 
@@ -244,16 +251,19 @@ class Integrator:
         """A partial tile's file, which its full one will replace."""
         self._partials.setdefault((tile.level, tile.n), set()).add(tile.path())
 
-    def _open_files(self, kept: Signed | None, edge: Sequence[bytes]) -> None:
-        keys = self.log.known
+    def _shown(self) -> Checkpoint | None:
+        """What the set shows. The keys first: a set that says others is another log's."""
         self._show_keys(self.log)
-        shown_note = self._store.read(CHECKPOINT)
-        shown = None if shown_note is None else open_checkpoint(shown_note, *keys)
+        note = self._store.read(CHECKPOINT)
+        return None if note is None else open_checkpoint(note, *self.log.known)
+
+    def _agreed(self, kept: Signed | None, shown: Checkpoint | None) -> Checkpoint | None:
+        """The head that the database kept, which the set may be behind, and never ahead of."""
         if kept is None:
             if shown is not None:
                 raise Malformed(f"the files go to {shown.size}; the database knows no checkpoint")
-            return
-        head = open_checkpoint(kept.note, *keys)
+            return None
+        head = open_checkpoint(kept.note, *self.log.known)
         if (head.size, head.root) != (kept.size, kept.root):
             raise Malformed("the kept checkpoint's row and note differ")
         if shown is not None and (shown.size > head.size or _differ(shown, head)):
@@ -261,6 +271,11 @@ class Integrator:
                 f"the files show size {shown.size}, the database kept {head.size}: "
                 "it is older than what was published, or not the same log"
             )
+        return head
+
+    def _open_files(
+        self, kept: Signed, shown: Checkpoint | None, head: Checkpoint, edge: Sequence[bytes]
+    ) -> None:
         self._resume(head, edge)
         if shown is None or shown.size < head.size:
             self._store.replace(CHECKPOINT, kept.note)
@@ -306,16 +321,3 @@ class Integrator:
 
 def _differ(one: Checkpoint, other: Checkpoint) -> bool:
     return one.size == other.size and one.root != other.root
-
-
-async def in_thread(call: Callable[..., T], *args: Any) -> T:
-    """Run blocking file work beside the loop; a cancelled caller still waits for its end.
-
-    Else a session that was given up could go on writing behind the back of its successor.
-    """
-    work = asyncio.ensure_future(asyncio.to_thread(call, *args))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

@@ -29,11 +29,11 @@ import structlog
 from audit import metrics
 from audit.checkpoint import Checkpoint
 from audit.fences import only_one
-from audit.integrator import in_thread
 from audit.keeper import Forked, Keeper
 from audit.logs import Log, read_logs
 from audit.malformed import Malformed
 from audit.seen import read_seen
+from audit.threads import in_thread
 from audit.worm.port import Conflict, Store, Worm
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
@@ -72,10 +72,16 @@ class Keeping:
         further: Sequence[Place],
         clock: Clock,
         halt: Callable[[Log, str], None],
+        term: Callable[[], int] = lambda: 1,
     ) -> None:
-        """`database` under the role portcullis_recorder; `directory`: the first store's."""
+        """`database` under the role portcullis_recorder; `directory`: the first store's.
+
+        `term` is Recorder.term: further stores are followed while this host's recorder writes, for only then
+        is its first store what they may be measured by.
+        """
         self._database = database
         self._directory = directory
+        self._term = term
         self._logs: list[Log] = []
         self._terms: Terms = {}
         self._first = _Kept(first, first, clock, halt)
@@ -126,8 +132,9 @@ class Keeping:
 
     async def _follow(self, kept: _Kept, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await self._discover()
-            await kept.round(self._logs, self._terms)
+            if kept is self._first or kept.is_its_turn(self._term()):
+                await self._discover()
+                await kept.round(self._logs, self._terms)
             await pause(stop, kept.place.every_s)
 
     async def _discover(self) -> None:
@@ -152,6 +159,7 @@ class _Kept:
         self._keepers: dict[UUID, Keeper] = {}
         self._stopped: set[UUID] = set()
         self._behind: dict[UUID, float] = {}
+        self._turn = 0
         if place is not first:
             metrics.STORE_LAG.labels(place.name).set_function(self.lag_s)
         metrics.STORE_CONFLICTS.labels(place.name).set(0)
@@ -163,6 +171,16 @@ class _Kept:
 
     def lag_s(self) -> float:
         return time.monotonic() - min(self._behind.values(), default=time.monotonic())
+
+    def is_its_turn(self, term: int) -> bool:
+        """Whether this host's recorder writes. In a new turn nothing is held against the logs from before."""
+        if term not in (0, self._turn):
+            self._turn = term
+            self._keepers.clear()
+            self._stopped.clear()
+        if term == 0:
+            self._behind.clear()  # whoever writes tells how far it is behind
+        return term != 0
 
     def head(self, log: Log) -> Checkpoint:
         """What this place has of the log. Raises Malformed, OSError, PortcullisError."""

@@ -14,7 +14,9 @@ tool: every start opens each log the same way, and every step may be done again 
 
 Fences: one PostgreSQL session holds an advisory lock, and every row is written in that session, so
 a recorder that lost the lock cannot write rows; an exclusive lock on a file in the store keeps a
-second process from the files. Who finds either taken waits.
+second process from the files. Who finds either taken waits; where several hosts have a recorder, one
+writes, and each other keeps its host's set up with what that one has signed (audit/remade.py), so that
+it goes on at once when its turn comes.
 
 When a part is away: PostgreSQL gone → everything is given up and opened anew, with backoff, and
 the inbox has lost nothing. Signer gone → sequencing goes on, publication waits (its age is a
@@ -37,11 +39,12 @@ import structlog
 
 from audit import metrics
 from audit.anchoring import AnchorSettings
-from audit.fences import only_one, only_session
+from audit.fences import LockTaken, only_one, only_session
 from audit.logs import Log
 from audit.ports import LogHalted, NoteSigner
 from audit.recorder_session import Parts, SeenElsewhere, Session
 from audit.recorder_standing import Standing, Stats
+from audit.recorder_waiting import Waiting
 from audit.worm.port import Store
 from audit.worm.posix import PosixStore
 from tenancy.clock import Clock
@@ -90,7 +93,10 @@ class Recorder:
             hurry=asyncio.Event(),
         )
         self._standing = Standing()
+        self._waiting = Waiting(self._parts)
         self._running = False
+        self._terms = 0
+        self._in_force = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then sequence and publish what is there already, and return."""
@@ -101,8 +107,10 @@ class Recorder:
                 began = time.monotonic()
                 try:
                     with only_one(self._parts.store_dir / "recorder.lock"):
-                        await self._session(stop)
+                        await self._turn(stop)
                     return
+                except LockTaken:
+                    log_event.debug("audit_recorder_waits")
                 except (Unavailable, OutcomeUnknown, psycopg.Error, OSError) as error:
                     metrics.DATABASE_FAILURES.inc()
                     log_event.warning("audit_recorder_session_lost", why=str(error))
@@ -131,6 +139,11 @@ class Recorder:
             stop.set()
             if own is not None:
                 await own
+
+    @property
+    def term(self) -> int:
+        """Which turn of this recorder's it is, from 1; 0 while another writes, or nobody."""
+        return self._terms if self._in_force else 0
 
     def stats(self) -> Stats:
         return self._standing.stats()
@@ -163,11 +176,23 @@ class Recorder:
                 self._standing.sizes.get(log_id, 0) == n for log_id, n in await cursor.fetchall()
             )
 
+    async def _turn(self, stop: asyncio.Event) -> None:
+        """One session's work; where another has it, one look at what that one has signed."""
+        try:
+            await self._session(stop)
+        except LockTaken:
+            await self._waiting.keep_up()
+            raise
+        finally:
+            self._in_force = False
+
     async def _session(self, stop: asyncio.Event) -> None:
         """One database session's worth of work: returns on `stop`, raises when anything breaks."""
         async with only_session(self._parts.database) as conn:
+            self._standing.begin_anew()
             session = Session(self._parts, self._standing, conn)
             await session.discover()
+            self._terms, self._in_force = self._terms + 1, True
             log_event.info("audit_recorder_runs", logs=len(session.integrators))
             sequencing = asyncio.create_task(session.sequence(stop))
             integrating = asyncio.create_task(session.integrate(sequencing))

@@ -48,6 +48,11 @@ class Standing:
         metrics.HALTED.set(len(self.halted))
         log_event.error("audit_log_halted", log_id=str(log.log_id), why=why)
 
+    def begin_anew(self) -> None:
+        """Another session: each log is opened again, and halted again where it still contradicts itself."""
+        self.halted = {log: why for log, why in self.halted.items() if log in self.refused}
+        metrics.HALTED.set(len(self.halted))
+
     def resume(self, log_id: UUID) -> None:
         """Two people lifted the halt: the log is opened again in this round."""
         self.refused.discard(log_id)

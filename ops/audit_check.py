@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from audit.checker import Checker
@@ -17,9 +18,12 @@ from tenancy.database import Database
 from tenancy.errors import PortcullisError
 
 
-def audit_checker(settings: Settings, database: Database, clock: Clock) -> Checker:
+def audit_checker(
+    settings: Settings, database: Database, clock: Clock, term: Callable[[], int] = lambda: 1
+) -> Checker:
     """The check of every log of `database`, which is opened under the role portcullis_recorder.
 
+    `term`: 0 while it is another host's turn (Recorder.term).
     Raises ConfigurationError for a set that cannot be what the settings say.
     """
     further = further_places(settings.recorder, clock)
@@ -32,6 +36,7 @@ def audit_checker(settings: Settings, database: Database, clock: Clock) -> Check
         },
         clock,
         records_per_s=settings.recorder.check_records_per_s,
+        term=term,
     )
 
 

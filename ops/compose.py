@@ -215,7 +215,7 @@ async def recorder(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
             "worm": tells_worm(keeping.worm),
         }  # fmt: skip
         own = OperatorLog(database, clock, _release(settings), lambda: work.stats().halted)
-        checker = audit_checker(settings, database, clock)
+        checker = audit_checker(settings, database, clock, lambda: work.term)
         works = (
             work.run(seat.stop), refusals.run(seat.stop), clock_records.run(seat.stop), checker.run(seat.stop),
             own.run(seat.stop), keeping.run(seat.stop),
@@ -254,7 +254,7 @@ def _recording(
     keeping = Keeping(
         database, settings.recorder.store, first_place(settings.recorder),
         further_places(settings.recorder, clock), clock,
-        lambda log, why: work.halt(log, why),
+        lambda log, why: work.halt(log, why), lambda: work.term,
     )  # fmt: skip
     work = Recorder(
         database, signer, settings.recorder.store, clock, quality=sense.quality,

@@ -82,7 +82,7 @@ async def admin(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         signer_client(settings.hsm, settings.hsm.admin_socket) as signer,
         EnrollerClient(settings.hsm.enroller_socket) as enroller,
         audit_keys(settings, settings.database.admin, f"admin-{seat.index}", enroller) as keys,
-        each_daemon(settings.hsm) as daemons,
+        each_daemon(settings.hsm, settings.hsm.admin_socket) as daemons,
         signing_in(settings.admin, SystemClock()) as sign_in,
         notifying(settings, seat.index, signer) as notifier,
     ):

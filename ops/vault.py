@@ -23,10 +23,17 @@ def signer_client(hsm: HsmSettings, door: Path | None = None) -> SignerClient:
 
 
 @asynccontextmanager
-async def each_daemon(hsm: HsmSettings) -> AsyncIterator[dict[str, VaultClient]]:
-    """A client for every daemon by itself, by name: for who wants that one's answer and no other's."""
+async def each_daemon(
+    hsm: HsmSettings, door: Path | None = None
+) -> AsyncIterator[dict[str, VaultClient]]:
+    """A client for every daemon by itself, by name: for who wants that one's answer and no other's.
+
+    `door`: at which socket of the preferred signer, as for `signer_client`: its main one lets workers in alone.
+    """
+    first, *_ = hsm.signer_sockets
+    sockets = hsm.signer_sockets | ({} if door is None else {first: door})
     daemons: dict[str, VaultClient] = {
-        name: SignerClient(socket) for name, socket in hsm.signer_sockets.items()
+        name: SignerClient(socket) for name, socket in sockets.items()
     }
     daemons["enroller"] = EnrollerClient(hsm.enroller_socket)
     async with AsyncExitStack() as stack:
