@@ -66,10 +66,14 @@ def carrier(lab: Lab) -> Host:
 
 
 def firing(lab: Lab) -> set[str]:
-    """The alerts that the Prometheus of the inventory's monitoring host has made a person's."""
+    """The alerts that the monitoring host has made a person's, with the unit's name where there is one."""
     told = lab.controller.said(lab.hosts[-1], "curl -s http://127.0.0.1:9090/api/v1/alerts")
     alerts = json.loads(told)["data"]["alerts"]
-    return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
+    return {
+        " ".join(one["labels"][name] for name in ("alertname", "name") if name in one["labels"])
+        for one in alerts
+        if one["state"] == "firing"
+    }
 
 
 def etcd_leader(lab: Lab) -> Host:

@@ -47,7 +47,9 @@ class Container(Host):
                 stderr=subprocess.STDOUT,
                 # net.* belong to the namespace. Never "yes": kernel.* belong to the whole machine.
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+                     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+                     # Its own /tmp, mounted as its settings say, also after a second boot.
+                     "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
             )  # fmt: skip
         self._until_ssh_answers()
 

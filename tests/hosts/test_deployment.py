@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import subprocess
 
+from tests.hosts.cluster import firing, until
 from tests.hosts.lab import Lab
 from tests.hosts.network import within
+
+FIRES_S = 180.0
+TRUE_AT_FIRST = {
+    "PortcullisMonitoringIsAlive", "PortcullisBackupOld", "PortcullisBackupUndrilled",
+    "PortcullisClockUnknown", "PortcullisClockBoundGrows", "PortcullisHostUnitFailed auditd.service",
+}  # fmt: skip
 
 
 def test_a_second_deployment_changes_nothing(deployed: Lab):
@@ -52,6 +59,11 @@ def test_verify_says_what_somebody_undid(deployed: Lab):
         assert finding in played.text, played.end
     assert mended == [0, 0, 0, 0]
     assert deployed.controller.play("verify", "--limit", host.name).worked
+
+
+def test_nobody_is_called_for_hosts_just_deployed(deployed: Lab) -> None:
+    """But for what is so: no backup yet, and in a container neither a clock nor audit of its own."""
+    until(lambda: firing(deployed) <= TRUE_AT_FIRST, FIRES_S, "somebody is called")
 
 
 def test_a_client_finds_no_ssh_and_no_database(deployed: Lab):

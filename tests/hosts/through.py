@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.hosts.client import Beside
-from tests.hosts.cluster import whole
+from tests.hosts.cluster import until, whole
 from tests.hosts.lab import Lab
+from tests.hosts.log import is_signed
 from tests.hosts.steady import ACCOUNTS, Seen
+
+SIGNED_S = 60.0
 
 Happens = Callable[[Lab], Iterator[None]]
 """It does it and yields; when trading goes on, it brings back what it took."""
@@ -28,6 +31,7 @@ def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
         with contextmanager(happens)(lab):
             seen.append(trading.ask("sound", str))
         whole(lab)
+        until(lambda: is_signed(lab), SIGNED_S, "records are left without a signature")
         seen.append(trading.ask("sound", str))
     finally:
         told = trading.ask("stop", Seen)

@@ -69,8 +69,8 @@ def _stopped(lab: Lab, unit: str, hosts: int) -> Iterator[None]:
 
 FAULTS: dict[Fault, set[str]] = {
     host_is_off: {"PortcullisHostAway", "PortcullisHostPartUnseen"},
-    etcd_is_stopped: {"PortcullisHostUnitStopped"},
-    job_fails: {"PortcullisHostUnitFailed"},
+    etcd_is_stopped: {"PortcullisHostUnitStopped etcd.service"},
+    job_fails: {f"PortcullisHostUnitFailed {FAILING}.service"},
     disk_is_full: {"PortcullisHostDiskFull"},
     standbys_are_stopped: {"PortcullisDatabaseWithoutStandby"},
     all_databases_are_stopped: {"PortcullisDatabaseWithoutPrimary"},

@@ -7,9 +7,9 @@ import json
 from tests.hosts.client import as_client
 from tests.hosts.cluster import is_led, sql, until
 from tests.hosts.lab import Lab
+from tests.hosts.log import is_signed
 from tests.hosts.people import Letting, let_go_on
 from tests.hosts.play import ADMIN_URL
-from tests.hosts.restore.log import LEAVES, signed, sizes
 
 SURE = "restore_sure='the database is lost'"
 RESTORED = "/var/lib/portcullis-restored"
@@ -26,7 +26,7 @@ def back_up(lab: Lab) -> None:
 
 def at_rest(lab: Lab) -> list[str]:
     """The database's contents, when all of the audit log is signed and the archive has all of it."""
-    until(lambda: sizes(lab, LEAVES) == signed(lab), WITHIN_S, "not all is signed")
+    until(lambda: is_signed(lab), WITHIN_S, "not all is signed")
     found, now = contents(lab), sql(lab, "SELECT pg_current_wal_flush_lsn()")
     asked = f"SELECT restart_lsn >= '{now}' FROM pg_replication_slots WHERE slot_name = 'portcullis_wal'"
     until(lambda: sql(lab, asked) == "t", WITHIN_S, "the archive stays behind")

@@ -14,6 +14,7 @@ import pytest
 from tests.hosts.client import Beside
 from tests.hosts.cluster import until
 from tests.hosts.lab import Lab
+from tests.hosts.log import all_beyond, notes, signed, stopped, verify
 from tests.hosts.restore.archive import (
     RESTORED,
     WITHIN_S,
@@ -25,7 +26,6 @@ from tests.hosts.restore.archive import (
     lose,
     restore,
 )
-from tests.hosts.restore.log import all_beyond, notes, signed, stopped, verify
 from tests.hosts.through import check, nothing, through
 
 ANCHORED_S = 150.0

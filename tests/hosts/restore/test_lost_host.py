@@ -13,6 +13,7 @@ import secrets
 from tests.hosts.client import Beside
 from tests.hosts.cluster import until
 from tests.hosts.lab import Lab
+from tests.hosts.log import all_beyond, notes, signed, verify
 from tests.hosts.restore.archive import (
     at_rest,
     back_up,
@@ -21,7 +22,6 @@ from tests.hosts.restore.archive import (
     lifted,
     restore,
 )
-from tests.hosts.restore.log import all_beyond, notes, signed, verify
 from tests.hosts.through import check, nothing, through
 
 REPOSITORY, PINS = "/srv/portcullis-backup", "/etc/portcullis/credentials"

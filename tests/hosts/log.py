@@ -12,6 +12,11 @@ SIGNED = "SELECT log_id, max(size) FROM audit_checkpoints GROUP BY log_id"
 LEAVES = "SELECT log_id, max(i) + 1 FROM audit_leaves GROUP BY log_id"
 
 
+def is_signed(lab: Lab) -> bool:
+    """Whether every record that has an index is under a published checkpoint."""
+    return sizes(lab, LEAVES) == signed(lab)
+
+
 def all_beyond(was: dict[str, int], now: dict[str, int]) -> bool:
     return all(now[log] > size for log, size in was.items())
 
