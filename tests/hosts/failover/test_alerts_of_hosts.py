@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.hosts.cluster import firing, primary, until
+from tests.hosts.cluster import firing, primary, until, whole
 from tests.hosts.lab import Lab
 
 FIRES_S = 480.0
@@ -84,3 +84,4 @@ def test_somebody_is_called_and_until_it_is_over(fault: Fault, deployed: Lab) ->
     with contextmanager(fault)(deployed):
         until(lambda: wanted <= firing(deployed), FIRES_S, f"not fired: {wanted}")
     until(lambda: wanted.isdisjoint(firing(deployed)), FIRES_S, f"still there: {wanted}")
+    whole(deployed)
