@@ -104,6 +104,12 @@ class Ring:
             for key in (held[tenant][subject],)
         ]
 
+    def at_hand(self, tenant: TenantID, subjects: Iterable[str]) -> bool:
+        """Whether `prepare` would ask nobody for these."""
+        known = self._generations.get(tenant)
+        fresh = known is not None and self._monotonic() < known[1]
+        return fresh and all((tenant, subject) in self._sealing for subject in subjects)
+
     async def prepare(self, tenant: TenantID, subjects: Iterable[str]) -> None:
         """Have the keys at hand before a transaction begins. Raises AuditUnavailable."""
         await self._held(tenant, set(subjects))

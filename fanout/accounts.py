@@ -57,6 +57,11 @@ class Accounts:
         """
         return self.remembered(account.account_id) or account
 
+    def at_hand(self, ids: Iterable[AccountID]) -> bool:
+        """Whether `get` would ask nobody for these."""
+        oldest = self._clock.monotonic() - KEEP_S
+        return all(self._fresh(account, oldest) for account in ids)
+
     async def get(
         self, scope: TenantScope, ids: Iterable[AccountID]
     ) -> dict[AccountID, BrokerAccount]:

@@ -11,14 +11,14 @@ from datetime import datetime
 
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import Market
-from fanout.market_store import read_market
+from fanout.market_store import ask_market
 from fanout.options import Contract
 from fanout.pictures import Known
 from fanout.shadows import everybody
 from fanout.signal import Signal
-from fanout.usage import Watched, counted, read_usage, symbols_of
+from fanout.usage import Watched, ask_usage, counted, symbols_of
 from fanout.windows import Sessions
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.errors import Unavailable
 from tenancy.snapshot import Snapshot
 
@@ -48,26 +48,30 @@ async def gather(
     instruments = known.by_broker()
     symbols = symbols_of(snapshot, signal.ticker, instruments, by_name=mandate.names_symbols)
 
-    async def market() -> Market:
-        return await read_market(
+    async def ask() -> Told[Market]:
+        return await ask_market(
             conn, snapshot, signal, instruments, known.keyed(), dict(calendars), mandate,
             caps=known.caps(), today=at.date(),
         )  # fmt: skip
 
     # Which contract an account means follows from what it holds, and its usage from the contract.
     contracts = (
-        (await market()).contracts if any(table.options for table in instruments.values()) else {}
+        (await (await ask())()).contracts
+        if any(table.options for table in instruments.values())
+        else {}
     )
     for _ in range(TRIES):
-        # Before the market: what fails or fills in between then counts twice, never not at all.
         named = symbols | {
             account: found.instrument.symbol
             for account, found in contracts.items()
             if isinstance(found, Contract)
         }
-        usage = await read_usage(conn, snapshot, named, instruments, at, watched)
-        read = await market()
+        async with conn.pipeline():  # one round trip
+            # Before the market: what fails or fills in between then counts twice, never not at all.
+            usage_told = await ask_usage(conn, snapshot, named, instruments, at, watched)
+            market_told = await ask()
+        read = await market_told()
         if read.contracts == contracts:
-            return counted(read, usage)
+            return counted(read, await usage_told())
         contracts = read.contracts
     raise Unavailable("what is held of the options changes faster than it can be read")

@@ -6,16 +6,17 @@
    for its limits count what all of them do (fanout/turn.py, fanout/usage.py).
 3. Decode, read the snapshot and the market, decide (fanout/plan.py, pure).
 4. Commit the plan, the signal's new state, the parts to do, the questions to people and the audit
-   records. *Crash before: nobody traded, another worker plans. After: the parts are listed,
-   another worker does them.*
-5. Intents for our own parts at once, a wake-up for the others'.
+   records, and with them the first intents of our own parts (fanout/intend.py). *Crash before: nobody
+   traded, another worker plans. After: what has no intent is listed, another worker does it; intents
+   that no lane knows are adopted as doubt.*
+5. The other intents of our own parts at once, a wake-up for the others'.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -25,14 +26,13 @@ import msgspec
 import structlog
 from opentelemetry.trace import SpanKind
 
-from audit.inbox import append
-from fanout import approvals, evidence, metrics, outcome_rows, telling
+from fanout import metrics, plan_rows, telling
 from fanout.accounts import Accounts
 from fanout.as_named import as_named
 from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
 from fanout.heard import Heard
-from fanout.intend import Intender
+from fanout.intend import Begun, Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
@@ -41,14 +41,14 @@ from fanout.sequence import seed_of
 from fanout.shadows import everybody, with_shadows
 from fanout.signal import InvalidSignal, Signal, decode
 from fanout.trace import current, say, under
-from fanout.turn import Queues, former_neighbours_under_way, plans_under_way, turn
+from fanout.turn import Queues, ask_former_neighbours, plans_under_way, turn
 from fanout.usage import UNWATCHED, Watched, watch
 from tenancy.clock import Clock
-from tenancy.database import Connection, Database
+from tenancy.database import Connection, Database, Told
 from tenancy.errors import PortcullisError
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
-from tenancy.store.snapshots import Version, read_snapshot, read_version, with_unfollowed
+from tenancy.store.snapshots import Version, ask_version, read_snapshot, with_unfollowed
 from tenancy.values import SignalID, StrategyID, TenantID, partition
 
 log = structlog.get_logger()
@@ -68,14 +68,6 @@ _SIGNAL = """
 SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
 FROM signals WHERE signal_id = %s FOR UPDATE"""
 _ROTATION = "SELECT coalesce(max(rotation) + 1, 0) FROM plans WHERE strategy_id = %s"
-_KEEP = """
-INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s)"""
-_PLANNED = "UPDATE signals SET state = 'planned' WHERE signal_id = %s AND state = 'accepted'"
-_REFUSE = "UPDATE signals SET state = 'refused' WHERE signal_id = %s AND state = 'accepted'"
-_PARTS = """
-INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)
-SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -84,6 +76,9 @@ class Planned(msgspec.Struct, frozen=True):
     plan: Plan
     traceparent: str
     due_at: datetime
+    mine: list[int]
+    """Of its partitions those that we held when it was kept."""
+    begun: Begun
 
 
 class NotPlanned(Enum):
@@ -208,9 +203,8 @@ class Intake:
         """
         for _ in range(BEGIN_AGAIN):
             async with self._queues.turn(strategy, self._neighbours(strategy)):
-                with ExitStack() as traced:  # to the end of the commit
-                    async with self._database.tenant(scope) as conn:
-                        made = await self._commit_plan(conn, scope, signal, strategy, traced)
+                async with AsyncExitStack() as after, self._database.tenant(scope) as conn:
+                    made = await self._commit_plan(conn, scope, signal, strategy, after)
                 if isinstance(made, Planned):
                     await self._intend(scope, signal, made)
                     return True
@@ -221,12 +215,11 @@ class Intake:
     async def _intend(self, scope: TenantScope, signal: SignalID, made: Planned) -> None:
         plan, traceparent = made.plan, made.traceparent
         telling.planned(plan, traceparent, made.due_at)
-        mine = [part for part in plan.parts if self._leases.holds(part)]
-        others = [part for part in plan.parts if part not in mine]
+        others = [part for part in plan.parts if part not in made.mine]
         if others:
             self._wake_parts(signal, others, traceparent)
-        if mine:
-            await self._intender.intend(scope, signal, mine, plan, traceparent)
+        if set(made.mine) - made.begun.done:
+            await self._intender.intend(scope, signal, made.mine, plan, traceparent, made.begun)
         if not others:  # nothing may have been wanted, or nothing that takes time
             self._may_have_ended(signal)
 
@@ -237,10 +230,11 @@ class Intake:
 
     async def _commit_plan(
         self, conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID,
-        traced: ExitStack,
+        after: AsyncExitStack,
     ) -> Planned | NotPlanned:  # fmt: skip
         """Our turn on the strategy and its neighbours, then everything that is read, decided and
-        kept in one transaction. The plan's span ends with `traced`."""
+        kept in one transaction. With `after`, behind the commit, the plan's span ends and its first
+        orders go to their lanes."""
         begun_ns = self._clock.now_ns()
         kept = self._snapshots.get(strategy)
         beside = self._neighbours(strategy)
@@ -251,6 +245,7 @@ class Intake:
             asked_row = await conn.execute(_SIGNAL, (signal,))
             last_row = await conn.execute(_ROTATION, (strategy,))
             under_way = await conn.execute(*waiting)
+            version, former = await self._ask_settings(conn, scope, strategy)
         row, last = await asked_row.fetchone(), await last_row.fetchone()
         if row is None or row[3] != "accepted":
             return NotPlanned.NOTHING_TO_DO
@@ -258,35 +253,44 @@ class Intake:
         mandate = Mandate(origin=origin, accounts=None if named is None else frozenset(named))
         assert last is not None
         (rotation,) = last
-        if not await self._clear(conn, await under_way.fetchall(), waiting):
-            return NotPlanned.MUST_WAIT
-        snapshot = await self._snapshot(conn, strategy)
-        if snapshot is not kept and snapshot.neighbours:
-            return NotPlanned.LOOK_AGAIN
-        if await self._former_neighbours(conn, snapshot):
+        if before := await under_way.fetchall():
+            if not await self._clear(conn, before, waiting):
+                return NotPlanned.MUST_WAIT
+            version, former = await self._ask_settings(conn, scope, strategy)  # time has passed
+        snapshot = await self._snapshot(conn, strategy, await version())
+        if snapshot is not kept:
+            if snapshot.neighbours:
+                return NotPlanned.LOOK_AGAIN
+            _, former = await self._ask_settings(conn, scope, strategy)
+        if await former():
             return NotPlanned.MUST_WAIT
         try:
             asked = decode(body)
         except InvalidSignal as error:  # kept by another version of us
-            await conn.execute(_REFUSE, (signal,))
-            refused = evidence.refused(signal, error, self._clock.now(), traceparent)
-            await append(conn, [(scope.tenant_id, refused)])
-            await outcome_rows.refuse(conn, scope, signal, strategy, self._clock.now())
+            await plan_rows.refuse(
+                conn, scope, signal, strategy, error, traceparent, self._clock.now()
+            )
             telling.not_understood(signal, strategy, traceparent, error)
             return NotPlanned.NOTHING_TO_DO
         heard = self._heard.parent("signal", signal, traceparent)
         ids = {"signal_id": signal, "strategy_id": strategy, "tenant_id": scope.tenant_id}
-        span = traced.enter_context(
+        span = after.enter_context(
             under(heard, "plan", ids, kind=SpanKind.CONSUMER, begun_ns=begun_ns)
         )
         say(span, {"found_by": "sweep" if heard == traceparent else "wake"})
         traceparent = current(traceparent)
         plan = await self._decide(conn, snapshot, signal, asked, received_at, rotation, mandate)
         span.add_event("decided")
-        await self._keep(conn, scope, plan, traceparent)
+        mine = [part for part in plan.parts if self._leases.holds(part)]
+        epochs = {part: self._leases.epoch(part) for part in mine}
+        part = partition(strategy)
+        await self._leases.fence(conn, {part: self._leases.epoch(part), **epochs})
+        await plan_rows.keep(conn, scope, plan, traceparent)
+        begun = await self._intender.begin(conn, after, scope, plan, traceparent, epochs)
+        await plan_rows.list_parts(conn, plan, begun.done)
         say(span, {"version": plan.version, "accounts": plan.reasons.total()})
         metrics.PLAN_SECONDS.observe((self._clock.now() - received_at).total_seconds())
-        return Planned(plan, traceparent, received_at)
+        return Planned(plan, traceparent, received_at, mine, begun)
 
     async def _clear(
         self,
@@ -311,11 +315,16 @@ class Intake:
             self._holding -= 1
         return not before
 
-    async def _former_neighbours(self, conn: Connection, snapshot: Snapshot) -> bool:
-        """Whether one that has left may still have orders on their way to an account whose limits count."""
-        parts = self._watched[snapshot.strategy.strategy_id].parts
-        tenant = snapshot.strategy.tenant_id
-        return bool(parts) and await former_neighbours_under_way(conn, tenant, parts)
+    async def _ask_settings(
+        self, conn: Connection, scope: TenantScope, strategy: StrategyID
+    ) -> tuple[Told[Version], Told[bool]]:
+        """The version that holds now; and whether a neighbour that has left may still have orders on
+        their way to an account whose limits count."""
+        parts = self._watched.get(strategy, UNWATCHED).parts
+        return (
+            await ask_version(conn, strategy),
+            await ask_former_neighbours(conn, scope.tenant_id, parts),
+        )
 
     async def _decide(
         self,
@@ -359,9 +368,8 @@ class Intake:
         )
         return with_shadows(make, snapshot, market, mandate)
 
-    async def _snapshot(self, conn: Connection, strategy: StrategyID) -> Snapshot:
-        """The snapshot at its newest version: one row is read to see whether the kept one still holds."""
-        version = await read_version(conn, strategy)
+    async def _snapshot(self, conn: Connection, strategy: StrategyID, version: Version) -> Snapshot:
+        """The snapshot at this version, or a newer one: the kept one, where it still holds."""
         kept = self._snapshots.get(strategy)
         if kept is None or Version(kept.strategy.version, kept.platform) != version:
             kept = await read_snapshot(conn, strategy)
@@ -369,29 +377,3 @@ class Intake:
         self._accounts.keep(row.account for row in kept.rows)
         self._accounts.keep(shadow.account for shadow in kept.shadows)
         return kept
-
-    async def _keep(
-        self, conn: Connection, scope: TenantScope, plan: Plan, traceparent: str
-    ) -> None:
-        encoded = msgspec.json.encode(plan)
-        values: tuple[Any, ...] = (
-            plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
-            plan.rotation, encoded.decode(), plan.planned_at,
-        )  # fmt: skip
-        part = partition(plan.strategy_id)
-        await self._leases.fence(conn, {part: self._leases.epoch(part)})
-        async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
-            await conn.execute(_KEEP, values)
-            await conn.execute(_PLANNED, (plan.signal_id,))
-            await conn.execute(
-                _PARTS,
-                (plan.signal_id, plan.parts, plan.tenant_id, plan.strategy_id, plan.planned_at),
-            )
-            records = [
-                evidence.planned(plan, encoded, traceparent),
-                *evidence.passed(plan, traceparent),
-                *evidence.blocked(plan, traceparent),
-            ]
-            await append(conn, [(scope.tenant_id, record) for record in records])
-            await approvals.ask(conn, scope, plan, traceparent)
-            await outcome_rows.begin(conn, plan)

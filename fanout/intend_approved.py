@@ -6,7 +6,7 @@
    more, for a halt, a change of terms or of the position, or a limit that others have used up, makes
    a yes void; the orders, `carried_at` and the records; and when no row is left, the part struck off
    `plan_parts`.
-3. After the commit the orders go to their lanes, as all do (Intender.write).
+3. After the commit the orders go to their lanes, as all do (fanout/writing.py).
 
 Crash before 2: the part is still listed, its next owner does it. After 2: intents that no lane
 knows, which the sweep adopts as doubt. No second time: a row that was carried is not read again,
@@ -23,7 +23,7 @@ import msgspec
 from fanout import approvals
 from fanout.approvals import Approval
 from fanout.calendars import Calendars, NotLoaded
-from fanout.intend import Batch, Intender, order_of, wishes_of
+from fanout.intend import order_of, wishes_of
 from fanout.leases import Leases
 from fanout.market import AccountNow
 from fanout.reasons import Reason
@@ -33,6 +33,7 @@ from fanout.trace import under
 from fanout.turn import former_neighbours_under_way, turn
 from fanout.usage import Lots, read_usage
 from fanout.windows import Windows
+from fanout.writing import Batch, Writer
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.scope import TenantScope
@@ -59,14 +60,14 @@ class ApprovedIntender:
         self,
         database: Database,
         leases: Leases,
-        intender: Intender,
+        writer: Writer,
         instruments: Instrumented,
         calendars: Calendars,
         clock: Clock,
     ) -> None:
         self._database = database
         self._leases = leases
-        self._intender = intender
+        self._writer = writer
         self._instruments = instruments
         self._calendars = calendars
         self._clock = clock
@@ -140,7 +141,7 @@ class ApprovedIntender:
                 wishes={wish for wish in batch.wishes if wish[0] in goes},
             )
 
-        await self._intender.write(scope, batch, decide)
+        await self._writer.write(scope, batch, decide)
         return free
 
     async def _over_limit(

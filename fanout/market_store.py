@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from fanout.instrument_states import read_instrument_states
+from fanout.instrument_states import ask_instrument_states
 from fanout.mandate import SENDERS, Mandate
 from fanout.market import AccountNow, Instruments, Market
 from fanout.option_choice import Choice, choose
@@ -17,7 +17,7 @@ from fanout.options import Contract
 from fanout.ports import Caps
 from fanout.signal import Signal
 from fanout.windows import Sessions
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.snapshot import Snapshot
 from tenancy.values import AccountID, StrategyID
 
@@ -62,39 +62,70 @@ async def read_market(
     today: date | None = None,
 ) -> Market:
     """What the plan of this signal reads, as the caller's transaction sees it."""
-    strategy = snapshot.strategy.strategy_id
-    symbols = _symbols(snapshot, signal.ticker, instruments, mandate)
-    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
-    asked = {"strategy": strategy, "accounts": None}
     async with conn.pipeline():  # one round trip
-        held_and_open = await conn.execute(_HELD_AND_UNDER_WAY, asked)
-        balances = await conn.execute(_BALANCES, (list(currencies),))
-    books = _books(await held_and_open.fetchall())
-    if mandate.names_symbols:  # a contract by its own name, as any instrument
-        today = None
-    contracts = _contracts(snapshot, signal, instruments, books, today)
-    for account, found in contracts.items():
-        if isinstance(found, Contract):
-            symbols[account] = found.instrument.symbol
+        told = await ask_market(
+            conn, snapshot, signal, instruments, keyed, calendars, mandate, caps=caps, today=today
+        )
+    return await told()
+
+
+async def ask_market(
+    conn: Connection,
+    snapshot: Snapshot,
+    signal: Signal,
+    instruments: dict[str, Instruments],
+    keyed: frozenset[str],
+    calendars: dict[str, Sessions] | None = None,
+    mandate: Mandate = SENDERS,
+    *,
+    caps: Mapping[str, Caps] | None = None,
+    today: date | None = None,
+) -> Told[Market]:
+    """The same in a pipeline of the caller's."""
+    currencies = {row.account.account_id: row.account.currency for row in snapshot.rows}
+    asked = {"strategy": snapshot.strategy.strategy_id, "accounts": None}
+    held_and_open = await conn.execute(_HELD_AND_UNDER_WAY, asked)
+    balances = await conn.execute(_BALANCES, (list(currencies),))
+    states_told = await ask_instrument_states(conn)
+
+    async def told() -> Market:
+        symbols = _symbols(snapshot, signal.ticker, instruments, mandate)
+        books = _books(await held_and_open.fetchall())
+        # Of a contract that is called by its own name, as any instrument, nothing is chosen.
+        day = None if mandate.names_symbols else today
+        contracts = _contracts(snapshot, signal, instruments, books, day)
+        for account, found in contracts.items():
+            if isinstance(found, Contract):
+                symbols[account] = found.instrument.symbol
+        money = _money(currencies, await balances.fetchall())
+        return Market(
+            instruments=instruments,
+            keyed=keyed,
+            calendars=calendars or {},
+            caps=caps or {},
+            reduces=frozenset(name for name, each in (caps or {}).items() if each.reduce_only),
+            contracts=contracts,
+            instrument_states=await states_told(),
+            accounts={
+                account: _with_money(books.get((account, symbol), NOTHING_HELD), money.get(account))
+                for account, symbol in symbols.items()
+            },
+        )
+
+    return told
+
+
+def _money(
+    currencies: Mapping[AccountID, str], balances: Iterable[Sequence[Any]]
+) -> dict[AccountID, tuple[Decimal, Decimal, Decimal]]:
+    """Of each account equity, unrealised and available, where they are in its own currency."""
     money: dict[AccountID, tuple[Decimal, Decimal, Decimal]] = {}
-    for account, *amounts, currency in await balances.fetchall():
+    for account, equity, unrealised, available, currency in balances:
         if currencies[account] == currency:
-            money[account] = tuple(amounts)
+            money[account] = equity, unrealised, available
         else:
             log.warning("balance_in_another_currency", account=str(account), currency=currency)
-    return Market(
-        instruments=instruments,
-        keyed=keyed,
-        calendars=calendars or {},
-        caps=caps or {},
-        reduces=frozenset(name for name, each in (caps or {}).items() if each.reduce_only),
-        contracts=contracts,
-        instrument_states=await read_instrument_states(conn),
-        accounts={
-            account: _with_money(books.get((account, symbol), NOTHING_HELD), money.get(account))
-            for account, symbol in symbols.items()
-        },
-    )
+    return money
 
 
 def _contracts(

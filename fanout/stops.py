@@ -31,7 +31,6 @@ import structlog
 
 from fanout import metrics, stops_store
 from fanout.accounts import Accounts
-from fanout.intend import Batch, Intender
 from fanout.lanes import Job, Lanes
 from fanout.leases import LeaseLost, Leases
 from fanout.order import Order
@@ -42,6 +41,7 @@ from fanout.stops_held import StopSettings as StopSettings
 from fanout.stops_release import CHANGED, Released, Wanted, release
 from fanout.stops_rules import fresh_price, see, watch_of
 from fanout.stops_venues import Venues
+from fanout.writing import Batch, Writer
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database
 from tenancy.errors import PortcullisError, Unavailable
@@ -67,7 +67,7 @@ class StopEngine:
         database: Database,
         leases: Leases,
         accounts: Accounts,
-        intender: Intender,
+        writer: Writer,
         lanes: Lanes,
         brokers: Mapping[str, Broker],
         venues: Venues,
@@ -80,7 +80,7 @@ class StopEngine:
         self._database = database
         self._leases = leases
         self._accounts = accounts
-        self._intender = intender
+        self._writer = writer
         self._lanes = lanes
         self._brokers = brokers
         self._venues = venues
@@ -317,7 +317,7 @@ class StopEngine:
         names = {one.order.cl_ord_id for one in wanted}
         self._in_hand |= names
         try:
-            await self._intender.write(scope, batch, decide)
+            await self._writer.write(scope, batch, decide)
         except (LeaseLost, Unavailable):
             self._in_hand -= names  # rolled back; after anything else their rows are read first
             raise

@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.values import StrategyID, TenantID
 
 _UNDER_WAY = """
@@ -74,9 +74,27 @@ async def former_neighbours_under_way(
     It may be of a strategy that has left an account of ours after it planned. Which accounts are in
     it only the plan knows, so any such plan of the tenant in these partitions is waited for.
     """
-    row = await (await conn.execute(_OF_FORMER_NEIGHBOURS, (tenant, list(parts)))).fetchone()
-    assert row is not None
-    return bool(row[0])
+    return await (await ask_former_neighbours(conn, tenant, parts))()
+
+
+async def ask_former_neighbours(
+    conn: Connection, tenant: TenantID, parts: Collection[int]
+) -> Told[bool]:
+    """The same in a pipeline of the caller's. Of no partitions nothing is asked."""
+    if not parts:
+        return _no
+    asked = await conn.execute(_OF_FORMER_NEIGHBOURS, (tenant, list(parts)))
+
+    async def told() -> bool:
+        row = await asked.fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    return told
+
+
+async def _no() -> bool:
+    return False
 
 
 class Queues:

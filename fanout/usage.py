@@ -27,7 +27,7 @@ from fanout.market import Instruments, Market, Usage
 from fanout.order import Protect
 from fanout.trading_day import day_of
 from tenancy.account import Account
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.limits import EffectiveLimits
 from tenancy.snapshot import Snapshot
 from tenancy.values import AccountID
@@ -155,29 +155,50 @@ async def read_usage(
 
     `at`: the plan's own time. `watched`: watch(snapshot), if it is known.
     """
+    async with conn.pipeline():  # one round trip
+        told = await ask_usage(conn, snapshot, symbols, instruments, at, watched)
+    return await told()
+
+
+async def ask_usage(
+    conn: Connection,
+    snapshot: Snapshot,
+    symbols: Mapping[AccountID, str],
+    instruments: Mapping[str, Instruments],
+    at: datetime,
+    watched: Watched | None = None,
+) -> Told[dict[AccountID, Usage]]:
+    """The same in a pipeline of the caller's."""
     chosen = watch(snapshot) if watched is None else watched
     accounts = [
         (a, n, symbols[a.account_id]) for a, n in chosen.accounts if a.account_id in symbols
     ]
     if not accounts:
-        return {}
+        return _nothing
     day = day_of(snapshot.tenant.trading_day, at)
-    books, counts = await read_books(
-        conn, [(a, n, s) for a, n, s in accounts], day=day, since=at - MINUTE
-    )
-    lots = Lots(instruments, snapshot.tenant.fx_rates)
-    empty = Book()
-    return {
-        account.account_id: usage(
-            books.get(account.account_id, empty),
-            snapshot.strategy.strategy_id,
-            symbol,
-            lots.of(account),
-            orders_last_minute=counts.get(account.account_id, 0),
-            money=asked.money,
-        )
-        for account, asked, symbol in accounts
-    }
+    books_told = await _ask_books(conn, accounts, day=day, since=at - MINUTE)
+
+    async def told() -> dict[AccountID, Usage]:
+        books, counts = await books_told()
+        lots = Lots(instruments, snapshot.tenant.fx_rates)
+        empty = Book()
+        return {
+            account.account_id: usage(
+                books.get(account.account_id, empty),
+                snapshot.strategy.strategy_id,
+                symbol,
+                lots.of(account),
+                orders_last_minute=counts.get(account.account_id, 0),
+                money=asked.money,
+            )
+            for account, asked, symbol in accounts
+        }
+
+    return told
+
+
+async def _nothing() -> dict[AccountID, Usage]:
+    return {}
 
 
 def counted(market: Market, usage: Mapping[AccountID, Usage]) -> Market:
@@ -203,15 +224,30 @@ async def read_books(
 
     With each account the symbol that is asked for: of one that needs no money nothing else is read.
     """
+    async with conn.pipeline():  # one round trip
+        told = await _ask_books(conn, accounts, day=day, since=since)
+    return await told()
+
+
+async def _ask_books(
+    conn: Connection,
+    accounts: Sequence[tuple[Account, Needs, str | None]],
+    *,
+    day: date,
+    since: datetime,
+) -> Told[tuple[dict[AccountID, Book], dict[AccountID, int]]]:
     lots = [(a.account_id, a.part, None if n.money else s) for a, n, s in accounts if n.lots]
     rate = [(a.account_id, a.part, None) for a, n, _ in accounts if n.rate]
-    async with conn.pipeline():  # one round trip
-        books = await conn.execute(_BOOKS, {**_columns(lots), "day": day}) if lots else None
-        minute = await conn.execute(_MINUTE, {**_columns(rate), "since": since}) if rate else None
-    counts: dict[AccountID, int] = {}
-    for account, count in await minute.fetchall() if minute is not None else ():
-        counts[account] = counts.get(account, 0) + count
-    return _books(await books.fetchall() if books is not None else ()), counts
+    books = await conn.execute(_BOOKS, {**_columns(lots), "day": day}) if lots else None
+    minute = await conn.execute(_MINUTE, {**_columns(rate), "since": since}) if rate else None
+
+    async def told() -> tuple[dict[AccountID, Book], dict[AccountID, int]]:
+        counts: dict[AccountID, int] = {}
+        for account, count in await minute.fetchall() if minute is not None else ():
+            counts[account] = counts.get(account, 0) + count
+        return _books(await books.fetchall() if books is not None else ()), counts
+
+    return told
 
 
 class Lots:

@@ -58,6 +58,7 @@ from fanout.stops_venues import Venues
 from fanout.switch import Switch
 from fanout.waker import Waker, WakeSettings
 from fanout.worker_settings import WorkerSettings as WorkerSettings
+from fanout.writing import Writer
 from tenancy.clock import Clock
 from tenancy.clock_quality import Quality, unmeasured
 from tenancy.database import Database
@@ -152,12 +153,13 @@ class Worker:
         self._statements = Statements(database, brokers, self._accounts, self.leases, clock)
         told = settings.proving
         self._prover = Prover(database, self.leases, self._accounts, brokers, clock, told)
-        self._intender = Intender(
-            database, self.leases, self._accounts, self.lanes, clock, venues,
-            lambda scope, names: self.stops.watch(scope, names), self._heard,
+        writer = Writer(
+            database, self._accounts, self.lanes, clock, venues,
+            lambda scope, names: self.stops.watch(scope, names),
         )  # fmt: skip
+        self._intender = Intender(database, self.leases, writer, clock, self._heard)
         self.stops = StopEngine(
-            database, self.leases, self._accounts, self._intender, self.lanes, brokers, venues, clock,
+            database, self.leases, self._accounts, writer, self.lanes, brokers, venues, clock,
             StopSettings(
                 poll_s=settings.stops_s, sweep_s=settings.sweep_s,
                 stale_s=settings.instruments_stale_s, open_window_s=settings.open_window_s,
@@ -173,7 +175,7 @@ class Worker:
             )  # fmt: skip
         calendars = Calendars()
         self._approved = ApprovedIntender(
-            database, self.leases, self._intender, self.instruments, calendars, clock
+            database, self.leases, writer, self.instruments, calendars, clock
         )
         self._parts = Parts(database, self.leases, self._intender, self._approved)
         self.intake = Intake(
@@ -320,9 +322,9 @@ class Worker:
         for told in filter(None, map(wake.read, said)):
             if told.kind == "halt":
                 self.switch.look()
-            elif self.leases.holds(told.part):
+            elif self.leases.holds(told.part):  # else its owner hears the same
                 self._heard.note(told)
-        self._woken.set()
+                self._woken.set()
 
     def _wake_signal(self, signal: SignalID, strategy: StrategyID) -> None:
         self._woken.set()

@@ -22,9 +22,9 @@ COMMIT with a mere warning, and the row is on one machine only: that is *unknown
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -39,6 +39,10 @@ from tenancy.scope import TenantScope
 log = structlog.get_logger()
 
 Connection = psycopg.AsyncConnection[TupleRow]
+
+T = TypeVar("T")
+Told = Callable[[], Awaitable[T]]
+"""Waits for the answer to statements that went into a pipeline of the caller's."""
 
 _CARRIED = """
 SELECT coalesce(current_setting('portcullis.tenant_id', true), ''), current_user = session_user,

@@ -19,7 +19,18 @@ from typing import Any
 
 import msgspec
 
-from fanout import accounts, book, carry, intend, lanes, leases, reconcile_gate, retries, switch
+from fanout import (
+    accounts,
+    book,
+    carry,
+    intend,
+    lanes,
+    leases,
+    reconcile_gate,
+    retries,
+    switch,
+    writing,
+)
 from fanout import follow as following
 from fanout.order import OrdState
 from fanout.ports import AbsentProven, AbsentUnproven, InDoubt
@@ -176,13 +187,13 @@ def _releases_the_second_leg_unfilled() -> None:
 
 
 def _adopts_in_no_order() -> None:
-    unsettled = intend.Intender._unsettled
+    unsettled = writing.Writer.unsettled
 
     async def none(self: Any, *given: Any) -> Any:
         await unsettled(self, *given)
         return []
 
-    intend.Intender._unsettled = none
+    writing.Writer.unsettled = none
 
 
 def _leaves_out_who_is_renewed() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tenancy.account import Account
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.effective import Resolved, resolve
 from tenancy.errors import NotFound, Unavailable
 from tenancy.explain import EffectiveView, explain, limits_of
@@ -104,8 +104,17 @@ class Version(msgspec.Struct, frozen=True):
 
 async def read_version(conn: Connection, strategy: StrategyID) -> Version:
     """The version that holds now. Raises NotFound."""
-    row = await (await conn.execute(_VERSION, (strategy,))).fetchone()
-    return _version(row, strategy)
+    return await (await ask_version(conn, strategy))()
+
+
+async def ask_version(conn: Connection, strategy: StrategyID) -> Told[Version]:
+    """The same in a pipeline of the caller's; what is returned raises NotFound."""
+    asked = await conn.execute(_VERSION, (strategy,))
+
+    async def told() -> Version:
+        return _version(await asked.fetchone(), strategy)
+
+    return told
 
 
 async def read_snapshot(

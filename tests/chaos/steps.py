@@ -20,6 +20,7 @@ from fanout import (
     drift_rows,
     intervention_rows,
     outcome_rows,
+    plan_rows,
     proving_rows,
     reconcile_rows,
     stops,
@@ -124,6 +125,10 @@ def _any_orders(_self: Any, _scope: Any, orders: Any) -> bool:
     return bool(list(orders))
 
 
+def _has_begun(_self: Any, _scope: Any, _signal: Any, made: Any) -> bool:
+    return bool(made.begun.chunks)
+
+
 def _leg_closed(consequence: Any) -> bool:
     order = consequence.order
     return bool(order.leg == 0 and order.cum_qty == order.order_qty and consequence.sends)
@@ -152,8 +157,10 @@ def _let_go() -> None:
 STEPS: dict[str, Callable[[], None]] = {
     "accept_before_commit": lambda: _before(gateway.hooks.accept, "commit"),
     "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
-    "plan_before_commit": lambda: _after(Intake, "_keep"),
+    "plan_before_commit": lambda: _after(plan_rows, "list_parts"),
     "plan_after_commit": lambda: _before(Intender, "intend"),
+    "plan_with_intents_before_commit": lambda: _after(Intender, "begin", lambda b: bool(b.chunks)),
+    "plan_with_intents_after_commit": lambda: _before(Intake, "_intend", _has_begun),
     "intents_before_commit": lambda: _after(book, "intend", lambda written: bool(written)),
     "intents_after_first_chunk": lambda: _after(Intender, "_write"),
     "approved_before_intents": lambda: _before(ApprovedIntender, "_carry"),

@@ -44,6 +44,21 @@ async def test_killed_after_the_plan_before_its_intents(database, gateio):
 # ------------------------------------------------------------------ intents
 
 
+@pytest.mark.parametrize(
+    "step", ["plan_with_intents_before_commit", "plan_with_intents_after_commit"]
+)
+async def test_killed_at_the_commit_of_a_plan_with_its_intents(database, gateio, step):
+    """Of a worker that knows accounts and keys since the signal before: both are there, or neither."""
+    async with staged(database, gateio, 40) as stage:
+        await stage.signal(quantity=2)
+        await stage.signal(action="exit")
+        await stage.dies(step)
+        with_plan = 32 if step.endswith("after_commit") else 0
+        assert await stage.rows("SELECT count(*) FROM orders") == [(40 + with_plan,)]
+        assert await stage.rows("SELECT count(*) FROM plans") == [(1 + bool(with_plan),)]
+        assert len(await stage.settles()) == 80
+
+
 async def test_killed_before_intents_are_committed(database, gateio):
     async with staged(database, gateio) as stage:
         await stage.signal(quantity=2)

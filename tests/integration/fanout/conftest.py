@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fanout.carry import Patience
+from fanout.intend import NOTHING, Begun, Intender
 from fanout.ports import Broker
 from fanout.spill import SpillPlace
 from fanout.worker import Worker, WorkerSettings
@@ -213,6 +214,16 @@ class Bench:
 @pytest.fixture
 def bench(database: fixture.Database) -> Bench:
     return Bench(database)
+
+
+@pytest.fixture
+def intents_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plan has its first intents with it, as where an account or a key is not at hand."""
+
+    async def nothing(self: Intender, *_: Any) -> Begun:
+        return NOTHING
+
+    monkeypatch.setattr(Intender, "begin", nothing)
 
 
 @pytest.fixture

@@ -213,6 +213,7 @@ async def test_the_admin_role_can_put_back_only_what_was_approved(bench, admin):
         )  # fmt: skip
 
 
+@pytest.mark.usefixtures("intents_later")
 async def test_a_yes_waits_until_what_was_planned_before_it_is_in_the_book(
     bench, admin, monkeypatch
 ):

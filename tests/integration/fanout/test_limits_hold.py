@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from fanout.intake import Intake
-from fanout.usage import read_usage
+from fanout.usage import ask_usage
 from tests.fakes.broker import FakeBroker
 from tests.integration.fanout.sharing import another, join, limit, signals_for
 
@@ -144,10 +144,15 @@ def losses(bench, monkeypatch):
 
     async def watching(conn, snapshot, symbols, instruments, at, watched=None):
         before = await recounted_loss(conn, bench.accounts[0])
-        used = await read_usage(conn, snapshot, symbols, instruments, at, watched)
+        told = await ask_usage(conn, snapshot, symbols, instruments, at, watched)
+        used = await told()
         after = await recounted_loss(conn, bench.accounts[0])
         used_at[at] = (before, used[bench.accounts[0]].loss_today, after)
-        return used
+
+        async def again():
+            return used
+
+        return again
 
     decide = Intake._decide
 
@@ -157,7 +162,7 @@ def losses(bench, monkeypatch):
             seen["all"].append((*used_at[plan.planned_at], entry))
         return plan
 
-    monkeypatch.setattr("fanout.gather.read_usage", watching)
+    monkeypatch.setattr("fanout.gather.ask_usage", watching)
     monkeypatch.setattr(Intake, "_decide", in_turn)
     return seen
 

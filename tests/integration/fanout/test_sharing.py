@@ -11,7 +11,7 @@ import pytest
 from fanout.intake import Intake
 from fanout.intend import Intender
 from fanout.turn import Queues, turn
-from fanout.usage import read_usage
+from fanout.usage import ask_usage
 from tenancy.errors import Unavailable
 from tenancy.ids import new_id
 from tenancy.store.snapshots import read_snapshot
@@ -121,7 +121,7 @@ async def test_a_subscription_stays_with_its_account(bench, admin, pair):
         await bench.rows("UPDATE subscriptions SET account_id = %s RETURNING 1", elsewhere)
 
 
-@pytest.mark.usefixtures("apart")
+@pytest.mark.usefixtures("apart", "intents_later")
 async def test_a_plan_waits_until_its_neighbours_orders_are_in_the_book(
     bench, admin, pair, monkeypatch
 ):
@@ -204,7 +204,7 @@ async def test_a_strategy_that_joins_while_a_plan_waits_is_waited_for_as_well(be
             await bench.until(PLANNED, 2)
 
 
-@pytest.mark.usefixtures("apart")
+@pytest.mark.usefixtures("apart", "intents_later")
 async def test_who_has_left_an_account_with_orders_on_their_way_is_waited_for(
     bench, admin, pair, monkeypatch
 ):
@@ -291,12 +291,16 @@ async def test_every_plan_sees_exactly_what_all_earlier_plans_did(bench, admin, 
     bench.broker.delay_s = 0.02
     seen = []
 
-    async def watching(conn, snapshot, symbols, instruments, at, watched=None):
-        used = await read_usage(conn, snapshot, symbols, instruments, at, watched)
-        seen.append((snapshot.strategy.strategy_id, used))
-        return used
+    async def watching(conn, snapshot, *given):
+        told = await ask_usage(conn, snapshot, *given)
 
-    monkeypatch.setattr("fanout.gather.read_usage", watching)
+        async def heard():
+            seen.append((snapshot.strategy.strategy_id, used := await told()))
+            return used
+
+        return heard
+
+    monkeypatch.setattr("fanout.gather.ask_usage", watching)
     decide, order = Intake._decide, []
 
     async def in_turn(self, conn, snapshot, signal, *args):

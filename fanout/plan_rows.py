@@ -1,0 +1,68 @@
+"""SQL of a signal that was decided upon: its plan with all that goes with it, or that it was not understood.
+
+The caller opens the transaction, has its turn on the strategy, and holds the leases. Each function writes
+its audit records in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from audit.inbox import append
+from fanout import approvals, evidence, outcome_rows
+from fanout.plan import Plan
+from fanout.signal import InvalidSignal
+from tenancy.database import Connection
+from tenancy.scope import TenantScope
+from tenancy.values import SignalID, StrategyID
+
+_KEEP = """
+INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s)"""
+_PLANNED = "UPDATE signals SET state = 'planned' WHERE signal_id = %s AND state = 'accepted'"
+_REFUSE = "UPDATE signals SET state = 'refused' WHERE signal_id = %s AND state = 'accepted'"
+_PARTS = """
+INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)
+SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
+
+
+async def keep(conn: Connection, scope: TenantScope, plan: Plan, traceparent: str) -> None:
+    """The plan, the signal's new state, the questions to people, the outcome's row and the records."""
+    encoded = msgspec.json.encode(plan)
+    values: tuple[Any, ...] = (
+        plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
+        plan.rotation, encoded.decode(), plan.planned_at,
+    )  # fmt: skip
+    async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
+        await conn.execute(_KEEP, values)
+        await conn.execute(_PLANNED, (plan.signal_id,))
+        records = [
+            evidence.planned(plan, encoded, traceparent),
+            *evidence.passed(plan, traceparent),
+            *evidence.blocked(plan, traceparent),
+        ]
+        await append(conn, [(scope.tenant_id, record) for record in records])
+        await approvals.ask(conn, scope, plan, traceparent)
+        await outcome_rows.begin(conn, plan)
+
+
+async def list_parts(conn: Connection, plan: Plan, done: Container[int]) -> None:
+    """The partitions in which intents are left to be written, for whoever owns them; but for `done`."""
+    left = [part for part in plan.parts if part not in done]
+    if left:
+        values = (plan.signal_id, left, plan.tenant_id, plan.strategy_id, plan.planned_at)
+        await conn.execute(_PARTS, values)
+
+
+async def refuse(
+    conn: Connection, scope: TenantScope, signal: SignalID, strategy: StrategyID,
+    error: InvalidSignal, traceparent: str, at: datetime,
+) -> None:  # fmt: skip
+    """It was not understood: its state, its record, its outcome."""
+    await conn.execute(_REFUSE, (signal,))
+    await append(conn, [(scope.tenant_id, evidence.refused(signal, error, at, traceparent))])
+    await outcome_rows.refuse(conn, scope, signal, strategy, at)
