@@ -46,6 +46,7 @@ from fanout.usage import UNWATCHED, Watched, watch
 from tenancy.clock import Clock
 from tenancy.database import Connection, Database, Told
 from tenancy.errors import PortcullisError
+from tenancy.pause import pause
 from tenancy.scope import Actor, TenantScope
 from tenancy.snapshot import Snapshot
 from tenancy.store.snapshots import Version, ask_version, read_snapshot, with_unfollowed
@@ -108,7 +109,7 @@ class Intake:
         clock_untrusted: Callable[[TenantID], bool],
         heard: Heard,
     ) -> None:
-        """`look_again` is called when a strategy's signals are planned: others may have come meanwhile.
+        """`look_again` is called when a strategy's signals are planned and others have come meanwhile.
 
         `may_have_ended`: of a signal whose intents are written, for there may have been none.
         `clock_untrusted`: whether a tenant opens nothing by the clock as it is (fanout/switch.py).
@@ -131,6 +132,12 @@ class Intake:
         self._queues = Queues()
         self._holding = 0
         self._running: dict[StrategyID, asyncio.Task[None]] = {}
+        self._at_hand: dict[StrategyID, set[tuple[SignalID, TenantID]]] = {}
+        """What each of those tasks plans."""
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._more: set[StrategyID] = set()
+        """Those of which others have come meanwhile."""
         self._seen: dict[SignalID, float] = {}
         """Signals that wait, and when we saw each first (monotonic)."""
 
@@ -155,7 +162,13 @@ class Intake:
             by_strategy.setdefault(strategy, []).append((signal, tenant))
         for strategy, signals in by_strategy.items():
             if strategy not in self._running:
+                self._quiet.clear()
                 self._running[strategy] = asyncio.create_task(self._strategy(strategy, signals))
+                self._at_hand[strategy] = set(signals)
+            elif not self._at_hand[strategy].issuperset(signals):
+                self._more.add(strategy)
+        if len(rows) == AT_ONCE:  # there may be more behind them
+            self._more.update(self._running)
         return len(rows)
 
     def oldest_s(self) -> float:
@@ -163,10 +176,13 @@ class Intake:
         now = self._clock.monotonic()
         return now - min(self._seen.values(), default=now)
 
+    async def quiet(self, within_s: float) -> None:
+        """Until no planning is under way, or until `within_s` has passed."""
+        await pause(self._quiet, within_s)
+
     async def idle(self) -> None:
         """Until no planning is under way."""
-        while self._running:
-            await asyncio.wait(list(self._running.values()))
+        await self._quiet.wait()
 
     async def _strategy(
         self, strategy: StrategyID, signals: Sequence[tuple[SignalID, TenantID]]
@@ -178,7 +194,8 @@ class Intake:
                 # Other workers' parts end in PostgreSQL: there is nothing here to wait for.
                 while not await self._tried(scope, signal, strategy):  # noqa: ASYNC110
                     await asyncio.sleep(POLL_S)
-            self._look_again()  # not after an error, which then waits for the sweep
+            if strategy in self._more:  # not after an error, which then waits for the sweep
+                self._look_again()
         except LeaseLost as error:
             log.info("planning_left_to_the_next_owner", strategy=str(strategy), why=str(error))
         except PortcullisError as error:
@@ -186,7 +203,10 @@ class Intake:
         except Exception:
             log.exception("planning_failed", strategy=str(strategy))
         finally:
-            del self._running[strategy]
+            self._more.discard(strategy)
+            del self._running[strategy], self._at_hand[strategy]
+            if not self._running:
+                self._quiet.set()
 
     async def _tried(self, scope: TenantScope, signal: SignalID, strategy: StrategyID) -> bool:
         """plan_one; False also after a calendar was read for it, with no lock held meanwhile."""

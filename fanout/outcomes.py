@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import FIRST_COMPLETED
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,9 @@ log = structlog.get_logger()
 
 GATHER_S = 0.02
 """After a first name others are waited for: the ends of one signal's orders come together."""
+QUIET_S = 0.25
+"""And while signals are planned, for so long at most: what is told of the first is not told at the expense
+of the orders of the next."""
 SWEEP_S = 2.0
 AT_ONCE = 64
 """Signals of one tenant in a transaction."""
@@ -45,7 +48,15 @@ _ALL = "SELECT signal_id, tenant_id FROM find_ended_signals(%b::smallint[])"
 class Outcomes:
     """Finishes outcomes, for the life of a worker."""
 
-    def __init__(self, database: Database, leases: Leases, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        clock: Clock,
+        quiet: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """`quiet` returns when nobody plans any more, or after so many seconds."""
+        self._quiet = quiet
         self._database = database
         self._leases = leases
         self._clock = clock
@@ -69,6 +80,7 @@ class Outcomes:
             await asyncio.wait({stopping, named}, timeout=SWEEP_S, return_when=FIRST_COMPLETED)
             named.cancel()
             await asyncio.sleep(GATHER_S)
+            await self._quiet(QUIET_S)
             try:
                 await self.look()
                 if self._clock.monotonic() >= next_sweep:

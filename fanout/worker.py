@@ -92,6 +92,8 @@ class Worker:
         """Without `spill` nothing at all leaves while PostgreSQL is away. `crew` is told who is live."""
         settings.check(brokers)
         self._woken = asyncio.Event()
+        self._wanted: set[wake.Kind] = set()
+        """What we were woken for since the last look."""
         self._heard = Heard()
         self._database = database
         self._redis = redis
@@ -101,7 +103,7 @@ class Worker:
         self.leases = Leases(database, clock, worker_id, ttl_s=settings.lease_ttl_s, crew=crew)
         self._accounts = Accounts(database, clock)
         known: set[str] = set()
-        self.outcomes = Outcomes(database, self.leases, clock)
+        self.outcomes = Outcomes(database, self.leases, clock, lambda s: self.intake.quiet(s))
         self.instruments = Instrumented(
             brokers,
             clock,
@@ -181,7 +183,7 @@ class Worker:
         self.intake = Intake(
             database, self.leases, self._accounts, self._intender, self.instruments, clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
-            calendars, self._wake_parts, self._woken.set, self.outcomes.may_have_ended,
+            calendars, self._wake_parts, lambda: self._look("signal"), self.outcomes.may_have_ended,
             self.switch.clock_untrusted, self._heard,
         )  # fmt: skip
         self._waker = Waker(redis, WakeSettings())
@@ -324,29 +326,37 @@ class Worker:
                 self.switch.look()
             elif self.leases.holds(told.part):  # else its owner hears the same
                 self._heard.note(told)
-                self._woken.set()
+                self._look(told.kind)
+
+    def _look(self, kind: wake.Kind) -> None:
+        self._wanted.add(kind)
+        self._woken.set()
 
     def _wake_signal(self, signal: SignalID, strategy: StrategyID) -> None:
-        self._woken.set()
+        self._look("signal")
         self._waker.wake([wake.Wake(kind="signal", id=signal, part=partition(strategy))])
 
     def _wake_parts(self, signal: SignalID, parts: Sequence[int], traceparent: str) -> None:
         self._waker.wake([wake.Wake("plan", signal, part, traceparent) for part in parts])
 
     async def _sweep(self, stop: asyncio.Event) -> None:
-        """Look for work when woken, and every `sweep_s` seconds whether woken or not."""
-        next_adoption = 0.0
+        """Look for what we were woken for, and every `sweep_s` seconds for everything."""
+        next_sweep = 0.0
         while not stop.is_set():
+            wanted, self._wanted = self._wanted, set()
+            due = self._clock.monotonic() >= next_sweep
             try:
-                found = await self.intake.look()
-                found += await self._parts.look()
-                if found and not self._woken.is_set():
-                    metrics.SWEEPS.labels("signals").inc(found)
-                if self._clock.monotonic() >= next_adoption:
+                if due or "signal" in wanted:
+                    found = await self.intake.look()
+                    if "signal" not in wanted:
+                        metrics.SWEEPS.labels("signals").inc(found)
+                if due or "plan" in wanted:
+                    await self._parts.look()
+                if due:
                     await self._adopter.adopt()
                     await self._expire()
                     await self._give_back()
-                    next_adoption = self._clock.monotonic() + self._settings.sweep_s
+                    next_sweep = self._clock.monotonic() + self._settings.sweep_s
             except LeaseLost as error:
                 log.info("sweep_lost_a_lease", why=str(error))
             except PortcullisError as error:

@@ -158,7 +158,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "accept_before_commit": lambda: _before(gateway.hooks.accept, "commit"),
     "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
     "plan_before_commit": lambda: _after(plan_rows, "list_parts"),
-    "plan_after_commit": lambda: _before(Intender, "intend"),
+    "plan_after_commit": lambda: _before(Intake, "_intend"),
     "plan_with_intents_before_commit": lambda: _after(Intender, "begin", lambda b: bool(b.chunks)),
     "plan_with_intents_after_commit": lambda: _before(Intake, "_intend", _has_begun),
     "intents_before_commit": lambda: _after(book, "intend", lambda written: bool(written)),
