@@ -106,10 +106,12 @@ def knee(step: StepFigures | None, floors: Floors, *, found: bool) -> Knee:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`conditions`: when, on what, how busy it was. `scene`: of a scenario. `samples`: of the whole run."""
+    """`conditions`: when, on what, how busy it was. `cores`: of the host, on which everything ran. `scene`: of a
+    scenario. `samples`: of the whole run."""
 
     command: str
     conditions: str
+    cores: int
     settings: Settings
     floors: Floors
     knee: Knee

@@ -11,6 +11,7 @@ Whatever happens, all that was started is ended.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -62,6 +63,7 @@ async def measure(
     return Report(
         command=command,
         conditions=conditions,
+        cores=len(os.sched_getaffinity(0)),
         settings=settings,
         floors=floor,
         knee=knee(at_the_knee(steps, done.good), floor, found=done.found),

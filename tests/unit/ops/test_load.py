@@ -240,7 +240,7 @@ def test_locusts_own_counts_are_read_without_their_sum(tmp_path: Path):
 
 def report(steps: list[StepFigures], **opinion: object) -> Report:
     return Report(
-        command="./appliance load --most 4", conditions="two cores", settings=Settings(),
+        command="./appliance load --most 4", conditions="two cores", cores=2, settings=Settings(),
         floors=FLOORS, knee=knee(at_the_knee(steps, 4), FLOORS, found=True), scene=None,
         verdict=verdict([], {**OPINION, **opinion}), steps=steps,
         requests=[Requests(name="webhook", count=0, failed=0, p50_ms=None, p99_ms=None)],

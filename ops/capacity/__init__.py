@@ -1,0 +1,1 @@
+"""What a host will carry, worked out from what recorded runs cost: `portcullis capacity`."""
