@@ -16,9 +16,10 @@ import structlog
 import uvloop
 
 from ops.bench.catalogue import BENCHES, Bench, chosen
+from ops.bench.history import Entry, commit_here, keep, read
 from ops.bench.measure import Effort, Measurement, machine, to_json
 from ops.bench.picture import draw
-from ops.bench.show import print_table
+from ops.bench.show import print_history, print_table
 from tenancy.errors import PortcullisError
 
 
@@ -51,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure Portcullis beside the floors of this machine: a table, and a picture.",
         epilog="docs/benchmarks.md says what each figure and each floor is.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)}; all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help=f"{', '.join(BENCHES)}; all; or `history`: what was kept, and nothing is measured",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON list, no table")
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5); odd is best")
     parser.add_argument(
@@ -59,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, help="how long each run of `audit` appends (3)")
     parser.add_argument("--quick", action="store_true", help="one short run: does it work at all")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the figures in docs/bench-history/, for a commit"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where the picture goes"
     )
@@ -78,7 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 1: a part does not work; 2: asked wrongly."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    if given.names == ["history"]:
+        print_history(read())
+        return 0
     try:
+        if given.keep and given.quick:
+            raise ValueError("a quick run says that it works, not how fast: it is not kept")
         benches = chosen(given.names)
         effort = Effort(
             runs=1 if given.quick else given.runs,
@@ -90,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return 2
     _quiet()
-    under = conditions(effort, datetime.now(UTC))
+    now, before = datetime.now(UTC), read()
+    under = conditions(effort, now)
     try:
         measurements = uvloop.run(measure(benches, effort))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -103,7 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps(to_json(measurements), indent=1))  # noqa: T201
     else:
-        print_table(measurements)
+        print_table(measurements, before)
+    if given.keep:
+        entry = Entry(
+            at=now, commit=commit_here(), conditions=under, measurements=tuple(measurements)
+        )
+        _say(f"kept: {keep(entry)}")
     _say(f"picture: {picture}")
     return 0
 

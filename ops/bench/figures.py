@@ -103,3 +103,8 @@ def figure(name: str) -> Figure:
     """Its words; a name that nobody described yet shows as itself."""
     known = FIGURES.get(name)
     return known or Figure(name, "see docs/benchmarks.md", more_is_better=name.endswith("_per_s"))
+
+
+def cost(name: str, value: float, floor: float) -> float:
+    """How many floors it costs: at least one where the floor is a floor."""
+    return floor / value if figure(name).more_is_better else value / floor

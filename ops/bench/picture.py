@@ -10,16 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.bench.figures import figure
+from ops.bench.figures import cost, figure
 from ops.bench.measure import Measurement
 from ops.bench.show import number
 
 OURS, BETTER, FLOOR, FAINT, TEXT = "#1f6f8b", "#3c8d5a", "#b5651d", "#c9d6dc", "#22303a"
-
-
-def cost(name: str, value: float, floor: float) -> float:
-    """How many floors it costs: at least one where the floor is a floor."""
-    return floor / value if figure(name).more_is_better else value / floor
 
 
 def draw(measurements: Sequence[Measurement], path: Path, subtitle: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from ops.bench.figures import figure
+from ops.bench.figures import cost, figure
+from ops.bench.history import Entry, last, names
 from ops.bench.measure import Measurement
 
 
@@ -18,19 +19,34 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def table(measurements: Sequence[Measurement]) -> Table:
-    """One row per figure."""
+def table(measurements: Sequence[Measurement], history: Sequence[Entry] = ()) -> Table:
+    """One row per figure. The last column: its cost in floors as it was last kept, and by which commit."""
     shown = Table(title="Figures beside this machine's floors", title_justify="left")
-    for column in ("figure", "value", "runs", "floor", "ratio"):
+    for column in ("figure", "value", "runs", "floor", "ratio", "cost", "cost before"):
         shown.add_column(column, justify="left" if column == "figure" else "right", no_wrap=True)
     for one in measurements:
+        before = last(history, one.name)
         shown.add_row(
             one.name,
             f"{number(one.value)} {one.unit}",
             f"{number(min(one.runs))} to {number(max(one.runs))}",
             f"{number(one.floor)} {one.unit}",
             number(one.ratio),
+            number(cost(one.name, one.value, one.floor)),
+            "" if before is None else f"{number(before[1])} ({before[0].commit})",
         )
+    return shown
+
+
+def history_table(history: Sequence[Entry]) -> Table:
+    """What each figure cost, in floors, from the oldest entry to the newest."""
+    shown = Table(title="Costs in floors; less is better", title_justify="left")
+    shown.add_column("figure", no_wrap=True)
+    for entry in history:
+        shown.add_column(f"{entry.commit}\n{entry.at:%m-%d %H:%M}", justify="right", no_wrap=True)
+    for name in names(history):
+        costs = (entry.cost(name) for entry in history)
+        shown.add_row(name, *("" if each is None else number(each) for each in costs))
     return shown
 
 
@@ -43,10 +59,19 @@ def legend(measurements: Sequence[Measurement]) -> list[str]:
     return lines
 
 
-def print_table(measurements: Sequence[Measurement]) -> None:
-    console = Console()
-    # Where the output is no terminal there is no width to keep to.
-    console.width = max(console.width, 100)
-    console.print(table(measurements))
+def print_table(measurements: Sequence[Measurement], history: Sequence[Entry]) -> None:
+    console = _console()
+    console.print(table(measurements, history))
     for line in legend(measurements):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_history(history: Sequence[Entry]) -> None:
+    _console().print(history_table(history))
+
+
+def _console() -> Console:
+    console = Console()
+    # Where the output is no terminal there is no width to keep to.
+    console.width = max(console.width, 140)
+    return console

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ import pytest
 from ops.bench import pages
 from ops.bench.__main__ import main
 from ops.bench.catalogue import BENCHES, UnknownBench, chosen
-from ops.bench.figures import FIGURES, figure
+from ops.bench.figures import FIGURES, cost, figure
+from ops.bench.history import HISTORY, Entry, keep, last, read
 from ops.bench.measure import Effort, Series, measured, percentile, to_json
 from ops.bench.pages_data import ids
-from ops.bench.picture import cost, draw
+from ops.bench.picture import draw
 from ops.bench.plain_loop import spread
-from ops.bench.show import number
+from ops.bench.show import history_table, number, table
+from tenancy.errors import ConfigurationError
 
 
 def test_value_and_floor_are_medians_and_not_means():
@@ -135,3 +138,56 @@ def test_the_bench_names_accounts_as_its_history_does():
 def test_a_history_of_no_sensible_length_is_refused(orders: int):
     with pytest.raises(ValueError):
         Effort(orders=orders)
+
+
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+
+
+def kept(hours: int, **costs: float) -> Entry:
+    """A run in which these figures cost so many floors."""
+    return Entry(
+        at=NOW + timedelta(hours=hours), commit=f"abc000{hours}", conditions="made up",
+        measurements=tuple(measured(name, "ms", [cost], [1.0]) for name, cost in costs.items()),
+    )  # fmt: skip
+
+
+def test_what_is_kept_is_read_again_in_the_order_of_time(tmp_path: Path):
+    later, earlier = kept(2, accept_p99_ms=2.5), kept(1, accept_p99_ms=3.0)
+    assert [keep(one, tmp_path).name for one in (later, earlier)] == [
+        "20261123T080000Z-abc0002.json",
+        "20261123T070000Z-abc0001.json",
+    ]
+    assert read(tmp_path) == [earlier, later]
+
+
+def test_a_file_that_is_no_run_is_named(tmp_path: Path):
+    (tmp_path / "20261123.json").write_text('{"at": 3}')
+    with pytest.raises(ConfigurationError, match=r"20261123\.json: .*at"):
+        read(tmp_path)
+
+
+def test_beside_a_figure_stands_what_it_cost_when_it_was_last_kept():
+    history = [kept(1, accept_p50_ms=4.0, accept_p99_ms=9.0), kept(2, accept_p99_ms=7.0)]
+    found = last(history, "accept_p50_ms")
+    assert found is not None
+    assert (found[0].commit, found[1]) == ("abc0001", 4.0)
+    assert last(history, "plan_20_ms") is None
+    shown = table([measured("accept_p99_ms", "ms", [6.0], [2.0])], history)
+    assert [list(column.cells) for column in shown.columns[-2:]] == [["3"], ["7 (abc0002)"]]
+    costs = history_table(history)
+    assert [list(column.cells) for column in costs.columns] == [
+        ["accept_p50_ms", "accept_p99_ms"],
+        ["4", "9"],
+        ["", "7"],
+    ]
+
+
+def test_what_is_in_the_repository_can_be_read():
+    for entry in read(HISTORY):
+        assert entry.measurements
+        assert "quick" not in entry.conditions
+
+
+def test_a_quick_run_is_not_kept(capsys: pytest.CaptureFixture[str]):
+    assert main(["accept", "--quick", "--keep"]) == 2
+    assert "it is not kept" in capsys.readouterr().err
