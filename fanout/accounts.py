@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fanout.ports import BrokerAccount
 from tenancy.account import Account
 from tenancy.clock import Clock
-from tenancy.database import Database
+from tenancy.database import Connection, Database
 from tenancy.scope import TenantScope
 from tenancy.store.snapshots import read_accounts
 from tenancy.values import AccountID
@@ -57,23 +57,25 @@ class Accounts:
         """
         return self.remembered(account.account_id) or account
 
-    def at_hand(self, ids: Iterable[AccountID]) -> bool:
-        """Whether `get` would ask nobody for these."""
-        oldest = self._clock.monotonic() - KEEP_S
-        return all(self._fresh(account, oldest) for account in ids)
-
     async def get(
         self, scope: TenantScope, ids: Iterable[AccountID]
     ) -> dict[AccountID, BrokerAccount]:
         """Those of this tenant among `ids`. Raises Unavailable."""
         wanted = set(ids)
-        oldest = self._clock.monotonic() - KEEP_S
-        missing = [i for i in wanted if not self._fresh(i, oldest)]
-        if missing:
+        if self._stale(wanted):
             async with self._database.tenant(scope) as conn:
-                self.keep(await read_accounts(conn, missing))
+                await self.read(conn, wanted)
         kept = {i: self._kept[i][1] for i in wanted if i in self._kept}
         return {i: account for i, account in kept.items() if account.tenant_id == scope.tenant_id}
+
+    async def read(self, conn: Connection, ids: Iterable[AccountID]) -> None:
+        """Read those that are not fresh, in the caller's transaction: who asks next asks nobody."""
+        if stale := self._stale(ids):
+            self.keep(await read_accounts(conn, stale))
+
+    def _stale(self, ids: Iterable[AccountID]) -> list[AccountID]:
+        oldest = self._clock.monotonic() - KEEP_S
+        return [account for account in ids if not self._fresh(account, oldest)]
 
     def _fresh(self, account: AccountID, oldest: float) -> bool:
         """One without a credential is always read again: its key may have come since."""

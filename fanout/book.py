@@ -29,7 +29,7 @@ from fanout.order_rows import COLUMNS, READ, SELECT, TYPES, cell, order_of_row
 from fanout.stops_book import FamilyKey, family_of, place_of
 from fanout.stops_family import Family
 from fanout.stops_venues import NO_VENUES, Venues
-from tenancy.database import Connection
+from tenancy.database import Connection, Told
 from tenancy.scope import TenantScope
 from tenancy.values import AccountID
 from tenancy.windows import TradingDay
@@ -72,17 +72,31 @@ UPDATE orders SET cancel_requested_at = %s WHERE strategy_id = %s
 
 async def intend(conn: Connection, scope: TenantScope, orders: Sequence[Order]) -> set[str]:
     """Write the attempts that are not there yet, with their audit records; the cl_ord_ids written."""
-    if not orders:
-        return set()
+    written = await (await ask_insert(conn, orders))()
+    await record_intents(conn, scope, orders, written)
+    return written
+
+
+async def ask_insert(conn: Connection, orders: Sequence[Order]) -> Told[set[str]]:
+    """The first half of `intend`, in a pipeline of the caller's: the rows; who asks records them."""
     columns = [[cell(order, name) for order in orders] for name in COLUMNS]
-    rows = await (await conn.execute(_INSERT, columns)).fetchall()
-    written = {row[0] for row in rows}
+    asked = await conn.execute(_INSERT, columns) if orders else None
+
+    async def told() -> set[str]:
+        return {row[0] for row in await asked.fetchall()} if asked is not None else set()
+
+    return told
+
+
+async def record_intents(
+    conn: Connection, scope: TenantScope, orders: Sequence[Order], written: set[str]
+) -> None:
+    """The second half: the audit records of those that were written."""
     new = [order for order in orders if order.cl_ord_id in written]
     records = {OrdState.INTENT: evidence.intent, OrdState.HELD: evidence.held}
     await _record(
         conn, scope, (records[o.state](o, o.intent_at) for o in new if o.state in records)
     )
-    return written
 
 
 async def want_cancelled(
@@ -124,17 +138,22 @@ async def want_cancelled(
     return [o for o in orders if o.state in (OrdState.NEW, OrdState.PARTIALLY_FILLED)]
 
 
-async def read_unsettled(
+async def ask_unsettled(
     conn: Connection, lanes: Iterable[tuple[AccountID, str]], parts: Sequence[int], new: set[str]
-) -> list[Order]:
+) -> Told[list[Order]]:
     """What may have been sent in these lanes and is not known yet, but for the `new` ones.
 
-    `parts`: theirs; with it the index of open orders serves, however long the accounts' history is.
+    For a pipeline of the caller's. `parts`: theirs; with it the index of open orders serves, however
+    long the accounts' history is.
     """
     wanted = sorted(set(lanes))
     values = (list(parts), [a for a, _ in wanted], [s for _, s in wanted], list(new))
-    rows = await (await conn.execute(_UNSETTLED, values)).fetchall()
-    return [order_of_row(row) for row in rows]
+    asked = await conn.execute(_UNSETTLED, values)
+
+    async def told() -> list[Order]:
+        return [order_of_row(row) for row in await asked.fetchall()]
+
+    return told
 
 
 async def read_orders(conn: Connection, ids: Sequence[str]) -> list[tuple[Order, bool]]:

@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -32,10 +31,11 @@ from fanout.as_named import as_named
 from fanout.calendars import Calendars, NotLoaded
 from fanout.gather import gather
 from fanout.heard import Heard
-from fanout.intend import Begun, Intender
+from fanout.intend import Intender
 from fanout.leases import LeaseLost, Leases
 from fanout.mandate import Mandate
 from fanout.plan import Plan, Rules, make_plan
+from fanout.planned import NotPlanned, Planned
 from fanout.refresh import Instrumented
 from fanout.sequence import seed_of
 from fanout.shadows import everybody, with_shadows
@@ -69,25 +69,6 @@ _SIGNAL = """
 SELECT body, coalesce(not_before, received_at), traceparent, state, origin, accounts
 FROM signals WHERE signal_id = %s FOR UPDATE"""
 _ROTATION = "SELECT coalesce(max(rotation) + 1, 0) FROM plans WHERE strategy_id = %s"
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """A plan that was made just now, and the trace that goes on with it."""
-
-    plan: Plan
-    traceparent: str
-    due_at: datetime
-    mine: list[int]
-    """Of its partitions those that we held when it was kept."""
-    begun: Begun
-
-
-class NotPlanned(Enum):
-    """Why there is no new plan."""
-
-    NOTHING_TO_DO = "planned or refused already"
-    MUST_WAIT = "orders of an earlier signal are not in the book yet"
-    LOOK_AGAIN = "another strategy has come to share an account: its turn is needed as well"
 
 
 class Intake:
@@ -304,8 +285,11 @@ class Intake:
         mine = [part for part in plan.parts if self._leases.holds(part)]
         epochs = {part: self._leases.epoch(part) for part in mine}
         part = partition(strategy)
-        await self._leases.fence(conn, {part: self._leases.epoch(part), **epochs})
-        await plan_rows.keep(conn, scope, plan, traceparent)
+        async with conn.pipeline():  # one round trip
+            held = {part: self._leases.epoch(part), **epochs}
+            fenced = await self._leases.ask_fence(conn, held)
+            await plan_rows.keep(conn, scope, plan, traceparent)
+        await fenced()
         begun = await self._intender.begin(conn, after, scope, plan, traceparent, epochs)
         await plan_rows.list_parts(conn, plan, begun.done)
         say(span, {"version": plan.version, "accounts": plan.reasons.total()})

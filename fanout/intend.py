@@ -6,8 +6,9 @@
    the wishes to cancel, the audit records; with the last chunk the parts are struck off `plan_parts`.
 3. After each commit its orders go to their lanes.
 
-Who plans writes the first chunk of its own partitions with the plan, in one commit, where all that it
-needs is at hand (`begin`): what fits into it is on the wire one commit sooner, and was never listed.
+Who plans writes the first chunk of its own partitions with the plan, in one commit, where it has the
+keys of their records at hand (`begin`): what fits into it is on the wire one commit sooner, and was never
+listed. Who reads another's plan writes it in the transaction that reads.
 
 Crash before 2: the parts are still listed, the next owner does them. Between chunks: the rows
 that exist are intents (doubt), the others are written now; names are derived, so nobody writes
@@ -79,10 +80,11 @@ class Intender:
         """Write the first chunk of these partitions in the transaction that keeps the plan.
 
         The caller holds their leases in it (`epochs`), and ends `after` when it is committed: then the
-        orders go to their lanes. NOTHING where an account or a key would have to be asked for first.
+        orders go to their lanes. NOTHING where a key would have to be asked for first.
         """
         ((entries, last),) = islice(_chunks(plan.acting(epochs)), 1)
-        if not entries or not self._writer.at_hand(scope, (e.account_id for e in entries)):
+        ready = entries and await self._writer.ready(conn, scope, (e.account_id for e in entries))
+        if not ready:
             return NOTHING
         after.enter_context(under(traceparent, "intend", _said(plan, entries, epochs)))
         batch = self._batch(scope, plan, current(traceparent), entries, epochs)
@@ -103,21 +105,34 @@ class Intender:
             return
         self._busy.add(signal)
         try:
-            if plan is None:
-                plan, kept = await self._read(scope, signal)
-                traceparent = self._heard.parent("plan", signal, kept)
             epochs = {part: self._leases.epoch(part) for part in sorted(parts)}
+            if plan is None:
+                plan, traceparent, begun = await self._read_and_begin(scope, signal, epochs)
+            if begun.done:
+                return
             for chunk, last in islice(_chunks(plan.acting(epochs)), begun.chunks, None):
                 await self._write(scope, plan, traceparent, chunk, epochs, last=last)
         finally:
             self._busy.discard(signal)
 
-    async def _read(self, scope: TenantScope, signal: SignalID) -> tuple[Plan, str]:
-        async with self._database.tenant(scope) as conn:
-            row = await (await conn.execute(_PLAN, (signal,))).fetchone()
-        if row is None:
-            raise NotFound(f"no plan of signal {signal}")
-        return msgspec.json.decode(row[0], type=Plan), row[1]
+    async def _read_and_begin(
+        self, scope: TenantScope, signal: SignalID, epochs: dict[int, int]
+    ) -> tuple[Plan, str, Begun]:
+        """The plan that another worker made, with its trace, and how far the same transaction came."""
+        async with AsyncExitStack() as after, self._database.tenant(scope) as conn:
+            async with conn.pipeline():  # one round trip
+                asked = await conn.execute(_PLAN, (signal,))
+                fenced = await self._leases.ask_fence(conn, epochs)
+            row = await asked.fetchone()
+            if row is None:
+                raise NotFound(f"no plan of signal {signal}")
+            await fenced()
+            plan = msgspec.json.decode(row[0], type=Plan)
+            traceparent = self._heard.parent("plan", signal, row[1])
+            begun = await self.begin(conn, after, scope, plan, traceparent, epochs)
+            if begun.done:
+                await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
+        return plan, traceparent, begun
 
     async def _write(
         self,

@@ -44,7 +44,7 @@ import structlog
 from fanout import metrics
 from fanout.shares import Crew
 from tenancy.clock import Clock
-from tenancy.database import Connection, Database
+from tenancy.database import Connection, Database, Told
 from tenancy.errors import OutcomeUnknown, PortcullisError, Unavailable
 from tenancy.pause import pause
 from tenancy.values import PARTITIONS
@@ -161,15 +161,26 @@ class Leases:
 
         Raises LeaseLost.
         """
-        if len(await self.still_held(conn, set(epochs.items()))) != len(epochs):
-            raise LeaseLost(f"partitions {sorted(epochs)} are not all ours any more")
+        await (await self.ask_fence(conn, epochs))()
+
+    async def ask_fence(self, conn: Connection, epochs: dict[int, int]) -> Told[None]:
+        """The same in a pipeline of the caller's, who must not commit before it was told."""
+        asked = await conn.execute(_STILL, self._values(set(epochs.items())))
+
+        async def told() -> None:
+            if len(set(await asked.fetchall())) != len(epochs):
+                raise LeaseLost(f"partitions {sorted(epochs)} are not all ours any more")
+
+        return told
 
     async def still_held(
         self, conn: Connection, epochs: set[tuple[int, int]]
     ) -> set[tuple[int, int]]:
         """Those of these leases (part, epoch) that are ours, held for the caller's transaction."""
-        values = ([part for part, _ in epochs], [epoch for _, epoch in epochs], self.worker_id)
-        return set(await (await conn.execute(_STILL, values)).fetchall())
+        return set(await (await conn.execute(_STILL, self._values(epochs))).fetchall())
+
+    def _values(self, epochs: set[tuple[int, int]]) -> tuple[list[int], list[int], str]:
+        return [part for part, _ in epochs], [epoch for _, epoch in epochs], self.worker_id
 
     async def beat(self) -> set[int]:
         """Renew, and take our share of what is free; the partitions newly taken. Raises Unavailable."""

@@ -31,23 +31,25 @@ SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
 
 
 async def keep(conn: Connection, scope: TenantScope, plan: Plan, traceparent: str) -> None:
-    """The plan, the signal's new state, the questions to people, the outcome's row and the records."""
+    """The plan, the signal's new state, the questions to people, the outcome's row and the records.
+
+    For a pipeline of the caller's: an error in one of the statements ends the transaction.
+    """
     encoded = msgspec.json.encode(plan)
     values: tuple[Any, ...] = (
         plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
         plan.rotation, encoded.decode(), plan.planned_at,
     )  # fmt: skip
-    async with conn.pipeline():  # one round trip; an error in one of them ends the transaction
-        await conn.execute(_KEEP, values)
-        await conn.execute(_PLANNED, (plan.signal_id,))
-        records = [
-            evidence.planned(plan, encoded, traceparent),
-            *evidence.passed(plan, traceparent),
-            *evidence.blocked(plan, traceparent),
-        ]
-        await append(conn, [(scope.tenant_id, record) for record in records])
-        await approvals.ask(conn, scope, plan, traceparent)
-        await outcome_rows.begin(conn, plan)
+    await conn.execute(_KEEP, values)
+    await conn.execute(_PLANNED, (plan.signal_id,))
+    records = [
+        evidence.planned(plan, encoded, traceparent),
+        *evidence.passed(plan, traceparent),
+        *evidence.blocked(plan, traceparent),
+    ]
+    await append(conn, [(scope.tenant_id, record) for record in records])
+    await approvals.ask(conn, scope, plan, traceparent)
+    await outcome_rows.begin(conn, plan)
 
 
 async def list_parts(conn: Connection, plan: Plan, done: Container[int]) -> None:

@@ -78,8 +78,12 @@ class Claimed:
         """`goes`: which part of the batch. Once, in the caller's transaction."""
         self.goes = goes = self._writer.held_if_needed(goes)
         scope, names = self._scope, self.names
-        self.written = await book.intend(conn, scope, goes.orders)
-        self.before = await self._writer.unsettled(conn, goes, names)
+        async with conn.pipeline():  # one round trip
+            unsettled = await book.ask_unsettled(conn, goes.lanes, list(goes.epochs), names)
+            inserted = await book.ask_insert(conn, goes.orders)
+        self.before = await self._writer.loose(conn, goes, names, await unsettled())
+        self.written = await inserted()
+        await book.record_intents(conn, scope, goes.orders, self.written)
         self.cancels = await book.want_cancelled(
             conn,
             scope,
@@ -122,11 +126,19 @@ class Writer:
         async with self.claimed(scope, batch) as claimed, self._database.tenant(scope) as conn:
             await claimed.write(conn, await decide(conn))
 
-    def at_hand(self, scope: TenantScope, accounts: Iterable[AccountID]) -> bool:
-        """Whether `claimed` has nobody to ask for these: then it may be entered within a transaction."""
+    async def ready(
+        self, conn: Connection, scope: TenantScope, accounts: Iterable[AccountID]
+    ) -> bool:
+        """Whether `claimed` may be entered within the caller's transaction, for it has nobody to ask then.
+
+        Accounts are read here, by the caller's connection; a key of theirs that is not at hand is not,
+        for it may have to be made, in a transaction of its own.
+        """
         wanted = set(accounts)
-        subjects = map(sealing.account, wanted)
-        return self._accounts.at_hand(wanted) and ring.current().at_hand(scope.tenant_id, subjects)
+        if not ring.current().at_hand(scope.tenant_id, map(sealing.account, wanted)):
+            return False
+        await self._accounts.read(conn, wanted)
+        return True
 
     @asynccontextmanager
     async def claimed(self, scope: TenantScope, batch: Batch) -> AsyncIterator[Claimed]:
@@ -182,18 +194,19 @@ class Writer:
             if order.cl_ord_id in goes_out and order.state is OrdState.INTENT:
                 self._lanes.put(_job("send", scope, accounts, order, epochs))
 
-    async def unsettled(self, conn: Connection, batch: Batch, names: set[str]) -> list[Order]:
-        """What may have been sent in the batch's lanes before it and is in nobody's hand.
+    async def loose(
+        self, conn: Connection, batch: Batch, names: set[str], found: Iterable[Order]
+    ) -> list[Order]:
+        """Of what was found unsettled in the batch's lanes, what is in nobody's hand.
 
         A lane forgets a name after the commit that settles it. Such a one is in the first answer if
         the commit came after that was read, and known no more when it is heard: so it is read again.
         """
         parts, known = list(batch.epochs), self._lanes.known
-        found = await book.read_unsettled(conn, batch.lanes, parts, names)
         loose = {order.cl_ord_id for order in found} - known
         if not loose:
             return []
-        again = await book.read_unsettled(conn, batch.lanes, parts, names)
+        again = await (await book.ask_unsettled(conn, batch.lanes, parts, names))()
         return [o for o in again if o.cl_ord_id in loose and o.cl_ord_id not in known]
 
     def held_if_needed(self, batch: Batch) -> Batch:

@@ -187,13 +187,13 @@ def _releases_the_second_leg_unfilled() -> None:
 
 
 def _adopts_in_no_order() -> None:
-    unsettled = writing.Writer.unsettled
+    loose = writing.Writer.loose
 
     async def none(self: Any, *given: Any) -> Any:
-        await unsettled(self, *given)
+        await loose(self, *given)
         return []
 
-    writing.Writer.unsettled = none
+    writing.Writer.loose = none
 
 
 def _leaves_out_who_is_renewed() -> None:

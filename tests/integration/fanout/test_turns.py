@@ -137,18 +137,23 @@ async def test_lane_whose_job_failed_lets_nothing_overtake_it(bench, monkeypatch
 async def test_order_settled_while_the_next_one_is_written_is_not_asked_about(bench, monkeypatch):
     """Else its lane is dropped as another's, and what stands in it is proven absent before it is sent."""
     await bench.set_up(2, allow_add_to_position=True)
-    read, stale = book.read_unsettled, []
+    ask, stale = book.ask_unsettled, []
 
     async def slow_answer(conn, *asked):
         """The first orders are seen in doubt; before that is heard, their lanes have settled them."""
-        orders = await read(conn, *asked)
-        if orders and not stale:
-            stale.extend(orders)
-            await bench.until(DONE, 2)
-            await asyncio.sleep(0.1)  # their lanes have heard it
-        return orders
+        told = await ask(conn, *asked)
 
-    monkeypatch.setattr(book, "read_unsettled", slow_answer)
+        async def heard():
+            orders = await told()
+            if orders and not stale:
+                stale.extend(orders)
+                await bench.until(DONE, 2)
+                await asyncio.sleep(0.1)  # their lanes have heard it
+            return orders
+
+        return heard
+
+    monkeypatch.setattr(book, "ask_unsettled", slow_answer)
     async with bench.worker():
         bench.broker.delay_s = 0.5
         await bench.signal(quantity=1)
