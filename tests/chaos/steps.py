@@ -41,6 +41,7 @@ from fanout.outcomes import Outcomes
 from fanout.proving import Prover
 from fanout.stops import StopEngine
 from fanout.switch import Switch
+from fanout.writing import Claimed
 
 
 def die() -> None:
@@ -161,7 +162,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "plan_after_commit": lambda: _before(Intake, "_intend"),
     "plan_with_intents_before_commit": lambda: _after(Intender, "begin", lambda b: bool(b.chunks)),
     "plan_with_intents_after_commit": lambda: _before(Intake, "_intend", _has_begun),
-    "intents_before_commit": lambda: _after(book, "intend", lambda written: bool(written)),
+    "intents_before_commit": lambda: _after(Claimed, "write"),
     "intents_after_first_chunk": lambda: _after(Intender, "_write"),
     "approved_before_intents": lambda: _before(ApprovedIntender, "_carry"),
     "approved_before_commit": lambda: _after(approvals, "carry"),
