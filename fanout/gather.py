@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from fanout.mandate import SENDERS, Mandate
-from fanout.market import Market
+from fanout.market import Market, Usage
 from fanout.market_store import ask_market
+from fanout.option_choice import Choice
 from fanout.options import Contract
 from fanout.pictures import Known
 from fanout.shadows import everybody
@@ -21,8 +22,11 @@ from fanout.windows import Sessions
 from tenancy.database import Connection, Told
 from tenancy.errors import Unavailable
 from tenancy.snapshot import Snapshot
+from tenancy.values import AccountID
 
 TRIES = 3
+_Asked = tuple[Mapping[AccountID, Choice], Told[Mapping[AccountID, Usage]], Told[Market]]
+"""By which contracts it was asked, and what is told of it."""
 
 
 async def gather(
@@ -44,6 +48,25 @@ async def gather(
     Accounts whose balance is in a currency other than their own have none (a warning says so).
     Raises Unavailable where which option an account means changes faster than it can be read.
     """
+    return await (
+        await ask_gather(
+            conn, snapshot, signal, known, calendars, at=at, mandate=mandate, watched=watched
+        )
+    )()
+
+
+async def ask_gather(
+    conn: Connection,
+    snapshot: Snapshot,
+    signal: Signal,
+    known: Known,
+    calendars: Mapping[str, Sessions],
+    *,
+    at: datetime,
+    mandate: Mandate = SENDERS,
+    watched: Watched | None = None,
+) -> Told[Market]:
+    """The same in a pipeline of the caller's; where options are traded a first look is waited for."""
     snapshot = everybody(snapshot)
     instruments = known.by_broker()
     symbols = symbols_of(snapshot, signal.ticker, instruments, by_name=mandate.names_symbols)
@@ -54,13 +77,7 @@ async def gather(
             caps=known.caps(), today=at.date(),
         )  # fmt: skip
 
-    # Which contract an account means follows from what it holds, and its usage from the contract.
-    contracts = (
-        (await (await ask())()).contracts
-        if any(table.options for table in instruments.values())
-        else {}
-    )
-    for _ in range(TRIES):
+    async def ask_all(contracts: Mapping[AccountID, Choice]) -> _Asked:
         named = symbols | {
             account: found.instrument.symbol
             for account, found in contracts.items()
@@ -69,9 +86,19 @@ async def gather(
         async with conn.pipeline():  # one round trip
             # Before the market: what fails or fills in between then counts twice, never not at all.
             usage_told = await ask_usage(conn, snapshot, named, instruments, at, watched)
-            market_told = await ask()
-        read = await market_told()
-        if read.contracts == contracts:
-            return counted(read, await usage_told())
-        contracts = read.contracts
-    raise Unavailable("what is held of the options changes faster than it can be read")
+            return contracts, usage_told, await ask()
+
+    # Which contract an account means follows from what it holds, and its usage from the contract.
+    options = any(table.options for table in instruments.values())
+    asked = await ask_all((await (await ask())()).contracts if options else {})
+
+    async def told() -> Market:
+        contracts, usage_told, market_told = asked
+        for _ in range(TRIES):
+            read = await market_told()
+            if read.contracts == contracts:
+                return counted(read, await usage_told())
+            contracts, usage_told, market_told = await ask_all(read.contracts)
+        raise Unavailable("what is held of the options changes faster than it can be read")
+
+    return told

@@ -74,23 +74,29 @@ class Intender:
         self._busy: set[SignalID] = set()
 
     async def begin(
-        self, conn: Connection, after: AsyncExitStack, scope: TenantScope, plan: Plan,
-        traceparent: str, epochs: dict[int, int],
-    ) -> Begun:  # fmt: skip
-        """Write the first chunk of these partitions in the transaction that keeps the plan.
+        self, conn: Connection, after: AsyncExitStack, scope: TenantScope,
+        plans: Sequence[tuple[Plan, str, dict[int, int]]],
+    ) -> list[Begun]:  # fmt: skip
+        """Of each plan write the first chunk of these partitions, in the caller's transaction.
 
-        The caller holds their leases in it (`epochs`), and ends `after` when it is committed: then the
-        orders go to their lanes. NOTHING where a key would have to be asked for first.
+        With each its trace, and the leases (part: epoch) that the caller holds in it. The caller ends
+        `after` when it is committed: then the orders go to their lanes. NOTHING of a plan for which a
+        key would have to be asked for first.
         """
-        ((entries, last),) = islice(_chunks(plan.acting(epochs)), 1)
-        ready = entries and await self._writer.ready(conn, scope, (e.account_id for e in entries))
-        if not ready:
-            return NOTHING
-        after.enter_context(under(traceparent, "intend", _said(plan, entries, epochs)))
-        batch = self._batch(scope, plan, current(traceparent), entries, epochs)
-        claimed = await after.enter_async_context(self._writer.claimed(scope, batch))
-        await claimed.write(conn, batch)
-        return Begun(1, frozenset(epochs) if last else frozenset())
+        begun, batches = [], []
+        for plan, traceparent, epochs in plans:
+            ((entries, last),) = islice(_chunks(plan.acting(epochs)), 1)
+            accounts = [entry.account_id for entry in entries]
+            if not accounts or not await self._writer.ready(conn, scope, accounts):
+                begun.append(NOTHING)
+                continue
+            after.enter_context(under(traceparent, "intend", _said(plan, entries, epochs)))
+            batches.append(self._batch(scope, plan, current(traceparent), entries, epochs))
+            begun.append(Begun(1, frozenset(epochs) if last else frozenset()))
+        for batch in _joined(batches):
+            claimed = await after.enter_async_context(self._writer.claimed(scope, batch))
+            await claimed.write(conn, batch)
+        return begun
 
     async def intend(
         self, scope: TenantScope, signal: SignalID, parts: Sequence[int], plan: Plan | None = None,
@@ -129,7 +135,7 @@ class Intender:
             await fenced()
             plan = msgspec.json.decode(row[0], type=Plan)
             traceparent = self._heard.parent("plan", signal, row[1])
-            begun = await self.begin(conn, after, scope, plan, traceparent, epochs)
+            (begun,) = await self.begin(conn, after, scope, [(plan, traceparent, epochs)])
             if begun.done:
                 await conn.execute(_STRIKE, (plan.signal_id, list(epochs)))
         return plan, traceparent, begun
@@ -178,6 +184,20 @@ class Intender:
             wishes=wishes_of(entries),
             bare=bare_of(entries),
         )  # fmt: skip
+
+
+def _joined(batches: Sequence[Batch]) -> list[Batch]:
+    """Those that only bring orders as one; a wish to cancel is of one strategy's orders."""
+    wishing = [batch for batch in batches if batch.wishes]
+    plain = [batch for batch in batches if not batch.wishes]
+    if not plain:
+        return wishing
+    one = msgspec.structs.replace(
+        plain[0],
+        epochs={part: epoch for batch in plain for part, epoch in batch.epochs.items()},
+        orders=[order for batch in plain for order in batch.orders],
+    )
+    return [*wishing, one]
 
 
 def _said(plan: Plan, entries: Sequence[PlanEntry], epochs: dict[int, int]) -> dict[str, object]:

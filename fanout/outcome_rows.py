@@ -35,8 +35,13 @@ TOTALS_MOST = 40
 """Symbols in one outcome: a signal has one at each broker, a close of everything may have many."""
 
 _BEGIN = """
+INSERT INTO signal_outcomes (signal_id, tenant_id, strategy_id, part, reasons)
+SELECT signal_id, tenant_id, strategy_id, part, reasons::jsonb
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::smallint[], %b::text[])
+     AS o (signal_id, tenant_id, strategy_id, part, reasons)"""
+_REFUSE = """
 INSERT INTO signal_outcomes (signal_id, tenant_id, strategy_id, part, reasons, done_at, summary)
-VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s::json)"""
+VALUES (%s, %s, %s, %s, '{}', %s, %s::json)"""
 _FINISH = """
 UPDATE signal_outcomes o SET done_at = n.done_at, summary = n.summary::json
 FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[]) AS n (signal_id, done_at, summary)
@@ -127,16 +132,19 @@ FROM signals s LEFT JOIN plans p USING (signal_id) LEFT JOIN signal_outcomes o U
 WHERE s.signal_id = ANY(%(ids)b)"""  # noqa: S608 - constants only
 
 
-async def begin(conn: Connection, plan: Plan) -> None:
-    """The outcome's row, in the transaction that keeps the plan."""
-    reasons = {reason.value: count for reason, count in plan.reasons.items()}
+async def begin(conn: Connection, plans: Sequence[Plan]) -> None:
+    """The outcomes' rows, in the transaction that keeps the plans."""
+    reasons = [{reason.value: count for reason, count in plan.reasons.items()} for plan in plans]
     await conn.execute(
         _BEGIN,
         (
-            plan.signal_id, plan.tenant_id, plan.strategy_id, partition(plan.strategy_id),
-            msgspec.json.encode(reasons).decode(), None, None,
+            [plan.signal_id for plan in plans],
+            [plan.tenant_id for plan in plans],
+            [plan.strategy_id for plan in plans],
+            [partition(plan.strategy_id) for plan in plans],
+            [msgspec.json.encode(each).decode() for each in reasons],
         ),
-    )  # fmt: skip
+    )
 
 
 async def refuse(
@@ -145,13 +153,9 @@ async def refuse(
     """The outcome of a signal that was not understood, in the transaction that says so."""
     found = await _read(conn, [signal])
     outcome = msgspec.structs.replace(_outcome(found[0], None), state="refused", done_at=at)
-    await conn.execute(
-        _BEGIN,
-        (
-            signal, scope.tenant_id, strategy, partition(strategy), "{}", at,
-            msgspec.json.encode(outcome).decode(),
-        ),
-    )  # fmt: skip
+    summary = msgspec.json.encode(outcome).decode()
+    values = (signal, scope.tenant_id, strategy, partition(strategy), at, summary)
+    await conn.execute(_REFUSE, values)
     await _record(conn, scope, [(outcome, found[0]["traceparent"], at)])
 
 

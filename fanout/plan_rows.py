@@ -6,9 +6,8 @@ its audit records in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -22,34 +21,47 @@ from tenancy.values import SignalID, StrategyID
 
 _KEEP = """
 INSERT INTO plans (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s)"""
-_PLANNED = "UPDATE signals SET state = 'planned' WHERE signal_id = %s AND state = 'accepted'"
+SELECT signal_id, tenant_id, strategy_id, version, seed, rotation, plan::json, planned_at
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[],
+            %b::timestamptz[])
+     AS p (signal_id, tenant_id, strategy_id, version, seed, rotation, plan, planned_at)"""
+_PLANNED = (
+    "UPDATE signals SET state = 'planned' WHERE signal_id = ANY(%b::uuid[]) AND state = 'accepted'"
+)
 _REFUSE = "UPDATE signals SET state = 'refused' WHERE signal_id = %s AND state = 'accepted'"
 _PARTS = """
 INSERT INTO plan_parts (signal_id, part, tenant_id, strategy_id, planned_at)
 SELECT %s, unnest(%s::smallint[]), %s, %s, %s"""
 
 
-async def keep(conn: Connection, scope: TenantScope, plan: Plan, traceparent: str) -> None:
-    """The plan, the signal's new state, the questions to people, the outcome's row and the records.
+async def keep(conn: Connection, scope: TenantScope, plans: Sequence[tuple[Plan, str]]) -> None:
+    """Each plan (with its trace), its signal's new state, questions to people, outcome's row and records.
 
     For a pipeline of the caller's: an error in one of the statements ends the transaction.
     """
-    encoded = msgspec.json.encode(plan)
-    values: tuple[Any, ...] = (
-        plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
-        plan.rotation, encoded.decode(), plan.planned_at,
-    )  # fmt: skip
-    await conn.execute(_KEEP, values)
-    await conn.execute(_PLANNED, (plan.signal_id,))
+    encoded = [msgspec.json.encode(plan) for plan, _ in plans]
+    rows = [
+        (
+            plan.signal_id, plan.tenant_id, plan.strategy_id, plan.version, plan.seed,
+            plan.rotation, text.decode(), plan.planned_at,
+        )
+        for (plan, _), text in zip(plans, encoded, strict=True)
+    ]  # fmt: skip
+    await conn.execute(_KEEP, [list(column) for column in zip(*rows, strict=True)])
+    await conn.execute(_PLANNED, ([plan.signal_id for plan, _ in plans],))
     records = [
-        evidence.planned(plan, encoded, traceparent),
-        *evidence.passed(plan, traceparent),
-        *evidence.blocked(plan, traceparent),
+        record
+        for (plan, traceparent), text in zip(plans, encoded, strict=True)
+        for record in (
+            evidence.planned(plan, text, traceparent),
+            *evidence.passed(plan, traceparent),
+            *evidence.blocked(plan, traceparent),
+        )
     ]
     await append(conn, [(scope.tenant_id, record) for record in records])
-    await approvals.ask(conn, scope, plan, traceparent)
-    await outcome_rows.begin(conn, plan)
+    for plan, traceparent in plans:
+        await approvals.ask(conn, scope, plan, traceparent)
+    await outcome_rows.begin(conn, [plan for plan, _ in plans])
 
 
 async def list_parts(conn: Connection, plan: Plan, done: Container[int]) -> None:

@@ -49,9 +49,16 @@ async def turn(conn: Connection, strategy: StrategyID, *beside: StrategyID) -> N
 
     All that a transaction needs in one call: those of a second one would be out of order.
     """
-    alone = _number(strategy)
-    for number in sorted({alone, *map(_number, beside)}):
-        await conn.execute(_LOCK[number == alone], (number,))
+    await turns(conn, {strategy}, beside)
+
+
+async def turns(
+    conn: Connection, alone: Collection[StrategyID], beside: Iterable[StrategyID]
+) -> None:
+    """The same of several strategies, none of which is another's neighbour."""
+    ours = set(map(_number, alone))
+    for number in sorted(ours.union(map(_number, beside))):
+        await conn.execute(_LOCK[number in ours], (number,))
 
 
 def plans_under_way(

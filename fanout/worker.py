@@ -43,6 +43,7 @@ from fanout.outcomes import Outcomes
 from fanout.parts import Parts
 from fanout.pictures import PictureWriter
 from fanout.plan import Rules
+from fanout.planner import Planner
 from fanout.ports import Broker, BrokerAccount
 from fanout.proving import Prover
 from fanout.reconcile import Reconciler
@@ -180,11 +181,14 @@ class Worker:
             database, self.leases, writer, self.instruments, calendars, clock
         )
         self._parts = Parts(database, self.leases, self._intender, self._approved)
-        self.intake = Intake(
+        planner = Planner(
             database, self.leases, self._accounts, self._intender, self.instruments, clock,
             Rules(signal_age_max_s=settings.signal_age_max_s, open_window_s=settings.open_window_s),
-            calendars, self._wake_parts, lambda: self._look("signal"), self.outcomes.may_have_ended,
-            self.switch.clock_untrusted, self._heard,
+            calendars, self.switch.clock_untrusted, self._heard,
+        )  # fmt: skip
+        self.intake = Intake(
+            database, self.leases, planner, self._intender, clock, calendars, self._wake_parts,
+            lambda: self._look("signal"), self.outcomes.may_have_ended,
         )  # fmt: skip
         self._waker = Waker(redis, WakeSettings())
         self._interventions = Interventions(

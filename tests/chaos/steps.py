@@ -126,6 +126,10 @@ def _any_orders(_self: Any, _scope: Any, orders: Any) -> bool:
     return bool(list(orders))
 
 
+def _any_begun(begun: Any) -> bool:
+    return any(one.chunks for one in begun)
+
+
 def _has_begun(_self: Any, _scope: Any, _signal: Any, made: Any) -> bool:
     return bool(made.begun.chunks)
 
@@ -160,7 +164,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
     "plan_before_commit": lambda: _after(plan_rows, "list_parts"),
     "plan_after_commit": lambda: _before(Intake, "_intend"),
-    "plan_with_intents_before_commit": lambda: _after(Intender, "begin", lambda b: bool(b.chunks)),
+    "plan_with_intents_before_commit": lambda: _after(Intender, "begin", _any_begun),
     "plan_with_intents_after_commit": lambda: _before(Intake, "_intend", _has_begun),
     "intents_before_commit": lambda: _after(Claimed, "write"),
     "intents_after_first_chunk": lambda: _after(Intender, "_write"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -220,8 +220,10 @@ def bench(database: fixture.Database) -> Bench:
 def intents_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plan has its first intents with it, as where an account or a key is not at hand."""
 
-    async def nothing(self: Intender, *_: Any) -> Begun:
-        return NOTHING
+    async def nothing(
+        self: Intender, conn: Any, after: Any, scope: Any, plans: Sequence[Any]
+    ) -> list[Begun]:
+        return [NOTHING] * len(plans)
 
     monkeypatch.setattr(Intender, "begin", nothing)
 

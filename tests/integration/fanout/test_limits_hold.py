@@ -19,7 +19,7 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from fanout.intake import Intake
+from fanout.planner import Planner
 from fanout.usage import ask_usage
 from tests.fakes.broker import FakeBroker
 from tests.integration.fanout.sharing import another, join, limit, signals_for
@@ -154,16 +154,16 @@ def losses(bench, monkeypatch):
 
         return again
 
-    decide = Intake._decide
+    decide = Planner._plan
 
-    async def in_turn(self, *args):
-        plan = await decide(self, *args)
+    def in_turn(self, *args):
+        plan = decide(self, *args)
         for entry in plan.entries:
             seen["all"].append((*used_at[plan.planned_at], entry))
         return plan
 
     monkeypatch.setattr("fanout.gather.ask_usage", watching)
-    monkeypatch.setattr(Intake, "_decide", in_turn)
+    monkeypatch.setattr(Planner, "_plan", in_turn)
     return seen
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fanout.intake import Intake
 from fanout.intend import Intender
+from fanout.planner import Planner
 from fanout.turn import Queues, turn
 from fanout.usage import ask_usage
 from tenancy.errors import Unavailable
@@ -236,13 +236,13 @@ async def test_who_has_left_an_account_with_orders_on_their_way_is_waited_for(
 async def test_no_strategy_starves_beside_one_that_always_has_more(bench, admin, monkeypatch):
     """Signals of a neighbour wait at another worker, which writes their orders too; ours comes last."""
     await bench.set_up(0)
-    decide, all_are_there = Intake._decide, asyncio.Event()
+    decide, all_are_there = Planner._decide, asyncio.Event()
 
     async def then(intake, *args):
         await all_are_there.wait()
         return await decide(intake, *args)
 
-    monkeypatch.setattr(Intake, "_decide", then)
+    monkeypatch.setattr(Planner, "_decide", then)
     async with bench.worker(name="w1") as first, bench.worker(name="w2") as second:
         await bench.until("SELECT count(DISTINCT holder) FROM leases WHERE expires_at > now()", 2)
         await asyncio.sleep(1.0)  # until each has its half
@@ -301,14 +301,13 @@ async def test_every_plan_sees_exactly_what_all_earlier_plans_did(bench, admin, 
         return heard
 
     monkeypatch.setattr("fanout.gather.ask_usage", watching)
-    decide, order = Intake._decide, []
+    decide, order = Planner._plan, []
 
-    async def in_turn(self, conn, snapshot, signal, *args):
-        plan = await decide(self, conn, snapshot, signal, *args)
-        order.append(plan)
-        return plan
+    def in_turn(self, *args):
+        order.append(decide(self, *args))
+        return order[-1]
 
-    monkeypatch.setattr(Intake, "_decide", in_turn)
+    monkeypatch.setattr(Planner, "_plan", in_turn)
     for n in range(100):
         await signal_for(
             bench, strategies[n % 4], action="buy" if n % 3 else "sell", quantity=1 + n % 5
