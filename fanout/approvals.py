@@ -1,6 +1,6 @@
 """Questions to people and their answers in PostgreSQL: one tenant a transaction, which the caller opens.
 
-- `ask`         with the plan (Intake._keep): a pending row and `approval.asked` for each account.
+- `ask`         with the plan (fanout/plan_rows.py): a pending row and `approval.asked` for each account.
 - `approve`     a person's yes: the row, `approval.given`, and the part put back into `plan_parts`.
                 *Crash before: still pending. After: whoever owns the part carries it out.*
 - `reject`, `expire_due`   the row and its record; nothing follows.
