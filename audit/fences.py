@@ -33,14 +33,16 @@ async def only_session(database: Database) -> AsyncIterator[Connection]:
         try:
             cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
             row = await cursor.fetchone()
-            if row is None or not row[0]:
-                raise LockTaken("another recorder holds the lock in the database")
-            yield conn
-            # Let go in order, so that a successor need not wait for the server to miss us.
-            await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+            ours = row is not None and bool(row[0])
+            if ours:
+                yield conn
+                # Let go in order, so that a successor need not wait for the server to miss us.
+                await conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
         except BaseException:
             await conn.close()  # the lock must not go back to the pool; the pool connects anew
             raise
+        if not ours:  # and so the session can be another's
+            raise LockTaken("another recorder holds the lock in the database")
 
 
 @contextmanager

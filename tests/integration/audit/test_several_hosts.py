@@ -12,12 +12,14 @@ import psycopg
 import pytest
 
 from audit.checker import Checker
+from audit.fences import LockTaken, only_session
 from audit.ports import LogHalted
 from audit.recorder import Recorder
 from audit.verdict import OK
 from audit.verifier import verify_log
 from audit.worm.posix import PosixStore
 from tenancy.clock import SystemClock
+from tenancy.database import Database
 from tests.fixtures.audit import Bench, entry
 
 RECORDS = 600  # two full tiles and a partial one
@@ -157,3 +159,21 @@ def checker(bench: Bench, store: Path, term: Callable[[], int]) -> Checker:
         SystemClock(),
         term=term,
     )
+
+
+async def test_who_waits_for_the_lock_asks_in_one_session(bench: Bench):
+    """A session for each question would cost a handshake every two seconds, and a warning in the log."""
+    waiting = Database(bench.made.conninfo("recorder"), name="test-waiting", size=1)
+    await waiting.open()
+    sessions = set()
+    async with only_session(bench.recording):
+        for _ in range(3):
+            with pytest.raises(LockTaken):
+                async with only_session(waiting):
+                    raise AssertionError("the lock is taken")
+            async with waiting.connection() as conn:
+                sessions.add(conn.info.backend_pid)
+    assert len(sessions) == 1
+    async with only_session(waiting) as conn:
+        assert {conn.info.backend_pid} == sessions
+    await waiting.close()
