@@ -7,6 +7,7 @@ once, rows, exchange and audit records agree (loadtest/audit), by the judgement 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 LATE_S = 3.0
 ATTEMPTS = "SELECT attempt, state FROM orders ORDER BY order_id, attempt"
+
+
+def rarely(step: str) -> Any:
+    """A step of which a neighbour is in every run of the suite."""
+    return pytest.param(step, marks=pytest.mark.longer)
 
 
 # ------------------------------------------------------------------ plan
@@ -271,7 +277,7 @@ async def test_killed_after_the_switch_denied_an_order_before_it_is_written(data
         assert (await stage.rows(ATTEMPTS))[-1][1] == "denied"
 
 
-@pytest.mark.parametrize("step", ["wishes_before_commit", "wishes_after_commit"])
+@pytest.mark.parametrize("step", [rarely("wishes_before_commit"), "wishes_after_commit"])
 async def test_killed_while_the_switch_cancels(database, gateio, step):
     """The wishes are there or not, and so are their records; who comes next goes on from there."""
     async with staged(database, gateio, 3) as stage:
@@ -285,7 +291,9 @@ async def test_killed_while_the_switch_cancels(database, gateio, step):
         ]
 
 
-@pytest.mark.parametrize("step", ["exit_before_commit", "exit_after_commit", "plan_after_commit"])
+@pytest.mark.parametrize(
+    "step", [rarely("exit_before_commit"), "exit_after_commit", rarely("plan_after_commit")]
+)
 async def test_killed_while_the_switch_closes(database, gateio, step):
     """Its exit is a signal like any other, and in each round there is one."""
     async with staged(database, gateio, 3) as stage:
