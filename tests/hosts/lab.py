@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -70,9 +70,11 @@ def lab(inventory: str, *, machines: bool = False) -> Iterator[Lab]:
     names = names_in(inventory)
     with ExitStack() as undo:
         # A short path: ssh's control sockets lie under it, and a socket's path has 107 bytes.
-        directory = Path(tempfile.mkdtemp(prefix="lab-", dir="/var/tmp"))
+        # Its name is a part of the machines' names, which a host's name bounds: no underscore (mkdtemp has some).
+        run = secrets.token_hex(4)
+        directory = Path("/var/tmp", f"lab-{run}")
+        directory.mkdir(mode=0o700)
         undo.callback(shutil.rmtree, directory)
-        run = directory.name.removeprefix("lab-")
         wire = undo.enter_context(network(run, len(names)))
         undo.enter_context(_time_server(wire))
         controller = Controller(directory, wire)
