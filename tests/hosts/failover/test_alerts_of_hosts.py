@@ -11,6 +11,8 @@ from tests.hosts.cluster import firing, primary, until, whole
 from tests.hosts.lab import Lab
 
 FIRES_S = 480.0
+CERTIFICATE, TOLD = "/etc/portcullis/pki/lab", "/var/lib/host-certificates/certificates.prom"
+LOOK = "sudo systemctl start host-certificates.service"
 SMALL, FAILING = "/srv/lab-small", "portcullis-lab-fails"
 
 Fault = Callable[[Lab], Iterator[None]]
@@ -59,6 +61,24 @@ def disk_is_full(lab: Lab) -> Iterator[None]:
     lab.controller.said(host, f"sudo umount {SMALL} && sudo rmdir {SMALL}")
 
 
+def certificate_ends_soon(lab: Lab) -> Iterator[None]:
+    """One of two days, beside those that role pki made."""
+    host = lab.hosts[0]
+    made = f"sudo mkdir {CERTIFICATE} && sudo openssl req -x509 -days 2 -nodes -subj /CN=lab -newkey rsa:2048"
+    lab.controller.said(
+        host, f"{made} -keyout {CERTIFICATE}/key -out {CERTIFICATE}/certificate.pem && {LOOK}"
+    )
+    yield
+    lab.controller.said(host, f"sudo rm -r {CERTIFICATE} && {LOOK}")
+
+
+def nobody_looks_at_certificates(lab: Lab) -> Iterator[None]:
+    host = lab.hosts[0]
+    lab.controller.said(host, f"sudo systemctl stop host-certificates.timer && sudo rm {TOLD}")
+    yield
+    lab.controller.said(host, f"sudo systemctl start host-certificates.timer && {LOOK}")
+
+
 def _stopped(lab: Lab, unit: str, hosts: int) -> Iterator[None]:
     for host in lab.hosts[:hosts]:
         lab.controller.said(host, f"sudo systemctl stop {unit}")
@@ -72,6 +92,11 @@ FAULTS: dict[Fault, set[str]] = {
     etcd_is_stopped: {"PortcullisHostUnitStopped etcd.service"},
     job_fails: {f"PortcullisHostUnitFailed {FAILING}.service"},
     disk_is_full: {"PortcullisHostDiskFull"},
+    certificate_ends_soon: {
+        "PortcullisHostCertificateExpiresSoon",
+        "PortcullisHostCertificateExpiring",
+    },
+    nobody_looks_at_certificates: {"PortcullisHostCertificatesUnseen"},
     standbys_are_stopped: {"PortcullisDatabaseWithoutStandby"},
     all_databases_are_stopped: {"PortcullisDatabaseWithoutPrimary"},
 }
