@@ -47,6 +47,6 @@ def deployed(booted: Lab) -> Lab:
 def trading(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
     """A strategy of a new customer, on the client."""
     place = tmp_path_factory.mktemp("steady")
-    asked = new_fund(deployed, place)
+    asked = new_fund(deployed, place, "Steady Fund")
     with beside(deployed.wire, steady, asked, place / "words") as program:
         yield program

@@ -10,7 +10,7 @@ from tests.hosts.main_job import Asked
 from tests.hosts.play import ADMIN_URL, HOOKS_URL
 
 
-def new_fund(lab: Lab, directory: Path, name: str = "Lab Fund") -> Asked:
+def new_fund(lab: Lab, directory: Path, name: str) -> Asked:
     """As docs/operating/hsm-backup.md says, SoftHSM on several hosts."""
     first, controller = lab.hosts[0], lab.controller
     here = "--url https://127.0.0.1:8443 --as operator"

@@ -15,7 +15,8 @@ from tests.hosts.main_job import ACCOUNTS, SIGNALS, Told, filled_at_the_exchange
 @pytest.fixture(scope="module")
 def traded(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """A tenant by ceremony on the first host, its keys on the others; then what its strategy sends."""
-    return as_client(deployed.wire, trade, new_fund(deployed, tmp_path_factory.mktemp("client")))
+    fund = new_fund(deployed, tmp_path_factory.mktemp("client"), "Lab Fund")
+    return as_client(deployed.wire, trade, fund)
 
 
 def test_every_signal_is_accepted_and_comes_to_its_end(traded: Told) -> None:
