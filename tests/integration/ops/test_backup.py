@@ -36,6 +36,9 @@ from tests.fixtures.archived import Archived, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
+PAGE_BYTES, PAGE_HEADER_BYTES = 8192, 24
+"""Of WAL (PostgreSQL's access/xlog_internal.h, XLogPageHeaderData)."""
+
 
 class Whole:
     """A repository with one base backup and WAL behind it: what each test starts from."""
@@ -239,18 +242,25 @@ def test_a_hole_in_the_archive_is_named(archived: Archived, whole: Whole, second
 
 
 def test_wal_that_ends_before_it_should_is_no_restore(
-    archived: Archived, whole: Whole, second: Path
+    archived: Archived, whole: Whole, second: Path, tmp_path: Path
 ) -> None:
-    """PostgreSQL takes a record that it cannot read for the end, and would go on without what is behind it."""
+    """PostgreSQL takes a record that it cannot read for the end, and would go on without what is behind it.
+
+    In a copy: a receiver that starts anew writes its segment again, and with it what is damaged here.
+    """
     with archived.connect() as conn:
         row = conn.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert row is not None
         archived.keep(conn)
     until(lambda: parse_lsn(_flushed(archived)) > parse_lsn(row[0]))
-    (partial,) = archived.repository.wal.glob("*.partial")
-    at = parse_lsn(row[0]) % archived.repository.identity().segment_bytes
-    with damaged(partial, at + 30), pytest.raises(Damaged, match="the archive had") as refused:
-        restore(archived.repository, whole.backup, second, Target())
+    there = Places(tmp_path / "repository")
+    shutil.copytree(archived.repository.root, there.root)
+    (partial,) = there.wal.glob("*.partial")
+    at = parse_lsn(row[0]) % there.identity().segment_bytes + 30
+    if at % PAGE_BYTES < PAGE_HEADER_BYTES:  # its last bytes are padding, which nobody reads
+        at += PAGE_HEADER_BYTES
+    with damaged(partial, at), pytest.raises(Damaged, match="the archive had") as refused:
+        restore(there, whole.backup, second, Target())
     assert "--to-lsn" in str(refused.value)
     assert not (second / "portcullis.toml").exists()
 

@@ -163,7 +163,7 @@ def test_a_drill_moves_one_thing_after_the_other_each_under_watch() -> None:
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A bundle for the Debian of this machine, and where a host would keep it."""
+    """A bundle for the Debian of this machine, and where each host keeps it (all of them here, at once)."""
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
     monkeypatch.setitem(bundles.MANIFEST, "suite", suite)
     release = bundles.key(tmp_path)
@@ -171,7 +171,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {
         "portcullis_bundle": bundles.packed(root),
         "portcullis_bundle_signers": bundles.signers(release),
-        "bundle_places": tmp_path / "bundles",
+        "bundle_places": f"{tmp_path}/{{{{ inventory_hostname }}}}/bundles",
         "portcullis_healthy": [],
         "portcullis_changing": tmp_path / "changing",
         "facts": True,

@@ -145,6 +145,18 @@ def analysed(*words: str) -> str:
     return done.stdout
 
 
+def test_a_base_backup_alone_may_run_a_shell_by_which_its_wal_is_read(
+    three: Installation, tmp_path: Path
+) -> None:
+    """pg_verifybackup starts pg_waldump by popen(3), that is by /bin/sh; without it no backup is ever whole."""
+    names = written(three, tmp_path)
+    settings = {name: (tmp_path / f"etc/systemd/system/{name}.d/60-backup.conf") for name in names}
+    shell = re.compile(r"(?m)^ExecPaths=.*/bin/sh\b")
+    assert [name for name, file in settings.items() if shell.search(file.read_text())] == [
+        "portcullis-backup.service"
+    ]
+
+
 def test_no_unit_is_exposed_more_than_it_may_be(three: Installation, tmp_path: Path) -> None:
     names = written(three, tmp_path)
     said = analysed("security", "--offline=true", f"--root={tmp_path}", "--no-pager", *names)

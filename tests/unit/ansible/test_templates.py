@@ -12,6 +12,7 @@ from tests.unit.ansible.tree import ANSIBLE, INVENTORIES, UIDS
 
 TEMPLATES = sorted((ANSIBLE / "roles").glob("*/templates/*.j2"))
 FIREWALL = ANSIBLE / "roles" / "hardening" / "templates" / "nftables.conf.j2"
+KEEPALIVED = ANSIBLE / "roles" / "keepalived" / "templates" / "keepalived.conf.j2"
 CHRONY = ANSIBLE / "roles" / "clock" / "templates" / "chrony.conf.j2"
 
 
@@ -102,3 +103,16 @@ def test_a_card_with_a_clock_of_its_own_is_asked_before_the_network():
         clock_card={"stdout": "Time stamping parameters\nPTP Hardware Clock: 3\n"},
     )
     assert "refclock PHC /dev/ptp3 tai" in text
+
+
+def test_a_host_of_its_own_names_no_peers_for_keepalived_takes_no_empty_list():
+    alone = Installation("one").render("keepalived", KEEPALIVED, "gw1")
+    assert "unicast" not in alone
+    house = Installation("three")
+    for host in house.hosts:
+        text = house.render("keepalived", KEEPALIVED, host)
+        (peers,) = re.findall(r"unicast_peer \{\n([^}]+)\}", text)
+        own = re.findall(r"unicast_src_ip (\S+)", text)
+        assert len(peers.split()) == len(house.hosts) - 1
+        assert len(own) == 1
+        assert own[0] not in peers.split()
