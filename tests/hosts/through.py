@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tests.hosts.client import Beside
 from tests.hosts.cluster import until, whole
 from tests.hosts.lab import Lab
-from tests.hosts.log import is_signed
+from tests.hosts.log import is_signed, written
 from tests.hosts.steady import ACCOUNTS, Seen
 
 SIGNED_S = 60.0
@@ -31,7 +31,8 @@ def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
         with contextmanager(happens)(lab):
             seen.append(trading.ask("sound", str))
         whole(lab)
-        until(lambda: is_signed(lab), SIGNED_S, "records are left without a signature")
+        had = written(lab)
+        until(lambda: is_signed(lab, had), SIGNED_S, "records are left without a signature")
         seen.append(trading.ask("sound", str))
     finally:
         told = trading.ask("stop", Seen)
