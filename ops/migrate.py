@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ DIRECTORY = Path(__file__).parent / "migrations"
 LOCK = 0x706F727463  # "portc"
 CONNECT_WITHIN_S = 10
 """A server that takes the connection and then says nothing is away."""
+AGAIN_S = 0.5
 LOCK_WITHIN_S = 5
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -148,18 +150,38 @@ def unserved(migrations: list[Migration], applied: list[Applied]) -> str | None:
     return None
 
 
-def require(conninfo: str, directory: Path = DIRECTORY) -> None:
-    """See that this code can run on the schema, under any role. Raises MigrationError, Unavailable."""
+def require(conninfo: str, directory: Path = DIRECTORY, *, within_s: float = 0.0) -> None:
+    """See that this code can run on the schema, under any role. Raises MigrationError, Unavailable.
+
+    `within_s`: for so long a server that does not answer is asked again.
+    """
     migrations = read_migrations(directory)
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            applied = _schema(conninfo)
+            break
+        except Unavailable:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
+    if (why := unserved(migrations, applied)) is not None:
+        raise MigrationError(why)
+
+
+def _schema(conninfo: str) -> list[Applied]:
+    """What is applied, asked under any role. Raises MigrationError, Unavailable."""
     with _connect(conninfo) as conn:
         try:
-            applied = _applied(conn)
+            return _applied(conn)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
             raise MigrationError(
                 "the database does not say which schema it has: run `portcullis migrate` first"
             ) from None
-    if (why := unserved(migrations, applied)) is not None:
-        raise MigrationError(why)
+        except (
+            psycopg.OperationalError
+        ) as error:  # a pooler lets in, and says at the first question
+            raise Unavailable(f"PostgreSQL does not answer: {error}") from error
 
 
 def migrate(conninfo: str, directory: Path = DIRECTORY, *, expand_only: bool = False) -> list[str]:

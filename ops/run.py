@@ -2,8 +2,8 @@
 
 Settings, then telemetry, then a look whether the schema serves this code (ops/migrate.py), then wiring
 (ops/compose.py), then work, until SIGTERM. A part that does not answer at the start ends the process
-with status 1, and its supervisor tries again: one path for start and repair. Never under -O: the
-assertions stay on.
+with status 1, and its supervisor tries again: one path for start and repair. PostgreSQL alone is asked more
+than once: after an outage a pooler's first answer is that of before. Never under -O: the assertions stay on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tenancy import systemd
 from tenancy.errors import PortcullisError
 
 STOP_LIMIT_S = 8.0
+DATABASE_WITHIN_S = 15.0
 ROLE = {"session": "worker"}
 """Under which database role a process asks, where it has not its own name."""
 
@@ -88,7 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     provider = telemetry.set_up(settings.telemetry, process=given.name, index=given.index)
     try:
-        migrate.require(getattr(settings.database, ROLE.get(given.name, given.name)))
+        role = ROLE.get(given.name, given.name)
+        migrate.require(getattr(settings.database, role), within_s=DATABASE_WITHIN_S)
         return serve.run(lambda: run_process(given.name, wired, settings, given.index, given.fd))
     except PortcullisError as error:
         log.error("cannot_run", code=error.code, error=str(error))

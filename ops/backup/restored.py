@@ -1,8 +1,9 @@
 """PostgreSQL on a restored data directory, whoever ran it before: on its own socket alone, and for us alone.
 
-What a base backup brings of settings was another host's: Patroni's addresses, certificates and pg_hba.conf, and
-its choice of a standby. Whatever of it could keep this server from starting or let somebody in is overruled on
-the command line; nothing is written over, so that the directory can be given back to Patroni as it is.
+What a base backup brings of settings was another host's: Patroni's addresses, certificates and pg_hba.conf,
+its choice of a standby, and every recovery target emptied, which PostgreSQL 15 takes for a second one beside
+ours. Its postgresql.conf and pg_hba.conf are not read; what ALTER SYSTEM wrote is overruled on the command
+line. Nothing is written over, so that the directory can be given back to Patroni as it is.
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ class RestoredPostgres(Postgres):
     ) -> None:
         self._superuser = superuser
         self._hba = places.runtime / "pg" / "hba.conf"
-        ours = {"hba_file": str(self._hba), "port": str(PORT), "ssl": "off", "archive_mode": "off"}
+        self._nothing = places.runtime / "pg" / "postgresql.conf"
+        files = {"config_file": str(self._nothing), "hba_file": str(self._hba)}
+        ours = {**files, "port": str(PORT), "ssl": "off", "archive_mode": "off"}
         alone = {"synchronous_standby_names": ""}
         super().__init__(places, {**ours, **alone, **(more or {})})
 
     def prepare(self) -> None:
         super().prepare()
-        self._hba.write_text(HBA)
         found = self.data.stat()
-        os.chown(self._hba, found.st_uid, found.st_gid)
+        for path, text in ((self._hba, HBA), (self._nothing, "")):
+            path.write_text(text)
+            os.chown(path, found.st_uid, found.st_gid)
 
     def superuser(self, database: str = DATABASE) -> str:
         return self._conninfo(self._superuser, database)

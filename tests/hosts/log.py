@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from audit.tiles import WIDTH
 from tests.hosts.cluster import sql
 from tests.hosts.lab import Lab
 
@@ -43,7 +44,7 @@ def sizes(lab: Lab, query: str) -> dict[str, int]:
 
 def notes(lab: Lab) -> dict[tuple[str, str], str]:
     """The checkpoint of each log in each host's own set, by host and log."""
-    asked = f"sudo sh -c 'cd {AUDIT} && for log in *; do test -d $log && echo $log; done'"
+    asked = f"sudo sh -c 'cd {AUDIT} && ls -d */ | tr -d /'"
     return {
         (host.name, log): lab.controller.said(host, f"sudo cat {AUDIT}/{log}/checkpoint")
         for host in lab.hosts
@@ -52,10 +53,11 @@ def notes(lab: Lab) -> dict[tuple[str, str], str]:
 
 
 def verify(lab: Lab, name: str, log: str, older: str) -> None:
-    """From the files of that host alone; and that they extend what they were."""
+    """From the files of that host alone; and that they extend what they were. A manifest has whole tiles alone."""
     host = lab.host(name)
     lab.controller.put(host, "/var/tmp/older", older)
-    words = "--manifest --since /var/tmp/older"
+    size = int(older.splitlines()[1])
+    words = "--since /var/tmp/older" + (" --manifest" if size >= WIDTH else "")
     lab.controller.said(host, f"sudo portcullis audit verify {AUDIT}/{log} {words}")
 
 

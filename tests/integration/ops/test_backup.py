@@ -25,6 +25,7 @@ from ops.backup.archived import flushed
 from ops.backup.layout import Backup, Damaged, Places, parse_lsn, write
 from ops.backup.prepare import prepare
 from ops.backup.restore import Target, restore
+from ops.backup.restored import RestoredPostgres
 from ops.backup.take import take
 from ops.paths import places
 from ops.processes import ROOT
@@ -36,6 +37,16 @@ from tests.fixtures.archived import Archived, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
+PATRONIS = """
+ssl_ca_file = '/etc/portcullis/pki/postgresql/authorities.pem'
+recovery_target = ''
+recovery_target_lsn = ''
+recovery_target_name = ''
+recovery_target_time = ''
+recovery_target_timeline = 'latest'
+recovery_target_xid = ''
+"""
+"""What a host's postgresql.conf ends with that was a standby once (Patroni 3.0.2, seen on booted hosts)."""
 PAGE_BYTES, PAGE_HEADER_BYTES = 8192, 24
 """Of WAL (PostgreSQL's access/xlog_internal.h, XLogPageHeaderData)."""
 
@@ -54,6 +65,8 @@ class Whole:
 def whole(archived: Archived) -> Whole:
     """First a backup that is killed halfway, then a whole one, then more signals and a whole segment."""
     it = Whole()
+    with (archived.postgres.data / "postgresql.conf").open("a") as settings:
+        settings.write(PATRONIS)
     with archived.connect() as conn:
         it.told.append(archived.keep(conn))
         it.half = _killed_halfway(archived) / "left over"
@@ -192,6 +205,28 @@ def test_a_commit_waits_while_the_archive_is_away_and_goes_on_when_it_is_back(
         archived.start_archive()
         sender.join(30)
     assert done.is_set()
+
+
+@pytest.mark.parametrize("by", ["time", "lsn"])
+def test_a_restore_to_an_older_point_ends_there(
+    archived: Archived, whole: Whole, second: Path, by: str
+) -> None:
+    with archived.connect() as conn:
+        before = archived.keep(conn)
+        row = conn.execute("SELECT clock_timestamp(), pg_current_wal_flush_lsn()::text").fetchone()
+        assert row is not None
+        after = archived.keep(conn)
+    target = Target(time=row[0]) if by == "time" else Target(lsn=row[1])
+    restore(archived.repository, whole.backup, second, target)
+    there = RestoredPostgres(places(second), whole.backup.superuser)
+    there.start()
+    try:
+        with psycopg.connect(there.superuser()) as conn:
+            found = {row[0] for row in conn.execute("SELECT signal_id FROM signals").fetchall()}
+    finally:
+        there.stop()
+    assert before in found
+    assert after not in found
 
 
 @contextmanager
