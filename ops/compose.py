@@ -134,8 +134,9 @@ async def ingress(settings: Settings, seat: Seat) -> AsyncIterator[Parts]:
         if settings.ingress.tls is not None:
             tell_expiry("ingress", settings.ingress.tls.certificate)
         serving = serve(
-            listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop
-        )
+            listener.app, fd=listener_of(seat), tls=settings.ingress.tls, stop=seat.stop,
+            server=settings.ingress.server,
+        )  # fmt: skip
         checks = {**listener.checks(), "signer": tells(signer), "clock": lambda: seen(sense)}
         yield checks, asyncio.create_task(beside(serving, watch(sense, seat.stop)))
 

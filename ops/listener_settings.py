@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+
+Server = Literal["hypercorn", "uvicorn"]
+"""What speaks HTTP on a listener (ops/serve.py)."""
 
 SOCKET_PATH_MAX_BYTES = 107
 

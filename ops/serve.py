@@ -1,6 +1,7 @@
-"""Serve an ASGI application with Hypercorn on a listening socket that somebody else opened.
+"""Serve an ASGI application on a listening socket that somebody else opened: with Hypercorn, or, behind
+a proxy and where the settings say so, with uvicorn (ops/serve_uvicorn.py).
 
-Its settings are gateway/listener.py's. Two things have no setting there:
+Hypercorn's settings are gateway/listener.py's. Two things have no setting there:
 
 - A TLS connection that is asked to end gets half a second to say goodbye. asyncio's 30 s would let
   one idle client hold up the stop of the process, so the loop that runs it gives every TLS server
@@ -31,7 +32,8 @@ from hypercorn.typing import AppWrapper, LifespanState
 from gateway.admin.client_certificates import STATE_KEY, fingerprint
 from gateway.listener import hypercorn_config
 from gateway.proxied import Proxied
-from ops.listener_settings import Tls
+from ops.listener_settings import Server, Tls
+from ops.serve_uvicorn import serve_uvicorn
 from tenancy.errors import ConfigurationError
 
 TLS_GOODBYE_S = 0.5
@@ -84,13 +86,16 @@ async def serve(
     stop: asyncio.Event,
     client_ca: Path | None = None,
     endless: bool = False,
+    server: Server = "hypercorn",
 ) -> None:
-    """Serve until `stop`, then answer what is in flight for a few seconds more.
+    """Serve until `stop`, then answer what is in flight for a few seconds more, and close `fd`.
 
     With `client_ca` clients may show certificates that it signed. `endless`: some answers never end,
     while their client says nothing. Without `tls` the socket is a Unix socket with a proxy behind it.
-    Raises ConfigurationError, also where plain HTTP would be spoken on a network.
+    Raises ConfigurationError, also where plain HTTP would be spoken on a network, or uvicorn without a proxy.
     """
+    if server == "uvicorn" and tls is not None:
+        raise ConfigurationError("uvicorn is for a Unix socket, behind a proxy that ends TLS")
     if tls is None:
         if not _is_unix(fd):
             raise ConfigurationError(
@@ -98,6 +103,9 @@ async def serve(
                 " see `socket` in the settings"
             )
         app = Proxied(app)
+        if server == "uvicorn":
+            await serve_uvicorn(app, fd=fd, stop=stop)
+            return
     certificate, key = (str(tls.certificate), str(tls.key)) if tls is not None else (None, None)
     config = hypercorn_config(
         f"fd://{fd}", certfile=certificate, keyfile=key,

@@ -21,7 +21,7 @@ from hsm import pins
 from hsm.settings import TokenPair
 from ops.backup.settings import BackupSettings
 from ops.clock.settings import ClockSettings
-from ops.listener_settings import ListenerSettings, Tls, check_socket_path
+from ops.listener_settings import ListenerSettings, Server, Tls, check_socket_path
 from tenancy.errors import UNREADABLE, ConfigurationError
 
 Count = Annotated[int, Meta(ge=1, le=256)]
@@ -140,17 +140,26 @@ class HsmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class IngressSettings(ListenerSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The public listener. `base_url` is what senders' addresses begin with.
 
+    `server`: what speaks HTTP. "uvicorn" is for a `socket` alone: the proxy ends what arrives slowly.
     `wait_…` is about senders that wait for the outcome (`Prefer: wait=N`): how long at most (0: never),
     and how many in each process.
     """
 
     processes: Count
+    server: Server = "hypercorn"
     body_limit_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)]
     time_window_s: Annotated[int, Meta(ge=10, le=3600)]
     rate_per_minute: Positive
     rate_per_hour: Positive
     wait_max_s: Annotated[int, Meta(ge=0, le=30)] = 30
     wait_senders_max: Positive = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.server == "uvicorn" and self.socket is None:
+            raise ValueError(
+                "server: uvicorn is for a listener behind a proxy: set socket in place of host, port and tls"
+            )
 
 
 class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,12 +15,16 @@ UNITS = {
     "accept_throughput": "1/s",
     "accept_p50_ms": "ms",
     "accept_p99_ms": "ms",
+    "accept_uvicorn_throughput": "1/s",
+    "accept_uvicorn_p50_ms": "ms",
+    "accept_uvicorn_p99_ms": "ms",
+    "accept_uvicorn_beside_hypercorn": "1/s",
     "accept_keep_throughput": "1/s",
 }
 
 
 async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
-    """Three figures beside a bare 202; the throughput once more beside single commits."""
+    """Figures beside a bare 202; the throughput once more beside single commits."""
     series = Series(UNITS)
     seconds = 1 if effort.quick else 3
     say("accept: PostgreSQL and Redis of its own")

@@ -1,6 +1,6 @@
-"""The server side of the accept benchmark, in a process of its own, on uvloop with TLS.
+"""The server side of the accept benchmark, in a process of its own, on uvloop.
 
-`bare` answers 202 to everything: Starlette and Hypercorn alone, the floor. `whole` is the public
+`bare` answers 202 to everything: Starlette and the server alone, the floor. `whole` is the public
 listener with PostgreSQL and Redis; only the signer is left out: secrets are "opened" in process.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
-import uvloop
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.asyncio import serve as hypercorn_serve
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -25,6 +25,9 @@ from gateway.listener import hypercorn_config
 from ops.audit_keys import ring_of
 from ops.bench.unsealed import OpensUnsealed
 from ops.garbage import collect_garbage_rarely
+from ops.listener_settings import Server, Tls
+from ops.serve import run, serve
+from ops.serve_uvicorn import serve_uvicorn
 from tenancy.clock import SystemClock
 from tenancy.database import Database
 
@@ -38,7 +41,19 @@ class Bare:
         await send_answer(Answer(202, "accepted", b"{}"), send)
 
 
-async def whole(config: Config, conninfo: str, redis_socket: str) -> None:
+async def bare(fd: int, server: Server, tls: Tls | None) -> None:
+    """Not as the product serves: nobody asks here whose request it is."""
+    stop = asyncio.Event()
+    app: Any = Starlette(routes=[Route("/v1/hooks/{hook_id}", Bare(), methods=["POST"])])
+    if server == "uvicorn":
+        await serve_uvicorn(app, fd=fd, stop=stop)
+        return
+    certificate, key = (str(tls.certificate), str(tls.key)) if tls is not None else (None, None)
+    config = hypercorn_config(f"fd://{fd}", certfile=certificate, keyfile=key)
+    await hypercorn_serve(app, config, shutdown_trigger=stop.wait)
+
+
+async def whole(fd: int, server: Server, tls: Tls | None, conninfo: str, redis_socket: str) -> None:
     """Limits are out of the way, everything else is as shipped."""
     database = Database(conninfo, name="bench-ingress", size=2)
     await database.open()
@@ -52,20 +67,22 @@ async def whole(config: Config, conninfo: str, redis_socket: str) -> None:
             clock=SystemClock(), settings=settings,
         ) as listener,
     ):  # fmt: skip
-        app: Any = listener.app  # Hypercorn types its own scopes
-        await serve(app, config, shutdown_trigger=asyncio.Event().wait)
+        await serve(listener.app, fd=fd, tls=tls, stop=asyncio.Event(), server=server)
 
 
-async def main(kind: str, fd: str, certfile: str, keyfile: str, *rest: str) -> None:
+async def main(kind: str, fd: int, server: Server, files: str, *stores: str) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    config = hypercorn_config(f"fd://{fd}", certfile=certfile, keyfile=keyfile)
+    tls = None
+    if files != "-":
+        tls = Tls(certificate=Path(files) / "server.pem", key=Path(files) / "server.key")
     if kind == "bare":
-        app: Any = Starlette(routes=[Route("/v1/hooks/{hook_id}", Bare(), methods=["POST"])])
-        await serve(app, config, shutdown_trigger=asyncio.Event().wait)
+        await bare(fd, server, tls)
     else:
-        await whole(config, *rest)
+        await whole(fd, server, tls, *stores)
+    return 0
 
 
 if __name__ == "__main__":
     collect_garbage_rarely()
-    uvloop.run(main(*sys.argv[1:]))
+    kind, fd, server, files, *stores = sys.argv[1:]
+    run(partial(main, kind, int(fd), server, files, *stores))  # type: ignore[arg-type]  # argv's text

@@ -15,6 +15,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 _LOOP = "a plain aiohttp loop, same requests"
 _BARE = "bare Hypercorn + Starlette 202, same TLS"
+_BARE_UVICORN = "bare uvicorn + Starlette 202 on a Unix socket"
 _DECIMALS = "a plain loop of decimals over the same accounts"
 _PGBENCH = "pgbench, one INSERT a commit"
 
@@ -22,6 +23,16 @@ FIGURES = {
     "accept_throughput": Figure("webhooks answered 202 a second", _BARE, more_is_better=True),
     "accept_p50_ms": Figure("webhook to 202, half of them", _BARE),
     "accept_p99_ms": Figure("webhook to 202, 99 of 100", _BARE),
+    "accept_uvicorn_throughput": Figure(
+        "the same by uvicorn, behind a proxy", _BARE_UVICORN, more_is_better=True
+    ),
+    "accept_uvicorn_p50_ms": Figure("webhook to 202 there, half of them", _BARE_UVICORN),
+    "accept_uvicorn_p99_ms": Figure("webhook to 202 there, 99 of 100", _BARE_UVICORN),
+    "accept_uvicorn_beside_hypercorn": Figure(
+        "webhooks answered 202 by uvicorn, behind a proxy",
+        "bare Hypercorn + Starlette 202 on such a socket",
+        more_is_better=True,
+    ),
     "accept_keep_throughput": Figure("webhooks kept a second", _PGBENCH, more_is_better=True),
     "first_order_p50_ms": Figure("webhook to its first order at the exchange, 8 at once", _LOOP),
     "first_order_p99_ms": Figure("the same, 99 of 100", _LOOP),

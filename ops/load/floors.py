@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from pathlib import Path
 
 import msgspec
 
-from ops.bench import accept
+from ops.bench import accept, accept_client
 from ops.bench.plain_loop import PlainLoop, spread
 from ops.load.ground import CONNECTIONS
 from ops.trial.exchange import exchange
@@ -32,9 +31,8 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True):
 
 async def floors(tls: Path, directory: Path, workers: int) -> Floors:
     """Both, one after the other. `tls`: the installation's own certificates, for the same handshake."""
-    trust = ssl.create_default_context(cafile=str(tls / "ca.pem"))
-    async with accept.server("bare", tls) as port:
-        bare = await accept.load(port, trust, HOOK, KEY, HTTP_S, HTTP_CONNECTIONS)
+    async with accept.server("bare", tls) as door:
+        bare = await accept_client.load(door, HOOK, KEY, HTTP_S, HTTP_CONNECTIONS)
     async with exchange(directory / "floor-exchange.log") as market:
         await market.depth("BTC_USDT", "60000", "100000000")
         async with PlainLoop(market, ORDERS, CONNECTIONS * workers) as plain:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from ops.bench.accept import run
 from tests.fixtures.postgres import Database
 
 pytestmark = pytest.mark.stack
+
+WHOLE = ("accept_throughput", "accept_uvicorn_throughput")
+"""Of half a second each, warmed up before."""
 
 
 async def test_a_short_benchmark_measures_whole_against_bare(
@@ -21,6 +25,19 @@ async def test_a_short_benchmark_measures_whole_against_bare(
         seconds=0.5,
         connections=4,
     )
-    assert [r["name"] for r in results] == ["accept_throughput", "accept_p50_ms", "accept_p99_ms"]
+    figures = ("throughput", "p50_ms", "p99_ms")
+    assert [r["name"] for r in results] == [
+        *(f"accept_{figure}" for figure in figures),
+        *(f"accept_uvicorn_{figure}" for figure in figures),
+        "accept_uvicorn_beside_hypercorn",
+    ]
     assert all(r["value"] > 0 and r["floor"] > 0 for r in results)
-    print(results)
+    kept = count(database)
+    assert kept >= sum(r["value"] * 0.5 for r in results if r["name"] in WHOLE)
+
+
+def count(database: Database) -> int:
+    with psycopg.connect(database.superuser) as conn:
+        row = conn.execute("SELECT count(*) FROM signals").fetchone()
+    assert row is not None
+    return int(row[0])

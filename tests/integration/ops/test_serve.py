@@ -1,8 +1,9 @@
-"""Hypercorn as we run it: on a socket that somebody else opened, gone quickly, silent about itself."""
+"""Our servers as we run them: on a socket that somebody else opened, gone quickly, silent about itself."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import ssl
 import stat
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from ops import serve
-from ops.listener_settings import ListenerSettings, Tls
+from ops.listener_settings import ListenerSettings, Server, Tls
 from ops.processes import listen, open_listener
 from ops.tls import create_dev_certificates
 from tenancy.errors import ConfigurationError
@@ -85,8 +86,9 @@ def silent_client(port: int, tls: Tls) -> ssl.SSLSocket:
     )
 
 
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
 def test_behind_a_proxy_it_is_served_on_a_unix_socket_to_whom_the_proxy_says(
-    tmp_path: Path,
+    tmp_path: Path, server: Server
 ) -> None:
     at = ListenerSettings(base_url="https://hooks.example", socket=tmp_path / "ingress.sock")
     listener = open_listener(at)
@@ -99,7 +101,9 @@ def test_behind_a_proxy_it_is_served_on_a_unix_socket_to_whom_the_proxy_says(
 
     async def scene() -> int:
         stop = asyncio.Event()
-        serving = asyncio.create_task(serve.serve(asked, fd=listener.fileno(), tls=None, stop=stop))
+        serving = asyncio.create_task(
+            serve.serve(asked, fd=listener.fileno(), tls=None, stop=stop, server=server)
+        )
         way = httpx.AsyncHTTPTransport(uds=str(at.socket))
         async with httpx.AsyncClient(transport=way, base_url="http://hooks.example") as proxy:
             said = {"X-Portcullis-Client": "203.0.113.9"}
@@ -114,6 +118,64 @@ def test_behind_a_proxy_it_is_served_on_a_unix_socket_to_whom_the_proxy_says(
     assert seen["client"] == ("203.0.113.9", 0)
     assert (seen["scheme"], seen["well"], seen["untold"]) == ("https", 202, 500)
     assert stat.S_IMODE((tmp_path / "ingress.sock").stat().st_mode) == 0o660
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
+def test_what_is_in_flight_at_the_stop_is_answered(tmp_path: Path, server: Server) -> None:
+    at = ListenerSettings(base_url="https://hooks.example", socket=tmp_path / "ingress.sock")
+    listener = open_listener(at)
+    seen: dict[str, Any] = {}
+
+    async def scene() -> int:
+        stop, asked, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                asked.set()
+                await go_on.wait()
+            await app(scope, receive, send)
+
+        serving = asyncio.create_task(
+            serve.serve(slow, fd=listener.fileno(), tls=None, stop=stop, server=server)
+        )
+        reader, writer = await asyncio.open_unix_connection(at.socket)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Portcullis-Client: 192.0.2.7\r\n\r\n")
+        await asked.wait()
+        before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+        stop.set()
+        await asyncio.sleep(0.5)
+        with pytest.raises(OSError):
+            await asyncio.open_unix_connection(at.socket)
+        go_on.set()
+        seen["answer"] = await reader.read()
+        writer.close()
+        await serving
+        assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
+        return 0
+
+    signal.signal(signal.SIGTERM, theirs := lambda *_: None)
+    try:
+        assert serve.run(scene) == 0
+        assert signal.getsignal(signal.SIGTERM) is theirs
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        listener.detach()
+    assert seen["answer"].startswith(b"HTTP/1.1 202")
+    assert b"kept" in seen["answer"]
+
+
+def test_uvicorn_is_not_spoken_to_without_a_proxy(tls: Tls) -> None:
+    listener = listen("127.0.0.1", 0)
+
+    async def scene() -> int:
+        with pytest.raises(ConfigurationError, match="behind a proxy"):
+            await serve.serve(
+                app, fd=listener.fileno(), tls=tls, stop=asyncio.Event(), server="uvicorn"
+            )
+        return 0
+
+    assert serve.run(scene) == 0
+    listener.close()
 
 
 def test_plain_http_is_not_spoken_on_a_network() -> None:

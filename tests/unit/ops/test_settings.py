@@ -121,6 +121,17 @@ def test_a_window_outside_its_bounds_is_refused(good: dict[str, Any]) -> None:
     assert "$.ingress.time_window_s" in refusal(good)
 
 
+def test_uvicorn_is_refused_where_no_proxy_is_before_it(good: dict[str, Any]) -> None:
+    good["ingress"]["server"] = "uvicorn"
+    assert "set socket" in refusal(good)
+    good["ingress"]["server"] = "granian"
+    assert "$.ingress.server" in refusal(good)
+    for name in ("host", "port", "tls"):
+        del good["ingress"][name]
+    good["ingress"] |= {"server": "uvicorn", "socket": "/run/portcullis/ingress.sock"}
+    assert decode_settings(dumps(good).encode()).ingress.server == "uvicorn"
+
+
 def test_a_breaker_has_thresholds_of_its_own_and_bounds(good: dict[str, Any]) -> None:
     good["worker"]["breaker"] = {"account_failures": 3, "pause_most_s": 2.0}
     worker = fanout_settings(decode_settings(dumps(good).encode()))
