@@ -10,7 +10,6 @@ import urllib.request
 from contextlib import suppress
 
 import locust.runners
-import msgspec
 from locust import LoadTestShape
 from locust.exception import StopTest
 from locust.runners import Runner
@@ -19,7 +18,6 @@ from loadtest.locustfiles.consoles import ConsoleUser
 from loadtest.locustfiles.programs import ProgramUser
 from loadtest.locustfiles.webhooks import NAME, RUN, StrategyUser
 from loadtest.swarm.course import Course, Totals
-from loadtest.swarm.knee import Search
 from loadtest.swarm.run import Steps, write_steps
 
 # As fast as the exchange is asked: what generators tell late must not look like orders that are owed.
@@ -32,12 +30,13 @@ __all__ = ["ConsoleUser", "KneeShape", "ProgramUser", "StrategyUser"]
 
 
 class KneeShape(LoadTestShape):
-    """One search for the knee; Locust asks it once a second."""
+    """One search for the knee, or one soak; Locust asks it once a second."""
 
     def __init__(self) -> None:
         super().__init__()
-        search = Search(**msgspec.structs.asdict(RUN.search))
-        self._course = Course(search, RUN.objectives, RUN.timing, followers=RUN.followers)
+        self._course = Course(
+            RUN.search.schedule(), RUN.objectives, RUN.timing, followers=RUN.followers
+        )
         self._told = 0
         self._executed_last = 0
 

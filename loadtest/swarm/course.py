@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtest.swarm.knee import Objectives, Search, Seen, percentile
+from loadtest.swarm.knee import Objectives, Repeat, Search, Seen, percentile
 
 REST_MOST_S = 60.0
 """Whatever is then still owed, the search goes on."""
@@ -63,7 +63,7 @@ class Course:
     """Where the run is. `followers`: orders that each accepted signal owes."""
 
     def __init__(
-        self, search: Search, objectives: Objectives, timing: Timing, *, followers: int
+        self, search: Search | Repeat, objectives: Objectives, timing: Timing, *, followers: int
     ) -> None:
         self.search = search
         self.steps: list[Step] = []

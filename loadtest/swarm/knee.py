@@ -112,6 +112,38 @@ class Search:
             self._failures, self.broken = 0, tried
 
 
+class Repeat:
+    """The same rate again and again, whether or not it holds: a soak. Asked and told as a Search is."""
+
+    def __init__(self, *, senders: int, times: int) -> None:
+        if senders < 1 or times < 1:
+            raise ValueError(f"senders, times: 1 or more, not {senders} and {times}")
+        self._senders, self._left = senders, times
+        self._held = True
+
+    def __repr__(self) -> str:
+        return f"<Repeat {self._senders}, {self._left} times more>"
+
+    @property
+    def wanted(self) -> int | None:
+        return self._senders if self._left else None
+
+    @property
+    def good(self) -> int:
+        """The rate, if it held each time so far; else 0."""
+        return self._senders if self._held else 0
+
+    found = False
+    """It looks for none."""
+
+    def tell(self, *, held: bool) -> None:
+        """How one more time went. Raises ValueError where none is wanted."""
+        if not self._left:
+            raise ValueError("it was repeated as often as was asked for")
+        self._left -= 1
+        self._held = self._held and held
+
+
 def percentile(counts: Mapping[int, int], percent: float) -> float:
     """Of samples counted by value: the smallest that `percent` per cent do not exceed (nearest rank).
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.swarm.course import Step, Timing
-from loadtest.swarm.knee import Objectives
+from loadtest.swarm.knee import Objectives, Repeat, Search
 
 RUN = "PORTCULLIS_LOAD_RUN"
 
@@ -38,6 +38,17 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     growth: float = 2.0
     precision: float = 0.1
     tries: int = 2
+    times: int = 0
+    """0: a search. Else `start` alone, measured so often."""
+
+    def schedule(self) -> Search | Repeat:
+        """Raises ValueError where there can be none."""
+        if self.times:
+            return Repeat(senders=self.start, times=self.times)
+        return Search(
+            start=self.start, most=self.most, growth=self.growth,
+            precision=self.precision, tries=self.tries,
+        )  # fmt: skip
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

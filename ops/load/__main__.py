@@ -22,11 +22,12 @@ from loadtest.swarm.knee import Objectives
 from ops.bench.measure import machine
 from ops.bench.show import number
 from ops.load.page import page
-from ops.load.picture import draw, draw_scene
+from ops.load.picture import draw, draw_scene, draw_soak
 from ops.load.report import Report
 from ops.load.run import measure
 from ops.load.scene import Scene
 from ops.load.settings import SCENARIOS, Delay, Noise, Settings
+from ops.load.soak import Growth
 from tenancy.errors import PortcullisError
 
 NAME = "./appliance load"
@@ -48,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser.add_argument(
         "scenario", nargs="?", choices=SCENARIOS, default=usual.scenario,
-        help="what the run is about: the knee, one tenant that sends many times its share, or several knees",
+        help="what the run is about: the knee, one tenant that sends many times its share, several knees, or one"
+        " rate for long",
     )  # fmt: skip
 
     def option(name: str, default: float | None, text: str) -> None:
@@ -59,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     option("--strategies", usual.strategies, "of each tenant")
     option("--followers", usual.followers, "accounts of each strategy: orders of each signal")
     option("--pace", usual.pace_per_s, "signals a second of each strategy")
-    option("--start", usual.start_per_s, "the first rate; neighbour: of all; overload: the knee")
+    option(
+        "--start",
+        usual.start_per_s,
+        "the first rate; neighbour: of all; overload: the knee; soak: the rate",
+    )
     option("--most", usual.most_per_s, "the highest rate; without it, what all strategies send")
     option("--growth", usual.growth, "each rate times the last, until one breaks")
     option("--precision", usual.precision, "how near the knee is to be known")
@@ -76,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--quiet", usual.noise.quiet_s, "s of a scenario before it becomes loud")
     option("--loud", usual.noise.loud_s, "s that it is loud")
     option("--after", usual.noise.after_s, "s afterwards")
+    option("--minutes", usual.soak_s / 60, "of a soak")
     option("--api-users", usual.api_users, "programs at the management API")
     option("--api-pace", usual.api_pace_per_s, "requests a second of each")
     option("--streams", usual.streams, "open consoles: event streams, at most 20 a tenant")
@@ -105,6 +112,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         pace_per_s=given.pace,
         start_per_s=given.start,
         most_per_s=given.most,
+        soak_s=given.minutes * 60,
         delays=tuple(map(Delay.read, delays)) if delays else usual.delays,
         api_users=given.api_users,
         api_pace_per_s=given.api_pace,
@@ -154,12 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(msgspec.json.encode(report).decode())  # noqa: T201
     else:
         print("\n".join(_lines(report, given.out)))  # noqa: T201
-    return 0 if report.verdict.exactly_once else 1
+    return 0 if report.well else 1
 
 
 def _write(report: Report, out: Path) -> None:
     limit_ms = report.settings.objectives.p99_ms
-    if report.scene is None:
+    if report.growths:
+        picture = draw_soak(report.steps, report.samples, limit_ms)
+    elif report.scene is None:
         picture = draw(report.steps, report.samples, limit_ms)
     else:
         picture = draw_scene(report.scene, report.samples, limit_ms)
@@ -183,10 +193,18 @@ def _lines(report: Report, out: Path) -> list[str]:
 def _knee(report: Report) -> list[str]:
     knee = report.knee
     rate = f"{number(knee.signals_per_s)} signals/s, {number(knee.orders_per_s)} orders/s"
+    held = [f"{number(one.asked_per_s)} signals/s: {one.broke or 'held'}" for one in report.steps]
+    if report.growths:
+        return [*held, *map(_growth, report.growths)]
     return [
-        *(f"{number(one.asked_per_s)} signals/s: {one.broke or 'held'}" for one in report.steps),
+        *held,
         f"knee: {'' if knee.found else 'at least '}{rate}",
     ]
+
+
+def _growth(one: Growth) -> str:
+    words = "GREW" if one.grew else "did not grow"
+    return f"{one.group}, {one.count}: {number(one.first)} to {number(one.last)}, {words}"
 
 
 def _scene(scene: Scene) -> list[str]:

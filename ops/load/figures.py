@@ -9,7 +9,7 @@ import msgspec
 from loadtest.swarm.course import Step
 from loadtest.swarm.run import Sent
 from ops.bench.measure import percentile
-from ops.load.usage import OUTSIDE, Sample, cpu_between, most_memory
+from ops.load.usage import OUTSIDE, Sample, cpu_between, most
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -28,8 +28,9 @@ class StepFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One step of the search.
 
     `answer`, `first_order`, `last_order`: from a signal's intended start to its answer, to the arrival of its
-    first and of its last order at the exchange. `skew`: between these two. `cpu_cores`: how many cores each
-    group of processes kept busy. `cpu_s_per_1000_orders`: the same for each thousand orders that arrived.
+    first and of its last order at the exchange. `skew`: between these two. Of each group of processes:
+    `cpu_cores`, how many it kept busy; `memory_mb` of its own, `files` open and `threads`, the most at any
+    look; `cpu_s_per_1000_orders`, of each thousand that arrived.
     """
 
     senders: int
@@ -45,6 +46,8 @@ class StepFigures(msgspec.Struct, frozen=True, kw_only=True):
     skew: Spread | None
     cpu_cores: dict[str, float]
     memory_mb: dict[str, float]
+    files: dict[str, int]
+    threads: dict[str, int]
     cpu_s_per_1000_orders: dict[str, float]
 
     @property
@@ -76,7 +79,6 @@ def step_figures(step: Step, evidence: Evidence, pace_per_s: float) -> StepFigur
     orders = sum(began <= at < ended for arrived in evidence.arrivals.values() for at in arrived)
     cpu = cpu_between(evidence.samples, began, ended)
     within = [one for one in evidence.samples if began <= one.at_s <= ended]
-    memory = most_memory(within)
     return StepFigures(
         senders=step.senders,
         asked_per_s=step.senders * pace_per_s,
@@ -90,7 +92,11 @@ def step_figures(step: Step, evidence: Evidence, pace_per_s: float) -> StepFigur
         last_order=Spread.of(max(arrived) - at for at, arrived in traded),
         skew=Spread.of(max(arrived) - min(arrived) for _, arrived in traded),
         cpu_cores={group: spent / seconds for group, spent in cpu.items()},
-        memory_mb={group: found / 1e6 for group, found in memory.items()},
+        memory_mb={
+            group: found / 1e6 for group, found in most([one.memory for one in within]).items()
+        },
+        files=most([one.files for one in within]),
+        threads=most([one.threads for one in within]),
         cpu_s_per_1000_orders={
             group: spent * 1000 / orders for group, spent in cpu.items() if orders
         },

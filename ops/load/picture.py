@@ -52,6 +52,43 @@ def draw_scene(scene: Scene, samples: Sequence[Sample], p99_limit_ms: float) -> 
     return _finished(canvas)
 
 
+def draw_soak(steps: Sequence[StepFigures], samples: Sequence[Sample], p99_limit_ms: float) -> str:
+    """The same of a soak: window by window, second by second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    canvas, places = pyplot.subplots(2, 3, figsize=(16, 8.4))
+    _windows(places[0][0], steps, p99_limit_ms)
+    _window_cost(places[0][1], steps)
+    _over_time(places[0][2], samples, _cores, "CPU, cores busy")
+    _over_time(places[1][0], samples, _megabytes, "memory of its own, MB")
+    _over_time(places[1][1], samples, _open_files, "open files")
+    _over_time(places[1][2], samples, _threads, "threads")
+    return _finished(canvas)
+
+
+def _windows(axes: Any, steps: Sequence[StepFigures], limit_ms: float) -> None:
+    for name, colour, spreads in (
+        ("answer", OURS, [step.answer for step in steps]),
+        ("last order", BETTER, [step.last_order for step in steps]),
+    ):
+        there = [(place, one) for place, one in enumerate(spreads, 1) if one is not None]
+        places = [place for place, _ in there]
+        axes.plot(places, [one.p50_ms for _, one in there], ":", color=colour, label=f"{name}, p50")
+        axes.plot(places, [one.p99_ms for _, one in there], "-", color=colour, label=f"{name}, p99")
+    axes.axhline(limit_ms, color=FLOOR, linestyle="--", linewidth=1, label="objective, p99 of 202")
+    _finish(axes, "webhook to 202 and to its last order", "window", "ms", log=True)
+
+
+def _window_cost(axes: Any, steps: Sequence[StepFigures]) -> None:
+    spent = [step.product_cpu_s_per_1000_orders for step in steps]
+    axes.plot(range(1, len(steps) + 1), spent, "o-", color=OURS)
+    axes.set_ylim(bottom=0)
+    _finish(axes, "CPU of 1,000 orders", "window", "CPU seconds")
+
+
 def _noticed(axes: Any, scene: Scene, limit_ms: float) -> None:
     there = [one for one in scene.moments if one.slowest_ms is not None]
     axes.plot([one.second for one in there], [one.slowest_ms for one in there], color=OURS)
@@ -145,7 +182,7 @@ def _over_time(
         style = "--" if group in OUTSIDE else "-"
         colour = PALETTE[place % len(PALETTE)]
         axes.plot(times, series(samples, group), style, color=colour, linewidth=1.3, label=group)
-    _finish(axes, f"{title}, by process", "seconds of the search", "")
+    _finish(axes, f"{title}, by process", "seconds of the run", "")
 
 
 def _cores(samples: Sequence[Sample], group: str) -> list[float]:
@@ -157,6 +194,14 @@ def _cores(samples: Sequence[Sample], group: str) -> list[float]:
 
 def _megabytes(samples: Sequence[Sample], group: str) -> list[float]:
     return [one.memory.get(group, 0) / 1e6 for one in samples[1:]]
+
+
+def _open_files(samples: Sequence[Sample], group: str) -> list[float]:
+    return [float(one.files.get(group, 0)) for one in samples[1:]]
+
+
+def _threads(samples: Sequence[Sample], group: str) -> list[float]:
+    return [float(one.threads.get(group, 0)) for one in samples[1:]]
 
 
 def _finish(axes: Any, title: str, x: str, y: str, *, log: bool = False) -> None:

@@ -14,6 +14,7 @@ from ops.load.figures import StepFigures
 from ops.load.floors import Floors
 from ops.load.scene import Scene
 from ops.load.settings import Settings
+from ops.load.soak import Growth
 from ops.load.usage import Sample
 
 
@@ -107,7 +108,7 @@ def knee(step: StepFigures | None, floors: Floors, *, found: bool) -> Knee:
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`conditions`: when, on what, how busy it was. `cores`: of the host, on which everything ran. `scene`: of a
-    scenario. `samples`: of the whole run."""
+    scenario with loud senders. `growths`: of a soak. `samples`: of the whole run."""
 
     command: str
     conditions: str
@@ -117,6 +118,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     knee: Knee
     scene: Scene | None
     verdict: Verdict
+    growths: list[Growth]
     steps: list[StepFigures]
     requests: list[Requests]
     samples: list[Sample]
+
+    @property
+    def well(self) -> bool:
+        """Everything was carried out once, and nothing grew that should not."""
+        return self.verdict.exactly_once and not any(one.grew for one in self.growths)

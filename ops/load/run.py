@@ -28,6 +28,7 @@ from ops.load.ground import Ground, ground
 from ops.load.report import Report, knee, read_requests, verdict
 from ops.load.scene import Scene, scene
 from ops.load.settings import Settings
+from ops.load.soak import growths
 from ops.load.usage import Usage, groups
 from ops.load.waves import loud_wave, main_wave
 from ops.trial.auditing import audited
@@ -35,6 +36,7 @@ from ops.trial.exchange import Executed
 from tenancy.errors import Unavailable
 from tenancy.values import SignalID
 
+LOUD_ONES = ("neighbour", "overload")
 MAIN, LOUD = "locust", "loud"
 """The waves' names: of their directories, and of what Locust writes."""
 
@@ -69,6 +71,7 @@ async def measure(
         knee=knee(at_the_knee(steps, done.good), floor, found=done.found),
         scene=disturbed,
         verdict=verdict(sent, opinion),
+        growths=growths(steps) if settings.scenario == "soak" else [],
         steps=steps,
         requests=read_requests(out / f"{MAIN}_stats.csv"),
         samples=usage.samples,
@@ -83,7 +86,7 @@ async def _sent(here: Ground, settings: Settings, directory: Path, out: Path, sa
         watching = asyncio.create_task(usage.watch())
         try:
             say(f"{settings.scenario}: {settings.generators} generators; {out}/{MAIN}.log")
-            if settings.scenario != "knee":
+            if settings.scenario in LOUD_ONES:
                 await _loud(here, settings, directory, out, say, usage)
             await main.wait()
         finally:
@@ -117,7 +120,7 @@ def _scene(
     here: Ground, settings: Settings, directory: Path, arrived: dict[str, list[float]]
 ) -> Scene | None:
     """None where nobody was loud."""
-    if settings.scenario == "knee":
+    if settings.scenario not in LOUD_ONES:
         return None
     loud = read_sent(directory / LOUD)
     if not loud:

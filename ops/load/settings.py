@@ -10,8 +10,12 @@ import msgspec
 from loadtest.swarm.course import Timing
 from loadtest.swarm.knee import Objectives
 
-Scenario = Literal["knee", "neighbour", "overload"]
+Scenario = Literal["knee", "neighbour", "overload", "soak"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+
+WINDOWS = 12
+"""Into so many equal parts a soak is cut."""
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -57,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One run. `strategies` and `followers`: of each tenant, of each strategy.
 
     `start_per_s`: the first rate of a search; in `neighbour` what all tenants send together, in `overload` the
-    knee, as a search found it.
+    knee, as a search found it; in `soak` the one rate, for `soak_s`.
     """
 
     scenario: Scenario = "knee"
@@ -67,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     followers: int = 10
     pace_per_s: float = 2.0
     start_per_s: float = 4.0
+    soak_s: float = 1800.0
     most_per_s: float | None = None
     """None: as much as all strategies send at their pace."""
     delays: tuple[Delay, ...] = (Delay(20.0),)
@@ -93,6 +98,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("pace_per_s", "start_per_s", "api_pace_per_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: more than 0, not {getattr(self, name):g}")
+        if self.scenario == "soak" and self.soak_s < WINDOWS * 2 * self.timing.settle_s:
+            least = WINDOWS * 2 * self.timing.settle_s / 60
+            raise ValueError(f"minutes: {least:g} or more, not {self.soak_s / 60:g}")
         if self.scenario == "neighbour" and self.tenants < 2:
             raise ValueError("tenants: a neighbour has others beside it, so 2 or more, not 1")
         if not 1 <= self.start <= self.most <= self.all_strategies:

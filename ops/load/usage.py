@@ -23,11 +23,14 @@ OUTSIDE = frozenset({"exchange", "locust"})
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One look, by group. `memory`: bytes that are no other process' too (resident less shared)."""
+    """One look, by group. `memory`: bytes that are no other process' too (resident less shared). `files`: open
+    descriptors, sockets among them."""
 
     at_s: float
     cpu_s: dict[str, float]
     memory: dict[str, int]
+    files: dict[str, int] = {}
+    threads: dict[str, int] = {}
 
 
 class Usage:
@@ -59,8 +62,11 @@ class Usage:
             group: max(before.get(group, 0.0), sum(map(table.cpu_s, members)))
             for group, members in pids.items()
         }
-        memory = {group: sum(map(own_memory, members)) for group, members in pids.items()}
-        self.samples.append(Sample(time.time(), cpu, memory))
+        looks = (own_memory, open_files, threads)
+        counted = (
+            {group: sum(map(count, members)) for group, members in pids.items()} for count in looks
+        )
+        self.samples.append(Sample(time.time(), cpu, *counted))
 
 
 def own_memory(pid: int) -> int:
@@ -68,6 +74,20 @@ def own_memory(pid: int) -> int:
     with suppress(OSError):
         resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
         return (int(resident) - int(shared)) * PAGE
+    return 0
+
+
+def open_files(pid: int) -> int:
+    """0 for a process that has ended."""
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
+
+
+def threads(pid: int) -> int:
+    """0 for a process that has ended."""
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/task"))
     return 0
 
 
@@ -93,7 +113,7 @@ def cpu_between(samples: Sequence[Sample], began_s: float, ended_s: float) -> di
     return dict(spent)
 
 
-def most_memory(samples: Sequence[Sample]) -> dict[str, int]:
+def most(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """Of each group, at any look."""
-    names = {group for one in samples for group in one.memory}
-    return {name: max(one.memory.get(name, 0) for one in samples) for name in sorted(names)}
+    names = {group for one in counts for group in one}
+    return {name: max(one.get(name, 0) for one in counts) for name in sorted(names)}

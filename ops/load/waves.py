@@ -2,6 +2,7 @@
 
 - **knee**: one wave, whose search is the run.
 - **neighbour**: all tenants send their share all the time; for a while the first sends many times its own.
+- **soak**: one rate, measured again and again.
 - **overload**: half of a knee is sent all the time; for a while all tenants send several knees.
 
 A loud wave has processes of its own, so that steady senders are not slowed by the same generator.
@@ -13,7 +14,7 @@ from loadtest.swarm.course import Timing
 from loadtest.swarm.run import Range
 from ops.bench.crowd import Following
 from ops.load.ground import Wave
-from ops.load.settings import Settings
+from ops.load.settings import WINDOWS, Settings
 
 START_S = 20.0
 """By so much a loud wave may be late: its processes start meanwhile."""
@@ -26,7 +27,13 @@ def main_wave(crowd: list[Following], settings: Settings) -> Wave:
         precision=settings.precision, tries=settings.tries,
     )  # fmt: skip
     timing = settings.timing
-    if settings.scenario != "knee":
+    if settings.scenario == "soak":
+        search = Range(start=settings.start, most=settings.start, times=WINDOWS)
+        timing = Timing(
+            settle_s=timing.settle_s, rest_s=timing.rest_s,
+            measure_s=settings.soak_s / WINDOWS - timing.settle_s,
+        )  # fmt: skip
+    elif settings.scenario != "knee":
         search = Range(start=settings.steady, most=settings.steady, tries=1)
         noise = settings.noise
         whole_s = noise.quiet_s + START_S + noise.loud_s + noise.after_s

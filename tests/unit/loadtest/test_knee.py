@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.swarm.course import REST_MOST_S, Course, Timing, Totals, between
-from loadtest.swarm.knee import Objectives, Search, Seen, percentile
+from loadtest.swarm.knee import Objectives, Repeat, Search, Seen, percentile
 
 FOLLOWERS = 10
 TIMING = Timing(settle_s=3, measure_s=10, rest_s=5)
@@ -91,6 +91,20 @@ def test_it_ends_near_any_knee(knee: int, start: int, growth: float, precision: 
         assert knee < search.broken <= search.good + max(1, precision * search.good)
     else:
         assert search.good == 1500
+
+
+def test_a_soak_repeats_its_rate_whether_or_not_it_holds():
+    soak = Repeat(senders=7, times=3)
+    held = iter([True, False, True])
+    tried = []
+    while (wanted := soak.wanted) is not None:
+        tried.append(wanted)
+        soak.tell(held=next(held))
+    assert tried == [7, 7, 7]
+    assert (soak.good, soak.found) == (0, False)
+    with pytest.raises(ValueError, match="as often as"):
+        soak.tell(held=True)
+    assert Repeat(senders=7, times=1).good == 7
 
 
 def test_nothing_is_told_where_nothing_was_wanted():

@@ -71,7 +71,7 @@ def _step(
             kind: slower * sum(cost * load[term] for term, cost in terms.items())
             for kind, terms in TRUE.items()
         },
-        memory_mb={"worker": WORKER_MB + ACCOUNT_MB * accounts},
+        memory_mb={"worker": WORKER_MB + ACCOUNT_MB * accounts}, files={}, threads={},
         cpu_s_per_1000_orders={},
     )  # fmt: skip
 

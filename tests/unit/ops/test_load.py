@@ -23,7 +23,7 @@ from ops.load.page import page
 from ops.load.picture import draw
 from ops.load.report import Knee, Report, Requests, knee, read_requests, verdict
 from ops.load.settings import Delay, Settings, fault_rules
-from ops.load.usage import Sample, Usage, cpu_between, groups, most_memory
+from ops.load.usage import Sample, Usage, cpu_between, groups, most
 from ops.state import Process, State
 from tenancy.errors import Unavailable
 
@@ -157,7 +157,7 @@ def test_cpu_between_two_looks_is_drawn_straight():
     samples = [sample(0, worker=0.0), sample(10, worker=5.0), sample(20, worker=5.0, late=4.0)]
     assert cpu_between(samples, 5, 15) == {"worker": 2.5, "late": 2.0}
     assert cpu_between(samples, 30, 40) == {}
-    assert most_memory(samples) == {"late": 20_000_000, "worker": 20_000_000}
+    assert most([one.memory for one in samples]) == {"late": 20_000_000, "worker": 20_000_000}
 
 
 def test_looks_see_a_process_with_what_it_started_and_forget_nothing_when_it_ends():
@@ -242,7 +242,7 @@ def report(steps: list[StepFigures], **opinion: object) -> Report:
     return Report(
         command="./appliance load --most 4", conditions="two cores", cores=2, settings=Settings(),
         floors=FLOORS, knee=knee(at_the_knee(steps, 4), FLOORS, found=True), scene=None,
-        verdict=verdict([], {**OPINION, **opinion}), steps=steps,
+        verdict=verdict([], {**OPINION, **opinion}), growths=[], steps=steps,
         requests=[Requests(name="webhook", count=0, failed=0, p50_ms=None, p99_ms=None)],
         samples=[sample(100, worker=0.0), sample(110, worker=1.0)],
     )  # fmt: skip

@@ -10,7 +10,7 @@ from loadtest.swarm.run import Asked, Sent
 from ops.bench.crowd import Following
 from ops.load.picture import draw_scene
 from ops.load.scene import Moment, Part, Scene, scene
-from ops.load.settings import Noise, Scenario, Settings
+from ops.load.settings import WINDOWS, Noise, Scenario, Settings
 from ops.load.usage import Sample
 from ops.load.waves import loud_wave, main_wave
 from ops.trial.sender import Hook
@@ -74,6 +74,15 @@ def test_steady_senders_are_as_many_all_the_time_and_outlast_the_loud_ones():
 def test_the_search_is_as_it_was_asked_for():
     main = main_wave(CROWD, settings("knee", most_per_s=20.0, tries=3))
     assert (main.search.start, main.search.most, main.search.tries) == (5, 10, 3)
+
+
+def test_a_soak_is_one_rate_measured_as_often_as_there_are_windows():
+    asked = settings("soak", soak_s=120.0)
+    main = main_wave(CROWD, asked)
+    assert (main.search.start, main.search.times) == (5, WINDOWS)
+    assert WINDOWS * (main.timing.settle_s + main.timing.measure_s) == pytest.approx(120)
+    with pytest.raises(ValueError, match=r"minutes: 1\.2 or more, not 1"):
+        settings("soak", soak_s=60.0)
 
 
 LOUD_FROM, LOUD_TO = 100.0, 110.0
