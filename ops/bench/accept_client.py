@@ -15,6 +15,7 @@ import ssl
 import time
 from pathlib import Path
 from statistics import quantiles
+from typing import cast
 
 import msgspec
 
@@ -64,8 +65,7 @@ class _Sender(asyncio.Protocol):
         self._started = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by descent
         self._send()
 
     def data_received(self, data: bytes) -> None:
