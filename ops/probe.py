@@ -6,7 +6,15 @@ import asyncio
 import socket
 from pathlib import Path
 
+import msgspec
+
 TIMEOUT_S = 3.0
+
+
+class _Readiness(msgspec.Struct):
+    """What of /readyz is read here (ops/health.py)."""
+
+    checks: dict[str, str]
 
 
 async def get(sock: Path, path: str) -> tuple[int, bytes]:
@@ -28,6 +36,18 @@ async def is_ready(sock: Path) -> bool:
     except (OSError, TimeoutError, ValueError, IndexError):
         return False
     return status == 200
+
+
+async def unready(sock: Path) -> str:
+    """Why it may not be given work, in its own words; empty where it may."""
+    try:
+        status, body = await get(sock, "/readyz")
+        if status == 200:
+            return ""
+        checks = msgspec.json.decode(body, type=_Readiness).checks
+    except (OSError, TimeoutError, ValueError, IndexError) as error:
+        return f"no answer ({type(error).__name__})"
+    return "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok")
 
 
 async def accepts(sock: Path) -> bool:

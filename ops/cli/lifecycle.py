@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ops.cli.output import json_option, print_json, print_table
 from ops.initialise import Choices, initialise
 from ops.installation import install as make_all
 from ops.paths import Places, places
-from ops.probe import get, is_ready
+from ops.probe import get, unready
 from ops.processes import main as supervise
 from ops.running import Running, running, supervised
 from ops.settings import read_settings
@@ -86,7 +87,8 @@ def up(file: Path, foreground: bool, timeout: float, as_json: bool) -> None:
     """Start everything and wait until all of it is ready."""
     if foreground:
         sys.exit(supervise(["--settings", str(file)]))
-    _show(supervised(control.up(file, timeout)), as_json)
+    state = supervised(control.up(file, timeout))
+    _show(state, _unready(state), as_json)
     if not as_json:
         click.echo(next_steps(places(file.parent).keys))
 
@@ -103,13 +105,14 @@ def down(file: Path) -> None:
 @json_option
 @click.pass_obj
 def status(file: Path, as_json: bool) -> None:
-    """What runs, and is it ready. Exit status 1 where something is not."""
+    """What runs, and is it ready. What is not says why. Exit status 1 where something is not."""
     state = running(read_settings(file))
     if state is None:
         click.echo("null" if as_json else "nothing is running; `portcullis up` starts it")
         sys.exit(1)
-    _show(state, as_json)
-    sys.exit(0 if state.ready and all(_well(state).values()) else 1)
+    why = _unready(state)
+    _show(state, why, as_json)
+    sys.exit(0 if state.ready and not why else 1)
 
 
 @click.command()
@@ -150,17 +153,19 @@ def preflight(file: Path, settings_only: bool, as_json: bool) -> None:
     sys.exit(1 if any(finding.problem for finding in findings) else 0)
 
 
-def _show(state: Running, as_json: bool) -> None:
+def _show(state: Running, why: Mapping[str, str], as_json: bool) -> None:
     if as_json:
-        print_json(state)
+        print_json({**msgspec.structs.asdict(state), "unready": why})
         return
-    well = _well(state)
-    said = {True: "yes", False: "no"}
     rows: list[tuple[object, ...]] = [
-        (name, one.pid, "" if one.restarts is None else one.restarts, said[well.get(name, True)])
+        (name, one.pid, "" if one.restarts is None else one.restarts, _said(why.get(name)))
         for name, one in state.processes.items()
     ]
-    rows += [(name, "", "", "no") for name in state.health if name not in state.processes]
+    rows += [
+        (name, "", "", _said(why.get(name, "does not run")))
+        for name in state.health
+        if name not in state.processes
+    ]
     print_table(("process", "pid", "restarts", "ready"), rows)
     for name, url in state.urls.items():
         click.echo(f"{name}: {url}")
@@ -195,8 +200,15 @@ def next_steps(keys: Path) -> str:
     )
 
 
-def _well(state: Running) -> dict[str, bool]:
-    async def ask() -> list[bool]:
-        return list(await asyncio.gather(*(is_ready(sock) for sock in state.health.values())))
+def _said(why: str | None) -> str:
+    return "yes" if why is None else f"no: {why}"
 
-    return dict(zip(state.health, asyncio.run(ask()), strict=True))
+
+def _unready(state: Running) -> dict[str, str]:
+    """Of each process that may not be given work, why."""
+
+    async def ask() -> list[str]:
+        return list(await asyncio.gather(*(unready(sock) for sock in state.health.values())))
+
+    said = zip(state.health, asyncio.run(ask()), strict=True)
+    return {name: why for name, why in said if why}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ops.health import Health
-from ops.probe import get, is_ready
+from ops.probe import get, is_ready, unready
 from tenancy.errors import Unavailable
 
 
@@ -26,7 +26,9 @@ async def test_ready_only_where_every_check_passes_and_each_is_named(tmp_path: P
     await health.start()
     try:
         assert await is_ready(sock)
+        assert await unready(sock) == ""
         well = False
+        assert await unready(sock) == "postgres: PostgreSQL does not answer"
         status, body = await get(sock, "/readyz")
         assert status == 503
         assert json.loads(body)["checks"] == {
@@ -39,6 +41,7 @@ async def test_ready_only_where_every_check_passes_and_each_is_named(tmp_path: P
     finally:
         await health.stop()
     assert not await is_ready(sock)
+    assert await unready(sock) == "no answer (FileNotFoundError)"
 
 
 async def test_an_error_nobody_named_shows_its_kind_and_not_its_words(tmp_path: Path) -> None:

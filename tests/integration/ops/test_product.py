@@ -94,7 +94,9 @@ def test_a_second_supervisor_is_refused(settings: Settings, installation: Places
 def test_status_says_that_all_is_well(settings: Settings, installation: Places) -> None:
     done = cli(installation, "status", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    kinds = {name.split("-")[0] for name in msgspec.json.decode(done.stdout)["processes"]}
+    told = msgspec.json.decode(done.stdout)
+    assert told["unready"] == {}
+    kinds = {name.split("-")[0] for name in told["processes"]}
     assert kinds == {
         "postgres", "redis", "signer", "enroller", "clock", "recorder", "worker", "admin",
         "ingress",
@@ -280,6 +282,16 @@ def broken(
         )  # fmt: skip
         faults.enter_context(frozen(now["redis"], now["enroller"], now["worker-0"]))
         return asyncio.run(collect(wish, directory / "out", PARTS))
+
+
+def test_status_names_what_is_not_ready_and_why(settings: Settings, installation: Places) -> None:
+    clock = state(settings).processes["clock-0"]
+    with frozen(clock):
+        told = cli(installation, "status", "--json")
+        shown = cli(installation, "status")
+    assert (told.returncode, shown.returncode) == (1, 1)
+    assert msgspec.json.decode(told.stdout)["unready"] == {"clock-0": "no answer (TimeoutError)"}
+    assert "no: no answer" in shown.stdout
 
 
 def files_of(archive: Path) -> dict[str, bytes]:
