@@ -9,6 +9,7 @@
         settings/ worm/ hsm/             the rest (parts.py)
         backup.json                      written last, at once: without it, this is no backup
     <directory>/drills/<id>.json         reports
+    <directory>/aside/<when>/            WAL and base backups of a branch that the cluster left (aside.py)
 
 Everything is ours alone: directories 0700, files 0600.
 """

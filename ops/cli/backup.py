@@ -14,6 +14,7 @@ import msgspec
 
 from ops.backup import archived, elsewhere, parts, prepare, sums, tools
 from ops.backup import drill as drilling
+from ops.backup.aside import set_aside
 from ops.backup.layout import Places
 from ops.backup.report import Report, Restored
 from ops.backup.restore import Target
@@ -44,6 +45,7 @@ def backup(context: click.Context, as_json: bool) -> None:
     portcullis backup               a base backup: daily, by a timer
     portcullis backup list
     portcullis backup verify        read one back, with all the WAL behind it
+    portcullis backup aside         after a restore to an older point
 
     It is whole when its last file stands: one that was interrupted is removed by the next.
     """
@@ -133,6 +135,25 @@ def backup_forget(file: Path, keep: int | None) -> None:
     with only_one(places):
         gone = forget_oldest(places, keep or wanted.keep)
     click.echo("\n".join(gone) if gone else "nothing to remove")
+
+
+@backup.command("aside")
+@click.pass_obj
+def backup_aside(file: Path) -> None:
+    """Move away what the archive has of a branch that the database left.
+
+    After a restore to an older point, or where pg_receivewal says that its starting point is not in the server's
+    history. Nothing is removed.
+    """
+    wanted = prepare.wanted(read_settings(file))
+    places = Places(wanted.directory)
+    with only_one(places):
+        moved = set_aside(wanted.database, places, datetime.now(UTC))
+    if not moved:
+        click.echo("nothing to move: the archive has only what is the database's own past")
+        return
+    click.echo("\n".join(moved))
+    click.echo(f"moved below {places.root / 'aside'}; next: portcullis backup")
 
 
 @backup.command("synchronous")

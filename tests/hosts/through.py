@@ -40,6 +40,17 @@ def through(happens: Happens, lab: Lab, trading: Beside) -> Seen:
     return told
 
 
+def a_while(lab: Lab, trading: Beside) -> Seen:
+    """A time in which there is trading, whatever else of the hosts is not well, and whatever is not signed."""
+    try:
+        assert trading.ask("go", str) == "is"
+        sound = trading.ask("sound", str)
+    finally:
+        told = trading.ask("stop", Seen)
+    assert sound == "is", told
+    return told
+
+
 def check(seen: Seen) -> None:
     assert seen.unfinished == []
     assert seen.doubled == []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.hosts.client import Beside
-from tests.hosts.cluster import until
+from tests.hosts.cluster import until, whole
 from tests.hosts.lab import Lab
 from tests.hosts.log import all_beyond, notes, signed, stopped, verify
 from tests.hosts.restore.archive import (
@@ -26,7 +26,7 @@ from tests.hosts.restore.archive import (
     lose,
     restore,
 )
-from tests.hosts.through import check, nothing, through
+from tests.hosts.through import a_while, check, nothing, through
 
 ANCHORED_S = 150.0
 
@@ -103,7 +103,8 @@ def test_of_an_older_state_nothing_is_signed(deployed: Lab, trading: Beside) -> 
     until(
         lambda: stopped(deployed) >= len(older), WITHIN_S, "no recorder says which logs it leaves"
     )
-    assert through(nothing, deployed, trading).unfinished == []
+    whole(deployed)
+    assert a_while(deployed, trading).unfinished == []
     now, there = signed(deployed), notes(deployed)
     assert {log: now[log] for log in older} == {log: has[log] for log in older}
     assert {place: there[place] for place in kept if place[1] in older} == {

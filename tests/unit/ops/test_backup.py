@@ -324,5 +324,5 @@ def test_preflight_says_that_the_repository_is_not_there(tmp_path: Path) -> None
 
 
 def test_every_command_of_backup_says_what_it_does() -> None:
-    assert set(command.commands) == {"prepare", "list", "verify", "forget", "synchronous"}
+    assert set(command.commands) == {"prepare", "list", "verify", "forget", "synchronous", "aside"}
     assert all(one.help for one in command.commands.values())

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup.archived import Wal, needed
-from ops.backup.layout import Damaged, Places
+from ops.backup.archived import PARTIAL, Wal, needed
+from ops.backup.aside import is_left_behind, left_behind
+from ops.backup.layout import Damaged, Places, segment_at
 from ops.backup.timelines import Branch, candidates, way
 from tests.unit.ops.test_backup import MIB, archive, backup, segment
 
@@ -74,3 +75,44 @@ def test_the_new_primary_s_part_of_a_segment_that_is_missing_is_named(
     places = archived(tmp_path, segment(3), segment(4), *old, segment(6, 2), h2=LEFT_AT_5)
     with pytest.raises(Damaged, match=f"has no {segment(5, 2)}"):
         needed(places, backup(), SEGMENT)
+
+
+def names(timeline: int, *segments: int, end: str = "") -> list[str]:
+    return [segment_at(timeline, at * SEGMENT, SEGMENT) + end for at in segments]
+
+
+def test_of_a_branch_that_was_left_what_goes_behind_the_fork_is_moved() -> None:
+    """Left in segment 5; the archive had 6 and was filling 7. 2 is the cluster's own now."""
+    cluster = way(1, {2: LEFT_AT_5})
+    stays = [*names(1, 3, 4), *names(2, 5, 6), *names(2, 7, end=PARTIAL), "00000002.history"]
+    goes = [*names(1, 5, 6), *names(1, 7, end=PARTIAL)]
+    assert left_behind([*stays, *goes, "notes.txt"], cluster, SEGMENT) == sorted(goes)
+
+
+def test_the_segment_that_was_being_filled_at_the_fork_stays() -> None:
+    """pg_receivewal begins it anew, on the timeline that it was on."""
+    cluster = way(1, {2: LEFT_AT_5})
+    assert left_behind(names(1, 5, end=PARTIAL), cluster, SEGMENT) == []
+    at_its_end = way(1, {2: "1\t0/6000000\twhy\n"})
+    assert left_behind(names(1, 5), at_its_end, SEGMENT) == []
+    assert left_behind(names(1, 6, end=PARTIAL), at_its_end, SEGMENT) == names(1, 6, end=PARTIAL)
+
+
+def test_timelines_that_are_no_ancestors_go_with_their_histories() -> None:
+    """2 was followed for a while; the cluster was restored from 1 to a point before, as 3."""
+    cluster = way(1, {3: "1\t0/4000000\twhy\n"})
+    there = [*names(1, 3), *names(2, 5), "00000002.history", *names(3, 4), "00000003.history"]
+    assert left_behind(there, cluster, SEGMENT) == ["00000002.history", *names(2, 5)]
+
+
+def test_a_cluster_that_never_changed_its_timeline_has_left_nothing() -> None:
+    assert left_behind([*names(1, 3, 4), *names(1, 5, end=PARTIAL)], way(1, {}), SEGMENT) == []
+
+
+def test_a_base_backup_behind_the_fork_goes_too() -> None:
+    ends_at = "0/3000100"
+    assert backup().end_lsn == ends_at
+    assert not is_left_behind(backup(), way(1, {}))
+    assert not is_left_behind(backup(), way(1, {2: f"1\t{ends_at}\twhy\n"}))
+    assert is_left_behind(backup(), way(1, {2: "1\t0/3000080\twhy\n"}))
+    assert is_left_behind(backup(), (Branch(2, 0),))
