@@ -13,7 +13,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ from ops.evidence.parts import PARTS
 from ops.paths import Places
 from ops.probe import get, is_ready
 from ops.settings import Settings, read_settings
-from ops.stack.postgres import Postgres
 from ops.state import Process, State, is_alive
 from ops.tls import create_dev_certificates
+from tests.integration.ops.faults import altered, changed, frozen
 from tests.integration.ops.scraped import SHOWN, scraped
 from tests.memory import spellings
 
@@ -209,44 +209,6 @@ def test_the_doctor_finds_nothing_wrong_with_a_product_that_is_well(
 
     until(is_well)
     assert said["counts"]["well"] > 40
-
-
-@contextmanager
-def changed(path: Path, content: bytes | None = None, mode: int | None = None) -> Iterator[None]:
-    before, was = path.read_bytes(), path.stat().st_mode
-    if content is not None:
-        path.write_bytes(content)
-    if mode is not None:
-        path.chmod(mode)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-        path.chmod(was)
-
-
-@contextmanager
-def frozen(*processes: Process) -> Iterator[None]:
-    for process in processes:
-        os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process.pid, signal.SIGCONT)
-
-
-@contextmanager
-def altered(places: Places, *orders: tuple[str, str]) -> Iterator[None]:
-    """Each order to the database with the one that takes it back."""
-    with psycopg.connect(Postgres(places).superuser(), autocommit=True) as conn:
-        for order, _ in orders:
-            conn.execute(order.encode())
-        try:
-            yield
-        finally:
-            for _, back in orders:
-                conn.execute(back.encode())
 
 
 RELOAD = "SELECT pg_reload_conf()"
