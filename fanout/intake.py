@@ -38,9 +38,16 @@ from tenancy.values import SignalID, StrategyID, TenantID
 log = structlog.get_logger()
 
 AT_ONCE = 64
+WAITED_SHARE, POLL_MOST_S = 0.25, 0.25
 BEGIN_AGAIN = 5
 """Strategies that come to share our accounts while we plan."""
 PLANNER = Actor(kind="algo", id="planner")
+
+
+def again_in_s(waited_s: float) -> float:
+    """When to ask again for a signal that an earlier one holds up: it waits a quarter longer than it has to, or
+    a quarter of a second, and who waits for long asks seldom. Pure."""
+    return min(max(POLL_S, waited_s * WAITED_SHARE), POLL_MOST_S)
 
 
 class Intake:
@@ -134,8 +141,9 @@ class Intake:
             for signal, tenant in signals:
                 scope = TenantScope(tenant_id=tenant, actor=PLANNER)
                 # Other workers' parts end in PostgreSQL: there is nothing here to wait for.
+                since = self._clock.monotonic()
                 while not await self._tried(scope, signal, strategy):  # noqa: ASYNC110
-                    await asyncio.sleep(POLL_S)
+                    await asyncio.sleep(again_in_s(self._clock.monotonic() - since))
             if strategy in self._more:  # not after an error, which then waits for the sweep
                 self._look_again()
         except LeaseLost as error:
