@@ -6,6 +6,7 @@ its answer came. One statement runs at a time, so their order is the loop's orde
 lock is set aside (PostgreSQL says that it waits, nobody guesses by a time-out), and looked at again
 whenever another ends that may have held it. Its server process is stopped meanwhile, and those that may go on
 at the same moment are let go one after the other: else they would race for the same row in the machine's time.
+Before it is stopped it has looked for a deadlock, so the victim is always who closes the circle.
 
 Real sessions are kept and used again, also by the next seed: what a lost or dead session left open is
 rolled back, as PostgreSQL does by itself. Who still holds the old object finds it broken.
@@ -37,7 +38,6 @@ _TIMED = r"""
 SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 AND prosrc ~ '\m(now|clock_timestamp|transaction_timestamp|statement_timestamp)\('"""
 BEGIN = b"BEGIN"
-ROUNDS = 5
 
 
 class Connection(psycopg.AsyncConnection[Any]):
@@ -49,6 +49,8 @@ class Connection(psycopg.AsyncConnection[Any]):
     turn = 0
     """The how many-th to be taken in its seed: sessions are gone through in that order, because a server's
     process number tells of the seeds before."""
+    looked = False
+    """Whether its server process waits for a lock and found no deadlock when it looked for one."""
     asks_time = False
     """Whether the statement under way reads the time: outside a transaction it is told just before it."""
 
@@ -279,6 +281,7 @@ class Store:
         conn.prepare_threshold = 1
         conn.prepared_max = None
         conn.store = self
+        conn.add_notice_handler(lambda said: wire.note_wait(conn, said.message_primary or ""))
         return conn
 
     # -------------------------------------------------------------- statements
@@ -295,9 +298,9 @@ class Store:
             wants = next(gen)
             while True:
                 ready = wire.poll(poll, pgconn.socket, wants, wire.LOOK_MS)
-                if not ready and self._waits(conn):
+                if not ready and conn.looked and self._waits(conn):
                     await self._set_aside(conn)
-                    continue
+                    ready = 1  # its answer is read already (_answered)
                 if ready:
                     wants = gen.send(ready)
         except StopIteration as done:
@@ -330,9 +333,6 @@ class Store:
         future: asyncio.Future[None] = self.loop.create_future()
         item = (conn, future)
         self._blocked.append(item)
-        if self._is_deadlock() and self._ended_by_postgres(conn):
-            self._blocked.remove(item)
-            return
         wire.stand(conn)
         try:
             await future
@@ -344,22 +344,6 @@ class Store:
             raise
         if conn.lost:
             raise psycopg.OperationalError(f"the connection is lost: {conn.lost}")
-
-    def _ended_by_postgres(self, conn: Connection) -> bool:
-        """Whether this one is a deadlock's victim: the others stand. On a busy machine one of them was perhaps
-        stopped before it had looked for a deadlock; it looks now, and is the victim. Raises RuntimeError."""
-        for _ in range(ROUNDS):
-            if wire.answers(conn):
-                return True
-            for item in [item for item in self._blocked if item[0] is not conn]:
-                wire.go_on(item[0])
-                if wire.answers(item[0]):
-                    self._blocked.remove(item)
-                    if not item[1].done():
-                        item[1].set_result(None)
-                    return False
-                wire.stand(item[0])
-        raise RuntimeError("PostgreSQL has not ended a deadlock")
 
     def _give_up(self, item: tuple[Connection, asyncio.Future[None]]) -> None:
         """What waits is cancelled."""
@@ -382,18 +366,12 @@ class Store:
                 wire.stand(item[0])
 
     def _answered(self, conn: Connection) -> bool:
+        """Whether it goes on to its answer; else it waits for the next lock."""
         poll = select.poll()
         while True:
             if wire.poll(poll, conn.pgconn.socket, 1, wire.LOOK_MS):
-                return True
-            if self._waits(conn):
+                conn.pgconn.consume_input()
+                if not conn.pgconn.is_busy():
+                    return True
+            elif conn.looked and self._waits(conn):
                 return False
-
-    def _is_deadlock(self) -> bool:
-        """Whether each of those that wait waits for another of them."""
-        waiting = {item[0].pgconn.backend_pid for item in self._blocked}
-        holders: set[int] = set()
-        for pid in waiting:
-            row = self.monitor.execute("SELECT pg_blocking_pids(%s)", (pid,)).fetchone()
-            holders |= set(row[0]) if row else set()
-        return bool(holders) and holders <= waiting

@@ -42,6 +42,9 @@ SETTINGS = {
     "track_counts": "off",
     "track_activities": "off",
     "deadlock_timeout": "1ms",
+    "log_lock_waits": "on",  # a session hears when it waits (wire.note_wait)
+    "client_min_messages": "log",
+    "lc_messages": "C",
     "plan_cache_mode": "force_generic_plan",
     "max_connections": "60",
     "dynamic_shared_memory_type": "mmap",  # in our directory, which is removed, and not beside it

@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
 from typing import Any
 
 import psycopg
 
 LOOK_MS = 3
 """After so long without an answer PostgreSQL is asked whether the statement waits for a lock."""
-
-
-DEADLOCK_MS = 500
-"""A server process that finds itself in a deadlock has said so by then, also on a busy machine."""
 
 
 def poll(poller: Any, fileno: int, wants: int, ms: int) -> int:
@@ -31,22 +26,23 @@ def poll(poller: Any, fileno: int, wants: int, ms: int) -> int:
     return ready & wants or (ready and wants)
 
 
+def note_wait(conn: Any, said: str) -> None:
+    """A server process tells that it waits, once it has looked for a deadlock and found none, and when it has its
+    lock (`log_lock_waits`, postgres.py). On a busy machine no pause of ours would be long enough to know that."""
+    if "still waiting for" in said:
+        conn.looked = True
+    elif " acquired " in said:
+        conn.looked = False
+
+
 def stand(conn: psycopg.AsyncConnection[Any]) -> None:
-    """Stop the server process of a session that waits for a lock. It looks for a deadlock once, 1 ms after it
-    began to wait (postgres.py), holding locks that nobody else could do without: that has to be over."""
-    time.sleep(LOOK_MS / 1000)
+    """Stop the server process of a session that waits for a lock and has looked for a deadlock: while it looks it
+    holds locks that nobody else could do without, and later it would look anew and perhaps be the victim."""
     os.kill(conn.pgconn.backend_pid, signal.SIGSTOP)
 
 
 def go_on(conn: psycopg.AsyncConnection[Any]) -> None:
     os.kill(conn.pgconn.backend_pid, signal.SIGCONT)
-
-
-def answers(conn: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the server says something, within DEADLOCK_MS."""
-    poller = select.poll()
-    poller.register(conn.pgconn.socket, select.POLLIN)
-    return bool(poller.poll(DEADLOCK_MS))
 
 
 def drain(conn: psycopg.AsyncConnection[Any]) -> None:
