@@ -1,4 +1,4 @@
-"""Sessions of a simulation that wait for each other in a ring: who closes it is the victim, also on a slow machine."""
+"""Sessions of a simulation that wait for each other in a ring: who closes it is the victim, however slow it is."""
 
 from __future__ import annotations
 
