@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -23,13 +23,14 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from fanout import metrics
+from fanout.asking import Asking
 from fanout.breaker import Breakers, BreakerSettings
 from fanout.clearance import Clearance, Ending
 from fanout.crowd import Crowd
 from fanout.doubt_rows import UNSETTLED, Decision
 from fanout.doubts import Doubting, Unseen
 from fanout.learner import Learner
-from fanout.leases import Leases
+from fanout.leases import LeaseLost, Leases
 from fanout.lesson import Consequence, Lesson
 from fanout.order import Order, OrdState, cl_ord_id
 from fanout.patience import LEASE_MARGIN_S as LEASE_MARGIN_S
@@ -85,7 +86,7 @@ class Carrier:
         self._crowd = crowd or Crowd()
         self._breakers = breakers or Breakers(BreakerSettings())
         self._doubts = doubts
-        self._asking: dict[str, tuple[Order, BrokerAccount, asyncio.Event]] = {}
+        self.asking = Asking(brokers, current)
         self._current = current
         self._brokers = brokers
         self._leases = leases
@@ -167,13 +168,15 @@ class Carrier:
         broker = self._brokers[order.broker]
         wait = self._patience.doubt_first_s
         asked = 0
-        with metrics.IN_DOUBT.track_inprogress(), self._doubted(order, account) as hurried:
+        with metrics.IN_DOUBT.track_inprogress(), self.asking.doubted(order, account) as hurried:
             self._doubts.begin(scope, order, "in_doubt", hurried.set)
             while True:
                 self._leases.require(order.part, epoch)
                 decision = self._doubts.decision(order)  # the broker is asked once more behind it
                 with inside("order.find") if asked < ASKS_TRACED else unseen(order.traceparent):
-                    answer = await broker.find(self._current(account), order, sent_by=sent_by)
+                    answer = await self.asking.find(
+                        account, order, sent_by=sent_by, anew=decision is not None
+                    )
                 asked += 1
                 if isinstance(answer, Found):
                     return await self._learn(
@@ -195,23 +198,16 @@ class Carrier:
                 hurried.clear()
                 wait = min(wait * 2, self._patience.doubt_most_s)
 
-    def hurry(self, cl_ord_id: str) -> None:
-        """Somebody has heard of that order: if it is in doubt, ask again now."""
-        if (doubt := self._asking.get(cl_ord_id)) is not None:
-            doubt[2].set()
+    def ask_ahead(
+        self, account: BrokerAccount, order: Order, *, sent_by: datetime, epoch: int
+    ) -> None:
+        """Its turn to be resolved comes soon: begin to ask (`asking.forget` where it does not come).
 
-    def in_doubt(self) -> list[tuple[Order, BrokerAccount]]:
-        """The orders that are asked about now."""
-        return [(order, account) for order, account, _ in self._asking.values()]
-
-    @contextlib.contextmanager
-    def _doubted(self, order: Order, account: BrokerAccount) -> Iterator[asyncio.Event]:
-        hurried = asyncio.Event()
-        self._asking[order.cl_ord_id] = order, account, hurried
-        try:
-            yield hurried
-        finally:
-            del self._asking[order.cl_ord_id]
+        Without the lease nothing is asked: `resolve` says why.
+        """
+        with contextlib.suppress(LeaseLost):
+            self._leases.require(order.part, epoch)
+            self.asking.ahead(account, order, sent_by)
 
     async def cancel(
         self, scope: TenantScope, account: BrokerAccount, order: Order, *, epoch: int

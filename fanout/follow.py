@@ -72,22 +72,22 @@ class Follower:
         elif cl_ord_id in self._jobs:
             self._begin(cl_ord_id)
         else:
-            self._carrier.hurry(cl_ord_id)
+            self._carrier.asking.hurry(cl_ord_id)
 
     def ask_account(self, account: AccountID) -> None:
         """Ask for every order of that account that is followed, or in doubt."""
         for name, job in list(self._jobs.items()):
             if job.account.account_id == account:
                 self.ask(name)
-        for order, _ in self._carrier.in_doubt():
+        for order, _ in self._carrier.asking.in_doubt():
             if order.account_id == account:
-                self._carrier.hurry(order.cl_ord_id)
+                self._carrier.asking.hurry(order.cl_ord_id)
 
     def open_accounts(self) -> Iterator[tuple[str, BrokerAccount]]:
         """Broker and account of each order that is followed or in doubt."""
         for job in self._jobs.values():
             yield job.order.broker, job.account
-        for order, account in self._carrier.in_doubt():
+        for order, account in self._carrier.asking.in_doubt():
             yield order.broker, account
 
     def _begin(self, name: str) -> None:

@@ -9,7 +9,7 @@ dead process's doubt, and send another.
 
 What was adopted may be several doubts in a row. All are asked about before anything is sent anew: a next
 attempt, or a second leg, that one of them releases waits behind the rest, in the order in which they
-were meant.
+were meant. The next ones are asked about ahead of their turn (asking.py).
 
 When a lease is lost, or a job fails, the lane drops all that it has: who owns the partition then
 finds the same rows. Until the adopter has looked at all rows once more, nothing new is sent in that
@@ -20,6 +20,7 @@ released) is left to the adopter, too, who puts it behind what it would have ove
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -30,6 +31,7 @@ import msgspec
 import structlog
 
 from fanout import metrics
+from fanout.asking import AHEAD
 from fanout.carry import Carrier
 from fanout.leases import LeaseLost
 from fanout.lesson import Consequence
@@ -141,6 +143,7 @@ class Lanes:
         try:
             while queue:
                 self._at_it_since[lane] = monotonic()
+                self._ask_ahead(queue)
                 if not await self._do(queue[0], queue):
                     break
                 queue.popleft()
@@ -149,9 +152,19 @@ class Lanes:
                 self._broken[lane] = self._broken.get(lane, 0) + 1
             for job in queue:
                 self.known.discard(job.order.cl_ord_id)
+                self._carrier.asking.forget(job.order)
             del self._queues[lane], self._tasks[lane]
             self._at_it_since.pop(lane, None)
             metrics.LANES_BUSY.dec()
+
+    def _ask_ahead(self, queue: deque[Job]) -> None:
+        """The first is asked about at its turn, which is now."""
+        for job in itertools.islice(queue, 1, AHEAD):
+            if job.kind == "resolve":
+                assert job.sent_by is not None
+                self._carrier.ask_ahead(
+                    job.account, job.order, sent_by=job.sent_by, epoch=job.epoch
+                )
 
     async def _do(self, job: Job, queue: deque[Job]) -> bool:
         """One job and what follows from it; False where the lane cannot go on.

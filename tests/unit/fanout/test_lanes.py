@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import msgspec
 
+from fanout.asking import AHEAD
 from fanout.lanes import Job, Lanes
 from fanout.lesson import Consequence
 from fanout.order import Order, OrdState, cl_ord_id
@@ -22,6 +24,9 @@ class Noting:
     def __init__(self) -> None:
         self.did: list[tuple[str, str]] = []
         self.fails: set[str] = set()
+        self.ahead: list[str] = []
+        self.left: list[str] = []
+        self.asking = SimpleNamespace(forget=lambda order: self.left.append(order.cl_ord_id))
 
     def waited_s(self, order: Order) -> float:
         return 0.0
@@ -36,6 +41,10 @@ class Noting:
         again = msgspec.structs.replace(order, attempt=2, cl_ord_id=cl_ord_id(order.order_id, 2))
         absent = msgspec.structs.replace(order, state=OrdState.ABSENT)
         return Consequence(order=absent, sends=again)
+
+    def ask_ahead(self, account: Any, order: Order, **more: Any) -> None:
+        if order.cl_ord_id not in self.ahead:
+            self.ahead.append(order.cl_ord_id)
 
     def _note(self, what: str, order: Order) -> None:
         if order.cl_ord_id in self.fails:
@@ -105,3 +114,17 @@ async def test_a_lane_that_breaks_again_while_it_is_adopted_stays_broken():
     made.put(job(new, "send"))
     await made.idle()
     assert carrier.did == []
+
+
+async def test_the_next_doubts_of_a_lane_are_asked_about_ahead_and_no_more_than_that_many():
+    made, carrier = lanes()
+    doubts = [an_order(account_id=ACCOUNT.account_id) for _ in range(AHEAD + 3)]
+    names = [doubt.cl_ord_id for doubt in doubts]
+    carrier.fails.add(names[1])
+    for doubt in doubts:
+        made.put(job(doubt, "resolve"))
+    made.put(job(an_order(account_id=ACCOUNT.account_id), "send"))
+    await made.idle()
+    assert carrier.did == [("resolve", names[0])]
+    assert carrier.ahead == names[1 : AHEAD + 1], "the last of them when the first was done"
+    assert set(names[1:]) <= set(carrier.left), "the second failed: nobody will want those answers"
