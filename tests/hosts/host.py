@@ -23,6 +23,8 @@ class Host(ABC):
     interface: str
     boot_s = 60.0
     """Until ssh answers, at most."""
+    patience = 1.0
+    """How many times as long as a container's all else may take."""
 
     def __init__(self, name: str, number: int, wire: Network, directory: Path) -> None:
         self.name = name

@@ -77,7 +77,7 @@ def lab(inventory: str, *, machines: bool = False) -> Iterator[Lab]:
         undo.callback(shutil.rmtree, directory)
         wire = undo.enter_context(network(run, len(names)))
         undo.enter_context(_time_server(wire))
-        controller = Controller(directory, wire)
+        controller = Controller(directory, wire, kind.patience)
         undo.callback(controller.close)
         public_key = controller.make_key()
         hosts: list[Host] = [

@@ -20,6 +20,8 @@ DISK = "20G"
 """As the machine sees it; the file is as large as what was written."""
 MEMORY_MB, PROCESSORS = 4096, 2
 KILLED_S = 30.0
+TRANSLATED = 10.0
+"""How many times as long all takes where QEMU translates each instruction (TCG)."""
 INTERFACE = "eth0"
 NETWORK = """\
 [Match]
@@ -42,6 +44,7 @@ class Machine(Host):
 
     interface = INTERFACE
     boot_s = 300.0
+    patience = 1.0 if has_kvm() else TRANSLATED
 
     def make(self, image: Path, public_key: str) -> None:
         super().make(image, public_key)

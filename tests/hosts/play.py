@@ -23,7 +23,7 @@ from tests.hosts.image import ACCOUNT
 from tests.hosts.network import CLIENT, CONTROLLER, PREFIX, VIP, Network, within
 
 ANSIBLE = Path(__file__).parents[2] / "ansible"
-PLAY_S = 1200
+PLAY_S, COMMAND_S = 1200, 60
 HOOKS_URL, ADMIN_URL = f"https://{VIP}", f"https://{VIP}:8443"
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 TASK = re.compile(r"^TASK \[(.+?)\]|^(changed|fatal|failed): \[(\S+?)\]", re.M)
@@ -57,9 +57,11 @@ class Played(NamedTuple):
 class Controller:
     """Where plays run: the lab's wire, with a key of this run's own. The machine's ~/.ssh is not read."""
 
-    def __init__(self, directory: Path, wire: Network) -> None:
+    def __init__(self, directory: Path, wire: Network, patience: float) -> None:
+        """`patience`: how many times as long as containers its hosts may take (host.py)."""
         self._directory = directory
         self._wire = wire
+        self._patience = patience
         self.key = directory / "key"
         self.inventory = directory / "inventory"
         self._plays = 0
@@ -134,7 +136,7 @@ class Controller:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                timeout=PLAY_S,
+                timeout=PLAY_S * self._patience,
                 check=False,
             )
         return Played(done.returncode, log.read_text())
@@ -156,7 +158,7 @@ class Controller:
         """One shell command on a host, as the administrator; `sudo` is the caller's word."""
         return subprocess.run(
             self._ssh(host, command), input=typed,
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=COMMAND_S * self._patience,
         )  # fmt: skip
 
     def _ssh(self, host: Host, command: str, *options: str) -> list[str]:
