@@ -44,6 +44,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One fault, as the strategy and the exchange saw it. Times in seconds.
 
     `outage_s`: the longest time without an acknowledgement. `trading_outage_s`: the same of executions.
+    `orders`: executed; `afterwards`: those of them after all was first acknowledged at once again.
     `states`: what became of how many accounts of signals; `reasons`: of those that are not filled.
     By ids: `unfinished` were acknowledged and not done; `missing` orders are filled by our word alone, `unasked`
     ones by the exchange's alone; `doubled` were executed more than once.
@@ -54,6 +55,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     outage_s: float
     trading_outage_s: float
     orders: int
+    afterwards: int
     states: dict[str, int]
     reasons: dict[str, int]
     unfinished: list[str]
@@ -153,10 +155,13 @@ async def _one_fault(strategy: Strategy, api: Api, market: Exchange, line: Line)
     before = await market.count()
     strategy.forget()
     sending = asyncio.create_task(strategy.run())
+    sound_wall = []
     try:
         word = "sound"
         while word == "sound":
-            line.say(await strategy.sound())
+            said = await strategy.sound()
+            sound_wall.append(time.time())
+            line.say(said)
             word = await line.heard()
         assert word == "stop", word
     finally:
@@ -164,7 +169,8 @@ async def _one_fault(strategy: Strategy, api: Api, market: Exchange, line: Line)
     async with asyncio.timeout(WITHIN_S):
         await strategy.answered()
     stories, unfinished = await _stories(api, [one.signal_id for one in strategy.begun])
-    return _judged(strategy, stories, unfinished, (await market.executed())[before:])
+    executed = (await market.executed())[before:]
+    return _judged(strategy, stories, unfinished, executed, sound_wall[0])
 
 
 async def _stories(api: Api, signals: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -198,6 +204,7 @@ def _judged(
     stories: list[dict[str, Any]],
     unfinished: list[str],
     executed: list[Executed],
+    sound_wall: float,
 ) -> Seen:
     filled = filled_at_the_exchange(stories)
     there = Counter(order.order for order in executed)
@@ -207,6 +214,7 @@ def _judged(
         outage_s=_longest(acknowledged),
         trading_outage_s=_longest(sorted(order.executed_wall for order in executed)),
         orders=len(executed),
+        afterwards=sum(order.executed_wall > sound_wall for order in executed),
         states=dict(Counter(one["state"] for one in stories)),
         reasons=dict(Counter(one["reason"] for one in stories if one["state"] != "filled")),
         unfinished=unfinished,

@@ -57,4 +57,4 @@ def check(seen: Seen) -> None:
     assert seen.missing == []
     assert seen.unasked == []
     assert sum(seen.states.values()) == seen.signals * ACCOUNTS
-    assert seen.orders > 0
+    assert seen.afterwards > 0
