@@ -29,11 +29,17 @@ def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
         name = (*path, key)
         dotted = ".".join(_key(part) for part in name)
         if isinstance(value, Mapping):
-            lines += ["", f"[{dotted}]", *_table(value, name)]
+            header = [] if _is_only_tables(value) else ["", f"[{dotted}]"]
+            lines += [*header, *_table(value, name)]
         elif _is_tables(value):
             for item in value:
                 lines += ["", f"[[{dotted}]]", *_table(item, name)]
     return lines
+
+
+def _is_only_tables(table: Mapping[str, Any]) -> bool:
+    """Its own header would say nothing, and forbid one where more is written elsewhere."""
+    return bool(table) and all(isinstance(value, Mapping) for value in table.values())
 
 
 def _is_tables(value: Any) -> bool:

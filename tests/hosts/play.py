@@ -15,6 +15,7 @@ import yaml
 
 from ops.initialise import PAPER_INSTRUMENTS
 from ops.toml import dumps
+from ops.trial.customer import API_RATES
 from ops.trial.exchange import broker_settings
 from tests.hosts import exchange
 from tests.hosts.bundle import Bundle
@@ -216,7 +217,8 @@ class Controller:
 
 
 def _product(bundle: Bundle) -> dict[str, Any]:
-    """What is installed, from where alone, its brokers, and this run's own secrets."""
+    """What is installed, from where alone, its brokers, and this run's own secrets. A test reads what became
+    of thousands of signals."""
     brokers = {
         "gateio": broker_settings(exchange.URL),
         "paper": {"instruments": PAPER_INSTRUMENTS},
@@ -227,7 +229,7 @@ def _product(bundle: Bundle) -> dict[str, Any]:
         "portcullis_offline": True,
         "portcullis_hooks_url": HOOKS_URL,
         "portcullis_admin_url": ADMIN_URL,
-        "portcullis_more_settings": dumps({"brokers": brokers}),
+        "portcullis_more_settings": dumps({"brokers": brokers, "admin": {"rates": API_RATES}}),
         "pki_passphrase": secrets.token_hex(16),
         "redis_keeper_password": secrets.token_hex(16),
     }

@@ -33,3 +33,10 @@ def test_none_is_left_out() -> None:
 def test_what_has_no_toml_is_refused() -> None:
     with pytest.raises(TypeError):
         dumps({"a": object()})
+
+
+def test_a_table_of_tables_alone_can_be_written_behind_what_is_there() -> None:
+    more = dumps({"admin": {"rates": {"credential_reads": 5}}})
+    assert tomllib.loads(f"[admin]\nsocket = 's'\n{more}") == {
+        "admin": {"socket": "s", "rates": {"credential_reads": 5}}
+    }
