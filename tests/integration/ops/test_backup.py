@@ -26,6 +26,7 @@ from ops.backup.layout import Backup, Damaged, Places, parse_lsn, write
 from ops.backup.prepare import prepare
 from ops.backup.restore import Target, restore
 from ops.backup.restored import RestoredPostgres
+from ops.backup.sums import known
 from ops.backup.take import take
 from ops.paths import places
 from ops.processes import ROOT
@@ -76,7 +77,7 @@ def whole(archived: Archived) -> Whole:
         it.told += [archived.keep(conn, os.urandom(1000)) for _ in range(20)]
         conn.execute("SELECT pg_switch_wal()")
         it.told += [archived.keep(conn) for _ in range(20)]
-    until(lambda: len(archived.repository.sums.read_text().splitlines()) >= 2)
+    until(lambda: len(known(archived.repository)) >= 2)
     return it
 
 
