@@ -31,7 +31,9 @@ def test_apparmor_enforces(deployed: Lab) -> None:
 def test_audit_has_written_who_changed_the_accounts(deployed: Lab) -> None:
     host = deployed.hosts[0]
     deployed.controller.said(host, "sudo touch /etc/passwd")
-    found = deployed.controller.said(host, "sudo ausearch --key identity --start recent --raw")
+    found = deployed.controller.said(
+        host, "sudo ausearch --input-logs --key identity --start recent --raw"
+    )
     assert "/etc/passwd" in found
 
 
