@@ -25,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+import structlog
 
 from ops.migration_rules import contract_of
 from tenancy.errors import ConfigurationError, Unavailable
@@ -34,8 +35,11 @@ LOCK = 0x706F727463  # "portc"
 CONNECT_WITHIN_S = 10
 """A server that takes the connection and then says nothing is away."""
 AGAIN_S = 0.5
+SAID_AGAIN_S = 30.0
 LOCK_WITHIN_S = 5
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+log = structlog.get_logger()
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -153,17 +157,22 @@ def unserved(migrations: list[Migration], applied: list[Applied]) -> str | None:
 def require(conninfo: str, directory: Path = DIRECTORY, *, within_s: float = 0.0) -> None:
     """See that this code can run on the schema, under any role. Raises MigrationError, Unavailable.
 
-    `within_s`: for so long a server that does not answer is asked again.
+    `within_s`: for so long a server that does not answer is asked again, and the log says so meanwhile.
     """
     migrations = read_migrations(directory)
     until = time.monotonic() + within_s
+    silent_until = 0.0
     while True:
         try:
             applied = _schema(conninfo)
             break
-        except Unavailable:
-            if time.monotonic() >= until:
+        except Unavailable as error:
+            now = time.monotonic()
+            if now >= until:
                 raise
+            if now >= silent_until:
+                log.warning("waits_for_database", error=str(error), for_s=round(until - now))
+                silent_until = now + SAID_AGAIN_S
             time.sleep(AGAIN_S)
     if (why := unserved(migrations, applied)) is not None:
         raise MigrationError(why)

@@ -2,8 +2,9 @@
 
 Settings, then telemetry, then a look whether the schema serves this code (ops/migrate.py), then wiring
 (ops/compose.py), then work, until SIGTERM. A part that does not answer at the start ends the process
-with status 1, and its supervisor tries again: one path for start and repair. PostgreSQL alone is asked more
-than once: after an outage a pooler's first answer is that of before. Never under -O: the assertions stay on.
+with status 1, and its supervisor tries again: one path for start and repair. PostgreSQL alone is asked again
+and again: after an outage a pooler's first answer is that of before, and where a whole host boots, a process
+that begins anew takes from PostgreSQL the processor that it waits for. Never under -O: the assertions stay on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from tenancy import systemd
 from tenancy.errors import PortcullisError
 
 STOP_LIMIT_S = 8.0
-DATABASE_WITHIN_S = 15.0
+DATABASE_WITHIN_S = 240.0
+"""Less than systemd lets a start take (ansible/roles/portcullis/templates/sandbox.conf.j2)."""
 ROLE = {"session": "worker"}
 """Under which database role a process asks, where it has not its own name."""
 
