@@ -25,6 +25,7 @@ from tests.hosts.restore.archive import (
 from tests.hosts.through import check, nothing, through
 
 REPOSITORY, PINS = "/srv/portcullis-backup", "/etc/portcullis/credentials"
+ARCHIVE = "portcullis-archive"
 TOKENS = "/var/tmp/tokens.hsm"
 BARE = ("--skip-tags", "portcullis_installation,portcullis_run")
 ASKED, AGAIN = "Passphrase of", "The same again"
@@ -42,6 +43,7 @@ def test_it_comes_back_with_everything_and_goes_on_when_two_people_say_so(
     back_up(deployed)
     check(through(nothing, deployed, trading))
     before, kept = at_rest(deployed), notes(deployed)
+    controller.said(host, f"sudo systemctl stop {ARCHIVE}")  # copied as it is at one moment
     elsewhere = [controller.fetch(host, path) for path in (REPOSITORY, TOKENS, PINS)]
 
     deployed.replace(host)
