@@ -19,7 +19,8 @@ from ops.bench.catalogue import BENCHES, Bench, chosen
 from ops.bench.history import Entry, commit_here, keep, read
 from ops.bench.measure import Effort, Measurement, machine, to_json
 from ops.bench.picture import draw
-from ops.bench.show import print_history, print_table
+from ops.bench.profile import Profiler
+from ops.bench.show import print_history, print_profiles, print_table
 from tenancy.errors import PortcullisError
 
 
@@ -67,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         "--keep", action="store_true", help="keep the figures in docs/bench-history/, for a commit"
     )
     parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="look, after the runs of `accept` and `fanout`, where the time goes (py-spy; as root)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where the picture goes"
     )
     return parser
@@ -97,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quick=given.quick,
             orders=given.orders,
             seconds=given.seconds,
+            profiler=Profiler(given.out) if given.profile else None,
         )
     except (PortcullisError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
@@ -111,15 +118,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PortcullisError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    profiles = effort.profiler.profiles if effort.profiler is not None else []
     picture = given.out / f"bench-{'-'.join(benches)}.png"
     draw(measurements, picture, under)
     if given.json:
         print(json.dumps(to_json(measurements), indent=1))  # noqa: T201
     else:
         print_table(measurements, before)
+        if profiles:
+            print_profiles(profiles)
     if given.keep:
         entry = Entry(
-            at=now, commit=commit_here(), conditions=under, measurements=tuple(measurements)
+            at=now,
+            commit=commit_here(),
+            conditions=under,
+            measurements=tuple(measurements),
+            profiles=tuple(profiles),
         )
         _say(f"kept: {keep(entry)}")
     _say(f"picture: {picture}")

@@ -25,7 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from msgspec.structs import replace
+
 from ops.bench.accept_client import Door, Load, load
+from ops.bench.profile import Profiler
 from ops.bench.unsealed import give_audit_key
 from ops.listener_settings import Server
 from ops.tls import create_dev_certificates
@@ -37,6 +40,7 @@ from tenancy.store.strategies import create_strategy
 from tenancy.store.tenants import create_tenant
 
 FIELDS = {"throughput": ("1/s", "per_s"), "p50_ms": ("ms", "p50_ms"), "p99_ms": ("ms", "p99_ms")}
+PROFILED_S = 10.0
 
 
 async def run(
@@ -47,6 +51,7 @@ async def run(
     runs: int = 3,
     seconds: float = 2.0,
     connections: int = 32,
+    profiler: Profiler | None = None,
 ) -> list[dict[str, Any]]:
     """`accept_…` and `accept_uvicorn_…`, medians of `runs`, floors in turns with them."""
     hook_id, key = await _new_hook(admin_conninfo)
@@ -66,6 +71,11 @@ async def run(
             for _ in range(runs):
                 for door, said in zip(doors, loads, strict=True):
                     said.append(await load(door, hook_id, key, seconds, connections))
+            if profiler is not None:
+                async with profiler.of("accept", {whole.pid: "hypercorn"}):
+                    await load(whole, hook_id, key, PROFILED_S, connections)
+                async with profiler.of("accept", {whole_uvicorn.pid: "uvicorn"}):
+                    await load(whole_uvicorn, hook_id, key, PROFILED_S, connections)
     return [
         *(_result(f"accept_{name}", name, loads[1], loads[0]) for name in FIELDS),
         *(_result(f"accept_uvicorn_{name}", name, loads[3], loads[2]) for name in FIELDS),
@@ -129,7 +139,7 @@ async def server(
     process = await asyncio.to_thread(subprocess.Popen, command, pass_fds=[fd])
     listening.close()
     try:
-        yield door
+        yield replace(door, pid=process.pid)
     finally:
         process.kill()
         await asyncio.to_thread(process.wait)

@@ -39,6 +39,7 @@ async def run(effort: Effort, say: Callable[[str], None]) -> list[Measurement]:
                 runs=1,
                 seconds=seconds,
                 connections=CONNECTIONS,
+                profiler=effort.profiler if number == effort.runs - 1 else None,
             )
             for row in rows:
                 series.value(**{row["name"]: row["value"]})

@@ -37,6 +37,8 @@ class Door(msgspec.Struct, frozen=True):
 
     at: int | Path
     trust: ssl.SSLContext | None = None
+    pid: int = 0
+    """Of the process behind it."""
 
 
 async def load(door: Door, hook_id: str, key: bytes, seconds: float, connections: int) -> Load:

@@ -9,7 +9,8 @@ One run, in this order, so that floor and subject share whatever the machine doe
 2. one webhook for 1,000 accounts, and one for 20;
 3. single plain orders, 8 at a time; webhooks of 8 strategies with one account each, 8 at a time.
 
-Between them everything settles: the next begins when no order of the last is open.
+Between them everything settles: the next begins when no order of the last is open. With a profiler, single
+webhooks and the thousand once more after the last run, looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 
 from ops.bench.measure import Effort, Measurement, Series, percentile
 from ops.bench.plain_loop import PlainLoop, spread
+from ops.bench.profile import Profiler, python_processes
 from ops.bench.stage import WORKERS, Say, Stage, arrivals, stage
 
 MANY, FEW, AT_ONCE = 1000, 20, 8
@@ -49,7 +51,21 @@ async def run(effort: Effort, say: Say) -> list[Measurement]:
         for number in range(effort.runs):
             say(f"fanout: run {number + 1} of {effort.runs}")
             await _one_run(here, plain, series, ROUNDS // 4 if effort.quick else ROUNDS)
+        if effort.profiler is not None:
+            await _profiled(here, effort.profiler, quick=effort.quick)
     return series.measurements()
+
+
+async def _profiled(here: Stage, profiler: Profiler, *, quick: bool) -> None:
+    """Where the installation's own processes spend their time: single orders, and a thousand at once."""
+    singles = [here.crowds[name] for name in SINGLES]
+    processes = python_processes(here.here.state.supervisor.pid)
+    async with profiler.of("first_order", processes):
+        for _ in range(ROUNDS // 4 if quick else ROUNDS * 8):
+            await here.together(*singles)
+    async with profiler.of("fanout_1000", processes):
+        for _ in range(2 if quick else 20):
+            await here.together(here.crowds["a thousand"])
 
 
 async def _one_run(here: Stage, plain: PlainLoop, series: Series, rounds: int) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from ops.bench.figures import cost
 from ops.bench.measure import Measurement, to_json
+from ops.bench.profile import Profile
 from ops.processes import ROOT
 from tenancy.errors import ConfigurationError
 
@@ -27,6 +28,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     conditions: str
     measurements: tuple[Measurement, ...]
+    profiles: tuple[Profile, ...] = ()
 
     def cost(self, name: str) -> float | None:
         """Of that figure, in floors; None where it was not measured."""

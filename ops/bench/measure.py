@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from ops.bench.profile import Profiler
+
 
 class Effort(msgspec.Struct, frozen=True):
     """How much to do: `quick` is a smoke run, whose figures are worth little."""
@@ -28,6 +30,9 @@ class Effort(msgspec.Struct, frozen=True):
 
     seconds: float | None = None
     """How long each run of `audit` appends records; None: 3."""
+
+    profiler: Profiler | None = None
+    """Who looks, after the runs, where the time goes; None: nobody."""
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0.1 <= self.seconds <= 3600:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from ops.bench.figures import cost, figure
 from ops.bench.history import Entry, last, names
 from ops.bench.measure import Measurement
+from ops.bench.profile import Profile
 
 
 def number(value: float) -> str:
@@ -68,6 +70,29 @@ def print_table(measurements: Sequence[Measurement], history: Sequence[Entry]) -
 
 def print_history(history: Sequence[Entry]) -> None:
     _console().print(history_table(history))
+
+
+def profile_table(profiles: Sequence[Profile]) -> Table:
+    """Where the processes' time went; a process that had less than a hundredth of its section's is left out."""
+    shown = Table(title="Where the time goes: innermost files of ours", title_justify="left")
+    for column in ("section", "process", "of section", "file", "of process"):
+        shown.add_column(column, justify="right" if column.startswith("of ") else "left")
+    of_section: Counter[str] = Counter()
+    for one in profiles:
+        of_section[one.section] += one.samples
+    for one in profiles:
+        if one.samples * 100 < of_section[one.section]:
+            continue
+        heads = one.section, one.process, f"{one.samples / of_section[one.section]:.0%}"
+        for file, part in one.parts.items():
+            shown.add_row(*heads, file, f"{part:.0%}")
+            heads = "", "", ""
+        shown.add_section()
+    return shown
+
+
+def print_profiles(profiles: Sequence[Profile]) -> None:
+    _console().print(profile_table(profiles))
 
 
 def _console() -> Console:

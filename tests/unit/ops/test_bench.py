@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from ops.bench.measure import Effort, Series, measured, percentile, to_json
 from ops.bench.pages_data import ids
 from ops.bench.picture import draw
 from ops.bench.plain_loop import spread
+from ops.bench.profile import MOST_PARTS, OF_OTHERS, Profile, Profiler, summary
 from ops.bench.show import history_table, number, table
-from tenancy.errors import ConfigurationError
+from tenancy.errors import ConfigurationError, Unavailable
 
 
 def test_value_and_floor_are_medians_and_not_means():
@@ -191,3 +194,70 @@ def test_what_is_in_the_repository_can_be_read():
 def test_a_quick_run_is_not_kept(capsys: pytest.CaptureFixture[str]):
     assert main(["accept", "--quick", "--keep"]) == 2
     assert "it is not kept" in capsys.readouterr().err
+
+
+STACKS = """\
+<module> (ops/run.py:99);run (asyncio/base.py:1);plan (fanout/plan.py:12);dumps (json/__init__.py:3) 6
+<module> (ops/run.py:99);run (asyncio/base.py:1);plan (fanout/plan.py:40) 1
+<module> (ops/run.py:99);run (asyncio/base.py:1);select (selectors.py:9) 3
+"""
+
+
+def test_a_profile_counts_each_stack_for_the_innermost_file_of_ours():
+    """With what that called of others'; the loop's own stand for themselves."""
+    seen = summary("first_order", "worker-0", STACKS)
+    assert (seen.samples, seen.parts) == (10, {"fanout/plan.py": 0.7, "selectors.py": 0.3})
+
+
+def test_a_profile_names_what_is_left_so_that_its_parts_are_the_whole():
+    stacks = "".join(f"f (gateway/a{n}.py:1) 1\n" for n in range(MOST_PARTS + 8))
+    seen = summary("accept", "hypercorn", stacks)
+    assert len(seen.parts) == MOST_PARTS + 1
+    assert seen.parts[OF_OTHERS] == 0.4
+    assert sum(seen.parts.values()) == pytest.approx(1)
+
+
+def test_a_process_that_did_nothing_has_no_parts():
+    assert summary("accept", "clock-0", "").parts == {}
+
+
+def test_kept_profiles_are_read_again(tmp_path: Path):
+    one = Profile(section="accept", process="hypercorn", samples=4, parts={"gateway/body.py": 1.0})
+    entry = Entry(
+        at=datetime(2026, 11, 24, tzinfo=UTC),
+        commit="1",
+        conditions="-",
+        measurements=(),
+        profiles=(one,),
+    )
+    keep(entry, tmp_path)
+    assert read(tmp_path) == [entry]
+
+
+SPINS = "while True: sum(range(1000))"
+
+
+async def test_a_process_is_looked_at_and_its_stacks_are_kept(tmp_path: Path):
+    profiler = Profiler(tmp_path)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SPINS)
+    try:
+        async with profiler.of("spin", {process.pid: "child"}):
+            await asyncio.sleep(1)
+    except Unavailable as error:
+        if "not permitted" in str(error) or "denied" in str(error):
+            pytest.skip(f"nobody may look into processes here: {error}")
+        raise
+    finally:
+        process.kill()
+        await process.wait()
+    (seen,) = profiler.profiles
+    assert (seen.section, seen.process) == ("spin", "child")
+    assert seen.samples > 10
+    assert "<string>" in seen.parts
+    assert "<module>" in (tmp_path / "profile-spin-child.txt").read_text()
+
+
+async def test_who_cannot_be_looked_at_is_named(tmp_path: Path):
+    with pytest.raises(Unavailable, match="py-spy cannot look at nobody"):
+        async with Profiler(tmp_path).of("accept", {2**22 + 1: "nobody"}):
+            pass
