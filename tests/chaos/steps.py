@@ -41,7 +41,7 @@ from fanout.outcomes import Outcomes
 from fanout.proving import Prover
 from fanout.stops import StopEngine
 from fanout.switch import Switch
-from fanout.writing import Claimed
+from fanout.writing import Claimed, Writer
 
 
 def die() -> None:
@@ -159,15 +159,34 @@ def _let_go() -> None:
     StopEngine._learn = wrapped  # type: ignore[method-assign]
 
 
+def _intents_apart() -> None:
+    """Of a worker that has a key to ask for first: reconciliation brings it the key, too, now and then sooner."""
+
+    async def none_at_hand(*_: Any) -> bool:
+        return False
+
+    Writer.ready = none_at_hand  # type: ignore[method-assign]
+
+
+def _after_plan() -> None:
+    _intents_apart()
+    _before(Intake, "_intend")
+
+
+def _after_first_chunk() -> None:
+    _intents_apart()
+    _after(Intender, "_write")
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "accept_before_commit": lambda: _before(gateway.hooks.accept, "commit"),
     "accept_after_commit": lambda: _after(gateway.hooks.accept, "commit"),
     "plan_before_commit": lambda: _after(plan_rows, "list_parts"),
-    "plan_after_commit": lambda: _before(Intake, "_intend"),
+    "plan_after_commit": _after_plan,
     "plan_with_intents_before_commit": lambda: _after(Intender, "begin", _any_begun),
     "plan_with_intents_after_commit": lambda: _before(Intake, "_intend", _has_begun),
     "intents_before_commit": lambda: _after(Claimed, "write"),
-    "intents_after_first_chunk": lambda: _after(Intender, "_write"),
+    "intents_after_first_chunk": _after_first_chunk,
     "approved_before_intents": lambda: _before(ApprovedIntender, "_carry"),
     "approved_before_commit": lambda: _after(approvals, "carry"),
     "approved_after_commit": lambda: _after(ApprovedIntender, "_carry"),
