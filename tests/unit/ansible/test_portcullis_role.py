@@ -299,3 +299,11 @@ def test_what_a_process_may_write_it_may_not_execute(house: Installation) -> Non
             line.partition("=")[2] for line in lines if line.startswith("ReadWritePaths=")
         ]
         assert f"NoExecPaths={written}" in lines, unit["name"]
+
+
+def test_a_change_starts_no_process_that_does_not_run() -> None:
+    """A host that was lost gets its units before its tokens come back (docs/operating/backup.md)."""
+    handlers = yaml.safe_load((ANSIBLE / "roles" / ROLE / "handlers" / "main.yml").read_text())
+    assert len(handlers) == 2
+    for handler in handlers:
+        assert handler["ansible.builtin.command"] == "systemctl try-restart {{ item }}.service"
